@@ -1,0 +1,1 @@
+"""What every room uses: errors, shapes, randomness, and a run's folder."""

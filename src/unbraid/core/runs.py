@@ -1,0 +1,170 @@
+"""A run's folder, and the rule that nothing is ever half written.
+
+A run's folder is ``runs/NAME/`` with ``run.json`` (what was asked; versions, seed, data fingerprint; no host, user
+or path), ``model/``, ``metrics.jsonl``, ``checkpoints/``, ``results.json`` and ``report/``.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from unbraid.core.errors import RunError, StorageError
+
+__all__ = [
+    "create_run",
+    "new_folder",
+    "open_run",
+    "provenance",
+    "read_json",
+    "saying_what_the_disk_refused",
+    "write_bytes",
+    "write_json",
+    "write_text",
+]
+
+_VERSIONS_OF = ("unbraid", "torch", "numpy", "scipy", "scikit-learn", "gymnasium", "mujoco")
+
+
+@contextlib.contextmanager
+def saying_what_the_disk_refused(path: Path) -> Iterator[None]:
+    """Turns an `OSError` while writing below `path` into a `StorageError` that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            remedy = "Free some space, or write elsewhere with --out. Nothing that existed before was changed."
+        elif error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            remedy = "Choose a folder that you may write to, with --out."
+        else:
+            remedy = "Nothing that existed before was changed."
+        raise StorageError(f"{path} must be writable; the system said: {error.strerror}. {remedy}") from error
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file under a temporary name beside it, then renames it: readers see the old or the new, whole.
+
+    Raises:
+        StorageError: the disk is full or read-only; the old file, if any, is untouched.
+    """
+    with saying_what_the_disk_refused(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+def write_text(path: Path, content: str) -> None:
+    """`write_bytes` for text, as UTF-8."""
+    write_bytes(path, content.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """`write_bytes` for a JSON value; NaN and infinities are refused, since JSON has no word for them."""
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The JSON value in a file.
+
+    Raises:
+        RunError: there is no such file, or it is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path} must exist; there is no such file. Check the run's path.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise RunError(f"{path} must be JSON; {error}. Restore it, or make the run again.") from None
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Gives a temporary folder beside `path`, renamed to `path` when the block ends well and removed when not.
+
+    Raises:
+        RunError: `path` exists already (it is never overwritten).
+        StorageError: the disk refused.
+    """
+    if path.exists():
+        raise RunError(f"{path} must not exist yet; it does. Name another folder, or remove that one first.")
+    with saying_what_the_disk_refused(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
+        try:
+            temporary.chmod(0o755)
+            yield temporary
+            os.rename(temporary, path)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+
+def provenance(*, seed: int, data_fingerprint: str | None = None) -> dict[str, Any]:
+    """What a result depends on: versions, seed, data; nothing that says who or where."""
+    versions = {name: metadata.version(name) for name in _VERSIONS_OF if _is_installed(name)}
+    return {
+        "seed": seed,
+        "data_fingerprint": data_fingerprint,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "versions": versions,
+    }
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def create_run(path: Path, asked: Mapping[str, Any]) -> Path:
+    """Makes a run's folder with its `run.json`, and returns it.
+
+    Args:
+        path: where; must not exist.
+        asked: what was asked, with `provenance`.
+
+    Raises:
+        RunError: `path` exists already.
+        StorageError: the disk refused.
+    """
+    with new_folder(path) as temporary:
+        write_json(temporary / "run.json", {"format": "unbraid-run", "version": 1, **asked})
+    return path
+
+
+def open_run(path: Path) -> dict[str, Any]:
+    """The `run.json` of a run's folder.
+
+    Raises:
+        RunError: this is not a run's folder, or one of a newer version.
+    """
+    if not path.is_dir():
+        raise RunError(f"{path} must be a run's folder; there is none. `unbraid fit --out {path}` makes one.")
+    asked = read_json(path / "run.json")
+    if not isinstance(asked, dict) or asked.get("format") != "unbraid-run":
+        raise RunError(f"{path / 'run.json'} must be written by unbraid; it is not. Check the run's path.")
+    if asked.get("version") != 1:
+        raise RunError(
+            f"{path / 'run.json'} must have version 1; it has {asked.get('version')}. "
+            "Use the unbraid that wrote it, or a newer one."
+        )
+    return asked

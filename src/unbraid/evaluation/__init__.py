@@ -1,0 +1,1 @@
+"""How good are the modes, and the policy in each: agreement, intervals, baselines."""

@@ -1,0 +1,1 @@
+"""Windows -> latents -> codes -> distances: how modes are told apart."""

@@ -1,0 +1,1 @@
+"""The Gaussian policy pi(a | s, context), and the one definition of a context."""

@@ -1,0 +1,1 @@
+"""A run's figures and its one self-contained page."""

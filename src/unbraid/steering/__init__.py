@@ -1,0 +1,1 @@
+"""Towards a mode: from a model to a policy that a person steers."""
