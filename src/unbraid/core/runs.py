@@ -40,7 +40,9 @@ def saying_what_the_disk_refused(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            remedy = "Free some space, or write elsewhere with --out. Nothing that existed before was changed."
+            remedy = (
+                "Free some space, or write elsewhere with --out. Nothing that existed before was changed."
+            )
         elif error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             remedy = "Choose a folder that you may write to, with --out."
         else:

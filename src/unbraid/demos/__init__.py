@@ -1,0 +1,1 @@
+"""What was recorded: episodes, their store on disk, and the doctor that checks them."""

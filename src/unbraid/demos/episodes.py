@@ -1,0 +1,312 @@
+"""Recorded episodes: `Episode` for one, `Demos` for a pile of them, both frozen and checked when made."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from unbraid.core.errors import ConfigError, DataError
+
+__all__ = ["Demos", "Episode"]
+
+
+@dataclass(frozen=True, eq=False)
+class Episode:
+    """One recorded episode of T steps.
+
+    Attributes:
+        observations: (T + 1, obs), the last one seen after the last action.
+        actions: (T, act).
+        rewards: (T,), or None where none were recorded.
+        costs: (T,), or None where none were recorded.
+        terminated: the world ended it (as opposed to a time limit).
+        seed: the seed that the world was reset with, or None.
+        label: who acted, an index into `Demos.label_names`, or None. Only evaluation reads it.
+    """
+
+    observations: Float[np.ndarray, "steps_and_one obs"]
+    actions: Float[np.ndarray, "step act"]
+    rewards: Float[np.ndarray, "step"] | None = None
+    costs: Float[np.ndarray, "step"] | None = None
+    terminated: bool = False
+    seed: int | None = None
+    label: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.observations.ndim != 2 or self.actions.ndim != 2:
+            raise DataError(
+                "An episode's observations and actions must be (T + 1, obs) and (T, act); got shapes "
+                f"{self.observations.shape} and {self.actions.shape}. Flatten what has more axes."
+            )
+        if len(self.observations) != len(self.actions) + 1:
+            raise DataError(
+                "An episode must have one more observation than actions; got "
+                f"{len(self.observations)} and {len(self.actions)}. Append the final observation, or drop the "
+                "last action."
+            )
+        for name in ("rewards", "costs"):
+            values = getattr(self, name)
+            if values is not None and values.shape != (len(self.actions),):
+                raise DataError(
+                    f"An episode's {name} must be one number per action, shape ({len(self.actions)},); got "
+                    f"{values.shape}. Record one per step, or leave them out."
+                )
+
+    @property
+    def n_steps(self) -> int:
+        """T, the number of actions."""
+        return len(self.actions)
+
+
+@dataclass(frozen=True, eq=False)
+class Demos:
+    """A pile of episodes as flat arrays: episode after episode, in memory or memory-mapped.
+
+    Attributes:
+        observations: (sum of T + 1 over episodes, obs).
+        actions: (sum of T over episodes, act).
+        lengths: (episode,) the number of actions T of each.
+        terminated: (episode,) whether the world ended it.
+        rewards: (sum of T,), or None.
+        costs: (sum of T,), or None.
+        seeds: (episode,) the seeds that the world was reset with, or None.
+        labels: (episode,) indices into `label_names`, or None. Only evaluation reads them.
+        label_names: the experts' names.
+        observation_names: a name for every column of `observations`, or empty.
+        action_low, action_high: (act,) the actuators' bounds, or None where unknown.
+        facts: what else is known of the source (JSON values), e.g. ``{"env_id": ...}``.
+    """
+
+    observations: Float[np.ndarray, "rows obs"]
+    actions: Float[np.ndarray, "steps act"]
+    lengths: Int[np.ndarray, "episode"]
+    terminated: Bool[np.ndarray, "episode"]
+    rewards: Float[np.ndarray, "steps"] | None = None
+    costs: Float[np.ndarray, "steps"] | None = None
+    seeds: Int[np.ndarray, "episode"] | None = None
+    labels: Int[np.ndarray, "episode"] | None = None
+    label_names: tuple[str, ...] = ()
+    observation_names: tuple[str, ...] = ()
+    action_low: Float[np.ndarray, "act"] | None = None
+    action_high: Float[np.ndarray, "act"] | None = None
+    facts: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def __post_init__(self) -> None:
+        if self.observations.ndim != 2 or self.actions.ndim != 2:
+            raise DataError(
+                "Observations and actions must be flat tables (row, column); got shapes "
+                f"{self.observations.shape} and {self.actions.shape}. Flatten what has more axes."
+            )
+        if (self.lengths < 0).any():
+            raise DataError(f"Episode lengths must be >= 0; got {self.lengths.min()}. Repair `lengths`.")
+        n_steps = int(self.lengths.sum())
+        rows = {
+            "observations": n_steps + self.n_episodes,
+            "actions": n_steps,
+            "rewards": n_steps,
+            "costs": n_steps,
+        }
+        rows |= {"terminated": self.n_episodes, "seeds": self.n_episodes, "labels": self.n_episodes}
+        for name, expected in rows.items():
+            values = getattr(self, name)
+            if values is not None and len(values) != expected:
+                raise DataError(
+                    f"`{name}` must have {expected} rows for {self.n_episodes} episodes of {n_steps} steps in all "
+                    f"(observations have one row more than actions in every episode); got {len(values)}. "
+                    "Repair `lengths`, or append the final observations."
+                )
+        if self.labels is not None and len(self.labels):
+            if self.labels.min() < 0 or self.labels.max() >= len(self.label_names):
+                raise DataError(
+                    f"`labels` must lie in [0, {len(self.label_names)}), one for every name in `label_names`; got "
+                    f"{self.labels.min()} to {self.labels.max()}. Name every expert."
+                )
+        if self.observation_names and len(self.observation_names) != self.observations.shape[1]:
+            raise DataError(
+                f"`observation_names` must name all {self.observations.shape[1]} columns; got "
+                f"{len(self.observation_names)} names. Name every column, or none."
+            )
+
+    @classmethod
+    def from_episodes(
+        cls,
+        episodes: Sequence[Episode],
+        *,
+        label_names: Sequence[str] = (),
+        observation_names: Sequence[str] = (),
+        action_bounds: tuple[np.ndarray, np.ndarray] | None = None,
+        facts: dict[str, Any] | None = None,
+    ) -> "Demos":
+        """Lays episodes end to end. Rewards, costs, seeds and labels are kept where every episode has them.
+
+        Raises:
+            DataError: no episodes, or episodes of different widths.
+        """
+        if not episodes:
+            raise DataError("Demonstrations must hold at least one episode; got none. Record or select some.")
+        widths = {(e.observations.shape[1], e.actions.shape[1]) for e in episodes}
+        if len(widths) > 1:
+            odd = next(
+                i
+                for i, e in enumerate(episodes)
+                if e.observations.shape[1:] != episodes[0].observations.shape[1:]
+                or e.actions.shape[1:] != episodes[0].actions.shape[1:]
+            )
+            raise DataError(
+                "All episodes must have the same widths of observation and action; episode 0 has "
+                f"{episodes[0].observations.shape[1]} and {episodes[0].actions.shape[1]}, episode {odd} has "
+                f"{episodes[odd].observations.shape[1]} and {episodes[odd].actions.shape[1]}. Load them apart."
+            )
+
+        def joined(name: str) -> np.ndarray | None:
+            parts = [getattr(e, name) for e in episodes]
+            return None if any(p is None for p in parts) else np.concatenate(parts)
+
+        def listed(name: str) -> np.ndarray | None:
+            parts = [getattr(e, name) for e in episodes]
+            return None if any(p is None for p in parts) else np.asarray(parts, dtype=np.int64)
+
+        return cls(
+            observations=np.concatenate([e.observations for e in episodes]),
+            actions=np.concatenate([e.actions for e in episodes]),
+            lengths=np.array([e.n_steps for e in episodes], dtype=np.int64),
+            terminated=np.array([e.terminated for e in episodes], dtype=bool),
+            rewards=joined("rewards"),
+            costs=joined("costs"),
+            seeds=listed("seed"),
+            labels=listed("label") if label_names else None,
+            label_names=tuple(label_names),
+            observation_names=tuple(observation_names),
+            action_low=None if action_bounds is None else np.asarray(action_bounds[0], dtype=np.float64),
+            action_high=None if action_bounds is None else np.asarray(action_bounds[1], dtype=np.float64),
+            facts=facts or {},
+        )
+
+    @property
+    def n_episodes(self) -> int:
+        """The number of episodes."""
+        return len(self.lengths)
+
+    @property
+    def n_steps(self) -> int:
+        """The number of actions in all."""
+        return len(self.actions)
+
+    @property
+    def observation_size(self) -> int:
+        """The width of an observation."""
+        return self.observations.shape[1]
+
+    @property
+    def action_size(self) -> int:
+        """The width of an action."""
+        return self.actions.shape[1]
+
+    @cached_property
+    def step_starts(self) -> Int[np.ndarray, "episode_and_one"]:
+        """(episode + 1,) where each episode's actions start; the last entry is `n_steps`."""
+        return np.concatenate([[0], np.cumsum(self.lengths)]).astype(np.int64)
+
+    @cached_property
+    def row_starts(self) -> Int[np.ndarray, "episode_and_one"]:
+        """(episode + 1,) where each episode's observations start."""
+        return self.step_starts + np.arange(self.n_episodes + 1)
+
+    @cached_property
+    def episode_of_step(self) -> Int[np.ndarray, "steps"]:
+        """(steps,) the episode that each action belongs to."""
+        return np.repeat(np.arange(self.n_episodes), self.lengths)
+
+    @cached_property
+    def row_of_step(self) -> Int[np.ndarray, "steps"]:
+        """(steps,) the row of `observations` that each action was taken on: one definition, so that a state is never
+        paired with another step's action."""
+        return np.arange(self.n_steps) + self.episode_of_step
+
+    def episode(self, index: int) -> Episode:
+        """One episode, as views of the flat arrays."""
+        if not 0 <= index < self.n_episodes:
+            raise DataError(
+                f"The episode must lie in [0, {self.n_episodes}); got {index}. Choose one that exists."
+            )
+        steps = slice(int(self.step_starts[index]), int(self.step_starts[index + 1]))
+        rows = slice(int(self.row_starts[index]), int(self.row_starts[index + 1]))
+        return Episode(
+            observations=self.observations[rows],
+            actions=self.actions[steps],
+            rewards=None if self.rewards is None else self.rewards[steps],
+            costs=None if self.costs is None else self.costs[steps],
+            terminated=bool(self.terminated[index]),
+            seed=None if self.seeds is None else int(self.seeds[index]),
+            label=None if self.labels is None else int(self.labels[index]),
+        )
+
+    def __iter__(self) -> Iterator[Episode]:
+        return (self.episode(i) for i in range(self.n_episodes))
+
+    def select(self, episodes: Sequence[int] | Int[np.ndarray, "chosen"]) -> "Demos":
+        """The chosen episodes in the given order, copied."""
+        chosen = np.asarray(episodes, dtype=np.int64)
+        out_of_range = (chosen < 0) | (chosen >= self.n_episodes)
+        if out_of_range.any():
+            raise DataError(
+                f"Episodes must lie in [0, {self.n_episodes}); got {chosen[out_of_range][0]}. Choose some that exist."
+            )
+        steps = _rows(self.step_starts, chosen)
+        return replace(
+            self,
+            observations=self.observations[_rows(self.row_starts, chosen)],
+            actions=self.actions[steps],
+            lengths=self.lengths[chosen],
+            terminated=self.terminated[chosen],
+            rewards=None if self.rewards is None else self.rewards[steps],
+            costs=None if self.costs is None else self.costs[steps],
+            seeds=None if self.seeds is None else self.seeds[chosen],
+            labels=None if self.labels is None else self.labels[chosen],
+        )
+
+    def shuffled(self, generator: np.random.Generator) -> "Demos":
+        """The same episodes in random order: nothing in the order says who acted."""
+        return self.select(generator.permutation(self.n_episodes))
+
+    def without_labels(self) -> "Demos":
+        """The same episodes, with nobody saying who acted: what the learner is given."""
+        return replace(self, labels=None, label_names=())
+
+    def split(self, *, held_out: float, generator: np.random.Generator) -> tuple["Demos", "Demos"]:
+        """Splits by episode, never by step: (training, held out).
+
+        Args:
+            held_out: the share of episodes held out, in (0, 1); at least one episode stays on either side.
+            generator: draws the episodes.
+        """
+        if not 0 < held_out < 1 or self.n_episodes < 2:
+            raise ConfigError(
+                f"A split needs a share in (0, 1) and at least 2 episodes; got {held_out} and {self.n_episodes}. "
+                "Choose another share, or record more."
+            )
+        order = generator.permutation(self.n_episodes)
+        n_held = min(max(round(held_out * self.n_episodes), 1), self.n_episodes - 1)
+        return self.select(np.sort(order[n_held:])), self.select(np.sort(order[:n_held]))
+
+    def fingerprint(self) -> str:
+        """SHA-256 of what the learner sees (observations, actions, lengths, ends), in hexadecimal; labels don't count."""
+        digest = hashlib.sha256()
+        for values in (self.observations, self.actions, self.lengths, self.terminated):
+            digest.update(f"{values.dtype.str}{values.shape}".encode())
+            for start in range(0, len(values), 65536):
+                digest.update(np.ascontiguousarray(values[start : start + 65536]).tobytes())
+        return digest.hexdigest()
+
+
+def _rows(
+    starts: Int[np.ndarray, "episode_and_one"], chosen: Int[np.ndarray, "chosen"]
+) -> Int[np.ndarray, "row"]:
+    """The flat rows of the chosen episodes, in order."""
+    lengths = starts[chosen + 1] - starts[chosen]
+    offsets = np.repeat(starts[chosen] - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths)
+    return offsets + np.arange(lengths.sum())
