@@ -11,7 +11,7 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -34,15 +34,13 @@ _VERSIONS_OF = ("unbraid", "torch", "numpy", "scipy", "scikit-learn", "gymnasium
 
 
 @contextlib.contextmanager
-def saying_what_the_disk_refused(path: Path) -> Iterator[None]:
+def saying_what_the_disk_refused(path: Path) -> Generator[None]:
     """Turns an `OSError` while writing below `path` into a `StorageError` that says what to do."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            remedy = (
-                "Free some space, or write elsewhere with --out. Nothing that existed before was changed."
-            )
+            remedy = "Free some space, or write elsewhere with --out. Nothing that existed before was changed."
         elif error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             remedy = "Choose a folder that you may write to, with --out."
         else:
@@ -96,7 +94,7 @@ def read_json(path: Path) -> Any:
 
 
 @contextlib.contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
+def new_folder(path: Path) -> Generator[Path]:
     """Gives a temporary folder beside `path`, renamed to `path` when the block ends well and removed when not.
 
     Raises:

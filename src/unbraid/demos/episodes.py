@@ -119,12 +119,12 @@ class Demos:
                     f"(observations have one row more than actions in every episode); got {len(values)}. "
                     "Repair `lengths`, or append the final observations."
                 )
-        if self.labels is not None and len(self.labels):
-            if self.labels.min() < 0 or self.labels.max() >= len(self.label_names):
-                raise DataError(
-                    f"`labels` must lie in [0, {len(self.label_names)}), one for every name in `label_names`; got "
-                    f"{self.labels.min()} to {self.labels.max()}. Name every expert."
-                )
+        labels = self.labels
+        if labels is not None and ((labels < 0) | (labels >= len(self.label_names))).any():
+            raise DataError(
+                f"`labels` must lie in [0, {len(self.label_names)}), one for every name in `label_names`; got "
+                f"{labels.min()} to {labels.max()}. Name every expert."
+            )
         if self.observation_names and len(self.observation_names) != self.observations.shape[1]:
             raise DataError(
                 f"`observation_names` must name all {self.observations.shape[1]} columns; got "
@@ -230,9 +230,7 @@ class Demos:
     def episode(self, index: int) -> Episode:
         """One episode, as views of the flat arrays."""
         if not 0 <= index < self.n_episodes:
-            raise DataError(
-                f"The episode must lie in [0, {self.n_episodes}); got {index}. Choose one that exists."
-            )
+            raise DataError(f"The episode must lie in [0, {self.n_episodes}); got {index}. Choose one that exists.")
         steps = slice(int(self.step_starts[index]), int(self.step_starts[index + 1]))
         rows = slice(int(self.row_starts[index]), int(self.row_starts[index + 1]))
         return Episode(
@@ -294,7 +292,7 @@ class Demos:
         return self.select(np.sort(order[n_held:])), self.select(np.sort(order[:n_held]))
 
     def fingerprint(self) -> str:
-        """SHA-256 of what the learner sees (observations, actions, lengths, ends), in hexadecimal; labels don't count."""
+        """SHA-256 of what the learner sees (observations, actions, lengths, ends), in hex; not of labels."""
         digest = hashlib.sha256()
         for values in (self.observations, self.actions, self.lengths, self.terminated):
             digest.update(f"{values.dtype.str}{values.shape}".encode())
@@ -303,9 +301,7 @@ class Demos:
         return digest.hexdigest()
 
 
-def _rows(
-    starts: Int[np.ndarray, "episode_and_one"], chosen: Int[np.ndarray, "chosen"]
-) -> Int[np.ndarray, "row"]:
+def _rows(starts: Int[np.ndarray, "episode_and_one"], chosen: Int[np.ndarray, "chosen"]) -> Int[np.ndarray, "row"]:
     """The flat rows of the chosen episodes, in order."""
     lengths = starts[chosen + 1] - starts[chosen]
     offsets = np.repeat(starts[chosen] - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths)
