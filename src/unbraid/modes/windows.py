@@ -1,0 +1,69 @@
+"""Windows: which consecutive steps of one episode belong together, as indices into flat arrays (never copies)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
+
+from unbraid.core.errors import ConfigError
+
+__all__ = ["Windows", "cut_windows", "transition_steps"]
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """Windows of equal length, or one window for each whole episode.
+
+    Attributes:
+        starts: (window,) the flat index of each window's first step.
+        lengths: (window,) the number of steps in each.
+        episodes: (window,) the episode that each was cut from.
+    """
+
+    starts: Int[np.ndarray, "window"]
+    lengths: Int[np.ndarray, "window"]
+    episodes: Int[np.ndarray, "window"]
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+
+def cut_windows(
+    lengths: Int[np.ndarray, "episode"], window_steps: int | None = None, *, stride_steps: int = 5
+) -> Windows:
+    """Cuts windows of `window_steps` steps at every `stride_steps`, none across an episode's end.
+
+    Args:
+        lengths: (episode,) the number of steps in each episode.
+        window_steps: steps in a window; None makes one window of every episode that has steps.
+        stride_steps: steps between the starts of neighbouring windows of an episode.
+
+    Raises:
+        ConfigError: a window or stride shorter than one step.
+    """
+    step_starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    if window_steps is None:
+        episodes = np.flatnonzero(lengths > 0)
+        return Windows(step_starts[episodes], lengths[episodes].astype(np.int64), episodes)
+    if window_steps < 1 or stride_steps < 1:
+        raise ConfigError(
+            f"A window and its stride must have at least 1 step; got {window_steps} and {stride_steps}. Ask for more."
+        )
+    counts = np.maximum((lengths - window_steps) // stride_steps + 1, 0)
+    episodes = np.repeat(np.arange(len(lengths)), counts)
+    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return Windows(
+        starts=step_starts[episodes] + within * stride_steps,
+        lengths=np.full(len(episodes), window_steps, dtype=np.int64),
+        episodes=episodes,
+    )
+
+
+def transition_steps(lengths: Int[np.ndarray, "episode"], delta_steps: int) -> Int[np.ndarray, "transition"]:
+    """(transition,) the flat indices of the steps t for which s[t + delta_steps] lies in the same episode.
+
+    An episode of T actions has T + 1 observations, so t runs from 0 to T - delta_steps.
+    """
+    if delta_steps < 1:
+        raise ConfigError(f"delta_steps must be at least 1; got {delta_steps}. Use 1 or 5, as the talk did.")
+    return cut_windows(lengths, delta_steps, stride_steps=1).starts

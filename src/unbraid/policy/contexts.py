@@ -1,0 +1,55 @@
+"""Contexts: what the policy is conditioned on. One definition, for training and for steering.
+
+A context has one number per mode. `not_hot` is 0 at the chosen mode and 1 elsewhere, which is what the squared
+distances of a latent that lies on its code are when the codes stand on a simplex.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float
+
+from unbraid.core.errors import ConfigError
+
+__all__ = ["blended", "not_hot", "require_mode"]
+
+
+def require_mode(mode: int, n_modes: int) -> int:
+    """The mode itself.
+
+    Raises:
+        ConfigError: the mode does not exist.
+    """
+    if not 0 <= mode < n_modes:
+        raise ConfigError(
+            f"The mode must be one of 0 to {n_modes - 1}; got {mode}. `unbraid modes RUN` lists what each one does."
+        )
+    return mode
+
+
+def not_hot(mode: int, n_modes: int) -> Float[np.ndarray, "mode"]:
+    """0 at the chosen mode, 1 elsewhere.
+
+    Source: Eloundou 2021, "Multiple Experts, Multiple Objectives": the context at run time.
+
+    Raises:
+        ConfigError: the mode does not exist.
+    """
+    context = np.ones(n_modes)
+    context[require_mode(mode, n_modes)] = 0
+    return context
+
+
+def blended(weights: Mapping[int, float], n_modes: int) -> Float[np.ndarray, "mode"]:
+    """1 - w: the expected not-hot vector under mode weights w, which must be >= 0 and sum to 1.
+
+    Raises:
+        ConfigError: a mode that does not exist, a negative weight, or weights that don't sum to 1.
+    """
+    values = list(weights.values())
+    if not values or min(values) < 0 or abs(sum(values) - 1) > 1e-6:
+        raise ConfigError(f"The weights of a blend must be >= 0 and sum to 1; got {dict(weights)}. Scale them.")
+    context = np.ones(n_modes)
+    for mode, weight in weights.items():
+        context[require_mode(mode, n_modes)] -= weight
+    return context

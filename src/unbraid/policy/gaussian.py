@@ -1,0 +1,67 @@
+"""pi(a | s, c): a Gaussian whose mean, and perhaps deviation, a small network gives for a state and a context."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+__all__ = ["GaussianPolicy", "diagonal_log_prob", "perceptron"]
+
+LOG_STD_LOW, LOG_STD_HIGH = -3.0, 0.5
+
+
+def perceptron(sizes: Sequence[int], activation: type[nn.Module]) -> nn.Sequential:
+    """Linear layers of the given sizes with `activation` between them, none after the last."""
+    layers: list[nn.Module] = []
+    for before, after in zip(sizes[:-1], sizes[1:], strict=True):
+        layers += [nn.Linear(before, after), activation()]
+    return nn.Sequential(*layers[:-1])
+
+
+def diagonal_log_prob(
+    actions: Float[Tensor, "*batch act"], mean: Float[Tensor, "*batch act"], log_std: Float[Tensor, "*batch act"]
+) -> Float[Tensor, "*batch act"]:
+    """log N(a; mean, exp(log_std)^2) for each action dimension, in nats; sum over the last axis for the joint."""
+    return -0.5 * ((actions - mean) * torch.exp(-log_std)).square() - log_std - 0.5 * math.log(2 * math.pi)
+
+
+@final
+class GaussianPolicy(nn.Module):
+    """A perceptron on [state, context] -> the mean of the action, and its log-deviation.
+
+    `spread="state_independent"`: one learned log-deviation per action dimension, start -0.5 (the talk).
+    `spread="context"`: linear(context) + 1.5 tanh(h / 1.5), clamped to [-3, 0.5], h a second output: each mode has
+    a deviation of its own, which a state can move but not break (METHOD, part 2).
+    """
+
+    def __init__(
+        self,
+        observation_size: int,
+        action_size: int,
+        *,
+        n_modes: int,
+        hidden: Sequence[int],
+        activation: Literal["tanh", "relu"],
+        spread: Literal["state_independent", "context"],
+    ) -> None:
+        super().__init__()
+        outputs = action_size if spread == "state_independent" else 2 * action_size
+        kind = nn.Tanh if activation == "tanh" else nn.ReLU
+        self.trunk = perceptron([observation_size + n_modes, *hidden, outputs], kind)
+        self.log_std = nn.Parameter(torch.full((action_size,), -0.5)) if spread == "state_independent" else None
+        self.log_std_of_context = nn.Linear(n_modes, action_size) if spread == "context" else None
+
+    def forward(
+        self, states: Float[Tensor, "*batch obs"], contexts: Float[Tensor, "*batch mode"]
+    ) -> tuple[Float[Tensor, "*batch act"], Float[Tensor, "*batch act"]]:
+        """(mean, log_std) of the action, in scaled units."""
+        out = self.trunk(torch.cat([states, contexts], dim=-1))
+        if self.log_std_of_context is None:
+            assert self.log_std is not None
+            return out, self.log_std.expand_as(out)
+        mean, wish = out.chunk(2, dim=-1)
+        log_std = self.log_std_of_context(contexts) + 1.5 * torch.tanh(wish / 1.5)
+        return mean, log_std.clamp(LOG_STD_LOW, LOG_STD_HIGH)

@@ -1,0 +1,112 @@
+"""What a fit may be asked: one frozen config a method. No torch here, so that `unbraid --help` is fast."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from unbraid.core.errors import ConfigError
+
+__all__ = ["FitConfig", "TalkConfig", "UnbraidConfig", "config_from_json", "config_to_json"]
+
+
+@dataclass(frozen=True)
+class TalkConfig:
+    """The talk's method (Eloundou 2021): a VQ-VAE on state transitions and a Gaussian policy on its distances."""
+
+    method: ClassVar[str] = "talk"
+
+    n_modes: int = 4
+    """K, the number of codes."""
+    delta_steps: int = 1
+    """The talk's time step: a transition is s[t + delta_steps] - s[t]."""
+    objective: Literal["ratio", "product", "log_ratio", "sum"] = "log_ratio"
+    """How the VQ loss and the policy's likelihood are joined; all four were published under one name."""
+    context: Literal["squared_distances", "distances", "not_hot"] = "squared_distances"
+    """What the policy is given beside the state while training."""
+    commitment: float = 1.0
+    """beta, the weight of the commitment term (1 in the talk's code, 0.25 in van den Oord et al. 2017)."""
+    pairing: Literal["repaired", "published"] = "repaired"
+    """Which action and transition a state is paired with: its own, or those of the talk's code (from the second
+    episode on another step's action, and transitions of the first episode only)."""
+    scaling: Literal["repaired", "published"] = "repaired"
+    """Observations and transitions scaled by the training set's mean and deviation, or left as they come."""
+    steering: Literal["repaired", "published"] = "repaired"
+    """Not-hot contexts at run time on the scale of the distances that training saw, or 0 and 1."""
+    n_steps: int = 1500
+    """Gradient steps."""
+    batch_size: int = 500
+    """Transitions in a batch."""
+    steps_per_batch: int = 50
+    """Gradient steps on one batch: an "epoch" of the talk."""
+    learning_rate: float = 3e-4
+    """AdaBelief's learning rate."""
+    policy_hidden: tuple[int, ...] = (64, 64)
+    """Widths of the policy's tanh layers (published: 256, 256)."""
+    decoder_hidden: tuple[int, ...] = (64, 64)
+    """Widths of the decoder's layers (published: 1000, 1000)."""
+    seed: int = 0
+    """The one seed of the fit."""
+
+
+@dataclass(frozen=True)
+class UnbraidConfig:
+    """unbraid's own method: modes told apart by what they do, codes on a simplex, one policy."""
+
+    method: ClassVar[str] = "unbraid"
+
+    n_modes: int = 2
+    """K, the number of modes to find."""
+    n_steps: int = 1500
+    """Gradient steps of the joint fit."""
+    policy_batch: int = 1024
+    """Steps in a batch of the policy."""
+    window_batch: int = 96
+    """Windows in a batch of the encoder."""
+    window_lengths: tuple[int, ...] = (10, 25, 50, 100)
+    """Lengths of the encoder's training windows, in steps."""
+    learning_rate: float = 2e-3
+    """AdamW's highest learning rate (warm-up over 50 steps, then a cosine to 0)."""
+    policy_hidden: tuple[int, ...] = (128, 128)
+    """Widths of the policy's ReLU layers."""
+    encoder_width: int = 64
+    """Width of the encoder's layers."""
+    codes: Literal["simplex", "free"] = "simplex"
+    """Change 1 of the method: codes at equal distances, or anywhere (off)."""
+    evidence: Literal["policy", "transitions"] = "policy"
+    """Change 2: a mode is told apart by its likelihood of the actions, or by how the world moved (off)."""
+    start: Literal["mixture", "random"] = "mixture"
+    """Change 3: modes are first found in closed form, or at random (off)."""
+    sharing: Literal["episode", "window"] = "episode"
+    """Change 4: an episode has one expert, or every window of 10 steps has one of its own (off)."""
+    hide_echoes: bool = True
+    """Leave inputs that echo the previous action out of the search for modes, and drop them at random for the policy."""
+    cross_fit: bool = True
+    """Score each half of the episodes with a policy that was fitted on the other half."""
+    seed: int = 0
+    """The one seed of the fit."""
+
+
+FitConfig = TalkConfig | UnbraidConfig
+_METHODS: dict[str, type[TalkConfig] | type[UnbraidConfig]] = {c.method: c for c in (TalkConfig, UnbraidConfig)}
+
+
+def config_to_json(config: FitConfig) -> dict[str, Any]:
+    """The config as a JSON object that `config_from_json` reads."""
+    return {"method": config.method, **dataclasses.asdict(config)}
+
+
+def config_from_json(content: dict[str, Any]) -> FitConfig:
+    """The config that was written.
+
+    Raises:
+        ConfigError: an unknown method or setting.
+    """
+    kind = _METHODS.get(str(content.get("method")))
+    if kind is None:
+        raise ConfigError(f"method must be one of {sorted(_METHODS)}; got {content.get('method')!r}. Name one of them.")
+    known = {f.name for f in dataclasses.fields(kind)}
+    settings = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items() if k != "method"}
+    unknown = sorted(set(settings) - known)
+    if unknown:
+        raise ConfigError(f"{unknown[0]} must be a setting of {kind.__name__}; it is none. Known: {sorted(known)}.")
+    return kind(**settings)
