@@ -16,10 +16,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from unbraid.core.errors import RunError, StorageError
+from unbraid.core.errors import RunError, StorageError, UnbraidError
 
 __all__ = [
     "create_run",
+    "new_file",
     "new_folder",
     "open_run",
     "provenance",
@@ -45,7 +46,8 @@ def saying_what_the_disk_refused(path: Path) -> Generator[None]:
             remedy = "Choose a folder that you may write to, with --out."
         else:
             remedy = "Nothing that existed before was changed."
-        raise StorageError(f"{path} must be writable; the system said: {error.strerror}. {remedy}") from error
+        said = error.strerror or str(error)
+        raise StorageError(f"{path} must be writable; the system said: {said}. {remedy}") from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -79,18 +81,27 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
+def read_json(
+    path: Path, *, error: type[UnbraidError] = RunError, remedy: str = "Restore it, or make the run again."
+) -> Any:
     """The JSON value in a file.
 
+    Args:
+        path: the file.
+        error: what to raise where it cannot be read.
+        remedy: what to do then; the last sentence of the message.
+
     Raises:
-        RunError: there is no such file, or it is not JSON.
+        RunError: there is no such file, or it is not JSON (or `error`, where given).
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RunError(f"{path} must exist; there is no such file. Check the run's path.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RunError(f"{path} must be JSON; {error}. Restore it, or make the run again.") from None
+        raise error(f"{path} must exist; there is no such file. {remedy}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as problem:
+        raise error(f"{path} must be JSON; {problem}. {remedy}") from None
+    except OSError as problem:
+        raise error(f"{path} must be readable; the system said: {problem.strerror}. {remedy}") from problem
 
 
 @contextlib.contextmanager
@@ -101,18 +112,50 @@ def new_folder(path: Path) -> Generator[Path]:
         RunError: `path` exists already (it is never overwritten).
         StorageError: the disk refused.
     """
-    if path.exists():
-        raise RunError(f"{path} must not exist yet; it does. Name another folder, or remove that one first.")
+    _refuse_existing(path)
     with saying_what_the_disk_refused(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
         try:
             temporary.chmod(0o755)
             yield temporary
+            _refuse_existing(path)
             os.rename(temporary, path)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Generator[Path]:
+    """Gives a temporary path beside `path`, for writers that want a name: renamed when the block ends well,
+    removed when not.
+
+    Raises:
+        RunError: `path` exists already (it is never overwritten).
+        StorageError: the disk refused.
+    """
+    _refuse_existing(path)
+    with saying_what_the_disk_refused(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            temporary.chmod(0o644)
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            _refuse_existing(path)
+            os.rename(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def _refuse_existing(path: Path) -> None:
+    if path.exists() or path.is_symlink():
+        raise RunError(f"{path} must not exist yet; it does. Name another one, or remove that one first.")
 
 
 def provenance(*, seed: int, data_fingerprint: str | None = None) -> dict[str, Any]:

@@ -1,0 +1,107 @@
+"""Demonstrations as named arrays: the one list of names that the store and the file formats share.
+
+==============  ===================  ===========================================================================
+name            shape                meaning
+==============  ===================  ===========================================================================
+observations    (sum of T + 1, obs)  episode after episode, the final observation of each included
+actions         (sum of T, act)      episode after episode
+lengths         (episode,)           T, the number of actions of each episode
+terminated      (episode,)           whether the world ended it (as opposed to a time limit)
+rewards, costs  (sum of T,)          optional
+seeds           (episode,)           optional: what the world was reset with
+labels          (episode,)           optional: who acted
+action_low      (act,)               optional: the actuators' bounds, with action_high
+==============  ===================  ===========================================================================
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unbraid.core.errors import DataError
+from unbraid.demos.episodes import Demos
+
+__all__ = ["OPTIONAL_ARRAYS", "REQUIRED_ARRAYS", "arrays_of", "demos_from_arrays", "names_from", "require_dtype"]
+
+REQUIRED_ARRAYS = ("observations", "actions", "lengths", "terminated")
+OPTIONAL_ARRAYS = ("rewards", "costs", "seeds", "labels", "action_low", "action_high")
+
+_KINDS = {"lengths": "integer", "seeds": "integer", "labels": "integer", "terminated": "boolean"}
+_AXES = {"observations": 2, "actions": 2}
+
+
+def arrays_of(demos: Demos) -> dict[str, np.ndarray]:
+    """The arrays that `demos` has, by name."""
+    arrays = {name: getattr(demos, name) for name in (*REQUIRED_ARRAYS, *OPTIONAL_ARRAYS)}
+    return {name: values for name, values in arrays.items() if values is not None}
+
+
+def demos_from_arrays(
+    arrays: Mapping[str, np.ndarray],
+    *,
+    source: Path,
+    label_names: tuple[str, ...] = (),
+    observation_names: tuple[str, ...] = (),
+    facts: dict[str, Any] | None = None,
+) -> Demos:
+    """`Demos` of arrays that came from a file; every message names the file.
+
+    Whole numbers are taken for observations, rewards and costs and become float64; actions must be continuous.
+
+    Args:
+        arrays: by the names above; others are not looked at.
+        source: the file or folder they came from.
+
+    Raises:
+        DataError: an array is missing, or of a kind or shape that does not fit the others.
+    """
+    for name in REQUIRED_ARRAYS:
+        if name not in arrays:
+            raise DataError(f"{source} must hold `{name}`; it is missing. Add it, or write the file again.")
+    known = {n: require_dtype(n, arrays[n], source) for n in (*REQUIRED_ARRAYS, *OPTIONAL_ARRAYS) if n in arrays}
+    try:
+        return Demos(**known, label_names=label_names, observation_names=observation_names, facts=facts or {})
+    except DataError as error:
+        raise DataError(f"{source}: {error}") from None
+
+
+def require_dtype(name: str, values: np.ndarray, source: Path) -> np.ndarray:
+    """`values` in the type and with the number of axes that the array of this name must have.
+
+    Raises:
+        DataError: Python objects, text or complex numbers; whole numbers for actions; a wrong number of axes.
+    """
+    n_axes = _AXES.get(name, 1)
+    if values.ndim != n_axes:
+        wanted = "a table (row, column)" if n_axes == 2 else "one row of numbers"
+        raise DataError(f"`{name}` of {source} must be {wanted}; got shape {values.shape}. Reshape it.")
+    wanted, kind = _KINDS.get(name, "floating-point"), values.dtype.kind
+    if wanted == "boolean" and kind in "biu":
+        return values.astype(bool, copy=False)
+    if wanted == "integer" and (kind in "iu" or len(values) == 0):
+        return values.astype(np.int64, copy=False)
+    if wanted == "floating-point" and kind == "f":
+        native = values.dtype.newbyteorder("=")
+        return values if native == values.dtype else values.astype(native)
+    if wanted == "floating-point" and kind in "iu" and name != "actions":
+        return values.astype(np.float64)
+    if name == "actions" and kind in "iub":
+        remedy = "This release covers continuous actions only; choose a data set that has them."
+    elif kind == "O":
+        remedy = "Arrays of Python objects are never read; lay ragged episodes end to end, with `lengths`."
+    else:
+        remedy = f"Convert it to {wanted} numbers."
+    raise DataError(f"`{name}` of {source} must be {wanted}; got {values.dtype}. {remedy}")
+
+
+def names_from(value: object, what: str, source: Path) -> tuple[str, ...]:
+    """A list of strings that came from a file.
+
+    Raises:
+        DataError: it is no list of strings.
+    """
+    if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
+        raise DataError(f"`{what}` of {source} must be a list of names; got {value!r:.80}. Write it again.")
+    return tuple(str(name) for name in value)
