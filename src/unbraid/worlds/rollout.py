@@ -1,0 +1,330 @@
+"""Lets a controller act: one episode per seed, many side by side, in any Gymnasium environment.
+
+An episode depends on its own seed alone: the world is reset with it, the action noise is drawn from a generator of its
+own, and the controllers see no more than the rows they are given. So the same episodes come out of 1, 3 or 64
+environments side by side.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.vector import AutoresetMode, VectorEnv
+from jaxtyping import Bool, Float, Int
+
+from unbraid.core.errors import WorldError
+from unbraid.core.randomness import named_generator
+from unbraid.demos.episodes import Demos, Episode
+from unbraid.worlds.controllers import Controller, from_function, from_predict, load_controller
+
+__all__ = ["Controller", "Rollouts", "from_function", "from_predict", "load_controller", "rollout"]
+
+# What a world may tell of itself in `info`, kept beside the episodes for pictures and scores (never for the learner).
+_STATES = ("robot_xy", "goal_xy", "robot_heading_rad")  # told by reset and by every step: (T + 1, ...)
+_EVENTS = ("goal_reached", "cost_hazards", "cost_vases")  # told by every step: (T, ...)
+_LAYOUT = ("hazards_xy", "vases_xy")  # told by reset, kept as it was then
+
+_NOISE_STEPS = 256  # drawn at once for an episode; the stream does not depend on it
+
+
+@dataclass(frozen=True, eq=False)
+class Rollouts:
+    """Episodes that we produced.
+
+    Attributes:
+        demos: the episodes, in the order of the seeds; actions as executed (clipped); observations and actions as
+            float32, rewards and costs as float64.
+        tracks: one dict per episode, of what the world told: `robot_xy`, `goal_xy` (T + 1, 2) and
+            `robot_heading_rad` (T + 1,) where reset tells them too; `goal_reached`, `cost_hazards`, `cost_vases` (T,);
+            `hazards_xy`, `vases_xy` (n, 2) as they were laid out. Empty for worlds that tell nothing.
+    """
+
+    demos: Demos
+    tracks: tuple[dict[str, np.ndarray], ...]
+
+
+def rollout(
+    controller: Controller,
+    env_id: str | EnvSpec,
+    *,
+    seeds: Sequence[int],
+    max_steps: int | None = None,
+    n_envs: int = 64,
+    noise_seed: int = 0,
+    on_progress: Callable[[int], None] | None = None,
+) -> Rollouts:
+    """Runs one episode per seed.
+
+    Args:
+        controller: who acts.
+        env_id: any Gymnasium environment with vectors of numbers as observations and as actions; a
+            `gymnasium.spec` with changed `kwargs` where the environment takes arguments.
+        seeds: one reset seed per episode; equal seeds give equal episodes.
+        max_steps: the most steps per episode; the environment's own limit holds beside it.
+        n_envs: the most environments side by side; the episodes do not depend on it.
+        noise_seed: seeds the action noise, together with the episode's own seed.
+        on_progress: called after every step with the number of steps done so far in all episodes.
+
+    Raises:
+        WorldError: the environment does not exist or does not fit, there are no seeds, or the controller's actions do
+            not fit the environment.
+    """
+    seeds = _checked_seeds(seeds)
+    if n_envs < 1 or (max_steps is not None and max_steps < 1):
+        raise WorldError(
+            f"`n_envs` and `max_steps` must be at least 1; got {n_envs} and {max_steps}. Give larger numbers."
+        )
+    spec = _spec(env_id)
+    limits = [limit for limit in (max_steps, spec.max_episode_steps) if limit is not None]
+    if not limits and "max_episode_steps" not in spec.kwargs:
+        raise WorldError(f"{spec.id} must have a limit of steps per episode; it has none. Give max_steps.")
+    # As few waves as n_envs allows, and equal ones: 100 episodes in 64 environments run as 50 and 50.
+    n_slots = math.ceil(len(seeds) / math.ceil(len(seeds) / n_envs))
+    worlds = _make_worlds(spec, n_slots)
+    try:
+        run = _Run(controller, worlds, seeds=seeds, max_steps=min(limits, default=None), noise_seed=noise_seed)
+        n_done = 0
+        while run.is_live:
+            n_done += run.step()
+            if on_progress is not None:
+                on_progress(n_done)
+    finally:
+        worlds.close()
+    return run.rollouts(spec)
+
+
+def _checked_seeds(seeds: Sequence[int]) -> list[int]:
+    if len(seeds) == 0:
+        raise WorldError("A rollout needs at least one seed; got none. Give one seed per episode.")
+    if min(seeds) < 0:
+        raise WorldError(f"Seeds must be >= 0; got {min(seeds)}. Give others.")
+    return [int(seed) for seed in seeds]
+
+
+def _spec(env_id: str | EnvSpec) -> EnvSpec:
+    if isinstance(env_id, EnvSpec):
+        return env_id
+    try:
+        return gymnasium.spec(env_id)
+    except (gymnasium.error.Error, ImportError) as error:
+        raise WorldError(
+            f"The environment must be registered with Gymnasium; {env_id!r} is not: {error} "
+            "Check the name, or name the module that registers it, as in module:Name-v0."
+        ) from None
+
+
+def _make_worlds(spec: EnvSpec, n_envs: int) -> VectorEnv[Any, Any, Any]:
+    """Environments side by side that wait, when an episode ends, until they are reset by hand.
+
+    Raises:
+        WorldError: it cannot be made here, or has other spaces than vectors of numbers.
+    """
+    disabled = AutoresetMode.DISABLED
+    try:
+        if spec.namespace == "unbraid":
+            worlds = gymnasium.make_vec(spec, n_envs, "vector_entry_point", autoreset_mode=disabled)
+        else:
+            worlds = gymnasium.make_vec(spec, n_envs, "sync", vector_kwargs={"autoreset_mode": disabled})
+    except gymnasium.error.Error as error:
+        raise WorldError(f"{spec.id} must be possible to make here; {error}") from error
+    for space, what in ((worlds.single_observation_space, "observations"), (worlds.single_action_space, "actions")):
+        fits = isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1
+        if not fits or (what == "actions" and not np.issubdtype(space.dtype, np.floating)):
+            worlds.close()
+            raise WorldError(
+                f"The {what} of {spec.id} must be vectors of numbers, a one-dimensional Box; it has {space}. Wrap it "
+                "(gymnasium.wrappers.FlattenObservation), or choose another: discrete actions are not covered."
+            )
+    return worlds
+
+
+def _action_bounds(worlds: VectorEnv[Any, Any, Any]) -> tuple[Float[np.ndarray, "act"], Float[np.ndarray, "act"]]:
+    space: Any = worlds.single_action_space
+    return space.low, space.high
+
+
+class _Tape:
+    """What was seen in every slot since its episode began: name -> (slot, step, ...), growing as needed."""
+
+    def __init__(self, n_slots: int, n_steps: int) -> None:
+        self._n_slots = n_slots
+        self._n_steps = n_steps
+        self._fields: dict[str, np.ndarray] = {}
+
+    def write(self, name: str, at: tuple[np.ndarray, np.ndarray], values: np.ndarray) -> None:
+        """Writes rows of `values` at (slots, steps)."""
+        if name not in self._fields:
+            self._fields[name] = np.zeros((self._n_slots, self._n_steps, *values.shape[1:]), values.dtype)
+        elif at[1].max() >= self._fields[name].shape[1]:
+            self._fields[name] = np.concatenate([self._fields[name], np.zeros_like(self._fields[name])], axis=1)
+        self._fields[name][at] = values
+
+    def write_told(self, names: Sequence[str], at: tuple[np.ndarray, np.ndarray], infos: Mapping[str, Any]) -> None:
+        """Writes what `infos` tells of `names`; what it told before and does not tell now is zero."""
+        for name in names:
+            values = np.asarray(infos[name])[at[0]] if name in infos else np.empty((), dtype=object)
+            if values.dtype != object:
+                self.write(name, at, values.astype(np.float64) if np.issubdtype(values.dtype, np.number) else values)
+            elif name in self._fields:
+                self.write(name, at, np.zeros_like(self._fields[name][at]))
+
+    def has(self, name: str) -> bool:
+        return name in self._fields
+
+    def cut(self, name: str, slot: int, n_steps: int) -> np.ndarray:
+        """A copy of a slot's first `n_steps` rows."""
+        return self._fields[name][slot, :n_steps].copy()
+
+
+class _Noise:
+    """Standard normals, (slot, act), from one generator per episode."""
+
+    def __init__(self, n_slots: int, action_size: int, seed: int) -> None:
+        self._seed = seed
+        self._generators: list[np.random.Generator] = [named_generator(seed)] * n_slots
+        self._block = np.zeros((n_slots, _NOISE_STEPS, action_size))
+
+    def begin(self, slot: int, episode_seed: int) -> None:
+        self._generators[slot] = named_generator(self._seed, "noise", episode_seed)
+
+    def draw(self, slots: Int[np.ndarray, "live"], steps: Int[np.ndarray, "live"]) -> Float[np.ndarray, "live act"]:
+        """The draws for these slots' steps, each of which is 0 or one more than the last."""
+        within = steps % _NOISE_STEPS
+        for slot in slots[within == 0]:
+            self._block[slot] = self._generators[slot].standard_normal(self._block.shape[1:])
+        return self._block[slots, within]
+
+
+class _Run:
+    """Episodes in the making: a queue of seeds over slots that hold one environment each."""
+
+    def __init__(
+        self,
+        controller: Controller,
+        worlds: Any,
+        *,
+        seeds: list[int],
+        max_steps: int | None,
+        noise_seed: int,
+    ) -> None:
+        n_slots, n_rows = worlds.num_envs, min(max_steps or 1023, 1023) + 1
+        self._controller, self._worlds, self._seeds, self._max_steps = controller, worlds, seeds, max_steps
+        self._bounds = _action_bounds(worlds)
+        self._tape = _Tape(n_slots, n_rows)
+        self._noise = _Noise(n_slots, len(self._bounds[0]), noise_seed)
+        self._episode = np.arange(n_slots)  # which episode a slot holds; -1 where the queue had none left
+        self._steps = np.zeros(n_slots, dtype=np.int64)
+        self._memory: np.ndarray | None = None
+        self._n_queued = n_slots
+        self._done: dict[int, tuple[Episode, dict[str, np.ndarray]]] = {}
+        self._layouts: dict[int, dict[str, np.ndarray]] = {}
+        self._observations, infos = worlds.reset(seed=seeds[:n_slots])
+        self._begin(np.arange(n_slots), infos)
+
+    @property
+    def is_live(self) -> bool:
+        return len(self._done) < len(self._seeds)
+
+    def step(self) -> int:
+        """One step of every episode that is under way; returns how many that were."""
+        slots = np.flatnonzero(self._episode >= 0)
+        now = (slots, self._steps[slots])
+        actions = np.zeros((len(self._episode), len(self._bounds[0])), dtype=self._bounds[0].dtype)
+        actions[slots] = self._act(slots)
+        actions = np.clip(actions, *self._bounds)
+        self._observations, rewards, terminated, truncated, infos = self._worlds.step(actions)
+        self._steps += 1
+        self._tape.write("action", now, actions[slots].astype(np.float32))
+        self._tape.write("reward", now, np.asarray(rewards, dtype=np.float64)[slots])
+        self._tape.write_told(("cost", *_EVENTS), now, infos)
+        self._look(slots, infos)
+        ended = np.asarray(terminated | truncated)
+        if self._max_steps is not None:
+            ended |= self._steps >= self._max_steps
+        if ended.any():
+            for slot in np.flatnonzero(ended & (self._episode >= 0)):
+                self._finish(int(slot), terminated=bool(terminated[slot]))
+            if self.is_live:
+                self._restart(ended)
+        return len(slots)
+
+    def _act(self, slots: Int[np.ndarray, "live"]) -> Float[np.ndarray, "live act"]:
+        observations = self._observations[slots]
+        if not np.issubdtype(observations.dtype, np.floating):
+            observations = observations.astype(np.float64)
+        actions, memory = self._controller.act(
+            observations,
+            None if self._memory is None else self._memory[slots],
+            self._steps[slots] == 0,
+            self._noise.draw(slots, self._steps[slots]),
+        )
+        expected = (len(slots), len(self._bounds[0]))
+        if actions.shape != expected:
+            raise WorldError(
+                f"The controller's actions must have shape {expected} (environments, the world's actions); got "
+                f"{actions.shape}. Check that it was made for {self._worlds.spec and self._worlds.spec.id}."
+            )
+        if not np.isfinite(actions).all():
+            row = int(np.isfinite(actions).all(axis=1).argmin())
+            raise WorldError(
+                f"The controller's actions must be finite; episode {self._episode[slots[row]]}, step "
+                f"{self._steps[slots[row]]}: {actions[row]}. Repair the controller."
+            )
+        if memory is not None:
+            if self._memory is None or self._memory.shape[1:] != memory.shape[1:]:
+                self._memory = np.zeros((len(self._episode), *memory.shape[1:]), memory.dtype)
+            self._memory[slots] = memory
+        return actions
+
+    def _look(self, slots: Int[np.ndarray, "live"], infos: Mapping[str, Any]) -> None:
+        at = (slots, self._steps[slots])
+        self._tape.write("observation", at, np.asarray(self._observations)[slots].astype(np.float32))
+        self._tape.write_told(_STATES, at, infos)
+
+    def _begin(self, slots: Int[np.ndarray, "live"], infos: Mapping[str, Any]) -> None:
+        for slot in slots:
+            self._noise.begin(slot, self._seeds[self._episode[slot]])
+            self._layouts[slot] = {name: np.array(infos[name][slot]) for name in _LAYOUT if name in infos}
+        self._states_told = [name for name in _STATES if name in infos]
+        self._look(slots, infos)
+
+    def _finish(self, slot: int, *, terminated: bool) -> None:
+        index, n_steps = int(self._episode[slot]), int(self._steps[slot])
+        episode = Episode(
+            observations=self._tape.cut("observation", slot, n_steps + 1),
+            actions=self._tape.cut("action", slot, n_steps),
+            rewards=self._tape.cut("reward", slot, n_steps),
+            costs=self._tape.cut("cost", slot, n_steps) if self._tape.has("cost") else None,
+            terminated=terminated,
+            seed=self._seeds[index],
+        )
+        track = {name: self._tape.cut(name, slot, n_steps + 1) for name in self._states_told}
+        track |= {name: self._tape.cut(name, slot, n_steps) for name in _EVENTS if self._tape.has(name)}
+        self._done[index] = (episode, track | self._layouts[slot])
+
+    def _restart(self, ended: Bool[np.ndarray, "slot"]) -> None:
+        """Gives the slots that ended the next seeds of the queue; those for which none is left idle from now on."""
+        slots = np.flatnonzero(ended)
+        upcoming = self._n_queued + np.arange(len(slots))
+        self._episode[slots] = np.where(upcoming < len(self._seeds), upcoming, -1)
+        self._n_queued = min(self._n_queued + len(slots), len(self._seeds))
+        self._steps[slots] = 0
+        seeds = [self._seeds[max(episode, 0)] for episode in self._episode]
+        self._observations, infos = self._worlds.reset(seed=seeds, options={"reset_mask": ended})
+        started = slots[self._episode[slots] >= 0]
+        if len(started):
+            self._begin(started, infos)
+
+    def rollouts(self, spec: EnvSpec) -> Rollouts:
+        """Everything, in the order of the seeds."""
+        done = [self._done[index] for index in range(len(self._seeds))]
+        episodes = [episode for episode, _ in done]
+        if self._tape.has("cost"):  # a world may mention a cost only where there is one
+            episodes = [e if e.costs is not None else replace(e, costs=np.zeros(e.n_steps)) for e in episodes]
+        facts = {"env_id": spec.id, "max_steps": self._max_steps}
+        demos = Demos.from_episodes(episodes, action_bounds=self._bounds, facts=facts)
+        return Rollouts(demos=demos, tracks=tuple(track for _, track in done))
