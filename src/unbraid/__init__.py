@@ -1,0 +1,50 @@
+"""unbraid: one policy that a person steers, learnt from a mixed pile of demonstrations.
+
+`import unbraid` is cheap: it needs neither torch nor mujoco, registers the worlds with Gymnasium, and fetches each
+public name from its module when it is first asked for (PEP 562).
+"""
+
+import importlib
+from typing import Any
+
+from gymnasium.envs.registration import register, registry
+
+# Public name -> the module that defines it, in the order of the flow.
+_PUBLIC: dict[str, str] = {
+    "UnbraidError": "unbraid.core.errors",
+    "PointGoalEnv": "unbraid.worlds.point_goal",
+    "PointGoalVectorEnv": "unbraid.worlds.point_goal_vector",
+}
+
+__all__ = list(_PUBLIC)  # pyright: ignore[reportUnsupportedDunderAll]
+
+_POINT_GOAL_LEVELS = (0, 1, 2)
+_POINT_GOAL_STEPS = 1000
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})
+
+
+def _register_worlds() -> None:
+    for level in _POINT_GOAL_LEVELS:
+        world = f"unbraid/PointGoal{level}-v0"
+        if world not in registry:
+            register(
+                id=world,
+                entry_point="unbraid.worlds.point_goal:PointGoalEnv",
+                vector_entry_point="unbraid.worlds.point_goal_vector:PointGoalVectorEnv",
+                max_episode_steps=_POINT_GOAL_STEPS,
+                kwargs={"level": level},
+            )
+
+
+_register_worlds()
