@@ -1,5 +1,6 @@
 """pi(a | s, c): a Gaussian whose mean, and perhaps deviation, a small network gives for a state and a context."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Literal, final
@@ -16,7 +17,7 @@ LOG_STD_LOW, LOG_STD_HIGH = -3.0, 0.5
 def perceptron(sizes: Sequence[int], activation: type[nn.Module]) -> nn.Sequential:
     """Linear layers of the given sizes with `activation` between them, none after the last."""
     layers: list[nn.Module] = []
-    for before, after in zip(sizes[:-1], sizes[1:], strict=True):
+    for before, after in itertools.pairwise(sizes):
         layers += [nn.Linear(before, after), activation()]
     return nn.Sequential(*layers[:-1])
 

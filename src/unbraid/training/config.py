@@ -79,7 +79,7 @@ class UnbraidConfig:
     sharing: Literal["episode", "window"] = "episode"
     """Change 4: an episode has one expert, or every window of 10 steps has one of its own (off)."""
     hide_echoes: bool = True
-    """Leave inputs that echo the previous action out of the search for modes, and drop them at random for the policy."""
+    """Leave inputs that echo the previous action out of the search for modes; drop them at random for the policy."""
     cross_fit: bool = True
     """Score each half of the episodes with a policy that was fitted on the other half."""
     seed: int = 0
@@ -109,4 +109,4 @@ def config_from_json(content: dict[str, Any]) -> FitConfig:
     unknown = sorted(set(settings) - known)
     if unknown:
         raise ConfigError(f"{unknown[0]} must be a setting of {kind.__name__}; it is none. Known: {sorted(known)}.")
-    return kind(**settings)
+    return kind(**settings)  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,136 @@
+"""Checkpoints: all that a learner is, as safetensors and JSON, so that training resumes bit for bit."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from unbraid.core.errors import ModelError
+from unbraid.core.runs import new_folder, write_bytes, write_json
+
+__all__ = ["Learner", "latest_checkpoint", "load_checkpoint", "save_checkpoint"]
+
+FORMAT, VERSION = "unbraid-checkpoint", 1
+KEPT = 2
+
+
+class Learner(Protocol):
+    """What a training loop drives and a checkpoint holds; one class a method.
+
+    Attributes:
+        n_steps: gradient steps that were asked for.
+        taken: gradient steps taken so far.
+    """
+
+    n_steps: int
+    taken: int
+
+    @property
+    def samples_per_step(self) -> int:
+        """Recorded steps that one gradient step learns from."""
+        ...
+
+    def step(self) -> dict[str, Tensor]:
+        """One gradient step; "loss" and its named terms."""
+        ...
+
+    def usage(self) -> Tensor:
+        """(mode,) the share of the data in each code."""
+        ...
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Every module with weights or buffers."""
+        ...
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Every optimiser."""
+        ...
+
+    def tensors(self) -> dict[str, Tensor]:
+        """State that is no module's and no optimiser's, generators included."""
+        ...
+
+    def restore(self, tensors: dict[str, Tensor], taken: int) -> None:
+        """Takes back what `tensors` gave, after modules and optimisers were restored."""
+        ...
+
+
+def save_checkpoint(learner: Learner, folder: Path, asked: dict[str, Any]) -> Path:
+    """Writes `folder/step_NNNNNNN/`, whole or not at all, and drops all but the newest two.
+
+    Args:
+        learner: between two steps.
+        folder: the run's `checkpoints/`.
+        asked: the config and the data's fingerprint: a resume with others is refused.
+
+    Raises:
+        StorageError: the disk refused; older checkpoints are untouched.
+    """
+    from safetensors.torch import save
+
+    target = folder / f"step_{learner.taken:07d}"
+    if not target.exists():
+        tensors = {f"state/{name}": value for name, value in learner.tensors().items()}
+        for name, module in learner.modules().items():
+            tensors |= {f"module/{name}/{key}": value for key, value in module.state_dict().items()}
+        for name, optimizer in learner.optimizers().items():
+            for index, state in optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer/{name}/{index}/{key}": value for key, value in state.items()}
+        with new_folder(target) as temporary:
+            write_bytes(temporary / "state.safetensors", save({k: v.contiguous() for k, v in tensors.items()}))
+            write_json(
+                temporary / "state.json", {"format": FORMAT, "version": VERSION, "taken": learner.taken, "asked": asked}
+            )
+    for old in sorted(folder.glob("step_*"))[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint in a run's `checkpoints/`, or None."""
+    found = sorted(folder.glob("step_*"))
+    return found[-1] if found else None
+
+
+def load_checkpoint(learner: Learner, path: Path, asked: dict[str, Any]) -> None:
+    """Puts a freshly made learner where the checkpoint's was.
+
+    Raises:
+        ModelError: the checkpoint is damaged, or was made with another config or other data.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        facts = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        tensors = load_file(path / "state.safetensors")
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ModelError(
+            f"{path} must be a whole checkpoint; {error}. Remove it, to go on from an older one."
+        ) from error
+    if facts.get("format") != FORMAT or facts.get("version") != VERSION:
+        raise ModelError(
+            f"{path} must have format {FORMAT}, version {VERSION}; it has not. Use the unbraid that wrote it."
+        )
+    differing = sorted(k for k in asked if facts["asked"].get(k) != json.loads(json.dumps(asked[k])))
+    if differing:
+        raise ModelError(
+            f"{path} must be resumed with the {' and '.join(differing)} that it was made with; they differ. "
+            "Repeat the first call's settings and data, or start a new run."
+        )
+    for name, module in learner.modules().items():
+        module.load_state_dict(_below(tensors, f"module/{name}/"))
+    for name, optimizer in learner.optimizers().items():
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in _below(tensors, f"optimizer/{name}/").items():
+            index, _, field = key.partition("/")
+            state.setdefault(int(index), {})[field] = value
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    learner.restore(_below(tensors, "state/"), int(facts["taken"]))
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

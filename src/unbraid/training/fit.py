@@ -1,0 +1,53 @@
+"""`fit`: demonstrations and a config in, a `ModeModel` out."""
+
+import dataclasses
+
+import torch
+
+from unbraid.demos.check import require_fit_ready
+from unbraid.demos.episodes import Demos
+from unbraid.training.config import FitConfig, TalkConfig, UnbraidConfig, config_to_json
+from unbraid.training.joint import UnbraidLearner
+from unbraid.training.loop import LoopOptions, run_loop
+from unbraid.training.model import ModeModel
+from unbraid.training.steps import Steps
+from unbraid.training.talk import TalkLearner
+
+__all__ = ["fit", "learner_for"]
+
+
+def learner_for(demos: Demos, config: FitConfig) -> TalkLearner | UnbraidLearner:
+    """A learner that has not taken a step, for those who drive it themselves.
+
+    Raises:
+        DataError, ConfigError: the demonstrations or the config are not fit for it.
+    """
+    torch.set_flush_denormal(True)
+    shortest = config.delta_steps if isinstance(config, TalkConfig) else min(config.window_lengths)
+    require_fit_ready(demos, window_steps=shortest, n_modes=config.n_modes)
+    steps = Steps.of(demos)
+    return TalkLearner(steps, config) if isinstance(config, TalkConfig) else UnbraidLearner(steps, config)
+
+
+def fit(demos: Demos, config: FitConfig | None = None, options: LoopOptions | None = None) -> ModeModel:
+    """Finds the modes in demonstrations and learns one policy that can be steered between them.
+
+    Args:
+        demos: demonstrations; labels and rewards are not read.
+        config: the method and its settings; unbraid's own, with its defaults, when None.
+        options: where to keep metrics and checkpoints, and whether to resume.
+
+    Returns:
+        The model; its `config` is the one that was asked.
+
+    Raises:
+        DataError, ConfigError: the demonstrations or the config are not fit for it.
+        KeyboardInterrupt: Ctrl-C; the message says how to go on.
+    """
+    config, options = config or UnbraidConfig(), options or LoopOptions()
+    if options.run is not None and not options.asked:
+        asked = {"config": config_to_json(config), "data": demos.fingerprint()}
+        options = dataclasses.replace(options, asked=asked)
+    learner = learner_for(demos, config)
+    run_loop(learner, options)
+    return learner.finished().eval()

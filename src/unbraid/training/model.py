@@ -1,0 +1,272 @@
+"""`ModeModel`: what a fit gives. Encoder, codebook, policy and normalisers in one piece, saved as one folder."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal, Self, final
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from unbraid.core.errors import ConfigError, DataError, ModelError
+from unbraid.core.runs import new_folder, write_bytes, write_json
+from unbraid.demos.episodes import Demos
+from unbraid.modes.codebook import FreeCodebook, SimplexCodebook
+from unbraid.modes.encoders import SpanSums, StepWindowEncoder, TransitionEncoder
+from unbraid.modes.windows import Windows, cut_windows, transition_steps
+from unbraid.policy.gaussian import GaussianPolicy, diagonal_log_prob
+from unbraid.policy.normaliser import Normaliser
+from unbraid.training.config import FitConfig, TalkConfig, config_from_json, config_to_json
+from unbraid.training.steps import Steps
+
+__all__ = ["Evidence", "ModeModel"]
+
+Evidence = Literal["combined", "encoder", "policy"]
+"""What a mode is read from: the encoder's distances, the policy's likelihood, or the sum of both."""
+
+FORMAT, VERSION = "unbraid-model", 1
+DISTANCE_TEMPERATURE = 0.1
+_CHUNK = 16384
+
+
+@final
+class ModeModel(nn.Module):
+    """One model of K modes.
+
+    Attributes:
+        config: what was asked of the fit.
+        contexts: (mode, mode) row k is the context that asks the policy for mode k.
+        n_modes, observation_size, action_size: K and the widths.
+    """
+
+    contexts: Tensor
+
+    def __init__(self, config: FitConfig, *, observation_size: int, action_size: int) -> None:
+        """An untrained model; `fit` gives a trained one, `from_pretrained` a saved one."""
+        super().__init__()
+        self.config = config
+        self.n_modes, self.observation_size, self.action_size = config.n_modes, observation_size, action_size
+        self.observation_normaliser = Normaliser(observation_size)
+        self.action_normaliser = Normaliser(action_size)
+        self.register_buffer("contexts", 1 - torch.eye(config.n_modes))
+        if isinstance(config, TalkConfig):
+            self.transition_normaliser = Normaliser(observation_size)
+            self.encoder = TransitionEncoder(observation_size, latent_size=observation_size)
+            self.codebook = FreeCodebook(config.n_modes, observation_size)
+        else:
+            latent_size = max(8, config.n_modes)
+            self.encoder = StepWindowEncoder(
+                observation_size, action_size, width=config.encoder_width, latent_size=latent_size
+            )
+            free = config.codes == "free"
+            self.codebook = (FreeCodebook if free else SimplexCodebook)(config.n_modes, latent_size)
+        self.policy = GaussianPolicy(
+            observation_size,
+            action_size,
+            n_modes=config.n_modes,
+            hidden=config.policy_hidden,
+            activation="tanh" if isinstance(config, TalkConfig) else "relu",
+            spread="state_independent" if isinstance(config, TalkConfig) else "context",
+        )
+
+    # What the model says of demonstrations
+
+    def predict(
+        self,
+        demos: Demos,
+        *,
+        window_steps: int | None = None,
+        stride_steps: int = 5,
+        evidence: Evidence | None = None,
+    ) -> Int[np.ndarray, "window"]:
+        """The mode of every window, or of every episode.
+
+        Args:
+            demos: demonstrations with the widths that the model was fitted on; labels are not read.
+            window_steps: steps in a window (METHOD, part 5: at stride 5); None takes whole episodes.
+            stride_steps: steps between windows.
+            evidence: what to read the mode from; by default all that the method has.
+
+        Raises:
+            DataError: widths that don't fit, or no windows of that length.
+        """
+        return self.window_scores(demos, self.cut(demos, window_steps, stride_steps), evidence).argmax(1)
+
+    def transform(
+        self, demos: Demos, *, window_steps: int | None = None, stride_steps: int = 5
+    ) -> Float[np.ndarray, "window mode"]:
+        """Squared distances of every window's (or episode's) latent to the K codes: the context, before a person."""
+        return self.window_distances(Steps.of(demos), self.cut(demos, window_steps, stride_steps))
+
+    def score(self, demos: Demos) -> float:
+        """Mean log-likelihood of an action, in nats, under the mode that its episode is given."""
+        likelihoods = self.log_likelihoods(Steps.of(demos))
+        totals = _window_sums(likelihoods, self.cut(demos, None, 1))
+        return float(totals.max(1).sum() / demos.n_steps)
+
+    def cut(self, demos: Demos, window_steps: int | None, stride_steps: int = 5) -> Windows:
+        """The windows of demonstrations that fit this model.
+
+        Raises:
+            DataError: widths that don't fit, or no windows of that length.
+        """
+        if (demos.observation_size, demos.action_size) != (self.observation_size, self.action_size):
+            raise DataError(
+                f"Demonstrations must have {self.observation_size} observation and {self.action_size} action columns, "
+                f"as the model was fitted on; got {demos.observation_size} and {demos.action_size}. "
+                "Load the matching data, or fit a model on these."
+            )
+        windows = cut_windows(demos.lengths, window_steps, stride_steps=stride_steps)
+        if len(windows) == 0:
+            longest = int(demos.lengths.max(initial=0))
+            raise DataError(
+                f"At least one episode must have {window_steps or 1} steps; the longest has {longest}. "
+                "Ask for a shorter window."
+            )
+        return windows
+
+    def window_scores(
+        self, demos: Demos, windows: Windows, evidence: Evidence | None = None
+    ) -> Float[np.ndarray, "window mode"]:
+        """How well each mode explains each window, in nats; the largest is the mode.
+
+        ``policy``: the sum over the window of log pi(a | s, k). ``encoder``: -d_k / 0.1. ``combined``: both added.
+        The talk's method has its encoder alone, by default.
+        """
+        steps = Steps.of(demos)
+        evidence = evidence or ("encoder" if isinstance(self.config, TalkConfig) else "combined")
+        scores = np.zeros((len(windows), self.n_modes))
+        if evidence != "encoder":
+            scores += _window_sums(self.log_likelihoods(steps), windows)
+        if evidence != "policy":
+            scores -= self.window_distances(steps, windows) / DISTANCE_TEMPERATURE
+        return scores
+
+    @torch.no_grad()
+    def log_likelihoods(self, steps: Steps) -> Float[Tensor, "step mode"]:
+        """log pi(a | s, k) of every step under every mode's context, in nats."""
+        out = torch.empty(steps.n_steps, self.n_modes)
+        for start in range(0, steps.n_steps, _CHUNK):
+            chosen = torch.arange(start, min(start + _CHUNK, steps.n_steps))
+            states = self.observation_normaliser(steps.observations(chosen))
+            actions = self.action_normaliser(steps.actions[chosen])
+            out[chosen] = policy_log_likelihoods(self.policy, states, actions, self.contexts)
+        return out - float(self.action_normaliser.scale.log().sum())
+
+    @torch.no_grad()
+    def window_distances(self, steps: Steps, windows: Windows) -> Float[np.ndarray, "window mode"]:
+        """Squared distances of each window to the codes; the talk's are the mean over the window's transitions."""
+        starts, lengths = torch.from_numpy(windows.starts), torch.from_numpy(windows.lengths)
+        if isinstance(self.encoder, TransitionEncoder):
+            assert isinstance(self.config, TalkConfig)
+            known = torch.from_numpy(transition_steps(steps.lengths, self.config.delta_steps))
+            table = torch.zeros(steps.n_steps, self.n_modes + 1)
+            for part in known.split(_CHUNK):
+                table[part, :-1] = self.codebook(self.encoder(self.scaled_transitions(steps, part)))
+            table[known, -1] = 1
+            sums = SpanSums(table)(starts, lengths)
+            return (sums[:, :-1] / sums[:, -1:].clamp_min(1)).numpy()
+        features = torch.empty(steps.n_steps, self.encoder.of_mean[0].in_features)
+        for start in range(0, steps.n_steps, _CHUNK):
+            chosen = torch.arange(start, min(start + _CHUNK, steps.n_steps))
+            states = self.observation_normaliser(steps.observations(chosen))
+            features[chosen] = self.encoder.features(states, self.action_normaliser(steps.actions[chosen]))
+        means = (SpanSums(features)(starts, lengths) / lengths[:, None]).to(torch.float32)
+        return self.codebook(self.encoder.of_mean(means)).double().numpy()
+
+    def scaled_transitions(self, steps: Steps, chosen: Int[Tensor, "chosen"]) -> Float[Tensor, "chosen obs"]:
+        """The talk's input at the chosen steps."""
+        assert isinstance(self.config, TalkConfig)
+        return self.transition_normaliser(steps.transitions(chosen, self.config.delta_steps))
+
+    @torch.no_grad()
+    def action_distribution(
+        self, observations: Float[Tensor, "batch obs"], contexts: Float[Tensor, "batch mode"]
+    ) -> tuple[Float[Tensor, "batch act"], Float[Tensor, "batch act"]]:
+        """(mean, deviation) of pi(a | s, c) in the action's own units."""
+        mean, log_std = self.policy(self.observation_normaliser(observations), contexts)
+        return self.action_normaliser.undo(mean), log_std.exp() * self.action_normaliser.scale
+
+    # Files
+
+    def save_pretrained(self, path: str | Path) -> None:
+        """Writes `config.json` and `model.safetensors` (normalisers inside) into a new folder.
+
+        Raises:
+            RunError: the folder exists.
+            StorageError: the disk refused.
+        """
+        from safetensors.torch import save
+
+        with new_folder(Path(path)) as folder:
+            content = {
+                "format": FORMAT,
+                "version": VERSION,
+                "observation_size": self.observation_size,
+                "action_size": self.action_size,
+                "config": config_to_json(self.config),
+            }
+            write_json(folder / "config.json", content)
+            tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
+            write_bytes(folder / "model.safetensors", save(tensors, metadata={"format": "pt"}))
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path) -> Self:
+        """The model in a folder that `save_pretrained` wrote (a run's folder will do: its `model/` is taken).
+
+        Raises:
+            ModelError: no model there, a newer version, or files that don't fit together.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        folder = Path(path)
+        folder = folder / "model" if (folder / "model" / "config.json").exists() else folder
+        content = _read_model_config(folder / "config.json")
+        try:
+            made = cls(
+                config_from_json(content["config"]),
+                observation_size=content["observation_size"],
+                action_size=content["action_size"],
+            )
+            made.load_state_dict(load_file(folder / "model.safetensors"))
+        except (KeyError, TypeError, ConfigError, RuntimeError, SafetensorError, OSError) as error:
+            raise ModelError(
+                f"{folder} must hold a whole model; {str(error).splitlines()[0]}. Copy the folder again, or fit again."
+            ) from error
+        return made.eval()
+
+
+def _read_model_config(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{path} must exist; there is no model here. `unbraid fit --out RUN` makes one.") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} must be JSON; {error}. Copy the folder again, or fit again.") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ModelError(f"{path} must say format {FORMAT!r}; it does not. This is not a model of unbraid's.")
+    if content.get("version") != VERSION:
+        raise ModelError(
+            f"{path} must have version {VERSION}; it has {content.get('version')}. Use the unbraid that wrote it."
+        )
+    return content
+
+
+def policy_log_likelihoods(
+    policy: GaussianPolicy,
+    states: Float[Tensor, "step obs"],
+    actions: Float[Tensor, "step act"],
+    contexts: Float[Tensor, "mode mode"],
+) -> Float[Tensor, "step mode"]:
+    """log pi(a | s, k) for every row of contexts, all in scaled units."""
+    columns = []
+    for context in contexts:
+        mean, log_std = policy(states, context.expand(len(states), -1))
+        columns.append(diagonal_log_prob(actions, mean, log_std).sum(-1))
+    return torch.stack(columns, dim=1)
+
+
+def _window_sums(values: Float[Tensor, "step mode"], windows: Windows) -> Float[np.ndarray, "window mode"]:
+    return SpanSums(values)(torch.from_numpy(windows.starts), torch.from_numpy(windows.lengths)).numpy()

@@ -1,0 +1,70 @@
+"""Demonstrations as the learner sees them: flat tensors and indices, no labels, no rewards."""
+
+from dataclasses import dataclass
+from typing import Self, final
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from unbraid.core.errors import DataError
+from unbraid.demos.episodes import Demos
+
+__all__ = ["Steps"]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """Every recorded step, as tensors that share memory with the demonstrations where their type allows.
+
+    Attributes:
+        rows: (rows, obs) all observations, T + 1 per episode, float32.
+        actions: (step, act) float32.
+        row_of_step: (step,) the row that each action was taken on.
+        episode_of_step: (step,) the episode of each action.
+        lengths: (episode,) actions per episode.
+    """
+
+    rows: Float[Tensor, "rows obs"]
+    actions: Float[Tensor, "step act"]
+    row_of_step: Int[Tensor, "step"]
+    episode_of_step: Int[Tensor, "step"]
+    lengths: Int[np.ndarray, "episode"]
+
+    @classmethod
+    def of(cls, demos: Demos) -> Self:
+        """The demonstrations' steps.
+
+        Raises:
+            DataError: there are none.
+        """
+        if demos.n_steps == 0:
+            raise DataError("Demonstrations must hold at least one step; got none. Record or select some.")
+        return cls(
+            rows=torch.from_numpy(np.ascontiguousarray(demos.observations, dtype=np.float32)),
+            actions=torch.from_numpy(np.ascontiguousarray(demos.actions, dtype=np.float32)),
+            row_of_step=torch.from_numpy(demos.row_of_step),
+            episode_of_step=torch.from_numpy(demos.episode_of_step),
+            lengths=demos.lengths,
+        )
+
+    @property
+    def n_steps(self) -> int:
+        """The number of actions in all."""
+        return len(self.actions)
+
+    @property
+    def n_episodes(self) -> int:
+        """The number of episodes."""
+        return len(self.lengths)
+
+    def observations(self, steps: Int[Tensor, "*chosen"]) -> Float[Tensor, "*chosen obs"]:
+        """The observations that the chosen actions were taken on."""
+        return self.rows[self.row_of_step[steps]]
+
+    def transitions(self, steps: Int[Tensor, "*chosen"], delta_steps: int) -> Float[Tensor, "*chosen obs"]:
+        """s[t + delta_steps] - s[t] at the chosen steps, which must lie that far from their episode's end."""
+        rows = self.row_of_step[steps]
+        return self.rows[rows + delta_steps] - self.rows[rows]

@@ -1,0 +1,156 @@
+"""The talk's method as a learner: each step is one gradient step of VQ-VAE and policy together."""
+
+from typing import final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from unbraid.core.randomness import named_seed
+from unbraid.modes.codebook import code_usage
+from unbraid.modes.windows import transition_steps
+from unbraid.policy.gaussian import diagonal_log_prob, perceptron
+from unbraid.policy.normaliser import Normaliser
+from unbraid.training.adabelief import AdaBelief
+from unbraid.training.config import TalkConfig
+from unbraid.training.model import ModeModel
+from unbraid.training.objectives import joined, vq_terms
+from unbraid.training.steps import Steps
+
+__all__ = ["TalkLearner", "pairs_of"]
+
+
+def pairs_of(steps: Steps, config: TalkConfig) -> tuple[Int[Tensor, "pair"], Int[Tensor, "pair"], Int[Tensor, "pair"]]:
+    """Which observation row, action and transition step are learned together, a triple for every row.
+
+    ``pairing="repaired"``: a state, the action taken on it, the transition that followed. ``"published"`` repeats
+    two faults of the talk's code: the extra observation at each episode's end is forgotten, so that from the second
+    episode on a state is paired with a later step's action; and transitions come from the first episode only.
+    (The code has one first episode per expert; in a pile that nobody sorted there is one.)
+    """
+    known = torch.from_numpy(transition_steps(steps.lengths, config.delta_steps))
+    if config.pairing == "repaired":
+        return steps.row_of_step[known], known, known
+    first = known[steps.episode_of_step[known] == steps.episode_of_step[known[0]]]
+    return known, known, first[torch.arange(len(known)) % len(first)]
+
+
+@final
+class TalkLearner:
+    """Encoder, codebook, decoder and policy of the talk, trained together by AdaBelief.
+
+    Source: Eloundou 2021 (METHOD, part 1). Departs: the repairs, each of which the config can switch off.
+    """
+
+    def __init__(self, steps: Steps, config: TalkConfig) -> None:
+        """Draws the initial weights from the config's seed."""
+        self.steps, self.config, self.n_steps = steps, config, config.n_steps
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(named_seed(config.seed, "talk", "weights"))
+            size = steps.rows.shape[1]
+            self.model = ModeModel(config, observation_size=size, action_size=steps.actions.shape[1])
+            self.decoder = nn.Sequential(
+                nn.Linear(size, size), perceptron([size, *config.decoder_hidden, size], nn.Tanh)
+            )
+        self.rows, self.acts, self.moves = pairs_of(steps, config)
+        if config.scaling == "repaired":
+            self.model.observation_normaliser = Normaliser.of(steps.rows.numpy(), floor=0.02)
+            moved = steps.transitions(self.moves[:200_000], config.delta_steps)
+            self.model.transition_normaliser = Normaliser.of(moved.numpy(), floor=0.02)
+        self.generator = torch.Generator().manual_seed(named_seed(config.seed, "talk", "batches"))
+        parameters = [*self.model.parameters(), *self.decoder.parameters()]
+        self.optimizer = AdaBelief(parameters, lr=config.learning_rate)
+        self.objective = joined(config.objective)
+        self.taken = 0
+        self.batch = self._draw()
+
+    @property
+    def samples_per_step(self) -> int:
+        """Transitions in a batch."""
+        return self.config.batch_size
+
+    def _draw(self) -> Int[Tensor, "batch"]:
+        return torch.randint(len(self.acts), (self.config.batch_size,), generator=self.generator)
+
+    def step(self) -> dict[str, Tensor]:
+        """One gradient step; the loss and its named terms, each a 0-d tensor."""
+        if self.taken and self.taken % self.config.steps_per_batch == 0:
+            self.batch = self._draw()
+        model, batch = self.model, self.batch
+        states = model.observation_normaliser(self.steps.rows[self.rows[batch]])
+        actions = self.steps.actions[self.acts[batch]]
+        transitions = model.scaled_transitions(self.steps, self.moves[batch])
+        latents = model.encoder(transitions)
+        distances = model.codebook(latents)
+        quantised = model.codebook.codes()[distances.argmin(1)]
+        passed = latents + (quantised - latents).detach()  # straight-through: the decoder's gradient skips the choice
+        terms = vq_terms(transitions, self.decoder(passed), latents, quantised)
+        mean, log_std = model.policy(states, training_context(distances, self.config))
+        log_probs = diagonal_log_prob(actions, mean, log_std)
+        loss = self.objective(terms.total(self.config.commitment), log_probs)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.taken += 1
+        return {
+            "loss": loss.detach(),
+            "reconstruction": terms.reconstruction.detach(),
+            "codebook": terms.codebook.detach(),
+            "commitment": terms.commitment.detach(),
+            "policy": -log_probs.detach().sum(-1).mean(),
+        }
+
+    @torch.no_grad()
+    def usage(self) -> Float[Tensor, "mode"]:
+        """The share of transitions in each code, counted over up to 20,000 spread evenly through the data."""
+        spread = self.moves[torch.linspace(0, len(self.moves) - 1, min(len(self.moves), 20_000)).long()]
+        distances = self.model.codebook(self.model.encoder(self.model.scaled_transitions(self.steps, spread)))
+        return code_usage(distances.argmin(1), self.config.n_modes)
+
+    @torch.no_grad()
+    def finished(self) -> ModeModel:
+        """The model as it stands, with the contexts that a person would steer it with."""
+        if self.config.steering == "repaired":
+            self.model.contexts.copy_(self._contexts_on_the_training_scale())
+        return self.model
+
+    def _contexts_on_the_training_scale(self) -> Float[Tensor, "mode mode"]:
+        """Row k: 0 at k, elsewhere the mean of what training saw there when the code was k (or any, if it never was)."""
+        spread = self.moves[torch.linspace(0, len(self.moves) - 1, min(len(self.moves), 20_000)).long()]
+        distances = self.model.codebook(self.model.encoder(self.model.scaled_transitions(self.steps, spread)))
+        codes, seen = distances.argmin(1), training_context(distances, self.config)
+        rows = [seen[codes == k].mean(0) if bool((codes == k).any()) else seen.mean(0) for k in range(len(seen[0]))]
+        contexts = torch.stack(rows)
+        return contexts * (1 - torch.eye(len(contexts)))
+
+    # What an exact resume needs beside the model (see checkpoint.py)
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Every module with weights."""
+        return {"model": self.model, "decoder": self.decoder}
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """The one optimiser of everything."""
+        return {"all": self.optimizer}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """State that is no module's and no optimiser's."""
+        return {"batch": self.batch, "generator": self.generator.get_state()}
+
+    def restore(self, tensors: dict[str, Tensor], taken: int) -> None:
+        """Takes back what `tensors` gave, and the number of steps taken."""
+        self.batch, self.taken = tensors["batch"], taken
+        self.generator.set_state(tensors["generator"])
+
+
+def training_context(distances: Float[Tensor, "batch mode"], config: TalkConfig) -> Float[Tensor, "batch mode"]:
+    """What the policy is given while training, by the config's choice of context."""
+    match config.context:
+        case "squared_distances":
+            return distances
+        case "distances":
+            return (distances + 1e-12).sqrt()
+        case "not_hot":
+            # Straight-through: the value is not-hot, the gradient is the distances'.
+            hard = torch.ones_like(distances).scatter(1, distances.argmin(1, keepdim=True), 0)
+            return distances + (hard - distances).detach()
