@@ -234,7 +234,7 @@ class _Run:
         slots = np.flatnonzero(self._episode >= 0)
         now = (slots, self._steps[slots])
         actions = np.zeros((len(self._episode), len(self._bounds[0])), dtype=self._bounds[0].dtype)
-        actions[slots] = self._act(slots)
+        actions[slots] = self._act(slots).astype(np.float32)  # rounded first: what is recorded is what was executed
         actions = np.clip(actions, *self._bounds)
         self._observations, rewards, terminated, truncated, infos = self._worlds.step(actions)
         self._steps += 1

@@ -1,0 +1,106 @@
+"""Records a pile of demonstrations: several experts, each in layouts of its own, shuffled together."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from gymnasium.envs.registration import EnvSpec
+
+from unbraid.core.errors import WorldError
+from unbraid.core.randomness import named_generator, named_seed
+from unbraid.demos.episodes import Demos, Episode
+from unbraid.worlds.controllers import Controller
+from unbraid.worlds.lidar import LIDAR_BINS
+from unbraid.worlds.rollout import rollout
+
+__all__ = ["collect", "observation_names"]
+
+_SENSORS = ("accelerometer", "velocimeter", "gyro", "magnetometer")
+_LIDARS = ("goal_lidar", "hazard_lidar", "vase_lidar")
+_N_SEEDS = 2**31  # some environments keep their seed in 32 bits, with a sign
+
+
+def collect(
+    sources: Sequence[tuple[str, Controller]],
+    *,
+    env_id: str | EnvSpec,
+    n_episodes: int | Sequence[int],
+    seed: int,
+    max_steps: int | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> Demos:
+    """Lets every source act in episodes of its own, and shuffles them all together.
+
+    No two episodes share a seed, so none share a layout; equal arguments give equal demonstrations.
+
+    Args:
+        sources: (name, controller) for every expert; the names become `Demos.label_names`.
+        env_id: any Gymnasium environment with vectors of numbers as observations and as actions.
+        n_episodes: how many of each, or one number for every source.
+        seed: decides the episodes' seeds, the noise and the order.
+        max_steps: the most steps per episode; the environment's own limit holds beside it.
+        on_progress: called after every step with the number of steps done so far in all episodes.
+
+    Raises:
+        WorldError: no sources, two of one name, impossible numbers of episodes, or what `rollout` raises.
+    """
+    counts = _checked_counts([name for name, _ in sources], n_episodes)
+    seeds = [int(s) for s in named_generator(seed, "episodes").choice(_N_SEEDS, size=sum(counts), replace=False)]
+    episodes: list[Episode] = []
+    demos: Demos | None = None
+    n_done = 0
+    for label, (_, controller) in enumerate(sources):
+        demos = rollout(
+            controller,
+            env_id,
+            seeds=seeds[len(episodes) : len(episodes) + counts[label]],
+            max_steps=max_steps,
+            noise_seed=named_seed(seed, "noise"),
+            on_progress=_after(n_done, on_progress),
+        ).demos
+        n_done += demos.n_steps
+        episodes += [replace(episode, label=label) for episode in demos]
+    assert demos is not None and demos.action_low is not None and demos.action_high is not None
+    together = Demos.from_episodes(
+        episodes,
+        label_names=[name for name, _ in sources],
+        observation_names=observation_names(demos.facts["env_id"], demos.observation_size),
+        action_bounds=(demos.action_low, demos.action_high),
+        facts={**demos.facts, "seed": seed},
+    )
+    return together.shuffled(named_generator(seed, "order"))
+
+
+def observation_names(env_id: str, n_columns: int) -> tuple[str, ...]:
+    """A name for every column of an environment's observations, or none where we do not know the environment.
+
+    Args:
+        env_id: the environment's id.
+        n_columns: the width of its observations.
+    """
+    names = [f"{sensor}_{axis}" for sensor in _SENSORS for axis in "xyz"]
+    names += [f"{lidar}_{bin_}" for lidar in _LIDARS for bin_ in range(LIDAR_BINS)]
+    is_point_goal = env_id.startswith("unbraid/PointGoal") and n_columns in (28, len(names))
+    return tuple(names[:n_columns]) if is_point_goal else ()
+
+
+def _checked_counts(names: Sequence[str], n_episodes: int | Sequence[int]) -> list[int]:
+    """How many episodes each source gives."""
+    if len(names) == 0 or len(set(names)) < len(names):
+        raise WorldError(
+            f"Demonstrations need at least one source, and a name of its own for each; got {list(names)}. "
+            "Name who acts."
+        )
+    counts = [n_episodes] * len(names) if isinstance(n_episodes, int) else list(n_episodes)
+    if len(counts) != len(names) or min(counts) < 1:
+        raise WorldError(
+            f"Every one of the {len(names)} sources must have a number of episodes >= 1; got {n_episodes}. Give one "
+            "number for all, or one for each."
+        )
+    return counts
+
+
+def _after(n_done: int, on_progress: Callable[[int], None] | None) -> Callable[[int], None] | None:
+    """The same callback, told of the steps that were done before, too."""
+    if on_progress is None:
+        return None
+    return lambda n_steps: on_progress(n_done + n_steps)
