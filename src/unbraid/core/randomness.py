@@ -9,7 +9,7 @@ __all__ = ["named_generator", "named_seed"]
 
 def _sequence(seed: int, names: tuple[str | int, ...]) -> np.random.SeedSequence:
     words = [zlib.crc32(name.encode()) if isinstance(name, str) else name for name in names]
-    return np.random.SeedSequence([seed, *words])
+    return np.random.SeedSequence([seed, *words, len(words)])  # the count, as zeros at the end would not matter
 
 
 def named_generator(seed: int, *names: str | int) -> np.random.Generator:

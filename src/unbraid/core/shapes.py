@@ -14,6 +14,8 @@ __all__ = ["first_bad_row", "require_finite"]
 
 def first_bad_row(values: np.ndarray) -> int | None:
     """The index of the first row of a (row, ...) array that holds NaN or an infinity; None where all is finite."""
+    if values.size == 0:
+        return None
     flat = values.reshape(len(values), -1)
     for start in range(0, len(flat), 65536):
         bad = ~np.isfinite(flat[start : start + 65536]).all(axis=1)

@@ -1,0 +1,44 @@
+"""The bar: silent without a terminal, and on stderr with one."""
+
+import io
+import sys
+
+from unbraid.core.progress import progress
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_it_is_silent_without_a_terminal(capsys):
+    with progress("fitting", 10, "steps") as advance:
+        advance(10, loss=0.25)
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""
+
+
+def test_it_shows_rate_and_fields_on_a_terminal_and_nothing_on_stdout(monkeypatch, capsys):
+    terminal = _Terminal()
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with progress("fitting", 10, "steps") as advance:
+        for _ in range(5):
+            advance(2, loss=0.25)
+            advance(0, epoch=3)
+    shown = terminal.getvalue()
+    assert "fitting" in shown
+    assert "10/10" in shown
+    assert "steps/s" in shown
+    assert "loss 0.25 epoch 3" in shown
+    assert capsys.readouterr().out == ""
+
+
+def test_an_exception_passes_through():
+    try:
+        with progress("fitting", 10, "steps"):
+            raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        return
+    raise AssertionError
