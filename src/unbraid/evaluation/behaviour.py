@@ -1,0 +1,212 @@
+"""What rollouts are like, metric by metric, and whether a mode's are as good as its expert's."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from unbraid.core.errors import DataError
+from unbraid.demos.episodes import Demos, Episode
+from unbraid.evaluation.intervals import Equivalence, Estimate, as_good_as, mean_interval
+
+__all__ = ["METRICS", "UNITS", "BehaviourTable", "ExpertBehaviour", "ModeBehaviour", "compare_modes", "measure"]
+
+Track = Mapping[str, np.ndarray]
+Measures = Mapping[str, np.ndarray]
+
+
+def _return(episode: Episode, track: Track) -> float | None:
+    return None if episode.rewards is None else float(episode.rewards.sum())
+
+
+def _cost(episode: Episode, track: Track) -> float | None:
+    return None if episode.costs is None else float(episode.costs.sum())
+
+
+def _length(episode: Episode, track: Track) -> float | None:
+    return float(episode.n_steps)
+
+
+def _goals(episode: Episode, track: Track) -> float | None:
+    return float(track["goal_reached"].sum()) if "goal_reached" in track else None
+
+
+def _distance(episode: Episode, track: Track) -> float | None:
+    if "robot_xy" not in track:
+        return None
+    return float(np.linalg.norm(np.diff(track["robot_xy"], axis=0), axis=1).sum())
+
+
+def _displacement(episode: Episode, track: Track) -> float | None:
+    if "robot_xy" not in track:
+        return None
+    return float(np.linalg.norm(track["robot_xy"][-1] - track["robot_xy"][0]))
+
+
+METRICS: dict[str, Callable[[Episode, Track], float | None]] = {
+    "return": _return,
+    "cost": _cost,
+    "length": _length,
+    "goals": _goals,
+    "distance": _distance,
+    "displacement": _displacement,
+}
+"""Each takes an episode and its track and gives one number, or None where the world does not offer what it needs."""
+
+UNITS: dict[str, str] = {
+    "return": "reward",
+    "cost": "cost",
+    "length": "steps",
+    "goals": "goals",
+    "distance": "m",
+    "displacement": "m",
+}
+"""The unit of every metric: sums over the episode, the path's length, and from start to end."""
+
+
+@dataclass(frozen=True, eq=False)
+class ExpertBehaviour:
+    """An expert's rollouts: its name, and an `Estimate` of the mean of every metric."""
+
+    name: str
+    metrics: dict[str, Estimate]
+
+
+@dataclass(frozen=True, eq=False)
+class ModeBehaviour:
+    """A mode's rollouts.
+
+    Attributes:
+        mode: which.
+        expert: the name of the expert that it is matched with, or None.
+        metrics: an estimate of the mean of every metric.
+        equivalence: for every metric that both have, whether the mode is as good as its expert; empty without one.
+    """
+
+    mode: int
+    expert: str | None
+    metrics: dict[str, Estimate]
+    equivalence: dict[str, Equivalence]
+
+
+@dataclass(frozen=True, eq=False)
+class BehaviourTable:
+    """Experts and modes, metric by metric.
+
+    Attributes:
+        metrics: the metrics' names, in order; those that somebody has.
+        experts: one entry per expert.
+        modes: one entry per mode.
+    """
+
+    metrics: tuple[str, ...]
+    experts: tuple[ExpertBehaviour, ...]
+    modes: tuple[ModeBehaviour, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as a JSON object: metrics, units, experts, modes."""
+        return {
+            "metrics": list(self.metrics),
+            "units": {name: UNITS.get(name, "") for name in self.metrics},
+            "experts": [{"name": e.name, "metrics": _as_json(e.metrics)} for e in self.experts],
+            "modes": [
+                {
+                    "mode": m.mode,
+                    "expert": m.expert,
+                    "metrics": _as_json(m.metrics),
+                    "difference": {name: e.difference.to_json() for name, e in m.equivalence.items()},
+                    "as_good": {name: e.holds for name, e in m.equivalence.items()},
+                    "margin": {name: e.margin for name, e in m.equivalence.items()},
+                }
+                for m in self.modes
+            ],
+        }
+
+
+def measure(demos: Demos, tracks: Sequence[Track]) -> dict[str, np.ndarray]:
+    """Every metric of every episode.
+
+    Args:
+        demos: the episodes.
+        tracks: for each episode what the world said beside it: ``robot_xy`` (T + 1, 2) in m, ``goal_reached`` (T,),
+            as far as it has them.
+
+    Returns:
+        metric -> (episode,) values. A metric that some episode lacks is absent, never 0.
+
+    Raises:
+        DataError: there isn't one track per episode.
+    """
+    if len(tracks) != demos.n_episodes:
+        raise DataError(
+            f"There must be one track per episode; got {len(tracks)} for {demos.n_episodes} episodes. "
+            "Pass an empty track where nothing was recorded."
+        )
+    episodes = list(demos)
+    measures: dict[str, np.ndarray] = {}
+    for name, metric in METRICS.items():
+        values = [metric(episode, track) for episode, track in zip(episodes, tracks, strict=True)]
+        known = [value for value in values if value is not None]
+        if known and len(known) == len(values):
+            measures[name] = np.array(known, dtype=np.float64)
+    return measures
+
+
+def compare_modes(
+    mode_measures: Sequence[Measures],
+    expert_measures: Mapping[str, Measures],
+    matching: Int[np.ndarray, "mode"],
+) -> BehaviourTable:
+    """Compares every mode with the expert that it is matched with, on the same seeds.
+
+    Args:
+        mode_measures: `measure` of each mode's rollouts.
+        expert_measures: name -> `measure` of each expert's, in the order of the labels.
+        matching: (mode,) an index into the experts, or -1; from `match_modes` on the training episodes.
+
+    Raises:
+        DataError: `matching` does not fit the modes or experts, or a mode and its expert have different numbers of
+            episodes.
+    """
+    names = list(expert_measures)
+    if len(matching) != len(mode_measures) or not ((matching >= -1) & (matching < len(names))).all():
+        raise DataError(
+            f"The matching must give each of the {len(mode_measures)} modes one of {len(names)} experts, or -1; got "
+            f"{matching.tolist()}. Take it from `match_modes`."
+        )
+    ranges = _ranges_between(expert_measures)
+    modes: list[ModeBehaviour] = []
+    for mode, measures in enumerate(mode_measures):
+        expert = names[matching[mode]] if matching[mode] >= 0 else None
+        others = expert_measures[expert] if expert is not None else {}
+        equivalence = {
+            name: as_good_as(values, others[name], range_between_experts=ranges[name])
+            for name, values in measures.items()
+            if name in others
+        }
+        modes.append(ModeBehaviour(mode, expert, _estimates(measures), equivalence))
+    everybody = [*expert_measures.values(), *mode_measures]
+    return BehaviourTable(
+        metrics=tuple(dict.fromkeys(name for measures in everybody for name in measures)),
+        experts=tuple(ExpertBehaviour(name, _estimates(expert_measures[name])) for name in names),
+        modes=tuple(modes),
+    )
+
+
+def _ranges_between(expert_measures: Mapping[str, Measures]) -> dict[str, float]:
+    """For every metric, the largest minus the smallest of the means of the experts that have it."""
+    means: dict[str, list[float]] = {}
+    for measures in expert_measures.values():
+        for name, values in measures.items():
+            means.setdefault(name, []).append(float(values.mean()))
+    return {name: max(values) - min(values) for name, values in means.items()}
+
+
+def _estimates(measures: Measures) -> dict[str, Estimate]:
+    return {name: mean_interval(values) for name, values in measures.items()}
+
+
+def _as_json(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
+    return {name: estimate.to_json() for name, estimate in estimates.items()}

@@ -1,0 +1,198 @@
+"""Scores of contingency tables equal scikit-learn's; agreement carries intervals over episodes."""
+
+import inspect
+import json
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from sklearn.metrics.cluster import contingency_matrix
+
+from unbraid.core.errors import DataError
+from unbraid.evaluation.scores import (
+    accuracy,
+    agreement,
+    ari,
+    confusion_percent,
+    contingency_by_episode,
+    match_modes,
+    nmi,
+    purity,
+)
+
+SCORES = [nmi, ari, purity, accuracy]
+labelings = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 5)), min_size=1, max_size=60)
+
+
+def table_of(labels: np.ndarray, modes: np.ndarray) -> np.ndarray:
+    everything_in_one = np.zeros(len(labels), np.int64)
+    return contingency_by_episode(labels, modes, everything_in_one, n_labels=5, n_modes=6).sum(0)
+
+
+@given(labelings)
+def test_scores_are_scikit_learns(pairs: list[tuple[int, int]]) -> None:
+    labels, modes = np.array(pairs).T
+    table = table_of(labels, modes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn thinks that many labels mean regression
+        known = contingency_matrix(labels, modes)
+        assert float(nmi(table)) == pytest.approx(normalized_mutual_info_score(labels, modes), abs=1e-9)
+        assert float(ari(table)) == pytest.approx(adjusted_rand_score(labels, modes), abs=1e-9)
+    assert float(purity(table)) == pytest.approx(known.max(0).sum() / len(labels))
+    matched = known[linear_sum_assignment(-known)].sum()
+    assert float(accuracy(table)) == pytest.approx(matched / len(labels))
+    assert 0 <= float(nmi(table)) <= 1
+
+
+@given(st.lists(labelings, min_size=1, max_size=6))
+def test_many_tables_score_as_each_alone(batch: list[list[tuple[int, int]]]) -> None:
+    tables = np.stack([table_of(*np.array(pairs).T) for pairs in batch])
+    for score in SCORES:
+        assert score(tables).shape == (len(batch),)
+        assert score(tables).tolist() == pytest.approx([float(score(table)) for table in tables])
+        assert score(tables[None]).shape == (1, len(batch))
+
+
+@given(labelings, st.permutations(range(6)))
+def test_the_modes_names_do_not_matter(pairs: list[tuple[int, int]], order: list[int]) -> None:
+    labels, modes = np.array(pairs).T
+    for score in SCORES:
+        assert float(score(table_of(labels, np.array(order)[modes]))) == pytest.approx(
+            float(score(table_of(labels, modes)))
+        )
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ([[50, 0], [0, 50]], (1, 1, 1, 1)),
+        ([[0, 50], [50, 0]], (1, 1, 1, 1)),
+        ([[25, 25], [25, 25]], (0, -1 / 98, 0.5, 0.5)),
+        ([[50], [50]], (0, 0, 0.5, 0.5)),  # one mode only
+        ([[50, 0, 0], [50, 0, 0]], (0, 0, 0.5, 0.5)),  # one mode used, two codes empty
+        ([[7, 0], [0, 0]], (1, 1, 1, 1)),  # one label, one mode
+        ([[5, 5]], (0, 0, 1, 0.5)),  # one label in two modes
+    ],
+)
+def test_known_tables(table: list[list[int]], expected: tuple[float, ...]) -> None:
+    scores = [float(score(np.array(table))) for score in SCORES]
+    assert scores == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_talks_published_tables_have_their_published_scores() -> None:
+    table = np.array([[13, 37, 8, 42], [100, 0, 0, 0]])
+    assert float(nmi(table)) == pytest.approx(0.551, abs=5e-4)
+    assert float(purity(table)) == pytest.approx(0.935)
+
+
+def test_large_tables_of_one_label_and_one_mode_are_perfect_to_the_last_bit() -> None:
+    assert float(ari(np.array([[99_991]]))) == 1.0
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_an_empty_table_is_refused(score) -> None:
+    with pytest.raises(DataError, match="at least one window"):
+        score(np.zeros((2, 3, 2), np.int64))
+
+
+def test_a_wrong_shape_raises_in_the_tests() -> None:
+    with pytest.raises(Exception, match="Type-check"):
+        nmi(np.array([1, 2]))
+
+
+def test_modes_match_labels_one_to_one() -> None:
+    assert match_modes(np.array([[0, 60, 40], [55, 0, 45]])).tolist() == [1, 0, -1]
+    assert match_modes(np.array([[9, 8], [9, 0]])).tolist() == [1, 0]  # not the greedy choice
+    assert match_modes(np.array([[5, 0], [0, 5], [3, 3]])).tolist() == [0, 1]  # more labels than modes
+
+
+def test_a_mode_that_shares_no_window_with_the_label_left_to_it_matches_none() -> None:
+    assert match_modes(np.array([[50, 0], [50, 0]])).tolist() in ([0, -1], [1, -1])
+
+
+def test_confusion_is_in_percent_of_each_label() -> None:
+    percent = confusion_percent(np.array([[1, 3], [10, 0], [0, 0]]))
+    assert percent.tolist() == [[25, 75], [100, 0], [0, 0]]
+
+
+def test_contingency_counts_every_episode_apart() -> None:
+    counts = contingency_by_episode(
+        np.array([0, 0, 1, 1]), np.array([1, 1, 0, 1]), np.array([7, 7, 3, 3]), n_labels=2, n_modes=3
+    )
+    assert counts.tolist() == [[[0, 0, 0], [1, 1, 0]], [[0, 2, 0], [0, 0, 0]]]
+
+
+def test_labels_and_modes_out_of_range_are_refused() -> None:
+    zeros = np.zeros(3, np.int64)
+    for labels, modes in ((zeros - 1, zeros), (zeros, zeros + 2)):
+        with pytest.raises(DataError, match="must lie in"):
+            contingency_by_episode(labels, modes, zeros, n_labels=2, n_modes=2)
+
+
+def test_labels_and_modes_of_different_windows_are_refused() -> None:
+    zeros = np.zeros(3, np.int64)
+    unchecked = inspect.unwrap(contingency_by_episode)  # past the shape check, which only the tests have
+    with pytest.raises(DataError, match="one entry per window; got 3, 2 and 3"):
+        unchecked(zeros, zeros[1:], zeros, n_labels=1, n_modes=1)
+
+
+def some_windows(share_wrong: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """20 episodes of 50 windows, two labels."""
+    generator = np.random.default_rng(11)
+    episodes = np.repeat(np.arange(20), 50)
+    labels = episodes % 2
+    wrong = generator.random(len(labels)) < share_wrong
+    return labels, np.where(wrong, 1 - labels, labels), episodes
+
+
+def test_agreement_has_intervals_over_episodes() -> None:
+    result = agreement(*some_windows(0.1), generator=np.random.default_rng(0))
+    assert result.contingency.sum() == 1000
+    for name in ("nmi", "ari", "purity", "accuracy"):
+        estimate = getattr(result, name)
+        assert (estimate.n, estimate.unit_of_n) == (20, "episodes")
+        assert estimate.low < estimate.value < estimate.high
+    assert result.accuracy.value == pytest.approx(0.9, abs=0.03)
+    assert result.nmi.value == pytest.approx(float(nmi(result.contingency)))
+
+
+def test_agreements_seed_suffices_and_matters() -> None:
+    def low(seed: int) -> float | None:
+        return agreement(*some_windows(0.1), generator=np.random.default_rng(seed), n_resamples=200).nmi.low
+
+    assert low(1) == low(1)
+    assert low(1) != low(2)
+
+
+def test_agreement_keeps_unused_modes_in_the_table() -> None:
+    labels, modes, episodes = some_windows(0.0)
+    result = agreement(labels, modes, episodes, generator=np.random.default_rng(0), n_labels=3, n_modes=5)
+    assert result.contingency.shape == (3, 5)
+    assert result.nmi.value == pytest.approx(1)
+
+
+def test_modes_drawn_by_chance_are_compatible_with_no_agreement() -> None:
+    generator = np.random.default_rng(2)
+    result = agreement(
+        np.arange(40) % 4, generator.integers(4, size=40), np.arange(40), generator=np.random.default_rng(0)
+    )
+    assert result.nmi.value > 0  # biased upwards
+    assert result.nmi.low == 0
+    assert result.ari.low is not None
+    assert result.ari.low < 0
+
+
+def test_agreement_is_json() -> None:
+    result = json.loads(json.dumps(agreement(*some_windows(0.1), generator=np.random.default_rng(0)).to_json()))
+    assert set(result) == {"nmi", "ari", "purity", "accuracy", "contingency"}
+    assert result["nmi"]["n"] == 20
+
+
+def test_no_windows_are_refused() -> None:
+    nothing = np.zeros(0, np.int64)
+    with pytest.raises(DataError, match="at least one window"):
+        agreement(nothing, nothing, nothing, generator=np.random.default_rng(0))
