@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from unbraid.core.errors import DataError
-from unbraid.demos.episodes import Demos
+from unbraid.demos.episodes import Demos, require_rows
 
 __all__ = ["OPTIONAL_ARRAYS", "REQUIRED_ARRAYS", "arrays_of", "demos_from_arrays", "names_from", "require_dtype"]
 
@@ -62,6 +62,7 @@ def demos_from_arrays(
             raise DataError(f"{source} must hold `{name}`; it is missing. Add it, or write the file again.")
     known = {n: require_dtype(n, arrays[n], source) for n in (*REQUIRED_ARRAYS, *OPTIONAL_ARRAYS) if n in arrays}
     try:
+        require_rows(known, known["lengths"])
         return Demos(**known, label_names=label_names, observation_names=observation_names, facts=facts or {})
     except DataError as error:
         raise DataError(f"{source}: {error}") from None

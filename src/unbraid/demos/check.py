@@ -282,7 +282,7 @@ def _first_row(
 def _about_bounds(demos: Demos) -> list[Finding]:
     if demos.action_low is None and demos.action_high is None:
         return []
-    bounds, size = _fitting_bounds(demos), demos.action_size
+    bounds, size = _bounds(demos), demos.action_size
     if bounds is None or not (bounds[0] < bounds[1]).all():
         message = (
             f"Bounds must be a lower and a higher number for each of {size} actuators; got {demos.action_low} and "
@@ -307,11 +307,9 @@ def _about_bounds(demos: Demos) -> list[Finding]:
     return [Finding("error", "out-of-bounds", f"actions[{column}]", message, remedy, int(episodes[0]))]
 
 
-def _fitting_bounds(demos: Demos) -> tuple[Float[np.ndarray, "act"], Float[np.ndarray, "act"]] | None:
+def _bounds(demos: Demos) -> tuple[Float[np.ndarray, "act"], Float[np.ndarray, "act"]] | None:
     low, high = demos.action_low, demos.action_high
-    if low is None or high is None or not len(low) == len(high) == demos.action_size:
-        return None
-    return low, high
+    return None if low is None or high is None else (low, high)
 
 
 def _saturated_shares(demos: Demos) -> Float[np.ndarray, "act"]:
@@ -319,7 +317,7 @@ def _saturated_shares(demos: Demos) -> Float[np.ndarray, "act"]:
     if demos.n_steps == 0:
         return np.zeros(demos.action_size)
     lowest, highest = (e.astype(np.float64) for e in _extremes(demos.actions, finite=False))
-    low, high = _fitting_bounds(demos) or (lowest, highest)
+    low, high = _bounds(demos) or (lowest, highest)
     slack = 1e-6 * np.maximum(1.0, np.where(np.isfinite(high - low), high - low, 1.0))
     at_bound = np.zeros(demos.action_size)
     for chunk in _chunks(demos.actions):

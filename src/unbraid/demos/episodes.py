@@ -1,7 +1,7 @@
 """Recorded episodes: `Episode` for one, `Demos` for a pile of them, both frozen and checked when made."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from unbraid.core.errors import ConfigError, DataError
 
-__all__ = ["Demos", "Episode"]
+__all__ = ["Demos", "Episode", "require_rows"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,23 +101,13 @@ class Demos:
                 "Observations and actions must be flat tables (row, column); got shapes "
                 f"{self.observations.shape} and {self.actions.shape}. Flatten what has more axes."
             )
-        if (self.lengths < 0).any():
-            raise DataError(f"Episode lengths must be >= 0; got {self.lengths.min()}. Repair `lengths`.")
-        n_steps = int(self.lengths.sum())
-        rows = {
-            "observations": n_steps + self.n_episodes,
-            "actions": n_steps,
-            "rewards": n_steps,
-            "costs": n_steps,
-        }
-        rows |= {"terminated": self.n_episodes, "seeds": self.n_episodes, "labels": self.n_episodes}
-        for name, expected in rows.items():
-            values = getattr(self, name)
-            if values is not None and len(values) != expected:
+        require_rows(vars(self), self.lengths)
+        for name in ("action_low", "action_high"):
+            bound = getattr(self, name)
+            if bound is not None and bound.shape != self.actions.shape[1:]:
                 raise DataError(
-                    f"`{name}` must have {expected} rows for {self.n_episodes} episodes of {n_steps} steps in all "
-                    f"(observations have one row more than actions in every episode); got {len(values)}. "
-                    "Repair `lengths`, or append the final observations."
+                    f"`{name}` must hold one number for each of {self.actions.shape[1]} actuators; got shape "
+                    f"{bound.shape}. Give all of them, or none."
                 )
         labels = self.labels
         if labels is not None and ((labels < 0) | (labels >= len(self.label_names))).any():
@@ -299,6 +289,27 @@ class Demos:
             for start in range(0, len(values), 65536):
                 digest.update(np.ascontiguousarray(values[start : start + 65536]).tobytes())
         return digest.hexdigest()
+
+
+def require_rows(arrays: Mapping[str, Any], lengths: Int[np.ndarray, "episode"]) -> None:
+    """Raises `DataError` where an array has not the rows that (episode,) `lengths` ask of the array of its name."""
+    if (lengths < 0).any():
+        episode = int((lengths < 0).argmax())
+        raise DataError(
+            f"Every episode must have 0 steps or more; `lengths` gives episode {episode} {lengths[episode]}. Repair "
+            "`lengths`."
+        )
+    n_episodes, n_steps = len(lengths), int(lengths.sum())
+    rows = {"observations": n_steps + n_episodes, "actions": n_steps, "rewards": n_steps, "costs": n_steps}
+    rows |= {"terminated": n_episodes, "seeds": n_episodes, "labels": n_episodes}
+    for name, expected in rows.items():
+        values = arrays.get(name)
+        if values is not None and len(values) != expected:
+            raise DataError(
+                f"`{name}` must have {expected} rows for {n_episodes} episodes of {n_steps} steps in all "
+                f"(observations have one row more than actions in every episode); got {len(values)}. "
+                "Repair `lengths`, or append the final observations."
+            )
 
 
 def _rows(starts: Int[np.ndarray, "episode_and_one"], chosen: Int[np.ndarray, "chosen"]) -> Int[np.ndarray, "row"]:

@@ -53,7 +53,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, ref
 
 def test_a_read_only_place_says_so(tmp_path, monkeypatch):
     _refuse(monkeypatch, "fsync", OSError(errno.EROFS, "Read-only file system"))
-    with pytest.raises(StorageError, match="Read-only file system. Choose a folder"):
+    with pytest.raises(StorageError, match=r"Read-only file system\. Choose a folder"):
         runs.write_text(tmp_path / "a.txt", "new")
 
 
@@ -92,9 +92,13 @@ class TestNew:
         assert _names(tmp_path / "deep") == ["a"]
 
     def test_an_exception_leaves_nothing(self, tmp_path, new, write):
-        with pytest.raises(KeyboardInterrupt), new(tmp_path / "a") as temporary:
-            write(temporary)
-            raise KeyboardInterrupt
+        def interrupted() -> None:
+            with new(tmp_path / "a") as temporary:
+                write(temporary)
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
         assert _names(tmp_path) == []
 
     def test_what_exists_is_refused_and_kept(self, tmp_path, new, write):
@@ -102,9 +106,14 @@ class TestNew:
             write(temporary)
         with pytest.raises(RunError, match="must not exist yet; it does"), new(tmp_path / "a"):
             pass
-        with pytest.raises(RunError, match="must not exist yet"), new(tmp_path / "b") as temporary:
-            write(temporary)
-            (tmp_path / "b").write_text("somebody was faster")
+
+        def overtaken() -> None:
+            with new(tmp_path / "b") as temporary:
+                write(temporary)
+                (tmp_path / "b").write_text("somebody was faster")
+
+        with pytest.raises(RunError, match="must not exist yet"):
+            overtaken()
         assert _names(tmp_path) == ["a", "b"]
         assert (tmp_path / "b").read_text() == "somebody was faster"
 
