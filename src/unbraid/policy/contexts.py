@@ -4,14 +4,12 @@ A context has one number per mode. `not_hot` is 0 at the chosen mode and 1 elsew
 distances of a latent that lies on its code are when the codes stand on a simplex.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 from jaxtyping import Float
 
 from unbraid.core.errors import ConfigError
 
-__all__ = ["blended", "not_hot", "require_mode"]
+__all__ = ["every_not_hot", "not_hot", "require_mode"]
 
 
 def require_mode(mode: int, n_modes: int) -> int:
@@ -40,16 +38,6 @@ def not_hot(mode: int, n_modes: int) -> Float[np.ndarray, "mode"]:
     return context
 
 
-def blended(weights: Mapping[int, float], n_modes: int) -> Float[np.ndarray, "mode"]:
-    """1 - w: the expected not-hot vector under mode weights w, which must be >= 0 and sum to 1.
-
-    Raises:
-        ConfigError: a mode that does not exist, a negative weight, or weights that don't sum to 1.
-    """
-    values = list(weights.values())
-    if not values or min(values) < 0 or abs(sum(values) - 1) > 1e-6:
-        raise ConfigError(f"The weights of a blend must be >= 0 and sum to 1; got {dict(weights)}. Scale them.")
-    context = np.ones(n_modes)
-    for mode, weight in weights.items():
-        context[require_mode(mode, n_modes)] -= weight
-    return context
+def every_not_hot(n_modes: int) -> Float[np.ndarray, "mode mode"]:
+    """All K not-hot contexts: row k asks for mode k."""
+    return 1.0 - np.eye(n_modes)

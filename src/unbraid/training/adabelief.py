@@ -1,7 +1,7 @@
 """AdaBelief, the optimiser of the talk's code; torch has none, and its authors' package is no longer kept."""
 
 from collections.abc import Iterable
-from typing import Any, final, override
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -21,7 +21,6 @@ class AdaBelief(torch.optim.Optimizer):
     ) -> None:
         super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps})
 
-    @override
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:
         """One update of every parameter that has a gradient."""

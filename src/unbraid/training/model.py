@@ -15,6 +15,7 @@ from unbraid.demos.episodes import Demos
 from unbraid.modes.codebook import FreeCodebook, SimplexCodebook
 from unbraid.modes.encoders import SpanSums, StepWindowEncoder, TransitionEncoder
 from unbraid.modes.windows import Windows, cut_windows, transition_steps
+from unbraid.policy.contexts import every_not_hot
 from unbraid.policy.gaussian import GaussianPolicy, diagonal_log_prob
 from unbraid.policy.normaliser import Normaliser
 from unbraid.training.config import FitConfig, TalkConfig, config_from_json, config_to_json
@@ -49,7 +50,7 @@ class ModeModel(nn.Module):
         self.n_modes, self.observation_size, self.action_size = config.n_modes, observation_size, action_size
         self.observation_normaliser = Normaliser(observation_size)
         self.action_normaliser = Normaliser(action_size)
-        self.register_buffer("contexts", 1 - torch.eye(config.n_modes))
+        self.register_buffer("contexts", torch.from_numpy(every_not_hot(config.n_modes)).float())
         if isinstance(config, TalkConfig):
             self.transition_normaliser = Normaliser(observation_size)
             self.encoder = TransitionEncoder(observation_size, latent_size=observation_size)

@@ -1,0 +1,149 @@
+"""`steer(model)`: from a model to a policy that a person steers, towards a mode or with a context of their own."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self, final
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+
+from unbraid.core.errors import ConfigError, DataError
+from unbraid.policy.contexts import require_mode
+from unbraid.training.model import ModeModel
+
+__all__ = ["SteeredPolicy", "steer"]
+
+_ROWS = 64  # linear layers are bit-equal for equal row counts only, so every batch is padded to a multiple of this
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class SteeredPolicy:
+    """pi(a | s, c) with the context fixed. Never changes: `toward` and the others give a new one.
+
+    It has Stable-Baselines3's `predict`, so its `evaluate_policy` takes it as it is, and `act`, so that `rollout`
+    runs many side by side.
+
+    Attributes:
+        model: whose policy it is.
+        context: (mode,) what the policy is conditioned on; None before a mode was chosen.
+        action_low, action_high: (act,) the bounds that actions are clipped to, or None.
+        seed: of the sampled actions in `predict`.
+    """
+
+    model: ModeModel
+    context: Float[np.ndarray, "mode"] | None = None
+    action_low: Float[np.ndarray, "act"] | None = None
+    action_high: Float[np.ndarray, "act"] | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_generator", np.random.default_rng(self.seed))
+
+    def toward(self, mode: int) -> Self:
+        """The policy in one mode: the not-hot context of the talk (0 at the mode, 1 elsewhere).
+
+        For the talk's method with its repaired steering, the ones are on the scale of the distances it was trained on.
+
+        Raises:
+            ConfigError: the mode does not exist.
+        """
+        row = self.model.contexts[require_mode(mode, self.model.n_modes)]
+        return replace(self, context=row.double().cpu().numpy())
+
+    def blend(self, weights: Mapping[int, float]) -> Self:
+        """The policy under the expected context of a mixture of modes: sum of w_k x context k; 1 - w on a simplex.
+
+        Raises:
+            ConfigError: a mode that does not exist, a negative weight, or weights that don't sum to 1.
+        """
+        if not weights or min(weights.values()) < 0 or abs(sum(weights.values()) - 1) > 1e-6:
+            raise ConfigError(f"The weights of a blend must be >= 0 and sum to 1; got {dict(weights)}. Scale them.")
+        rows = self.model.contexts.double().cpu().numpy()
+        context = sum(weight * rows[require_mode(mode, len(rows))] for mode, weight in weights.items())
+        return replace(self, context=np.asarray(context))
+
+    def with_context(self, context: Sequence[float] | Float[np.ndarray, "mode"]) -> Self:
+        """The policy under a context of your own, one number per mode.
+
+        Raises:
+            ConfigError: the wrong size, or not finite.
+        """
+        given = np.asarray(context, dtype=np.float64)
+        if given.shape != (self.model.n_modes,) or not np.isfinite(given).all():
+            raise ConfigError(
+                f"A context must have {self.model.n_modes} finite numbers, one per mode; got {given!s:.80}. "
+                "0 at the wanted mode and 1 elsewhere asks for one mode."
+            )
+        return replace(self, context=given)
+
+    def predict(
+        self,
+        observation: np.ndarray,
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """Actions for one observation (obs,) or many (env, obs), as Stable-Baselines3's `predict`.
+
+        Args:
+            observation: in the environment's own units.
+            state: handed back as it came; the policy has no memory.
+            episode_start: not used, likewise.
+            deterministic: the mean action; otherwise sampled from a generator that `seed` seeds.
+
+        Returns:
+            The actions, clipped to the bounds, shaped as the observations were; and the state.
+        """
+        given = np.asarray(observation)
+        rows = np.atleast_2d(given)
+        noise = np.zeros((len(rows), self.model.action_size))
+        if not deterministic:
+            noise = self._generator.standard_normal(noise.shape)  # pyright: ignore[reportAttributeAccessIssue]
+        actions, _ = self.act(rows, None, np.zeros(len(rows), dtype=bool), noise)
+        return (actions[0] if given.ndim == 1 else actions), state
+
+    def act(
+        self,
+        observations: Float[np.ndarray, "env obs"],
+        state: Any,
+        episode_start: Bool[np.ndarray, "env"],
+        noise: Float[np.ndarray, "env act"],
+    ) -> tuple[Float[np.ndarray, "env act"], Any]:
+        """Actions for many environments: mean + deviation x noise, clipped to the bounds (worlds.rollout.Controller).
+
+        Raises:
+            ConfigError: no mode was chosen yet.
+            DataError: observations of the wrong width, or not finite.
+        """
+        if self.context is None:
+            raise ConfigError("A mode must be chosen before the policy can act; none was. Call .toward(mode) first.")
+        if observations.shape[-1] != self.model.observation_size or not np.isfinite(observations).all():
+            raise DataError(
+                f"Observations must have {self.model.observation_size} finite numbers; got shape {observations.shape}. "
+                "Use the environment that the demonstrations came from."
+            )
+        n = len(observations)
+        padded = np.zeros((-(-n // _ROWS) * _ROWS, self.model.observation_size), dtype=np.float32)
+        padded[:n] = observations
+        contexts = torch.as_tensor(self.context, dtype=torch.float32).expand(len(padded), -1)
+        mean, deviation = self.model.action_distribution(torch.from_numpy(padded), contexts)
+        actions = mean[:n].double().numpy() + deviation[:n].double().numpy() * noise
+        if self.action_low is not None or self.action_high is not None:
+            actions = np.clip(actions, self.action_low, self.action_high)
+        return actions, state
+
+
+def steer(
+    model: ModeModel, *, action_bounds: tuple[np.ndarray, np.ndarray] | None = None, seed: int = 0
+) -> SteeredPolicy:
+    """A policy to steer: `steer(model).toward(2)`.
+
+    Args:
+        model: of any method.
+        action_bounds: (low, high), each (act,), to clip actions to.
+        seed: of the sampled actions in `predict`.
+    """
+    low, high = action_bounds or (None, None)
+    return SteeredPolicy(model.eval(), action_low=low, action_high=high, seed=seed)
