@@ -2,13 +2,15 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from unbraid.core.errors import WorldError
+from unbraid.worlds.layout import Level
 
-__all__ = ["Scene", "draw_top_down"]
+__all__ = ["Painter", "Scene", "draw_top_down", "view_half_side_m"]
 
 _GROUND = (246, 245, 241)
 _ARENA = (255, 255, 255)
@@ -26,7 +28,7 @@ class Scene:
     """What a picture shows of one world, in world coordinates (m, rad).
 
     Attributes:
-        half_side_m: the arena in which things are placed is a square of this half-side around the origin.
+        rules: the level; things are placed in a square of its half-side around the origin.
         robot_xy: (2,) the robot's centre.
         robot_heading_rad: its heading, counter-clockwise from the x axis.
         goal_xy: (2,) the goal's centre.
@@ -35,7 +37,7 @@ class Scene:
         vases_heading_rad: (vase,) their headings.
     """
 
-    half_side_m: float
+    rules: Level
     robot_xy: Float[np.ndarray, "2"]
     robot_heading_rad: float
     goal_xy: Float[np.ndarray, "2"]
@@ -57,12 +59,11 @@ def draw_top_down(scene: Scene, *, width: int = 512, height: int = 512) -> UInt8
     Raises:
         WorldError: the picture is too small.
     """
-    if width < 16 or height < 16:
-        raise WorldError(f"A picture must be at least 16 x 16 pixels; got {width} x {height}. Ask for more.")
-    view = max(scene.half_side_m, float(np.abs(scene.robot_xy).max())) + _MARGIN_M
-    canvas = _Canvas(width, height, view)
-    canvas.box((0.0, 0.0), 0.0, scene.half_side_m + 0.015, _EDGE)
-    canvas.box((0.0, 0.0), 0.0, scene.half_side_m, _ARENA)
+    _check_size(width, height)
+    half_side_m = scene.rules.half_side_m
+    canvas = _Canvas(width, height, view_half_side_m(scene))
+    canvas.box((0.0, 0.0), 0.0, half_side_m + 0.015, _EDGE)
+    canvas.box((0.0, 0.0), 0.0, half_side_m, _ARENA)
     for x, y in scene.hazards_xy.tolist():
         canvas.disc((x, y), 0.2, _HAZARD, opacity=0.75)
     goal_x, goal_y = scene.goal_xy.tolist()
@@ -74,6 +75,58 @@ def draw_top_down(scene: Scene, *, width: int = 512, height: int = 512) -> UInt8
     canvas.disc((x, y), 0.1, _ROBOT)
     canvas.box((x + 0.1 * math.cos(heading), y + 0.1 * math.sin(heading)), heading, 0.05, _NOSE)
     return canvas.pixels()
+
+
+def _check_size(width: int, height: int) -> None:
+    if width < 16 or height < 16:
+        raise WorldError(f"A picture must be at least 16 x 16 pixels; got {width} x {height}. Ask for more.")
+
+
+def view_half_side_m(scene: Scene) -> float:
+    """Half the side of the square around the origin that a picture shows: the arena, or more if the robot left it."""
+    return max(scene.rules.half_side_m, float(np.abs(scene.robot_xy).max())) + _MARGIN_M
+
+
+class Painter:
+    """Paints scenes of one level in one size, from above, by NumPy or by MuJoCo's renderer."""
+
+    def __init__(self, rules: Level, *, renderer: str = "top_down", width: int = 512, height: int = 512) -> None:
+        """Notes what is asked; GL is touched by the first picture.
+
+        Args:
+            rules: the level.
+            renderer: "top_down", which needs no GL, or "mujoco", which does.
+            width: in pixels, at least 16.
+            height: in pixels, at least 16.
+
+        Raises:
+            WorldError: no such renderer, or too small a picture.
+        """
+        if renderer not in ("top_down", "mujoco"):
+            raise WorldError(f"renderer must be 'top_down' or 'mujoco'; got {renderer!r}. Choose one.")
+        _check_size(width, height)
+        self._rules, self._renderer, self._width, self._height = rules, renderer, width, height
+        self._stage: Any = None
+
+    def paint(self, scene: Scene) -> UInt8[np.ndarray, "height width 3"]:
+        """The picture of a scene, (height, width, 3) of uint8.
+
+        Raises:
+            WorldError: MuJoCo's renderer was asked for, and GL does not work here.
+        """
+        if self._renderer == "top_down":
+            return draw_top_down(scene, width=self._width, height=self._height)
+        if self._stage is None:
+            from unbraid.worlds.draw_mujoco import Stage
+
+            self._stage = Stage(self._rules, width=self._width, height=self._height)
+        return self._stage.draw(scene, view_half_side_m(scene))
+
+    def close(self) -> None:
+        """Releases the GL context, if there is one."""
+        if self._stage is not None:
+            self._stage.close()
+            self._stage = None
 
 
 class _Canvas:

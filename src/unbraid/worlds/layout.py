@@ -12,18 +12,20 @@ from unbraid.core.errors import WorldError
 from unbraid.core.randomness import named_generator
 
 __all__ = [
+    "CANDIDATES_PER_GOAL",
     "GOALS_PER_BLOCK",
     "LEVELS",
     "Layout",
     "Level",
     "check_layout",
     "draw_layout",
+    "finite_array",
     "goal_candidates",
     "level_rules",
     "next_goals",
 ]
 
-# Two things stand no nearer to each other than the sum of their keep-outs (m), and each within the arena shrunk by its own.
+# Two things stand no nearer to each other than the sum of their keep-outs; each stands in the arena shrunk by its own.
 ROBOT_KEEP_OUT_M = 0.4
 GOAL_KEEP_OUT_M = 0.305
 HAZARD_KEEP_OUT_M = 0.18
@@ -31,7 +33,8 @@ VASE_KEEP_OUT_M = 0.15
 
 GOALS_PER_BLOCK = 8
 _DRAWS_PER_GOAL = 200
-_KEPT_PER_GOAL = 64
+CANDIDATES_PER_GOAL = 64
+_MAX_MAGNITUDE = 1e6
 _TRIES_PER_THING = 100
 _TRIES_PER_LAYOUT = 10_000
 
@@ -126,14 +129,15 @@ def check_layout(given: Layout | Mapping[str, Any], rules: Level) -> Layout:
         "vases_heading_rad": (rules.n_vases,),
     }
     arrays = {name: finite_array(values[name], shapes[name], f"layout's {name}") for name in names}
-    return Layout(**{**arrays, "robot_heading_rad": float(arrays["robot_heading_rad"])})
+    heading_rad = float(arrays.pop("robot_heading_rad"))
+    return Layout(robot_heading_rad=heading_rad, **arrays)
 
 
 def finite_array(value: Any, shape: tuple[int, ...], what: str) -> Float[np.ndarray, "..."]:
     """A float64 copy of an array that a user gave.
 
     Raises:
-        WorldError: it has another shape, or is not finite.
+        WorldError: it has another shape, is not finite, or is larger than any world.
     """
     try:
         array = np.array(value, dtype=np.float64)
@@ -143,8 +147,10 @@ def finite_array(value: Any, shape: tuple[int, ...], what: str) -> Float[np.ndar
         array = array.reshape(shape)
     if array.shape != shape:
         raise WorldError(f"The {what} must have shape {shape}; got {array.shape}. Pass one for this level.")
-    if not np.isfinite(array).all():
-        raise WorldError(f"The {what} must be finite; got {value!r:.80}. Replace NaN and infinities.")
+    if not (np.abs(array) <= _MAX_MAGNITUDE).all():
+        raise WorldError(
+            f"The {what} must be finite, at most {_MAX_MAGNITUDE:g} in size; got {value!r:.80}. Correct it."
+        )
     return array
 
 
@@ -211,13 +217,13 @@ def goal_candidates(rules: Level, layout: Layout, seed: int, block: int) -> Floa
     drawn = named_generator(seed, "goals", block).uniform(-room, room, (GOALS_PER_BLOCK, _DRAWS_PER_GOAL, 2))
     others = np.concatenate([layout.hazards_xy, layout.vases_xy])
     if not len(others):
-        return drawn[:, :_KEPT_PER_GOAL].copy()
+        return drawn[:, :CANDIDATES_PER_GOAL].copy()
     keep_outs = np.repeat([HAZARD_KEEP_OUT_M, VASE_KEEP_OUT_M], [len(layout.hazards_xy), len(layout.vases_xy)])
     dx = drawn[..., 0, None] - others[:, 0]
     dy = drawn[..., 1, None] - others[:, 1]
     spare = (np.sqrt(dx * dx + dy * dy) - (keep_outs + GOAL_KEEP_OUT_M)).min(axis=2)
     rank = np.where(spare >= 0.0, np.arange(_DRAWS_PER_GOAL), _DRAWS_PER_GOAL - spare)
-    order = np.argsort(rank, axis=1)[:, :_KEPT_PER_GOAL]
+    order = np.argsort(rank, axis=1)[:, :CANDIDATES_PER_GOAL]
     return np.take_along_axis(drawn, order[..., None], axis=1)
 
 

@@ -1,18 +1,18 @@
 """PointGoal as a Gymnasium environment: a point robot that drives to goals, past hazards and vases."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from unbraid.core.errors import WorldError
-from unbraid.worlds.draw import Scene, draw_top_down
+from unbraid.worlds.draw import Painter
 from unbraid.worlds.layout import level_rules
 from unbraid.worlds.point_goal_physics import PointGoalPhysics
 from unbraid.worlds.point_goal_starts import EPISODE_SEEDS, checked_actions, start_for
 
-__all__ = ["PointGoalEnv", "scene_of"]
+__all__ = ["PointGoalEnv", "check_render_mode"]
 
 
 class PointGoalEnv(gymnasium.Env[np.ndarray, np.ndarray]):
@@ -31,7 +31,7 @@ class PointGoalEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     Source: openai/safety-gym (MIT) and PKU-Alignment/safety-gymnasium (Apache-2.0), SafetyPointGoal0, 1 and 2.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 50}  # pyright: ignore
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 50}  # noqa: RUF012
 
     def __init__(
         self,
@@ -57,9 +57,8 @@ class PointGoalEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             WorldError: no such level, render mode or renderer.
         """
         self.rules = level_rules(level)
-        self.render_mode = check_render_mode(render_mode, renderer)
-        self.renderer = renderer
-        self.width, self.height = width, height
+        self.render_mode = check_render_mode(render_mode)
+        self._painter = Painter(self.rules, renderer=renderer, width=width, height=height)
         self.max_episode_steps = max_episode_steps
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float64)
         self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (self.rules.obs_width,), np.float64)
@@ -113,12 +112,12 @@ class PointGoalEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         """
         if self.render_mode is None:
             return None
-        scene = scene_of(self._physics, 0)
-        return draw_top_down(scene, width=self.width, height=self.height)
+        return self._painter.paint(self._physics.scene(0))
 
     def close(self) -> None:
-        """Releases the physics' threads."""
+        """Releases the physics' threads and the painter's GL context."""
         self._physics.close()
+        self._painter.close()
 
     def _where(self) -> dict[str, Any]:
         physics = self._physics
@@ -129,29 +128,12 @@ class PointGoalEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         }
 
 
-def check_render_mode(render_mode: str | None, renderer: str) -> str | None:
+def check_render_mode(render_mode: str | None) -> str | None:
     """The render mode, if it exists.
 
     Raises:
-        WorldError: no such render mode or renderer.
+        WorldError: no such render mode.
     """
     if render_mode not in (None, "rgb_array"):
         raise WorldError(f"render_mode must be None or 'rgb_array'; got {render_mode!r}. Choose one.")
-    if renderer not in ("top_down", "mujoco"):
-        raise WorldError(f"renderer must be 'top_down' or 'mujoco'; got {renderer!r}. Choose one.")
     return render_mode
-
-
-def scene_of(physics: PointGoalPhysics, env: int) -> Scene:
-    """What a picture shows of one world."""
-    quaternion = physics.vases_quaternion[env]
-    w, x, y, z = quaternion.T
-    return Scene(
-        half_side_m=physics.rules.half_side_m,
-        robot_xy=physics.robot_xy[env],
-        robot_heading_rad=float(physics.robot_heading_rad[env]),
-        goal_xy=physics.goal_xy[env],
-        hazards_xy=physics.hazards_xy[env],
-        vases_xy=physics.vases_xy[env],
-        vases_heading_rad=np.arctan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z)),
-    )

@@ -1,5 +1,8 @@
 """The MuJoCo model of the Point robot and its vases: one with free vases, one with parked ones."""
 
+# MuJoCo is a compiled module without types.
+# pyright: reportAttributeAccessIssue=false
+
 import functools
 from dataclasses import dataclass
 
@@ -20,8 +23,8 @@ class PointGoalModels:
 
     Attributes:
         free: everything in play.
-        parked: the vases weigh nothing and touch nothing, which costs half the time. Robot and sensors are the same to
-            the bit as long as the robot touches no vase and the vases rest.
+        parked: the vases weigh nothing and nothing touches, which costs a third of the time. Robot and sensors are
+            the same to the bit as long as the robot touches no vase and the vases rest.
         n_vases: how many vases.
         n_positions: width of qpos: 3 of the robot, 7 per vase.
         n_velocities: width of qvel: 3 of the robot, 6 per vase.
@@ -71,23 +74,24 @@ def point_goal_models(n_vases: int) -> PointGoalModels:
 def _model_xml(n_vases: int, *, parked: bool) -> str:
     """The world in MuJoCo's XML.
 
-    Robot and vases touch (2 against 3), vases touch floor and vases; the robot's sphere rests exactly on the floor,
-    where no force acts, so that leaving out this contact changes nothing.
+    Robot and vases touch (contype 2 against conaffinity 3), vases touch the floor and each other; the robot's sphere
+    stands exactly on the floor, where no force acts, so that leaving out this contact changes nothing. Where the vases
+    are parked no contact is left, and MuJoCo need not look for any.
 
     Source: openai/safety-gym xmls/point.xml; PKU-Alignment/safety-gymnasium point.xml and goal_level0 to 2, for sizes,
     masses, friction, damping, gears and limits.
     """
-    vase_contacts = 'contype="0" conaffinity="0"' if parked else 'contype="1" conaffinity="3"'
     vases = "".join(
         f'<body name="vase{i}" pos="{i} 9 0.1" gravcomp="{int(parked)}"><freejoint/>'
-        f'<geom type="box" size="0.1 0.1 0.1" density="0.001" {vase_contacts}/></body>'
+        f'<geom type="box" size="0.1 0.1 0.1" density="0.001" contype="1" conaffinity="3"/></body>'
         for i in range(n_vases)
     )
     contact_sensor = '<contact body1="robot" data="found"/>' if n_vases else ""
+    flags = '<flag contact="disable" constraint="disable"/>' if parked else ""
     limits = 'ctrllimited="true" ctrlrange="-1 1" forcelimited="true" forcerange="-0.05 0.05"'
     return f"""
 <mujoco model="point_goal">
-  <option timestep="0.002"/>
+  <option timestep="0.002">{flags}</option>
   <default><geom condim="6" density="1"/></default>
   <worldbody>
     <geom type="plane" size="5 5 0.1" contype="1" conaffinity="1"/>

@@ -1,5 +1,8 @@
 """Many PointGoal worlds side by side: state, one control step of all, and what their robots sense, as arrays."""
 
+# MuJoCo is a compiled module without types.
+# pyright: reportAttributeAccessIssue=false
+
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +14,15 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from unbraid.core.errors import WorldError
-from unbraid.worlds.layout import GOALS_PER_BLOCK, Layout, Level, goal_candidates, next_goals
+from unbraid.worlds.draw import Scene
+from unbraid.worlds.layout import (
+    CANDIDATES_PER_GOAL,
+    GOALS_PER_BLOCK,
+    Layout,
+    Level,
+    goal_candidates,
+    next_goals,
+)
 from unbraid.worlds.lidar import lidar_readings
 from unbraid.worlds.point_goal_model import N_ROBOT_DOFS, N_SENSOR_READINGS, point_goal_models
 
@@ -128,7 +139,8 @@ class PointGoalPhysics:
         # The goals to come.
         self._starts: list[Start | None] = [None] * n
         self._goal_number = np.zeros(n, dtype=np.int64)
-        self._candidates: Any = None
+        self._block = np.full(n, -1, dtype=np.int64)  # -1: not drawn yet
+        self._candidates = np.zeros((n, GOALS_PER_BLOCK, CANDIDATES_PER_GOAL, 2))
 
     # What is where -----------------------------------------------------------------------------------------------
 
@@ -158,11 +170,6 @@ class PointGoalPhysics:
         return self._things[:, self._vases].copy()
 
     @property
-    def vases_quaternion(self) -> Float[np.ndarray, "env vase 4"]:
-        """(env, vase, 4) the vases' orientations, a copy."""
-        return self._vase_positions[:, :, 3:].copy()
-
-    @property
     def qpos(self) -> Float[np.ndarray, "env position"]:
         """(env, position) MuJoCo's qpos, in world coordinates, a copy."""
         return self._state[:, 1 : 1 + self._models.n_positions].copy()
@@ -171,6 +178,19 @@ class PointGoalPhysics:
     def qvel(self) -> Float[np.ndarray, "env velocity"]:
         """(env, velocity) MuJoCo's qvel, in world coordinates, a copy."""
         return self._state[:, 1 + self._models.n_positions :].copy()
+
+    def scene(self, row: int) -> Scene:
+        """What a picture shows of one world."""
+        w, x, y, z = self._vase_positions[row, :, 3:].T
+        return Scene(
+            rules=self.rules,
+            robot_xy=self._pose[row, :2].copy(),
+            robot_heading_rad=float(self._pose[row, 2]),
+            goal_xy=self._things[row, 0].copy(),
+            hazards_xy=self._things[row, self._hazards].copy(),
+            vases_xy=self._things[row, self._vases].copy(),
+            vases_heading_rad=np.arctan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z)),
+        )
 
     # Starting ----------------------------------------------------------------------------------------------------
 
@@ -212,7 +232,7 @@ class PointGoalPhysics:
         self._vases_rest[row] = False  # the next step finds out
         self._starts[row] = start
         self._goal_number[row] = 0
-        self._draw_goals(row, 0)
+        self._block[row] = -1
 
     # Stepping ----------------------------------------------------------------------------------------------------
 
@@ -229,7 +249,8 @@ class PointGoalPhysics:
         distances = self._distances
         reward = before - distances[:, 0]
         reached = distances[:, 0] <= GOAL_RADIUS_M
-        cost_hazards = (distances[:, self._hazards] <= HAZARD_RADIUS_M).any(axis=1).astype(np.float64)
+        in_hazard = (distances[:, self._hazards] <= HAZARD_RADIUS_M).any(axis=1)
+        cost_hazards = np.where(in_hazard, 1.0, 0.0)
         cost_vases = self._settle_vases(free)
         if reached.any():
             rows = np.flatnonzero(reached)
@@ -244,7 +265,7 @@ class PointGoalPhysics:
         )
 
     def observe(self) -> Float[np.ndarray, "env obs"]:
-        """(env, 28 or 60): accelerometer, velocimeter, gyro, magnetometer (3 each), goal, hazard, vase lidar (16 each)."""
+        """(env, 28 or 60): accelerometer, velocimeter, gyro, magnetometer (3 each); goal, hazard, vase lidar (16)."""
         offsets = self._offsets
         bearings = np.arctan2(offsets[..., 1], offsets[..., 0])
         bearings -= self._pose[:, 2:]
@@ -267,11 +288,10 @@ class PointGoalPhysics:
 
     def _integrate(self, actions: Float[np.ndarray, "env 2"], free: Int[np.ndarray, " row"]) -> None:
         """Ten substeps, and the sensors that an eleventh reads before it moves."""
-        models: list[Any] = [self._models.parked] * self.n_envs
-        for row in free.tolist():
-            models[row] = self._models.free
+        models = np.full(self.n_envs, self._models.parked, dtype=object)
+        models[free] = self._models.free
         self._control[:] = actions[:, None, :]
-        self._roll(models, self._state, self._control, self._states_out, self._sensors_out)
+        self._roll(models.tolist(), self._state, self._control, self._states_out, self._sensors_out)
         last = self._states_out[:, SUBSTEPS - 1]
         for columns in self._robot_columns:
             self._state[:, columns] = last[:, columns]
@@ -318,19 +338,15 @@ class PointGoalPhysics:
 
     # Goals -------------------------------------------------------------------------------------------------------
 
-    def _draw_goals(self, row: int, block: int) -> None:
-        start = self._starts[row]
-        assert start is not None
-        candidates = goal_candidates(self.rules, start.layout, start.seed, block)
-        if self._candidates is None:
-            self._candidates = np.zeros((self.n_envs, *candidates.shape))
-        self._candidates[row] = candidates
-
     def _move_goals(self, rows: Int[np.ndarray, " row"]) -> None:
         self._goal_number[rows] += 1
-        places = self._goal_number[rows] % GOALS_PER_BLOCK
-        for row in rows[places == 0].tolist():
-            self._draw_goals(row, int(self._goal_number[row]) // GOALS_PER_BLOCK)
+        blocks, places = np.divmod(self._goal_number[rows], GOALS_PER_BLOCK)
+        stale = self._block[rows] != blocks
+        for row, block in zip(rows[stale].tolist(), blocks[stale].tolist(), strict=True):
+            start = self._starts[row]
+            assert start is not None, "a world that was never started"
+            self._candidates[row] = goal_candidates(self.rules, start.layout, start.seed, block)
+            self._block[row] = block
         self._things[rows, 0] = next_goals(self._candidates[rows, places], self._things[rows, 0])
         offsets = self._things[rows, 0] - self._pose[rows, :2]
         self._offsets[rows, 0] = offsets

@@ -1,7 +1,7 @@
 """PointGoal as a Gymnasium vector environment: all robots step in one call of MuJoCo."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -11,9 +11,9 @@ from gymnasium.vector.utils import batch_space
 from jaxtyping import Bool, Float, Int, UInt8
 
 from unbraid.core.errors import WorldError
-from unbraid.worlds.draw import draw_top_down
-from unbraid.worlds.layout import level_rules
-from unbraid.worlds.point_goal import check_render_mode, scene_of
+from unbraid.worlds.draw import Painter
+from unbraid.worlds.layout import Level, level_rules
+from unbraid.worlds.point_goal import check_render_mode
 from unbraid.worlds.point_goal_physics import PointGoalPhysics, StepOutcome
 from unbraid.worlds.point_goal_starts import EPISODE_SEEDS, checked_actions, start_for, starts_options
 
@@ -24,7 +24,8 @@ class PointGoalVectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.n
     """Many PointGoal worlds that step together; each does exactly what a `PointGoalEnv` with its seed does.
 
     Spaces, rewards and `info` are `PointGoalEnv`'s with a first axis `env`; `info` follows Gymnasium's vector
-    convention (a mask "_cost" says in which worlds "cost" is meant). All three autoreset modes exist: the next step
+    convention (a mask "_cost" says in which worlds "cost" is meant; a step's keys are always there, 0 where they are
+    not meant). All three autoreset modes exist: the next step
     resets (the default), the same step resets (with "final_obs" and "final_info"), or the user does, with
     `reset(options={"reset_mask": mask})`.
 
@@ -32,7 +33,7 @@ class PointGoalVectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.n
     (lists, or arrays of one row per world).
     """
 
-    metadata: ClassVar[dict[str, Any]] = {  # pyright: ignore
+    metadata: dict[str, Any] = {  # noqa: RUF012
         "render_modes": ["rgb_array"],
         "render_fps": 50,
         "autoreset_mode": AutoresetMode.NEXT_STEP,
@@ -65,10 +66,8 @@ class PointGoalVectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.n
         """
         self.rules = level_rules(level)
         self.num_envs = num_envs
-        self._picture = {"renderer": "top_down", "width": 512, "height": 512, **picture}
-        if len(self._picture) > 3:
-            raise WorldError(f"A picture must be set by renderer, width and height; got {sorted(picture)}. Correct it.")
-        self.render_mode = check_render_mode(render_mode, self._picture["renderer"])
+        self.render_mode = check_render_mode(render_mode)
+        self._painter = _painter(self.rules, picture)
         self.max_episode_steps = max_episode_steps
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {**type(self).metadata, "autoreset_mode": self.autoreset_mode}
@@ -151,12 +150,12 @@ class PointGoalVectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.n
         """
         if self.render_mode is None:
             return None
-        size = {"width": self._picture["width"], "height": self._picture["height"]}
-        return tuple(draw_top_down(scene_of(self._physics, row), **size) for row in range(self.num_envs))
+        return tuple(self._painter.paint(self._physics.scene(row)) for row in range(self.num_envs))
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Releases the physics' threads."""
+        """Releases the physics' threads and the painter's GL context."""
         self._physics.close()
+        self._painter.close()
 
     # Episodes ----------------------------------------------------------------------------------------------------
 
@@ -286,6 +285,14 @@ class PointGoalVectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.n
                 f"Seeds must be {self.num_envs} integers >= 0 (or None); got {seed!r:.80}. Pass one for each world."
             )
         return seeds
+
+
+def _painter(rules: Level, picture: dict[str, Any]) -> Painter:
+    """The painter that keyword arguments of a world ask for."""
+    unknown = sorted(set(picture) - {"renderer", "width", "height"})
+    if unknown:
+        raise WorldError(f"A world's picture must be set by renderer, width and height; got {unknown}. Correct these.")
+    return Painter(rules, **picture)
 
 
 def _beside(mask: Bool[np.ndarray, " env"], value: Any) -> Any:
