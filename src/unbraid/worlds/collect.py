@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from gymnasium.envs.registration import EnvSpec
 
 from unbraid.core.errors import WorldError
 from unbraid.core.randomness import named_generator, named_seed
-from unbraid.demos.episodes import Demos, Episode
+from unbraid.demos.episodes import Demos
 from unbraid.worlds.controllers import Controller
 from unbraid.worlds.lidar import LIDAR_BINS
 from unbraid.worlds.rollout import rollout
@@ -45,28 +46,28 @@ def collect(
     """
     counts = _checked_counts([name for name, _ in sources], n_episodes)
     seeds = [int(s) for s in named_generator(seed, "episodes").choice(_N_SEEDS, size=sum(counts), replace=False)]
-    episodes: list[Episode] = []
-    demos: Demos | None = None
+    parts: list[Demos] = []
     n_done = 0
-    for label, (_, controller) in enumerate(sources):
-        demos = rollout(
+    for count, (_, controller) in zip(counts, sources, strict=True):
+        first = sum(part.n_episodes for part in parts)
+        part = rollout(
             controller,
             env_id,
-            seeds=seeds[len(episodes) : len(episodes) + counts[label]],
+            seeds=seeds[first : first + count],
             max_steps=max_steps,
             noise_seed=named_seed(seed, "noise"),
             on_progress=_after(n_done, on_progress),
         ).demos
-        n_done += demos.n_steps
-        episodes += [replace(episode, label=label) for episode in demos]
-    assert demos is not None and demos.action_low is not None and demos.action_high is not None
+        n_done += part.n_steps
+        parts.append(part)
+    facts: dict[str, Any] = {**parts[0].facts, "seed": seed}
     together = Demos.from_episodes(
-        episodes,
+        [replace(episode, label=label) for label, part in enumerate(parts) for episode in part],
         label_names=[name for name, _ in sources],
-        observation_names=observation_names(demos.facts["env_id"], demos.observation_size),
-        action_bounds=(demos.action_low, demos.action_high),
-        facts={**demos.facts, "seed": seed},
+        observation_names=observation_names(facts["env_id"], parts[0].observation_size),
+        facts=facts,
     )
+    together = replace(together, action_low=parts[0].action_low, action_high=parts[0].action_high)
     return together.shuffled(named_generator(seed, "order"))
 
 
