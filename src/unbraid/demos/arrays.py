@@ -29,7 +29,7 @@ REQUIRED_ARRAYS = ("observations", "actions", "lengths", "terminated")
 OPTIONAL_ARRAYS = ("rewards", "costs", "seeds", "labels", "action_low", "action_high")
 
 _KINDS = {"lengths": "integer", "seeds": "integer", "labels": "integer", "terminated": "boolean"}
-_AXES = {"observations": 2, "actions": 2}
+_AXES = {"observations": 2, "next_observations": 2, "actions": 2}
 
 
 def arrays_of(demos: Demos) -> dict[str, np.ndarray]:

@@ -22,6 +22,7 @@ _CHUNK_ROWS = 16384
 _SAMPLE_ROWS = 10_000
 _SATURATED_SHARE = 0.5
 _EXPLODING_RATIO, _SURELY_EXPLODING_RATIO = 1e3, 1e6
+_TOO_LARGE = 1e18  # its square is more than float32 can hold
 
 
 @dataclass(frozen=True)
@@ -81,14 +82,15 @@ def check_demos(demos: Demos) -> CheckReport:
         nothing = Finding("error", "no-episodes", "lengths", "There must be an episode; there is none.", "Record some.")
         return CheckReport((nothing,), 0, 0, ())
     findings = [*_about_episodes(demos), *_about_duplicates(demos)]
-    for field in ("observations", "actions", "rewards", "costs"):
-        values = getattr(demos, field)
-        if values is not None and len(values):
-            findings += _about_values(demos, field, values.reshape(len(values), -1))
-    findings += _about_bounds(demos)
-    shares = _saturated_shares(demos)
-    findings += _about_saturation(shares)
-    findings += _about_final_observations(demos)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for field in ("observations", "actions", "rewards", "costs"):
+            values = getattr(demos, field)
+            if values is not None and len(values):
+                findings += _about_values(demos, field, values.reshape(len(values), -1))
+        findings += _about_bounds(demos)
+        shares = _saturated_shares(demos)
+        findings += _about_saturation(shares)
+        findings += _about_final_observations(demos)
     findings.sort(key=lambda finding: finding.severity != "error")
     return CheckReport(tuple(findings), demos.n_episodes, demos.n_steps, tuple(float(share) for share in shares))
 
@@ -254,7 +256,8 @@ def _about_explosions(
     """Columns whose largest value dwarfs all but a hundredth of a sample of the others."""
     sample = np.abs(np.asarray(table[:: max(len(table) // _SAMPLE_ROWS, 1)], dtype=np.float64))
     usual = np.quantile(np.where(np.isfinite(sample), sample, 0.0), 0.99, axis=0)
-    ratio = np.nan_to_num(largest.astype(np.float64), nan=0.0) / np.where(usual > 0, usual, 1.0)
+    largest = np.nan_to_num(largest, nan=0.0)
+    ratio = np.where(largest > _TOO_LARGE, np.inf, largest.astype(np.float64) / np.where(usual > 0, usual, 1.0))
     found: list[Finding] = []
     for column in np.flatnonzero(ratio > _EXPLODING_RATIO).tolist():
         row = _first_row(table, lambda chunk, c=column: np.abs(chunk[:, c]) == largest[c])
@@ -283,7 +286,7 @@ def _about_bounds(demos: Demos) -> list[Finding]:
     if demos.action_low is None and demos.action_high is None:
         return []
     bounds, size = _bounds(demos), demos.action_size
-    if bounds is None or not (bounds[0] < bounds[1]).all():
+    if bounds is None:
         message = (
             f"Bounds must be a lower and a higher number for each of {size} actuators; got {demos.action_low} and "
             f"{demos.action_high}."
@@ -291,7 +294,7 @@ def _about_bounds(demos: Demos) -> list[Finding]:
         return [Finding("error", "bounds", "action_low", message, "Give the environment's action_space bounds.")]
     low, high = bounds
     slack = 1e-6 * np.maximum(1.0, np.minimum(np.abs(low), np.abs(high)))
-    outside = [(c < low - slack) | (c > high + slack) for c in _chunks(demos.actions)]
+    outside = [np.isfinite(c) & ((c < low - slack) | (c > high + slack)) for c in _chunks(demos.actions)]
     table = np.concatenate(outside) if outside else np.zeros((0, size), dtype=bool)
     rows = np.flatnonzero(table.any(axis=1))
     if len(rows) == 0:
@@ -309,7 +312,9 @@ def _about_bounds(demos: Demos) -> list[Finding]:
 
 def _bounds(demos: Demos) -> tuple[Float[np.ndarray, "act"], Float[np.ndarray, "act"]] | None:
     low, high = demos.action_low, demos.action_high
-    return None if low is None or high is None else (low, high)
+    if low is None or high is None or not (low < high).all():
+        return None
+    return low, high
 
 
 def _saturated_shares(demos: Demos) -> Float[np.ndarray, "act"]:

@@ -109,6 +109,11 @@ def read_d4rl(path: Path, *, max_episode_steps: int | None = None) -> Demos:
     facts = dict(meta["facts"])
     if "next_observations" in tables:
         following = require_dtype("next_observations", tables["next_observations"], path)
+        if following.shape != observations.shape:
+            raise DataError(
+                f"`next_observations` of {path} must be shaped like `observations`, {observations.shape}; got "
+                f"{following.shape}. Repair the file, or leave them out."
+            )
         _require_following(observations, following, ends, path)
         arrays["observations"] = _with_final(observations, following, ends)
         arrays["lengths"] = lengths
@@ -240,11 +245,6 @@ def _require_following(
     path: Path,
 ) -> None:
     """Within an episode, the next observation of a step is the observation of the next: else rows are shifted."""
-    if following.shape != observations.shape:
-        raise DataError(
-            f"`next_observations` of {path} must be shaped like `observations`, {observations.shape}; got "
-            f"{following.shape}. Repair the file, or leave them out."
-        )
     within = np.ones(len(observations) - 1, dtype=bool)
     within[ends[:-1] - 1] = False
     close = np.isclose(following[:-1], observations[1:], rtol=1e-4, atol=1e-6, equal_nan=True)

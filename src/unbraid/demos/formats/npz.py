@@ -106,12 +106,13 @@ def read_npz(path: Path, *, drop_last_action: bool = False) -> Demos:
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     wanted = (*REQUIRED_ARRAYS, *OPTIONAL_ARRAYS, "episode_ends", "meta")
+    arrays: dict[str, np.ndarray] = {}
     name = "?"
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file:  # opened here, as np.load leaves a damaged file open
+            archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(f"{path} must be an .npz archive; it is a single array. Use np.savez.")
-            arrays: dict[str, np.ndarray] = {}
+                raise DataError(f"{path} must be an .npz archive; it is a single array. Write it with `numpy.savez`.")
             for name in wanted:
                 if name in archive.files:
                     arrays[name] = archive[name]
@@ -124,7 +125,7 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
                 f"`{name}` of {path} must hold numbers; it holds Python objects, which are never read. Lay ragged "
                 "episodes end to end, with `lengths`."
             ) from None
-        raise DataError(f"{path} must be a whole .npz archive; it is damaged ({error}). {_REMEDY}") from None
+        raise DataError(f"{path} must be a whole .npz archive; it is none, or damaged. {_REMEDY}") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError) as error:
         raise DataError(
             f"{path} must be a whole .npz archive; it is truncated or damaged ({error}). {_REMEDY}"

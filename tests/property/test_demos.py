@@ -1,0 +1,117 @@
+"""Whatever the demonstrations, every format gives back what it was given."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from unbraid.demos.check import check_demos
+from unbraid.demos.episodes import Demos
+from unbraid.demos.formats.d4rl import read_d4rl, write_d4rl
+from unbraid.demos.formats.npz import read_npz, write_npz
+from unbraid.demos.store import load_demos, save_demos
+
+FORMATS = {"store": (save_demos, load_demos), "npz": (write_npz, read_npz), "d4rl": (write_d4rl, read_d4rl)}
+
+_FACTS = st.dictionaries(
+    st.text(max_size=5), st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+)
+
+
+@st.composite
+def contents(draw, shortest: int = 1) -> dict[str, Any]:
+    """What makes a `Demos`: ragged episodes, some of one step; float32 or float64, any value; fields present or
+    not; unicode names."""
+    obs, act = draw(st.integers(1, 3)), draw(st.integers(1, 2))
+    lengths = draw(st.lists(st.integers(shortest, 4), min_size=1, max_size=5))
+    names = draw(st.lists(st.text(max_size=4), min_size=1, max_size=3, unique=True))
+
+    def table(*shape: int) -> np.ndarray:
+        width = draw(st.sampled_from([32, 64]))
+        return draw(arrays.arrays(f"float{width}", shape, elements=st.floats(width=width)))
+
+    def per_episode(values: st.SearchStrategy[Any], dtype: type) -> np.ndarray:
+        return np.array([draw(values) for _ in lengths], dtype=dtype)
+
+    n_steps = sum(lengths)
+    given: dict[str, Any] = {
+        "observations": table(n_steps + len(lengths), obs),
+        "actions": table(n_steps, act),
+        "lengths": np.array(lengths),
+        "terminated": per_episode(st.booleans(), bool),
+        "facts": draw(_FACTS),
+    }
+    for name in ("rewards", "costs"):
+        if draw(st.booleans()):
+            given[name] = table(n_steps)
+    if draw(st.booleans()):
+        given["seeds"] = per_episode(st.integers(0, 2**63 - 1), np.int64)
+    if draw(st.booleans()):
+        given |= {"labels": per_episode(st.integers(0, len(names) - 1), np.int64), "label_names": tuple(names)}
+    if draw(st.booleans()):
+        given |= {"action_low": np.full(act, -np.inf), "action_high": np.full(act, 0.1)}
+    if draw(st.booleans()):
+        given["observation_names"] = tuple(draw(st.text(max_size=3)) for _ in range(obs))
+    return given
+
+
+def _same(one: Demos, other: Demos) -> None:
+    for name in Demos.__dataclass_fields__:
+        a, b = getattr(one, name), getattr(other, name)
+        if isinstance(a, np.ndarray):
+            assert a.dtype == b.dtype, name
+            assert a.tobytes() == b.tobytes(), name
+            assert a.shape == b.shape, name
+        else:
+            assert a == b, name
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@given(given=contents())
+@settings(max_examples=30, deadline=None)
+def test_what_goes_in_comes_out_bit_for_bit(name, given):
+    demos = Demos(**given)
+    write, read = FORMATS[name]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"left.{name}"
+        write(demos, path)
+        _same(demos, read(path))
+
+
+@given(given=contents(shortest=0), through=st.sampled_from(["store", "npz"]))
+@settings(max_examples=20, deadline=None)
+def test_episodes_of_no_steps_survive_where_they_can_be_held(given, through):
+    demos = Demos(**given)
+    write, read = FORMATS[through]
+    with tempfile.TemporaryDirectory() as folder:
+        write(demos, Path(folder) / "left.x")
+        _same(demos, read(Path(folder) / "left.x"))
+
+
+@given(given=contents(shortest=0), seed=st.integers(0, 100))
+@settings(max_examples=30, deadline=None)
+def test_selecting_undoes_itself_and_keeps_every_pairing(given, seed):
+    demos = Demos(**given)
+    order = np.random.default_rng(seed).permutation(demos.n_episodes)
+    shuffled = demos.select(order)
+    _same(demos, shuffled.select(np.argsort(order)))
+    for i, episode in zip(order, shuffled, strict=True):
+        assert episode.observations.tobytes() == demos.episode(int(i)).observations.tobytes()
+        assert episode.actions.tobytes() == demos.episode(int(i)).actions.tobytes()
+
+
+@given(given=contents(shortest=0))
+@settings(max_examples=60, deadline=None)
+def test_the_doctor_never_breaks_down_and_finds_every_value_that_is_not_finite(given):
+    demos = Demos(**given)
+    report = check_demos(demos)
+    for field in ("observations", "actions", "rewards", "costs"):
+        values = getattr(demos, field)
+        bad = values is not None and not np.isfinite(values).all()
+        assert bad == any(f.code == "not-finite" and f.field == field for f in report.findings)
+    assert report.ok == all(f.severity == "warning" for f in report.findings)

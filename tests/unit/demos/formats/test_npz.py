@@ -1,0 +1,159 @@
+"""NPZ: what it takes, and what it says of what it does not."""
+
+import errno
+import os
+
+import numpy as np
+import pytest
+
+from unbraid.core.errors import DataError, RunError, StorageError
+from unbraid.demos.episodes import Demos
+from unbraid.demos.formats.npz import read_npz, write_npz
+from unbraid.demos.store import load_demos
+
+LENGTHS = np.array([3, 1, 4])
+
+
+def _flat(**changes):
+    """Two columns that spell (episode, step), T + 1 rows an episode."""
+    rows = [(e, step) for e, t in enumerate(LENGTHS) for step in range(t + 1)]
+    steps = [(e, step) for e, t in enumerate(LENGTHS) for step in range(t)]
+    arrays = {
+        "observations": np.array(rows, dtype=np.float64),
+        "actions": np.array(steps, dtype=np.float32),
+        "lengths": LENGTHS,
+        "terminated": np.array([True, True, False]),
+        "rewards": np.arange(8.0),
+    }
+    return {name: values for name, values in (arrays | changes).items() if values is not None}
+
+
+def _file(tmp_path, **changes):
+    path = tmp_path / "left.npz"
+    np.savez(path, **_flat(**changes))
+    return path
+
+
+def test_flat_arrays_are_read(tmp_path):
+    demos = load_demos(_file(tmp_path))
+    np.testing.assert_array_equal(demos.observations[demos.row_of_step], demos.actions)
+    assert demos.lengths.tolist() == [3, 1, 4]
+    assert demos.terminated.tolist() == [True, True, False]
+    assert (demos.actions.dtype, demos.observations.dtype) == (np.float32, np.float64)
+    assert demos.costs is None
+
+
+def test_ends_stand_for_lengths_and_the_rest_has_defaults(tmp_path):
+    path = _file(tmp_path, lengths=None, episode_ends=np.cumsum(LENGTHS), terminated=None, labels=np.array([0, 2, 1]))
+    demos = read_npz(path)
+    assert demos.lengths.tolist() == [3, 1, 4]
+    assert not demos.terminated.any()
+    assert demos.label_names == ("0", "1", "2")
+
+
+def test_whole_numbers_and_foreign_byte_orders_become_native_floats(tmp_path):
+    arrays = _flat()
+    path = _file(
+        tmp_path,
+        observations=arrays["observations"].astype(int),
+        actions=arrays["actions"].astype(">f4"),
+        lengths=LENGTHS,
+    )
+    demos = read_npz(path)
+    assert demos.observations.dtype == np.float64
+    assert demos.actions.dtype.isnative
+    np.testing.assert_array_equal(demos.observations[demos.row_of_step], demos.actions)
+
+
+def test_without_final_observations_it_asks_and_then_drops_the_last_actions(tmp_path):
+    steps = _flat()["actions"].astype(np.float64)
+    path = _file(tmp_path, observations=steps)
+    with pytest.raises(DataError, match=r"got 8 rows of `observations` for 8 actions in 3 episodes\. Append the final"):
+        read_npz(path)
+    demos = load_demos(path, drop_last_action=True)
+    assert demos.lengths.tolist() == [2, 0, 3]
+    np.testing.assert_array_equal(demos.observations, steps)
+    np.testing.assert_array_equal(demos.observations[demos.row_of_step], demos.actions)
+    assert demos.rewards.tolist() == [0, 1, 4, 5, 6]
+    assert not demos.terminated.any()
+    assert demos.facts["dropped_last_actions"] is True
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"actions": None}, "must hold `observations` and `actions`; it holds observations, lengths"),
+        ({"lengths": None}, "neither `lengths` nor `episode_ends`"),
+        ({"lengths": np.array([3, 1, 5])}, "`lengths` of .* gives 9 steps in 3 episodes, and there are 8 rows"),
+        ({"lengths": np.array([9, -1])}, "Episode 1 of .* must have at least 0 steps; `lengths` gives -1"),
+        ({"lengths": None, "episode_ends": np.array([5, 3, 8])}, "Episode 1 of .* `episode_ends` gives -2"),
+        ({"lengths": np.array([3.0, 1, 4])}, "`lengths` of .* must be one row of whole numbers; .* float64"),
+        ({"observations": np.zeros((10, 2))}, "`observations` must have 11 rows for 3 episodes of 8 steps"),
+        ({"observations": np.zeros((11, 2, 2))}, r"`observations` of .* must be a table .* got shape \(11, 2, 2\)"),
+        ({"rewards": np.zeros(7)}, "`rewards` must have 8 rows"),
+        ({"rewards": np.zeros((8, 1))}, "`rewards` of .* must be one row of numbers"),
+        ({"terminated": np.array(["no"] * 3)}, "`terminated` of .* must be boolean; got <U2"),
+        ({"actions": np.zeros((8, 1), dtype=np.int64)}, "got int64. This release covers continuous actions only"),
+        ({"actions": np.zeros((8, 1), dtype=complex)}, "`actions` of .* must be floating-point; got complex128"),
+        ({"meta": np.array("{")}, "`meta` of .* must be JSON text"),
+        ({"meta": np.array('{"version": 2}')}, "must have a version up to 1; it has 2"),
+    ],
+)
+def test_what_does_not_fit_says_so_and_names_the_file(tmp_path, changes, says):
+    with pytest.raises(DataError, match=says) as caught:
+        read_npz(_file(tmp_path, **changes))
+    assert "left.npz" in str(caught.value)
+
+
+def test_python_objects_are_never_read(tmp_path):
+    path = tmp_path / "left.npz"
+    np.savez(path, **_flat(observations=np.array([np.zeros(2), np.zeros(3)], dtype=object)))
+    with pytest.raises(DataError, match=r"`observations` of .*left\.npz must hold numbers; it holds Python objects"):
+        read_npz(path)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_truncated_file_says_so(tmp_path, share, save):
+    path = tmp_path / "left.npz"
+    save(path, **_flat())
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(DataError, match=r"left\.npz must be a whole \.npz archive; it is .*damaged"):
+        read_npz(path)
+
+
+def test_damage_inside_says_so(tmp_path):
+    path = _file(tmp_path)
+    content = bytearray(path.read_bytes())
+    content[200:210] = b"0123456789"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"left\.npz must be a whole \.npz archive"):
+        read_npz(path)
+
+
+def test_a_missing_or_wrong_file_says_so(tmp_path):
+    with pytest.raises(DataError, match="there is no such file"):
+        read_npz(tmp_path / "no.npz")
+    with open(tmp_path / "one.npz", "wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(DataError, match="it is a single array"):
+        read_npz(tmp_path / "one.npz")
+    with pytest.raises(DataError, match="must be readable"):
+        read_npz(tmp_path)
+
+
+def test_writing_never_overwrites_and_leaves_nothing_half_written(tmp_path, monkeypatch):
+    arrays = {name: values for name, values in _flat().items() if name != "meta"}
+    demos = Demos(**arrays)
+    path = write_npz(demos, tmp_path / "a.npz")
+    with pytest.raises(RunError, match="must not exist yet"):
+        write_npz(demos, path)
+
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match="No space left"):
+        write_npz(demos, tmp_path / "b.npz")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.npz"]

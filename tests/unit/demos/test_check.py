@@ -1,0 +1,214 @@
+"""The doctor: each fault is found, named with its episode and remedy, and a healthy data set has none."""
+
+import json
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from unbraid.core.errors import ConfigError, DataError
+from unbraid.demos.check import check_demos, require_fit_ready
+from unbraid.demos.episodes import Demos, Episode
+from unbraid.demos.store import load_demos, save_demos
+
+
+def _healthy(n_episodes: int = 6, steps: int = 40, obs: int = 3) -> Demos:
+    """Smooth random walks that start anew in every episode."""
+    generator = np.random.default_rng(0)
+    episodes = []
+    for _ in range(n_episodes):
+        actions = generator.uniform(-1, 1, (steps, 2))
+        start = generator.normal(size=(1, obs))
+        walk = np.concatenate([start, start + 0.1 * generator.normal(size=(steps, obs)).cumsum(axis=0)])
+        episodes.append(Episode(walk, actions, rewards=generator.normal(size=steps)))
+    return Demos.from_episodes(episodes, action_bounds=(np.full(2, -1.0), np.full(2, 1.0)))
+
+
+def _changed(field: str, index, value, demos: Demos | None = None) -> Demos:
+    demos = demos or _healthy()
+    values = getattr(demos, field).copy()
+    values[index] = value
+    return replace(demos, **{field: values})
+
+
+def _only(demos: Demos):
+    """The one finding that a single fault must bring."""
+    findings = check_demos(demos).findings
+    assert len(findings) == 1, findings
+    return findings[0]
+
+
+def test_a_healthy_data_set_has_no_finding():
+    report = check_demos(_healthy())
+    assert report.findings == ()
+    assert report.ok
+    assert (report.n_episodes, report.n_steps) == (6, 240)
+    assert report.saturated_shares == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(("field", "row", "column"), [("observations", 2 * 41 + 7, 1), ("actions", 87, 1)])
+def test_values_that_are_not_finite(bad, field, row, column):
+    finding = _only(_changed(field, (row, column), bad))
+    assert (finding.severity, finding.code, finding.field, finding.episode) == ("error", "not-finite", field, 2)
+    assert f"at step 7 in {field}[1]" in finding.message
+
+
+def test_missing_rewards_name_the_field_alone():
+    finding = _only(_changed("rewards", slice(45, 130), np.nan))
+    assert (
+        finding.message == "`rewards` must be finite; episode 1 holds nan at step 5 in rewards, and 2 other episodes."
+    )
+
+
+def test_columns_that_never_change_are_named():
+    demos = _changed("observations", (slice(None), 2), 9.81)
+    finding = _only(replace(demos, observation_names=("x", "y", "gravity")))
+    assert (finding.severity, finding.code, finding.episode) == ("warning", "constant-column", None)
+    assert "observations[2] (gravity) never does" in finding.message
+    assert _only(_changed("actions", (slice(None), 1), 0.5)).field == "actions"
+
+
+@pytest.mark.parametrize(("value", "severity"), [(-1e5, "warning"), (1e12, "error")])
+def test_columns_that_explode(value, severity):
+    finding = _only(_changed("observations", (3 * 41 + 2, 0), value))
+    assert (finding.severity, finding.code, finding.episode) == (severity, "exploding-column", 3)
+    assert finding.field == "observations"
+    assert f"observations[0] should keep its magnitude; episode 3 holds {value:.6g}" in finding.message
+
+
+def test_columns_too_large_for_single_precision():
+    demos = _healthy()
+    findings = check_demos(replace(demos, observations=demos.observations * [1, 1e30, 1])).findings
+    assert [(f.severity, f.code) for f in findings] == [("error", "exploding-column")]
+
+
+def test_actions_out_of_bounds():
+    finding = _only(_changed("actions", ([41, 90], [1, 0]), [1.5, -1.1]))
+    assert (finding.severity, finding.code, finding.episode) == ("error", "out-of-bounds", 1)
+    assert "actions[1] must lie in [-1, 1]; episode 1 holds 1.5 at step 1, and 1 other episode (0.8%" in finding.message
+    rounding = _changed("actions", (3, 0), np.nextafter(1.0, 2))
+    assert check_demos(rounding).findings == ()
+
+
+@pytest.mark.parametrize("low", [np.full(2, 1.0), None])
+def test_bounds_that_make_no_sense(low):
+    finding = _only(replace(_healthy(), action_low=low))
+    assert (finding.severity, finding.code) == ("error", "bounds")
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_saturated_actuators_have_their_share(known):
+    demos = _changed("actions", (slice(0, 180), 0), 1.0)
+    demos = _changed("actions", (slice(0, 60), 0), -1.0, demos)
+    demos = demos if known else replace(demos, action_low=None, action_high=None)
+    finding = _only(demos)
+    assert (finding.severity, finding.code, finding.field) == ("warning", "saturated-actuator", "actions[0]")
+    assert "at one on 75% of the steps" in finding.message
+    assert check_demos(demos).saturated_shares[0] == 0.75
+
+
+def test_episodes_of_no_steps():
+    episodes = list(_healthy())
+    empty = Episode(np.zeros((1, 3)), np.zeros((0, 2)), rewards=np.zeros(0))
+    finding = _only(Demos.from_episodes([*episodes[:4], empty, episodes[4], empty]))
+    assert (finding.severity, finding.code, finding.episode) == ("error", "empty-episode", 4)
+    assert "episode 4 has none, and 1 other episode." in finding.message
+
+
+def test_duplicated_episodes():
+    finding = _only(_healthy().select([0, 1, 2, 3, 1, 0]))
+    assert (finding.severity, finding.code, finding.episode) == ("warning", "duplicated-episode", 4)
+    assert "episode 4 repeats episode 1, number for number, and 1 other episode" in finding.message
+
+
+def test_one_episode_and_none():
+    assert _only(_healthy().select([0])).code == "one-episode"
+    assert _only(_healthy().select([])).code == "no-episodes"
+
+
+def test_repeated_final_observations():
+    demos = _healthy()
+    last = demos.row_starts[1:] - 1
+    finding = _only(_changed("observations", last, demos.observations[last - 1], demos))
+    assert (finding.severity, finding.code, finding.episode) == ("warning", "repeated-final-observation", 0)
+
+
+def test_final_observations_that_belong_to_the_next_episode():
+    """What an automatic reset leaves behind."""
+    demos = _healthy(n_episodes=12, obs=8)
+    last = demos.row_starts[1:] - 1
+    following = np.roll(demos.observations[demos.row_starts[:-1]], -1, axis=0)
+    finding = _only(_changed("observations", last, following, demos))
+    assert (finding.severity, finding.code) == ("warning", "foreign-final-observation")
+
+
+def test_errors_come_first_and_the_report_is_json():
+    demos = _changed("observations", (slice(None), 2), 0.0)
+    report = check_demos(_changed("actions", (0, 0), 3.0, demos))
+    assert [f.severity for f in report.findings] == ["error", "warning"]
+    assert not report.ok
+    said = json.loads(json.dumps(report.to_json(), allow_nan=False))
+    assert said["ok"] is False
+    assert said["findings"][0]["code"] == "out-of-bounds"
+    assert set(said["findings"][0]) == {"severity", "code", "field", "message", "remedy", "episode"}
+
+
+def test_a_hundred_thousand_steps_of_sixty_numbers_take_under_two_seconds(tmp_path):
+    generator = np.random.default_rng(0)
+    lengths = np.full(100, 1000)
+    demos = Demos(
+        generator.normal(size=(100_100, 60)), generator.normal(size=(100_000, 2)), lengths, np.zeros(100, bool)
+    )
+    mapped = load_demos(save_demos(demos, tmp_path / "a"))
+    start = time.perf_counter()
+    assert check_demos(mapped).ok
+    assert time.perf_counter() - start < 2
+
+
+# What a fit cannot take
+
+
+def test_a_healthy_data_set_is_ready():
+    require_fit_ready(_healthy(), window_steps=40, n_modes=6)
+    require_fit_ready(_healthy(), window_steps=None, n_modes=6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"n_modes": 1}, r"n_modes must be at least 2; got 1\. With one mode"),
+        ({"n_modes": 0}, r"n_modes must be at least 2; got 0"),
+        ({"n_modes": 25}, r"n_modes must be at most the number of windows; got 25 modes for 24 windows of 10 steps"),
+        ({"n_modes": 7, "window_steps": None}, "got 7 modes for 6 windows of whole episodes"),
+        ({"window_steps": 0}, "A window must have at least 1 step; got 0"),
+    ],
+)
+def test_impossible_settings(settings, says):
+    with pytest.raises(ConfigError, match=says):
+        require_fit_ready(_healthy(), **({"window_steps": 10, "n_modes": 2} | settings))
+
+
+@pytest.mark.parametrize(
+    ("demos", "says"),
+    [
+        (_healthy().select([0]), "A fit must have at least 2 episodes, as some are held out; got 1"),
+        (_healthy(steps=9), r"steps of a window; 0 of 6 have \(the longest has 9 steps\)\. Use a window of at most 9"),
+        (
+            _changed("actions", (81, 0), np.nan),
+            r"`actions` must be finite; episode 2 holds nan at step 1 in actions\[0\]",
+        ),
+        (_changed("observations", (41, 0), np.inf), "`observations` must be finite; episode 1 holds inf at step 0"),
+        (replace(_healthy(), actions=np.zeros((240, 0)), action_low=None, action_high=None), "3 and 0 columns"),
+    ],
+)
+def test_demonstrations_that_no_fit_can_take(demos, says):
+    with pytest.raises(DataError, match=says):
+        require_fit_ready(demos, window_steps=10, n_modes=2)
+
+
+def test_what_a_fit_never_reads_does_not_stop_it():
+    require_fit_ready(_changed("rewards", 0, np.nan), window_steps=10, n_modes=2)
+    mixed = Demos.from_episodes([*_healthy(), *_healthy(1, steps=3)])
+    require_fit_ready(mixed, window_steps=10, n_modes=2)
