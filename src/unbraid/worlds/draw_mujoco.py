@@ -28,6 +28,7 @@ class Stage:
             WorldError: GL does not work here.
         """
         self._model = mujoco.MjModel.from_xml_string(_stage_xml(rules, width, height))
+        self._model.geom_sameframe[:] = 0  # geoms turn although they were compiled unturned
         self._data = mujoco.MjData(self._model)
         try:
             self._renderer = mujoco.Renderer(self._model, height=height, width=width)
@@ -69,9 +70,10 @@ def _stage_xml(rules: Level, width: int, height: int) -> str:
     vase = '<geom type="box" size="0.1 0.1 0.1" pos="0 0 0.1" rgba="0.15 0.65 0.6 1"/>' * rules.n_vases
     return f"""
 <mujoco model="point_goal_stage">
-  <visual><global offwidth="{width}" offheight="{height}" fovy="{_FIELD_OF_VIEW_DEG}"/></visual>
+  <visual><global offwidth="{width}" offheight="{height}" fovy="{_FIELD_OF_VIEW_DEG}"/>
+    <headlight ambient="0.45 0.45 0.45" diffuse="0.2 0.2 0.2" specular="0 0 0"/></visual>
   <worldbody>
-    <light pos="0 0 9" dir="0 0 -1" directional="true" castshadow="false" diffuse="0.7 0.7 0.7"/>
+    <light pos="0 0 9" dir="0 0 -1" directional="true" castshadow="false" diffuse="0.35 0.35 0.35" specular="0 0 0"/>
     <camera name="above" pos="0 0 9" xyaxes="1 0 0 0 1 0" fovy="{_FIELD_OF_VIEW_DEG}"/>
     <geom type="plane" size="20 20 0.1" rgba="0.95 0.95 0.93 1"/>
     <geom type="sphere" size="0.1" pos="0 0 0.1" rgba="0.12 0.4 0.78 1"/>

@@ -47,6 +47,10 @@ _STEP_S = 0.025
 _CONTROL_SPEC = int(mujoco.mjtState.mjSTATE_CTRL.value)
 
 
+def _available_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @dataclass(frozen=True, eq=False)
 class Start:
     """How one world starts.
@@ -106,10 +110,12 @@ class PointGoalPhysics:
             raise WorldError(f"Worlds and threads must be at least 1; got {n_envs} and {n_threads}. Ask for more.")
         self.rules = rules
         self.n_envs = n_envs
-        self.n_threads = n_threads or max(1, min(len(os.sched_getaffinity(0)), n_envs // 8))
+        self.n_threads = n_threads or max(1, min(_available_cores(), n_envs // 8))
         self._models = models = point_goal_models(rules.n_vases)
         self._data = [mujoco.MjData(models.free) for _ in range(self.n_threads)]
         self._rollout = mujoco.rollout.Rollout(nthread=self.n_threads if self.n_threads > 1 else 0)
+        # Worlds that a thread takes at a time: enough to be worth the trip, few enough to share fairly.
+        self._chunk_size = max(1, min(32, n_envs // (4 * self.n_threads)))
         self._allocate()
 
     def _allocate(self) -> None:
@@ -309,6 +315,7 @@ class PointGoalPhysics:
             nstep=control.shape[1],
             state=states_out,
             sensordata=sensors_out,
+            chunk_size=self._chunk_size,
         )
 
     def _look(self, rows: Any = slice(None)) -> None:

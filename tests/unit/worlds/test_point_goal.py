@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 import warnings
 
 import gymnasium
@@ -156,15 +155,15 @@ def test_a_physical_state_can_be_given():
 
 
 def test_a_reset_costs_under_a_millisecond():
-    env = PointGoalEnv(2)
-    env.reset(seed=0)
-    times = []
-    for _ in range(40):
-        start = time.perf_counter()
-        env.reset()
-        times.append(time.perf_counter() - start)
-    checks_cost_s = 0.004  # the shape checks of the tests, which users do not pay
-    assert min(times) < 0.001 + checks_cost_s
+    """In a process of its own, without the tests' shape checks, for which users do not pay."""
+    script = (
+        "import timeit, unbraid\n"
+        "env = unbraid.PointGoalEnv(2)\n"
+        "env.reset(seed=0)\n"
+        "print(min(timeit.repeat(env.reset, number=5, repeat=20)) / 5)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, timeout=60)
+    assert float(done.stdout) < 0.001
 
 
 def test_pictures_come_in_the_size_asked_for():
