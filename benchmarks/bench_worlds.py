@@ -1,20 +1,23 @@
 """How fast PointGoal worlds step, against MuJoCo alone on the same work in the same run.
 
 For 1, 64 and 1024 worlds of one level, robots that chase their goals are played once and recorded: every call's models,
-states and controls. Then, round by round, the same episodes are stepped by the vector environment, and the recorded
-work is done bare in two ways, on as many threads:
+states and controls. Then, round by round, the same episodes are stepped by the vector environment, and MuJoCo does the
+recorded work bare, in two ways and on as many threads:
 
 - `mj_step`: 10 `mj_step` and one `mj_forward` per world and control step, from Python threads;
 - `rollout`: `mujoco.rollout` with the eleventh substep that reads the sensors.
 
-A ratio is the environment's rate over the faster bare one's, in the same round; medians and quartiles are over rounds.
-Beside it stands the ratio of processor time, which a busy machine disturbs less: what share of the environment's
-processor time is MuJoCo's work.
+A ratio is the environment's rate over the faster bare one's, in the same round. Medians and quartiles are over rounds;
+the ninth decile of a rate is the nearest to an idle machine's. Beside it stands the ratio of processor time, which a
+busy machine disturbs less: what share of the environment's processor time is MuJoCo's work. The load of the machine is
+noted, as runnable processes per core.
 
     python benchmarks/bench_worlds.py [--rounds 9] [--level 1] [--out benchmarks/results/bench_worlds.json]
 """
 
 import argparse
+import functools
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -93,17 +96,9 @@ def seconds(work: Callable[[], None]) -> tuple[float, float]:
     return time.perf_counter() - start, time.process_time() - start_processor
 
 
-def environment_seconds(env: PointGoalVectorEnv, work: Work) -> tuple[float, float]:
-    """Wall and processor time of the recorded steps by the environment."""
-    env.reset(seed=0)
-    for action in work.warm_up:
+def step_all(env: PointGoalVectorEnv, actions: list[np.ndarray]) -> None:
+    for action in actions:
         env.step(action)
-
-    def step() -> None:
-        for action in work.actions:
-            env.step(action)
-
-    return seconds(step)
 
 
 def bare_steps(work: Work, pool: ThreadPoolExecutor, data: list[Any]) -> None:
@@ -154,9 +149,12 @@ def measure(n_envs: int, level: int, n_rounds: int) -> dict[str, Any]:
     times: list[tuple[tuple[float, float], ...]] = []
     with ThreadPoolExecutor(work.n_threads) as pool:
         for _ in range(n_rounds):
-            ours = environment_seconds(env, work)
-            stepped = seconds(lambda: bare_steps(work, pool, data))
-            rolled = seconds(lambda: bare_rollout(work, rollout, data, out))
+            env.reset(seed=0)
+            for action in work.warm_up:
+                env.step(action)
+            ours = seconds(functools.partial(step_all, env, work.actions))
+            stepped = seconds(functools.partial(bare_steps, work, pool, data))
+            rolled = seconds(functools.partial(bare_rollout, work, rollout, data, out))
             times.append((ours, stepped, rolled))
     rollout.close()
     env.close()
@@ -193,8 +191,8 @@ def measure_reset(level: int) -> dict[str, Any]:
 
 
 def spread(values: np.ndarray) -> dict[str, float]:
-    low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
-    return {"median": float(median), "quartile_1": float(low), "quartile_3": float(high)}
+    names = {"median": 0.5, "quartile_1": 0.25, "quartile_3": 0.75, "decile_9": 0.9}
+    return {name: float(np.quantile(values, share)) for name, share in names.items()}
 
 
 def main() -> None:
@@ -205,20 +203,21 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = [measure(n_envs, arguments.level, arguments.rounds) for n_envs in STEPS]
     reset = measure_reset(arguments.level)
-    print(f"PointGoal{arguments.level}: control steps per second, medians of {arguments.rounds} paired rounds")
-    print(
-        "worlds  threads  environment  bare mj_step  bare rollout  ratio to the faster (quartiles)  processor  target"
-    )
+    print(f"PointGoal{arguments.level}: control steps per second, median (ninth decile) of paired rounds")
+    print("worlds  threads         environment        bare mj_step        bare rollout  ratio  processor  target")
     for row in rows:
-        ratio = row["ratio_to_faster_bare"]
+        rates = "  ".join(
+            f"{row[name]['median']:9,.0f} ({row[name]['decile_9']:7,.0f})"
+            for name in ("control_steps_per_s", "bare_mj_step_per_s", "bare_rollout_per_s")
+        )
         print(
-            f"{row['n_envs']:6d}  {row['n_threads']:7d}  {row['control_steps_per_s']['median']:11,.0f}  "
-            f"{row['bare_mj_step_per_s']['median']:12,.0f}  {row['bare_rollout_per_s']['median']:12,.0f}  "
-            f"{ratio['median']:.3f} ({ratio['quartile_1']:.3f} to {ratio['quartile_3']:.3f})"
-            f"{'':10s}  {row['ratio_of_processor_time']['median']:9.3f}  {row['target_ratio'] or '-'}"
+            f"{row['n_envs']:6d}  {row['n_threads']:7d}  {rates}  {row['ratio_to_faster_bare']['median']:.3f}  "
+            f"{row['ratio_of_processor_time']['median']:9.3f}  {row['target_ratio'] or '-'}"
         )
     print(f"reset: {reset['median']:.3f} ms (target: under 1 ms)")
-    result = {"benchmark": "worlds", "level": arguments.level, "worlds": rows, "reset_ms": reset}
+    load = os.getloadavg()[0] / (os.cpu_count() or 1)
+    print(f"load of the machine: {load:.1f} processes per core")
+    result = {"benchmark": "worlds", "level": arguments.level, "load_per_core": load, "worlds": rows, "reset_ms": reset}
     write_json(arguments.out, {**result, "provenance": provenance(seed=0)})
 
 

@@ -170,6 +170,48 @@ def test_a_push_goes_where_it_went(level):
     assert np.median(observation.max(axis=1)) < 1e-4
 
 
+@levels
+def test_whole_episodes_from_their_start_alone_go_the_recorded_way(level):
+    """All recorded actions in a row: rounding grows on the way (the original parts from itself by as much)."""
+    with np.load(DATA / f"safety_point_goal{level}.npz", allow_pickle=False) as archive:
+        traces = [{name: archive[f"{seed}/{name}"] for name in NAMES} for seed in EPISODES[level]]
+    recorded = [to_world(one["qpos"], one["qvel"], one["agent_xy"], float(one["agent_rot"])) for one in traces]
+    n_steps = max(len(one["action"]) for one in traces)
+    actions = np.stack([np.pad(one["action"], ((0, n_steps - len(one["action"])), (0, 0))) for one in traces], axis=1)
+    layouts = [
+        Layout(
+            robot_xy=qpos[0, :2],
+            robot_heading_rad=float(qpos[0, 2]),
+            goal_xy=one["goal_xy"][0],
+            hazards_xy=one["hazards"],
+            vases_xy=one["vase_xyz"][0, :, :2],
+            vases_heading_rad=np.zeros(one["vase_xyz"].shape[1]),
+        )
+        for one, (qpos, _) in zip(traces, recorded, strict=True)
+    ]
+    env = PointGoalVectorEnv(len(traces), level, max_episode_steps=None)
+    starts = {"qpos": [qpos[0] for qpos, _ in recorded], "qvel": [qvel[0] for _, qvel in recorded]}
+    _, info = env.reset(seed=0, options={"layout": layouts, **starts})
+    poses, in_hazard = [np.column_stack([info["robot_xy"], info["robot_heading_rad"]])], []
+    for action in actions:
+        *_, info = env.step(action)
+        poses.append(np.column_stack([info["robot_xy"], info["robot_heading_rad"]]))
+        in_hazard.append(info["cost_hazards"])
+    env.close()
+    for index, (one, (qpos, _)) in enumerate(zip(traces, recorded, strict=True)):
+        ours, theirs = np.array(poses)[: len(qpos), index], qpos[:, :3]
+        np.testing.assert_allclose(ours[:40], theirs[:40], atol=1e-3)
+        np.testing.assert_allclose(path_and_turn(ours), path_and_turn(theirs), rtol=0.005)
+        distance = np.linalg.norm(theirs[1:, None, :2] - one["hazards"], axis=2).min(axis=1, initial=9.0)
+        assert abs(np.array(in_hazard)[: len(distance), index].sum() - (distance <= 0.2).sum()) <= 1
+
+
+def path_and_turn(poses):
+    """Path length (m) and total turning (rad)."""
+    steps = np.diff(poses, axis=0)
+    return np.linalg.norm(steps[:, :2], axis=1).sum(), np.abs(steps[:, 2]).sum()
+
+
 def test_the_traces_hold_goals_hazards_and_touched_vases():
     events = [replayed(level).was["event"].sum() for level in (0, 1, 2)]
     assert min(events) >= 2
