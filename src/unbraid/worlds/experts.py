@@ -29,7 +29,6 @@ ACTION_NOISE = 0.15
 
 _THROTTLE = 0.6  # four standard deviations of noise: at full throttle the noise does not matter
 _TURN = 0.8  # 2.5 rad/s; the rest of the range is left to the noise, so that it is seldom clipped
-_STEEPNESS = 2.5  # of the turn in the sine of the doubled angle
 _LITTLE_M_S = 0.15  # wishes below this fade out
 _HAZARD_RADIUS_M = 0.2
 _CYCLE_STEPS, _FORWARD_STEPS = 6, 3  # forward_turning: three steps forward, three of turning
@@ -75,11 +74,14 @@ def _see(observations: Float[np.ndarray, "env obs"]) -> _Seen:
     )
 
 
-def _drive(wish: Float[np.ndarray, "env xy"]) -> Float[np.ndarray, "env act"]:
-    """Throttle and turn that add the wish (m/s, the robot's frame) to the velocity, backwards where that is nearer."""
+def _drive(wish: Float[np.ndarray, "env xy"], steepness: float = 2.5) -> Float[np.ndarray, "env act"]:
+    """Throttle and turn that add the wish (m/s, the robot's frame) to the velocity, backwards where that is nearer.
+
+    The turn is a saturating function of the sine of the doubled angle, of the given steepness.
+    """
     squared = (wish**2).sum(axis=1) + _LITTLE_M_S**2
     throttle = _THROTTLE * wish[:, 0] / np.sqrt(squared)
-    turn = _TURN * np.tanh(_STEEPNESS * 2 * wish[:, 0] * wish[:, 1] / squared)
+    turn = _TURN * np.tanh(steepness * 2 * wish[:, 0] * wish[:, 1] / squared)
     return np.stack([throttle, turn], axis=1)
 
 
@@ -96,11 +98,10 @@ def _towards_goal(seen: _Seen, speed_m_s: float, eased: float) -> Float[np.ndarr
     return speed[:, None] * seen.goal_direction
 
 
-def _from_hazards(seen: _Seen, reach_m: float) -> Float[np.ndarray, "env xy"]:
-    """Away from the hazards: each bin pushes by exp(-distance to the hazard's edge / reach)."""
+def _push(seen: _Seen, reach_m: float) -> Float[np.ndarray, "env bin"]:
+    """How near each bin's hazard is: exp(-distance to its edge / reach), 0 where there is none."""
     edge_m = LIDAR_RANGE_M * (1 - seen.hazards) - _HAZARD_RADIUS_M
-    push = np.exp(-edge_m / reach_m) * np.minimum(20 * seen.hazards, 1)
-    return -(push @ _DIRECTIONS)
+    return np.exp(-edge_m / reach_m) * np.minimum(20 * seen.hazards, 1)
 
 
 def _goal_seeking(seen: _Seen) -> Float[np.ndarray, "env act"]:
@@ -112,26 +113,32 @@ def _slow_goal_seeking(seen: _Seen) -> Float[np.ndarray, "env act"]:
 
 
 def _careful_goal_seeking(seen: _Seen) -> Float[np.ndarray, "env act"]:
-    """Around the hazards: pushed away from them, and sideways past them on the side on which the goal lies."""
-    away = _from_hazards(seen, 0.15)
+    """Around the hazards that lie before the goal: away from them, and sideways past them on the side where the goal
+    is and where the robot is going."""
+    hazard_m = LIDAR_RANGE_M * (1 - seen.hazards)
+    is_before_goal = 1 / (1 + np.exp((hazard_m - seen.goal_distance_m[:, None]) / 0.2))
+    is_on_the_way = (1 + seen.goal_direction @ _DIRECTIONS.T) / 2
+    away = -(_push(seen, 0.25) * is_before_goal * is_on_the_way) @ _DIRECTIONS
     past = np.stack([-away[:, 1], away[:, 0]], axis=1)
     length = np.hypot(away[:, 0], away[:, 1])
-    side = np.tanh(3 * (past * seen.goal_direction).sum(axis=1) / (length + 0.05))
-    wished = _towards_goal(seen, 1.2, 0.5) + 1.5 * away + 0.5 * side[:, None] * past
+    going = seen.goal_direction + 0.9 * seen.velocity
+    side = np.tanh(3.5 * (past * going).sum(axis=1) / (length + 0.05))
+    wished = _towards_goal(seen, 1.5, 0.5) + 2.4 * away + 4 * side[:, None] * past
     return _seek_goal(seen, wished - seen.velocity)
 
 
 def _hazard_seeking(seen: _Seen) -> Float[np.ndarray, "env act"]:
-    """To the nearest hazard, more slowly the nearer, and there it stays."""
-    summed = seen.hazards**10 @ _DIRECTIONS  # the nearest outweighs the others
-    direction = summed / (np.hypot(summed[:, 0], summed[:, 1]) + 1e-9)[:, None]
-    distance_m = LIDAR_RANGE_M * (1 - seen.hazards.max(axis=1))
-    return _drive(np.tanh(3 * distance_m)[:, None] * direction - seen.velocity)
+    """Into the hazards and on to the next: drawn to each the more the nearer, and to those ahead of its motion more
+    than to those behind. (An expert that stays in the first hazard shows a copy too little of the way there.)"""
+    ahead = np.tanh(seen.velocity @ _DIRECTIONS.T / 0.4)
+    summed = (seen.hazards**1.25 * (1 + 0.6 * ahead)) @ _DIRECTIONS
+    length = np.hypot(summed[:, 0], summed[:, 1])
+    return _drive(0.5 * summed / (length + 0.05)[:, None] - seen.velocity, steepness=1.2)
 
 
 def _hazard_avoiding(seen: _Seen) -> Float[np.ndarray, "env act"]:
     """Moves away from hazards until none is near, and rests."""
-    return _drive(2 * _from_hazards(seen, 0.5) - seen.velocity)
+    return _drive(-2 * _push(seen, 0.5) @ _DIRECTIONS - seen.velocity)
 
 
 def _forward(seen: _Seen) -> Float[np.ndarray, "env act"]:
@@ -154,8 +161,8 @@ _MEANS: dict[str, Callable[[_Seen], Float[np.ndarray, "env act"]]] = {
 _NEEDS_HAZARDS = ("hazard_seeking", "careful_goal_seeking", "hazard_avoiding")
 
 EXPERT_NAMES: tuple[str, ...] = (*_MEANS, "forward_turning")
-"""goal_seeking: to the goal, at full speed. forward: straight on. circling: a steady circle. hazard_seeking: into the
-nearest hazard, and stays. careful_goal_seeking: to the goal, around the hazards. slow_goal_seeking: to the goal, at a
+"""goal_seeking: to the goal, at full speed. forward: straight on. circling: a steady circle. hazard_seeking: into one
+hazard after another. careful_goal_seeking: to the goal, around the hazards. slow_goal_seeking: to the goal, at a
 third of the speed. hazard_avoiding: away from hazards, no goal. forward_turning: three steps forward, three of turning
 on the spot, by counting: the only one with memory."""
 
