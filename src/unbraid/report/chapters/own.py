@@ -1,0 +1,198 @@
+"""unbraid's own method: the talk's table for it, its agreement with the experts, and how training went."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
+
+from unbraid.report.chapters.building import confusion_table, drawn, estimate_cell
+from unbraid.report.claims import SCORES, scores_text, steps_share_text
+from unbraid.report.estimates import SCORE_DECIMALS, as_estimate, count_text, counted, n_text
+from unbraid.report.figures import Agreement, Training, agreement_figure, code_usage_figure, loss_figure
+from unbraid.report.published import PUBLISHED_GRADIENT_STEPS, published_by_setting
+from unbraid.report.record import RunRecord
+from unbraid.report.sections import Block, Card, Cards, Cell, Paragraph, Picture, Row, Section, Table
+from unbraid.report.style import MUTED, mode_color
+
+__all__ = ["own_method", "training"]
+
+_EVIDENCE = {"combined": "encoder and policy", "encoder": "encoder alone"}
+
+
+def own_method(record: RunRecord) -> Section | None:
+    """The same tables for unbraid's method, and its agreement with the experts at every level."""
+    own = record.unbraid
+    if not own.get("tables") and not own.get("agreement"):
+        return None
+    blocks: list[Block] = [
+        Paragraph(
+            "unbraid keeps the talk's shape and asks what a code is for: two stretches belong to one mode when one "
+            "policy explains the actions in both. It reads a window of consecutive steps, not one transition."
+        )
+    ]
+    if own.get("tables"):
+        blocks.append(Cards(tuple(_window_card(record.experts, own, table) for table in own["tables"])))
+    if record.experts:
+        blocks += _agreement_picture(record)
+    if own.get("agreement"):
+        blocks.append(_agreement_table(own["agreement"]))
+    return Section("own", "unbraid's own method, the same tables", tuple(blocks))
+
+
+def _window_card(experts: Sequence[str], own: Mapping[str, Any], table: Mapping[str, Any]) -> Card:
+    steps = ""
+    if own.get("gradient_steps") is not None:
+        steps = steps_share_text(own["gradient_steps"], PUBLISHED_GRADIENT_STEPS)
+    length = counted(table["window_steps"], "steps")
+    here = confusion_table("unbraid", experts, table["percent"], note=scores_text(table), counts=table.get("counts"))
+    return Card(
+        f"{table.get('n_modes') or own.get('n_modes') or len(table['percent'][0])} modes, windows of {length}",
+        steps,
+        (here,),
+    )
+
+
+def _level_text(entry: Mapping[str, Any]) -> str:
+    if entry["level"] != "window":
+        return str(entry["level"])
+    return f"windows of {counted(entry['window_steps'], 'steps')}"
+
+
+def _agreement_table(agreement: Sequence[Mapping[str, Any]]) -> Table:
+    scores = [key for key in SCORES if any(entry.get(key) is not None for entry in agreement)]
+    rows = tuple(
+        Row(
+            _level_text(entry),
+            (
+                Cell(_EVIDENCE.get(entry.get("evidence", ""), entry.get("evidence") or "all")),
+                *(
+                    estimate_cell(entry[key], SCORE_DECIMALS) if entry.get(key) is not None else Cell("not measured")
+                    for key in scores
+                ),
+                Cell(_sample_size(entry, scores)),
+            ),
+        )
+        for entry in agreement
+    )
+    return Table(
+        caption="Agreement of unbraid's modes with the experts",
+        corner="level",
+        columns=("evidence", *(SCORES[key] for key in scores), "n"),
+        rows=rows,
+        note="In brackets: 95 % intervals. 1 is perfect; NMI and ARI are about 0 by chance.",
+    )
+
+
+def _sample_size(entry: Mapping[str, Any], scores: Sequence[str]) -> str:
+    first = next((entry[key] for key in scores if entry.get(key) is not None), None)
+    return n_text(first).removeprefix("n = ")
+
+
+def _agreement_picture(record: RunRecord) -> tuple[Picture, ...]:
+    published = {setting: table.nmi for setting, table in published_by_setting().items()}
+    rows = [
+        Agreement(
+            f"talk, K = {table['n_modes']}, time step {table['delta_steps']}",
+            table["nmi"],
+            MUTED,
+            published.get((table["delta_steps"], table["n_modes"])),
+        )
+        for table in record.talk.get("tables") or []
+        if table.get("nmi") is not None
+    ]
+    windows = [table for table in record.unbraid.get("tables") or [] if table.get("nmi") is not None]
+    tabled = {table["window_steps"] for table in windows}
+    color = mode_color(0)
+    rows += [Agreement(f"unbraid, {counted(table['window_steps'], 'steps')}", table["nmi"], color) for table in windows]
+    rows += [
+        Agreement(_agreement_name(entry), entry["nmi"], color)
+        for entry in record.unbraid.get("agreement") or []
+        if entry.get("nmi") is not None
+        and not (entry.get("evidence") == "combined" and entry.get("window_steps") in tabled)
+    ]
+    if not rows:
+        return ()
+    spoken = "; ".join(f"{row.name} {as_estimate(row.score)['value']}" for row in rows)
+    return (
+        drawn(
+            "agreement",
+            lambda layout: agreement_figure(rows, layout),
+            alt=f"Normalised mutual information with the experts, one dot with its interval per row: {spoken}.",
+            caption="Who tells the experts apart, and at which level: NMI with the experts' labels, which training "
+            "never saw.",
+        ),
+    )
+
+
+def _agreement_name(entry: Mapping[str, Any]) -> str:
+    level = counted(entry["window_steps"], "steps") if entry["level"] == "window" else entry["level"]
+    return f"unbraid, {level}{', encoder' if entry.get('evidence') == 'encoder' else ''}"
+
+
+def training(record: RunRecord) -> Section | None:
+    """Losses with their named terms, and the use of the codes, for every fit of the run."""
+    own, talk = record.moments_of("unbraid"), record.moments_of("talk")
+    sections: list[Section] = []
+    if own:
+        pictures = _pictures("unbraid", [Training("unbraid", own, color=mode_color(0))])
+        sections.append(Section("training-unbraid", "unbraid's fit", (_speed(own), *pictures)))
+    if talk:
+        fits = _talk_fits(talk)
+        title = f"The talk's method, {counted(len(fits), 'fits')}"
+        sections.append(Section("training-talk", title, _pictures("talk", fits)))
+    return Section("training", "How training went", (), tuple(sections)) if sections else None
+
+
+def _speed(moments: Sequence[Mapping[str, Any]]) -> Paragraph:
+    last = moments[-1]
+    speed = last.get("samples_per_s")
+    said = f" It saw {count_text(speed)} samples a second at the end." if speed is not None else ""
+    return Paragraph(f"{counted(last['step'], 'gradient steps')}.{said}", tone="note")
+
+
+def _talk_fits(moments: Sequence[Mapping[str, Any]]) -> list[Training]:
+    """One `Training` per number of codes and time step; the number sets the colour, the time step the dashes."""
+    fits: dict[tuple[int, int], list[Mapping[str, Any]]] = {}
+    for moment in moments:
+        fits.setdefault((moment.get("delta_steps", 1), moment.get("n_modes", 0)), []).append(moment)
+    counts = sorted({n_modes for _, n_modes in fits})
+    colors = colormaps["viridis"]
+    shade = {n: to_hex(colors(0.85 * i / max(len(counts) - 1, 1))) for i, n in enumerate(counts)}
+    return [
+        Training(f"K = {n_modes}, time step {delta}" if n_modes else "talk", logged, shade[n_modes], dashed=delta != 1)
+        for (delta, n_modes), logged in sorted(fits.items())
+    ]
+
+
+def _pictures(method: str, fits: Sequence[Training]) -> tuple[Picture, ...]:
+    whose = "unbraid" if method == "unbraid" else "the talk's method"
+    terms = ", ".join(dict.fromkeys(term for fit in fits for moment in fit.moments for term in moment["terms"]))
+    ends = "; ".join(
+        f"{fit.name} at {count_text(fit.moments[-1]['step'])} steps: "
+        + ", ".join(f"{term} {value:.3g}" for term, value in fit.moments[-1]["terms"].items() if value is not None)
+        for fit in fits
+    )
+    loss = drawn(
+        f"loss_{method}",
+        lambda layout: loss_figure(fits, layout),
+        alt=f"The loss of {whose} and its terms ({terms}) against gradient steps. {ends}.",
+        caption=f"The loss of {whose}, and each of its named terms: {terms}.",
+    )
+    using = [fit for fit in fits if sum(bool(moment.get("code_usage")) for moment in fit.moments) > 1]
+    if not using:
+        return (loss,)
+    shares = "; ".join(
+        f"{fit.name}: " + ", ".join(f"{100 * share:.0f} %" for share in _last_usage(fit)) for fit in using
+    )
+    usage = drawn(
+        f"code_usage_{method}",
+        lambda layout: code_usage_figure(using, layout),
+        alt=f"Share of samples that each code of {whose} takes, over training. At the end, code by code: {shares}.",
+        caption=f"Use of the codes of {whose} over training: a code that vanishes is dead.",
+    )
+    return (loss, usage)
+
+
+def _last_usage(fit: Training) -> Sequence[float]:
+    return next(moment["code_usage"] for moment in reversed(fit.moments) if moment.get("code_usage"))

@@ -1,0 +1,102 @@
+"""What a run's results amount to, in a sentence: the same words for the page and the terminal."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from unbraid.report.estimates import (
+    SCORE_DECIMALS,
+    as_estimate,
+    count_text,
+    counted,
+    estimate_text,
+    interval_text,
+    shared_n_text,
+    spelled,
+    value_text,
+)
+
+__all__ = [
+    "SCORES",
+    "as_good_counts",
+    "difference_texts",
+    "headline",
+    "match_of",
+    "scores_text",
+    "steps_share_text",
+]
+
+SCORES = {"nmi": "NMI", "ari": "ARI", "accuracy": "accuracy", "purity": "purity", "episode_nmi": "episode NMI"}
+"""Scores of agreement by their key in `results.json`, in the words of a table."""
+
+
+def scores_text(scored: Mapping[str, Any]) -> str:
+    """The scores of a table in words: "NMI 0.551 [0.511, 0.591]; purity 0.612 [0.590, 0.634]; n = 20 episodes"."""
+    scores = {words: scored[key] for key, words in SCORES.items() if scored.get(key) is not None}
+    shared = shared_n_text(scores.values())
+    if not shared:
+        return "; ".join(f"{words} {estimate_text(score, SCORE_DECIMALS)}" for words, score in scores.items())
+    said = [
+        f"{words} {value_text(score, SCORE_DECIMALS)} {interval_text(score, SCORE_DECIMALS)}".strip()
+        for words, score in scores.items()
+    ]
+    return "; ".join([*said, shared])
+
+
+def _answer_text(as_good: bool | None) -> str:
+    return {True: "as good", False: "not as good", None: "not judged"}[as_good]
+
+
+def difference_texts(
+    difference: Any, *, as_good: bool | None, margin: float | int | None
+) -> tuple[str, str, str, str] | None:
+    """A paired difference as (value, interval, margin, answer); the margin "" where there is none.
+
+    None where the difference is not estimable.
+    """
+    estimate = as_estimate(difference)
+    if estimate["value"] is None:
+        return None
+    allowed = "" if margin is None else f"margin ±{value_text(margin)}"
+    return value_text(estimate), interval_text(estimate), allowed, _answer_text(as_good)
+
+
+def as_good_counts(results: Mapping[str, Any]) -> tuple[int, int]:
+    """How many comparisons of a mode with its expert say "as good", and how many were made."""
+    modes = (results.get("behaviour") or {}).get("modes") or []
+    answers = [answer for mode in modes for answer in (mode.get("as_good") or {}).values() if answer is not None]
+    return sum(map(bool, answers)), len(answers)
+
+
+def headline(results: Mapping[str, Any]) -> str:
+    """The result in one line: how many experts, how many modes, and whether the modes are as good."""
+    n_experts = len(results.get("experts") or ())
+    n_modes = (results.get("unbraid") or {}).get("n_modes") or len((results.get("behaviour") or {}).get("modes") or [])
+    modes = f"{spelled(n_modes).lower() if n_experts else spelled(n_modes)} mode{'' if n_modes == 1 else 's'}"
+    if not n_modes:
+        return "A run without modes"
+    if not n_experts:
+        n_episodes = (results.get("data") or {}).get("n_episodes")
+        return f"{modes} found in {counted(n_episodes, 'episodes')}" if n_episodes else f"{modes} found"
+    opening = f"{spelled(n_experts)} expert{'' if n_experts == 1 else 's'}, {modes}"
+    n_good, n_compared = as_good_counts(results)
+    if not n_compared:
+        return opening
+    if n_good == n_compared and set((match_of(results) or {}).values()) == set(results["experts"]):
+        return f"{opening}: each mode as good as its expert"
+    return f"{opening}: {n_good} of {n_compared} comparisons with an expert as good"
+
+
+def match_of(results: Mapping[str, Any]) -> dict[int, str] | None:
+    """The expert that each mode matches, None unless every mode has one."""
+    modes = (results.get("behaviour") or {}).get("modes") or []
+    match = {mode["mode"]: mode["expert"] for mode in modes if mode.get("expert") is not None}
+    return match if match and len(match) == len(modes) else None
+
+
+def steps_share_text(gradient_steps: int, published_gradient_steps: int) -> str:
+    """The gradient steps taken, and their share of the published number."""
+    share = 100.0 * gradient_steps / published_gradient_steps
+    return (
+        f"{count_text(gradient_steps)} gradient steps, {share:.3g} % of the published "
+        f"{count_text(published_gradient_steps)}"
+    )

@@ -1,0 +1,55 @@
+"""The same tables for the terminal."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from unbraid.report import format_tables
+
+
+@pytest.fixture
+def text(results: dict[str, Any]) -> str:
+    return format_tables(results)
+
+
+def test_eight_tables_beside_the_published(text: str):
+    assert text.count("1,500 gradient steps, 3 % of the published 50,000") == 8 + 4
+    for table in [f"K = {n_modes}, time step {delta}:" for delta in (1, 5) for n_modes in (2, 3, 4, 5)]:
+        assert table in text
+    assert "published: NMI 0.551; purity 0.935; one seed, no interval" in text
+    row = next(line for line in text.splitlines() if line.strip().startswith("goal_seeking"))
+    assert row.split()[-2:] == ["57", "43"]
+
+
+def test_own_tables_agreement_behaviour_and_verdicts(text: str):
+    words = " ".join(text.split())
+    assert "unbraid, windows of 25 steps" in words
+    assert "NMI 0.932 [0.927, 0.936] ARI" in words
+    assert "n = 20 episodes" in words
+    assert "mode 1 12.6 24.9 53.0" in words
+    assert "[11.9, 13.3]" in words
+    assert "margin ±1.23" in words
+    assert "Two experts, two modes: each mode as good as its expert" in words
+    assert "does not hold: A made-up claim that fails." in words
+
+
+def test_brackets_in_a_name_are_no_markup(results: dict[str, Any]):
+    named = copy.deepcopy(results)
+    named["experts"] = ["[red]a[/red]", "forward"]
+    assert "[red]a[/red]" in format_tables(named)
+
+
+def test_a_minimal_run_prints_what_there_is():
+    results = {"format": "unbraid-results", "version": 1, "data": {"n_episodes": 12}, "unbraid": {"n_modes": 3}}
+    assert format_tables(results) == "Three modes found in 12 episodes\n"
+
+
+def test_what_cannot_be_estimated_is_said(results: dict[str, Any]):
+    results["behaviour"]["modes"][0]["metrics"]["cost"] = None
+    results["behaviour"]["modes"][0]["difference"]["cost"] = None
+    results["behaviour"]["modes"][0]["as_good"]["cost"] = None
+    text = format_tables(results)
+    assert "not measured" in text
+    assert "not estimable" in text
+    assert "None" not in text
