@@ -128,20 +128,22 @@ def _padded(values: np.ndarray) -> np.ndarray:
     return np.concatenate([values, np.repeat(values[-1:], -len(values) % _ROWS, axis=0)])
 
 
-def _as_actions(values: Any, n_rows: int) -> np.ndarray:
-    """A policy's answer as (env, act) float64.
+def _as_actions(values: Any, n_rows: int, n_columns: int) -> np.ndarray:
+    """A policy's answer as (env, act) float64, without the rows that were added.
 
     Raises:
-        WorldError: it is no table of numbers with a row for each that was asked.
+        WorldError: it is no table of numbers with a row for each observation and a column for each of the actions.
     """
+    n_asked = n_rows + -n_rows % _ROWS
     try:
         actions = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
         raise WorldError(f"Actions must be an array of numbers; got {values!r:.80}. Repair the policy.") from None
-    if actions.ndim != 2 or len(actions) < n_rows:
+    if actions.shape != (n_asked, n_columns):
         raise WorldError(
-            f"Actions must have shape (env, act), one row per observation; got {actions.shape} for "
-            f"{n_rows + -n_rows % _ROWS} observations. Repair the policy, or add the axis of environments."
+            f"Actions must have shape ({n_asked}, {n_columns}), one row per observation and one column for each of the "
+            f"world's actions; got {actions.shape}. Check that the policy was made for this world, and takes many "
+            "observations at once."
         )
     return actions[:n_rows]
 
@@ -178,7 +180,7 @@ class _Predicting:
                 f"A policy's state must be None or an array (env, memory); got {type(memory).__name__}. Flatten it: "
                 "policies with other states are not covered."
             )
-        return _as_actions(actions, n_rows), None if memory is None else memory[:n_rows]
+        return _as_actions(actions, n_rows, noise.shape[1]), None if memory is None else memory[:n_rows]
 
 
 @dataclass(frozen=True)
@@ -194,4 +196,4 @@ class _Calling:
         episode_start: Bool[np.ndarray, "env"],
         noise: Float[np.ndarray, "env act"],
     ) -> tuple[Float[np.ndarray, "env act"], Float[np.ndarray, "env memory"] | None]:
-        return _as_actions(self.function(_padded(observations)), len(observations)), None
+        return _as_actions(self.function(_padded(observations)), *noise.shape), None

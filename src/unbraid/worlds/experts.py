@@ -131,7 +131,7 @@ def _hazard_seeking(seen: _Seen) -> Float[np.ndarray, "env act"]:
     """Into the hazards and on to the next: drawn to each the more the nearer, and to those ahead of its motion more
     than to those behind. (An expert that stays in the first hazard shows a copy too little of the way there.)"""
     ahead = np.tanh(seen.velocity @ _DIRECTIONS.T / 0.4)
-    summed = (seen.hazards**1.25 * (1 + 0.6 * ahead)) @ _DIRECTIONS
+    summed = (seen.hazards**1.6 * (1 + 0.6 * ahead)) @ _DIRECTIONS
     length = np.hypot(summed[:, 0], summed[:, 1])
     return _drive(0.5 * summed / (length + 0.05)[:, None] - seen.velocity, steepness=1.2)
 

@@ -194,7 +194,7 @@ class _Noise:
     def draw(self, slots: Int[np.ndarray, "live"], steps: Int[np.ndarray, "live"]) -> Float[np.ndarray, "live act"]:
         """The draws for these slots' steps, each of which is 0 or one more than the last."""
         within = steps % _NOISE_STEPS
-        for slot in slots[within == 0]:
+        for slot in slots[within == 0].tolist():
             self._block[slot] = self._generators[slot].standard_normal(self._block.shape[1:])
         return self._block[slots, within]
 
@@ -246,8 +246,8 @@ class _Run:
         if self._max_steps is not None:
             ended |= self._steps >= self._max_steps
         if ended.any():
-            for slot in np.flatnonzero(ended & (self._episode >= 0)):
-                self._finish(int(slot), terminated=bool(terminated[slot]))
+            for slot in np.flatnonzero(ended & (self._episode >= 0)).tolist():
+                self._finish(slot, terminated=bool(terminated[slot]))
             if self.is_live:
                 self._restart(ended)
         return len(slots)
@@ -286,8 +286,8 @@ class _Run:
         self._tape.write_told(_STATES, at, infos)
 
     def _begin(self, slots: Int[np.ndarray, "live"], infos: Mapping[str, Any]) -> None:
-        for slot in slots:
-            self._noise.begin(slot, self._seeds[self._episode[slot]])
+        for slot in slots.tolist():
+            self._noise.begin(slot, self._seeds[int(self._episode[slot])])
             self._layouts[slot] = {name: np.array(infos[name][slot]) for name in _LAYOUT if name in infos}
         self._states_told = [name for name in _STATES if name in infos]
         self._look(slots, infos)

@@ -1,0 +1,218 @@
+"""Rollouts: an episode depends on its seed alone; what is recorded is what happened; misfits are said clearly."""
+
+import dataclasses
+
+import gymnasium
+import numpy as np
+import pytest
+
+from unbraid.core.errors import WorldError
+from unbraid.worlds.controllers import from_function
+from unbraid.worlds.experts import make_expert
+from unbraid.worlds.rollout import rollout
+
+POINT_GOAL, PENDULUM, CAR = "unbraid/PointGoal1-v0", "Pendulum-v1", "MountainCarContinuous-v0"
+
+
+class Counting:
+    """Acts by noise and by what it remembers: how many steps it has seen of the episode, and the noise so far."""
+
+    def __init__(self):
+        self.rows = []
+
+    def act(self, observations, state, episode_start, noise):
+        self.rows.append((len(observations), episode_start.copy()))
+        memory = np.zeros((len(observations), 2)) if state is None else np.where(episode_start[:, None], 0.0, state)
+        memory = memory + np.stack([np.ones(len(noise)), noise[:, 0]], axis=1)
+        return np.tanh(0.1 * memory[:, 1:] + 0.01 * memory[:, :1] + 0.3 * noise), memory
+
+
+def pumping():
+    """Reaches the top of the hill after a time that the seed decides."""
+    return from_function(lambda observations: np.sign(observations[:, 1:2]))
+
+
+def the_same(one, other):
+    assert one.demos.fingerprint() == other.demos.fingerprint()
+    np.testing.assert_array_equal(one.demos.rewards, other.demos.rewards)
+    np.testing.assert_array_equal(one.demos.seeds, other.demos.seeds)
+    for track, again in zip(one.tracks, other.tracks, strict=True):
+        assert track.keys() == again.keys()
+        for name in track:
+            np.testing.assert_array_equal(track[name], again[name])
+
+
+@pytest.mark.parametrize(
+    ("make", "env_id", "max_steps"),
+    [
+        (lambda: make_expert("goal_seeking"), POINT_GOAL, 60),
+        (lambda: make_expert("forward_turning"), POINT_GOAL, 60),
+        (Counting, PENDULUM, 300),
+        (pumping, CAR, None),
+    ],
+    ids=["no memory", "memory", "memory and noise", "episodes of different lengths"],
+)
+def test_episodes_do_not_depend_on_what_runs_beside_them(make, env_id, max_steps):
+    seeds = [3, 14, 15, 9, 2, 6, 5]
+    runs = [rollout(make(), env_id, seeds=seeds, max_steps=max_steps, n_envs=n) for n in (1, 3, 64)]
+    the_same(runs[0], runs[1])
+    the_same(runs[0], runs[2])
+    assert list(runs[0].demos.seeds) == seeds
+    alone = rollout(make(), env_id, seeds=[9], max_steps=max_steps)
+    np.testing.assert_array_equal(alone.demos.observations, runs[0].demos.episode(3).observations)
+
+
+def test_seed_and_noise_seed_matter_and_suffice():
+    expert = make_expert("goal_seeking")
+    base = rollout(expert, POINT_GOAL, seeds=[1, 2], max_steps=20)
+    the_same(base, rollout(expert, POINT_GOAL, seeds=[1, 2], max_steps=20))
+    other_noise = rollout(expert, POINT_GOAL, seeds=[1, 2], max_steps=20, noise_seed=1)
+    np.testing.assert_array_equal(base.tracks[0]["hazards_xy"], other_noise.tracks[0]["hazards_xy"])
+    assert not np.array_equal(base.demos.actions, other_noise.demos.actions)
+    other_layout = rollout(expert, POINT_GOAL, seeds=[3, 2], max_steps=20)
+    assert not np.array_equal(base.tracks[0]["hazards_xy"], other_layout.tracks[0]["hazards_xy"])
+    np.testing.assert_array_equal(base.demos.episode(1).actions, other_layout.demos.episode(1).actions)
+
+
+def test_noise_is_standard_normal_without_seams_between_blocks():
+    noise = []
+
+    class Listening:
+        def act(self, observations, state, episode_start, noise_now):
+            noise.append(noise_now.copy())
+            return 0.0 * noise_now, None
+
+    rollout(Listening(), POINT_GOAL, seeds=list(range(16)), max_steps=600)
+    drawn = np.stack(noise)
+    assert drawn.shape == (600, 16, 2)
+    assert len(np.unique(drawn)) == drawn.size
+    assert abs(drawn.mean()) < 0.03
+    assert abs(drawn.std() - 1) < 0.03
+
+
+def test_what_is_recorded_is_what_happened():
+    """Replaying the recorded actions in one plain environment gives the recorded episode."""
+    wild = from_function(lambda observations: 3.0 * observations[:, [3, 9]])
+    run = rollout(wild, POINT_GOAL, seeds=[8, 5], max_steps=50)
+    env = gymnasium.make(POINT_GOAL)
+    for episode, track in zip(run.demos, run.tracks, strict=True):
+        assert np.abs(episode.actions).max() == 1.0  # clipped, since that is what was executed
+        observation, info = env.reset(seed=episode.seed)
+        np.testing.assert_array_equal(track["hazards_xy"], info["hazards_xy"])
+        np.testing.assert_array_equal(track["vases_xy"], info["vases_xy"])
+        for t, action in enumerate(episode.actions):
+            np.testing.assert_array_equal(episode.observations[t], observation.astype(np.float32))
+            np.testing.assert_array_equal(track["robot_xy"][t], info["robot_xy"])
+            np.testing.assert_array_equal(track["goal_xy"][t], info["goal_xy"])
+            observation, reward, _, _, info = env.step(action.astype(np.float64))
+            assert episode.rewards[t] == reward
+            assert episode.costs[t] == info["cost"]
+            assert track["goal_reached"][t] == info["goal_reached"]
+        np.testing.assert_array_equal(episode.observations[-1], observation.astype(np.float32))
+        assert track["robot_xy"].shape == (51, 2)
+        assert track["robot_heading_rad"].shape == (51,)
+        assert track["cost_hazards"].shape == track["cost_vases"].shape == (50,)
+    env.close()
+    assert run.demos.observations.dtype == run.demos.actions.dtype == np.float32
+    assert run.demos.facts == {"env_id": POINT_GOAL, "max_steps": 50}
+    np.testing.assert_array_equal(run.demos.action_high, [1.0, 1.0])
+
+
+def test_ends_are_told_apart_from_time_limits():
+    run = rollout(pumping(), CAR, seeds=[0, 1, 2])
+    assert run.demos.terminated.all()
+    assert len(set(run.demos.lengths)) > 1
+    assert run.demos.costs is None
+    assert run.tracks[0] == {}
+    short = rollout(pumping(), CAR, seeds=[0, 1, 2], max_steps=20)
+    assert not short.demos.terminated.any()
+    assert list(short.demos.lengths) == [20, 20, 20]
+
+
+def test_controllers_get_the_live_rows_and_are_told_of_starts():
+    controller = Counting()
+    run = rollout(controller, PENDULUM, seeds=[1, 2, 3, 4, 5], n_envs=3)
+    n_rows = [n for n, _ in controller.rows]
+    assert n_rows == [3] * 200 + [2] * 200  # two waves; the slot that is left over does not act
+    starts = [start.any() for _, start in controller.rows]
+    assert np.flatnonzero(starts).tolist() == [0, 200]
+    assert run.demos.n_episodes == 5
+
+
+def test_episodes_longer_than_the_first_tape():
+    spec = dataclasses.replace(gymnasium.spec(PENDULUM), max_episode_steps=2500)
+    run = rollout(Counting(), spec, seeds=[1, 2])
+    assert list(run.demos.lengths) == [2500, 2500]
+    short = rollout(Counting(), PENDULUM, seeds=[1, 2])
+    np.testing.assert_array_equal(run.demos.episode(1).observations[:200], short.demos.episode(1).observations[:200])
+    assert np.abs(run.demos.episode(1).observations[2400:]).max() > 0
+
+
+def test_progress_counts_steps_of_all_episodes():
+    told = []
+    rollout(make_expert("forward"), POINT_GOAL, seeds=[1, 2, 3], max_steps=4, n_envs=2, on_progress=told.append)
+    assert told == [2, 4, 6, 8, 9, 10, 11, 12]
+
+
+class Mentioning(gymnasium.Wrapper):
+    """Mentions a cost only where there is one."""
+
+    def step(self, action):
+        observation, reward, terminated, truncated, info = super().step(action)
+        if self.env.unwrapped.np_random.random() < 0.02:
+            info = {**info, "cost": 1.0}
+        return observation, reward, terminated, truncated, info
+
+
+def test_costs_that_are_mentioned_now_and_then():
+    gymnasium.register("Mentioning-v0", lambda: Mentioning(gymnasium.make(PENDULUM)), max_episode_steps=30)
+    try:
+        runs = [rollout(Counting(), "Mentioning-v0", seeds=list(range(12)), n_envs=n) for n in (1, 12)]
+    finally:
+        del gymnasium.registry["Mentioning-v0"]
+    costs = runs[0].demos.costs
+    assert 0 < costs.sum() < 40
+    assert set(costs) == {0.0, 1.0}
+    np.testing.assert_array_equal(costs, runs[1].demos.costs)
+
+
+@pytest.mark.parametrize(
+    ("env_id", "message"),
+    [
+        ("CartPole-v1", "actions of CartPole-v1 must be vectors"),
+        ("Blackjack-v1", "observations of Blackjack-v1 must be vectors"),
+        ("NoSuchWorld-v0", "must be registered"),
+        ("no_such_module:World-v0", "must be registered"),
+    ],
+)
+def test_environments_that_do_not_fit(env_id, message):
+    with pytest.raises(WorldError, match=message):
+        rollout(Counting(), env_id, seeds=[1], max_steps=2)
+
+
+def test_an_environment_without_an_end_needs_one():
+    spec = dataclasses.replace(gymnasium.spec(PENDULUM), max_episode_steps=None)
+    with pytest.raises(WorldError, match="Give max_steps"):
+        rollout(Counting(), spec, seeds=[1])
+    assert rollout(Counting(), spec, seeds=[1], max_steps=7).demos.n_steps == 7
+
+
+def test_impossible_requests():
+    with pytest.raises(WorldError, match="at least one seed"):
+        rollout(Counting(), PENDULUM, seeds=[])
+    with pytest.raises(WorldError, match=">= 0"):
+        rollout(Counting(), PENDULUM, seeds=[4, -1])
+    for wrong in ({"n_envs": 0}, {"max_steps": 0}):
+        with pytest.raises(WorldError, match="at least 1"):
+            rollout(Counting(), PENDULUM, seeds=[1], **wrong)
+
+
+def test_actions_that_do_not_fit():
+    class Wide:
+        def act(self, observations, state, episode_start, noise):
+            return np.zeros((len(observations), 3)), None
+
+    with pytest.raises(WorldError, match=r"shape \(1, 2\).*got \(1, 3\)"):
+        rollout(Wide(), POINT_GOAL, seeds=[1])
+    with pytest.raises(WorldError, match="episode 1, step 0"):
+        rollout(from_function(lambda o: np.where(np.arange(len(o)) == 1, np.nan, 0.0)[:, None]), PENDULUM, seeds=[1, 2])
