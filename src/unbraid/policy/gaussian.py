@@ -45,12 +45,12 @@ class GaussianPolicy(nn.Module):
         *,
         n_modes: int,
         hidden: Sequence[int],
-        activation: Literal["tanh", "relu"],
+        activation: Literal["tanh", "silu"],
         spread: Literal["state_independent", "context"],
     ) -> None:
         super().__init__()
         outputs = action_size if spread == "state_independent" else 2 * action_size
-        kind = nn.Tanh if activation == "tanh" else nn.ReLU
+        kind = nn.Tanh if activation == "tanh" else nn.SiLU
         self.trunk = perceptron([observation_size + n_modes, *hidden, outputs], kind)
         self.log_std = nn.Parameter(torch.full((action_size,), -0.5)) if spread == "state_independent" else None
         self.log_std_of_context = nn.Linear(n_modes, action_size) if spread == "context" else None

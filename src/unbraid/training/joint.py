@@ -49,7 +49,7 @@ class UnbraidLearner:
             self.model.action_normaliser = Normaliser.of(steps.actions.numpy(), floor=1e-3)
             self.scorers = nn.ModuleList(
                 GaussianPolicy(
-                    size, n_targets, n_modes=config.n_modes, hidden=SCORER_HIDDEN, activation="relu", spread="context"
+                    size, n_targets, n_modes=config.n_modes, hidden=SCORER_HIDDEN, activation="silu", spread="context"
                 )
                 for _ in range(2)
             )
@@ -62,7 +62,7 @@ class UnbraidLearner:
         self.shown = self._shown()
         self.responsibilities = self._first_responsibilities()
         parameters = [*self.model.parameters(), *self.scorers.parameters()]
-        self.optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate)
+        self.optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
 
     @property
     def samples_per_step(self) -> int:
@@ -156,11 +156,9 @@ class UnbraidLearner:
         return self.model.codebook(self.model.codebook.codes())
 
     def _policy_loss(self) -> Float[Tensor, ""]:
-        """(a) Negative log-likelihood of random steps under a mode of theirs; echoes are hidden from half of them."""
+        """(a) Negative log-likelihood of random steps under a mode of theirs."""
         chosen = torch.randint(self.steps.n_steps, (self.config.policy_batch,), generator=self.generator)
-        hidden = torch.rand(len(chosen), 1, generator=self.generator) < 0.5
-        states = self._states(chosen) * torch.where(hidden, self.shown, 1.0)
-        mean, log_std = self.model.policy(states, self._contexts_of(chosen))
+        mean, log_std = self.model.policy(self._states(chosen), self._contexts_of(chosen))
         return -diagonal_log_prob(self._actions(chosen), mean, log_std).sum(-1).mean()
 
     def _scorer_loss(self) -> Float[Tensor, ""]:

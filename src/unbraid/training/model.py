@@ -67,7 +67,7 @@ class ModeModel(nn.Module):
             action_size,
             n_modes=config.n_modes,
             hidden=config.policy_hidden,
-            activation="tanh" if isinstance(config, TalkConfig) else "relu",
+            activation="tanh" if isinstance(config, TalkConfig) else "silu",
             spread="state_independent" if isinstance(config, TalkConfig) else "context",
         )
 
