@@ -1,0 +1,82 @@
+"""A model's modes held against the labels: confusion tables and agreement, as the entries of `results.json`."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from unbraid.core.errors import DataError
+from unbraid.core.randomness import named_generator
+from unbraid.demos.episodes import Demos
+from unbraid.evaluation.scores import agreement, confusion_percent, contingency_by_episode, match_modes
+from unbraid.training.model import Evidence, ModeModel
+
+__all__ = ["agreement_entry", "confusion_entry", "matching_of"]
+
+
+def confusion_entry(model: ModeModel, held_out: Demos, *, window_steps: int, seed: int) -> dict[str, Any]:
+    """How each expert's windows fall on the modes, with the scores of that table.
+
+    Args:
+        model: of any method; it reads the modes as its method does.
+        held_out: labelled episodes that no training saw.
+        window_steps: steps in a window (1: the talk's transitions, each by itself).
+        seed: of the bootstrap over episodes.
+
+    Returns:
+        `window_steps`, `n_modes`, `counts` and `percent` (label, mode), `nmi` and `purity` with intervals.
+    """
+    labels, modes, episodes = _read(model, held_out, window_steps, None)
+    found = agreement(
+        labels,
+        modes,
+        episodes,
+        generator=named_generator(seed, "bootstrap"),
+        n_labels=len(held_out.label_names),
+        n_modes=model.n_modes,
+    )
+    return {
+        "window_steps": window_steps,
+        "n_modes": model.n_modes,
+        "counts": found.contingency.tolist(),
+        "percent": np.round(confusion_percent(found.contingency), 2).tolist(),
+        "nmi": found.nmi.to_json(),
+        "purity": found.purity.to_json(),
+    }
+
+
+def agreement_entry(
+    model: ModeModel, held_out: Demos, *, window_steps: int | None, evidence: Evidence | None, seed: int
+) -> dict[str, Any]:
+    """NMI, ARI, purity and accuracy of windows (or of episodes, where `window_steps` is None), with intervals."""
+    labels, modes, episodes = _read(model, held_out, window_steps, evidence)
+    found = agreement(
+        labels,
+        modes,
+        episodes,
+        generator=named_generator(seed, "bootstrap"),
+        n_labels=len(held_out.label_names),
+        n_modes=model.n_modes,
+    )
+    level = {"level": "episode"} if window_steps is None else {"level": "window", "window_steps": window_steps}
+    scores = {name: getattr(found, name).to_json() for name in ("nmi", "ari", "purity", "accuracy")}
+    return {**level, "evidence": evidence or "combined", **scores}
+
+
+def matching_of(model: ModeModel, training: Demos) -> Int[np.ndarray, "mode"]:
+    """The expert of each mode, -1 for none, by Hungarian assignment on training episodes (METHOD, part 5)."""
+    labels, modes, episodes = _read(model, training, None, None)
+    n_labels = len(training.label_names)
+    counts = contingency_by_episode(labels, modes, episodes, n_labels=n_labels, n_modes=model.n_modes)
+    return match_modes(counts.sum(0))
+
+
+def _read(
+    model: ModeModel, demos: Demos, window_steps: int | None, evidence: Evidence | None
+) -> tuple[Int[np.ndarray, "window"], Int[np.ndarray, "window"], Int[np.ndarray, "window"]]:
+    """(labels, modes, episodes) of every window."""
+    if demos.labels is None:
+        raise DataError("Demonstrations must have labels to be scored against; these have none. Load some that have.")
+    windows = model.cut(demos, window_steps)
+    modes = model.window_scores(demos, windows, evidence).argmax(1)
+    return demos.labels[windows.episodes], modes, windows.episodes

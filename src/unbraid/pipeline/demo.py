@@ -1,0 +1,172 @@
+"""`unbraid demo`: the talk's experiment repeated, extended and solved, on one screen."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from unbraid.core.progress import progress
+from unbraid.core.runs import create_run, provenance, write_json
+from unbraid.demos.episodes import Demos
+from unbraid.evaluation.behaviour import compare_modes
+from unbraid.evaluation.evaluate import Evaluation, evaluate, fresh_seeds
+from unbraid.evaluation.tables import agreement_entry, confusion_entry, matching_of
+from unbraid.pipeline.config import DemoConfig
+from unbraid.pipeline.paths import save_paths
+from unbraid.pipeline.talk import TalkRepeated, repeat_talk, talk_modes_in_the_world
+from unbraid.pipeline.verdicts import verdicts_of
+from unbraid.report.page import write_report
+from unbraid.steering.steered import steer
+from unbraid.training.config import UnbraidConfig, config_to_json
+from unbraid.training.fit import fit
+from unbraid.training.loop import LoopOptions
+from unbraid.training.model import ModeModel
+from unbraid.worlds.collect import collect
+from unbraid.worlds.experts import make_expert
+
+__all__ = ["run_demo"]
+
+
+def run_demo(asked: DemoConfig) -> Path:
+    """Collects, fits the talk's method and unbraid's, steers, measures, draws, and writes the page.
+
+    Returns:
+        The page, `OUT/report/index.html`.
+
+    Raises:
+        RunError: the run's folder exists.
+        StorageError: the disk refused.
+    """
+    torch.set_flush_denormal(True)
+    run = create_run(asked.out, {"command": "demo", "config": _asked(asked), "provenance": provenance(seed=asked.seed)})
+    training, held_out = collect_demonstrations(asked)
+    talk = repeat_talk(asked, training.without_labels(), held_out)
+    model = fit_own_method(asked, training.without_labels(), run)
+    experts, modes = roll_out(asked, model)
+    talk_modes = talk_modes_in_the_world(asked, talk)
+    results: dict[str, Any] = {
+        "format": "unbraid-results",
+        "version": 1,
+        "experts": list(asked.experts),
+        "data": describe(asked, training, held_out),
+        "talk": talk.entry,
+        "unbraid": own_entry(asked, model, held_out),
+        "behaviour": behaviour_entry(asked, experts, modes, model, training) | {"talk_modes": talk_modes.entries},
+    }
+    results["verdicts"] = verdicts_of(results)
+    save_paths(run, experts, modes, talk_modes.paths)
+    talk.save_metrics(run)
+    write_json(run / "results.json", results)
+    return write_report(run)
+
+
+def _asked(asked: DemoConfig) -> dict[str, Any]:
+    """What was asked, without saying where on whose machine."""
+    content = {name: value for name, value in dataclasses.asdict(asked).items() if name != "out"}
+    own = config_to_json(own_config(asked))
+    return {**content, "experts": list(asked.experts), "sizes": dataclasses.asdict(asked.sizes), "own_method": own}
+
+
+def collect_demonstrations(asked: DemoConfig) -> tuple[Demos, Demos]:
+    """(training, held out): the experts' episodes shuffled together, on seeds of their own."""
+    sources = [(name, make_expert(name)) for name in asked.experts]
+    sizes, piles = asked.sizes, []
+    counts = (sizes.episodes, sizes.held_out_episodes)
+    total = sum(counts) * len(sources) * sizes.max_steps
+    with progress("collect", total, "steps") as advance:
+        for part, count in enumerate(counts):
+            done = 0
+
+            def show(n_done: int) -> None:
+                nonlocal done
+                advance(n_done - done)
+                done = n_done
+
+            # Two piles of one seed: far apart, so that --seed 1 shares nothing with --seed 0.
+            seed = 2 * asked.seed + part
+            piles.append(
+                collect(
+                    sources,
+                    env_id=asked.env_id,
+                    n_episodes=count,
+                    seed=seed,
+                    max_steps=sizes.max_steps,
+                    on_progress=show,
+                )
+            )
+    return piles[0], piles[1]
+
+
+def own_config(asked: DemoConfig) -> UnbraidConfig:
+    """unbraid's own method with its defaults, one mode per expert."""
+    return UnbraidConfig(n_modes=len(asked.experts), n_steps=asked.sizes.fit_steps, seed=asked.seed)
+
+
+def fit_own_method(asked: DemoConfig, training: Demos, run: Path) -> ModeModel:
+    """Fits and saves the model that a user takes away."""
+    model = fit(training, own_config(asked), LoopOptions(run=run, title="unbraid's method"))
+    model.save_pretrained(run / "model")
+    return model
+
+
+def roll_out(asked: DemoConfig, model: ModeModel) -> tuple[dict[str, Evaluation], list[Evaluation]]:
+    """Every expert, and every mode from its not-hot context alone, on the same seeds."""
+    sizes = asked.sizes
+    seeds = fresh_seeds(sizes.paired_seeds, seed=asked.seed)
+    actors: dict[str, Any] = {name: make_expert(name) for name in asked.experts}
+    actors |= {f"mode {mode}": steer(model).toward(mode) for mode in range(model.n_modes)}
+    found: dict[str, Evaluation] = {}
+    with progress("steer", len(actors), "actors") as advance:
+        for name, actor in actors.items():
+            found[name] = evaluate(actor, asked.env_id, seeds=seeds, max_steps=sizes.max_steps)
+            advance(1)
+    experts = {name: found[name] for name in asked.experts}
+    return experts, [found[f"mode {mode}"] for mode in range(model.n_modes)]
+
+
+def describe(asked: DemoConfig, training: Demos, held_out: Demos) -> dict[str, Any]:
+    """What the demonstrations are."""
+    return {
+        "env_id": asked.env_id,
+        "n_episodes": training.n_episodes,
+        "n_steps": training.n_steps,
+        "held_out_episodes": held_out.n_episodes,
+        "data_fingerprint": training.fingerprint(),
+    }
+
+
+def own_entry(asked: DemoConfig, model: ModeModel, held_out: Demos) -> dict[str, Any]:
+    """unbraid's own method in the talk's form, and how well its modes agree with the experts."""
+    agreements = [
+        agreement_entry(model, held_out, window_steps=window_steps, evidence=evidence, seed=asked.seed)
+        for window_steps in (None, 10, 25, 50)
+        for evidence in ("combined", "encoder")
+    ]
+    return {
+        "n_modes": model.n_modes,
+        "gradient_steps": model.config.n_steps,
+        "tables": [confusion_entry(model, held_out, window_steps=w, seed=asked.seed) for w in (1, 10, 25, 50)],
+        "agreement": agreements,
+    }
+
+
+def behaviour_entry(
+    asked: DemoConfig,
+    experts: dict[str, Evaluation],
+    modes: list[Evaluation],
+    model: ModeModel,
+    training: Demos,
+) -> dict[str, Any]:
+    """Each mode beside the expert that it matches, paired by seed."""
+    compared = compare_modes(
+        [_shown(mode) for mode in modes],
+        {name: _shown(expert) for name, expert in experts.items()},
+        matching_of(model, training),
+    )
+    return {"env_id": asked.env_id, "n_seeds": asked.sizes.paired_seeds, **compared.to_json()}
+
+
+def _shown(evaluation: Evaluation) -> dict[str, Any]:
+    """What the page's table has columns for; every episode has the same length here."""
+    return {name: evaluation.values[name] for name in ("goals", "return", "cost", "distance", "displacement")}

@@ -1,0 +1,42 @@
+"""Top-down paths of one seed, for the pictures: who went where in the same layout."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from unbraid.core.runs import write_bytes
+from unbraid.evaluation.evaluate import Evaluation
+
+__all__ = ["save_paths"]
+
+_ARRAYS = ("robot_xy", "goal_xy", "goal_reached", "hazards_xy", "vases_xy")
+
+
+def save_paths(
+    run: Path,
+    experts: Mapping[str, Evaluation],
+    modes: Sequence[Evaluation],
+    others: Mapping[str, Evaluation] | None = None,
+) -> None:
+    """Writes the first rollout of everybody into `run/paths.npz`, where the world told where things are.
+
+    Args:
+        run: the run's folder.
+        experts: by name.
+        modes: in order.
+        others: by panel, e.g. ``talk/midway/1``.
+    """
+    panels = {f"expert/{name}": evaluation for name, evaluation in experts.items()}
+    panels |= {f"mode/{mode}": evaluation for mode, evaluation in enumerate(modes)}
+    panels |= dict(others or {})
+    arrays: dict[str, np.ndarray] = {}
+    for panel, evaluation in panels.items():
+        track = evaluation.rollouts.tracks[0]
+        if all(name in track for name in _ARRAYS):
+            arrays |= {f"{panel}/{name}": track[name] for name in _ARRAYS}
+    if arrays:
+        packed = io.BytesIO()
+        np.savez_compressed(packed, **arrays)  # pyright: ignore[reportArgumentType]
+        write_bytes(run / "paths.npz", packed.getvalue())
