@@ -10,7 +10,7 @@ from torch import Tensor
 
 __all__ = ["echoing_columns"]
 
-SHARE = 0.1
+_SHARE = 0.1
 
 
 def echoing_columns(
@@ -18,7 +18,7 @@ def echoing_columns(
     actions: Float[Tensor, "step act"],
     episode_of_step: Int[Tensor, "step"],
     *,
-    share: float = SHARE,
+    share: float = _SHARE,
 ) -> Bool[Tensor, "obs"]:
     """The columns of s[t] that a[t-1] explains better than what was seen before does.
 

@@ -19,7 +19,7 @@ __all__ = ["MixtureFit", "SpanStatistics", "fit_mixture", "span_statistics"]
 
 RIDGE, VARIANCE_FLOOR = 3.0, 1e-3
 RESTARTS, FIRST_ROUNDS, BEST, MORE_ROUNDS = 16, 10, 4, 8
-PRINCIPAL_COMPONENTS = 16
+_PRINCIPAL_COMPONENTS = 16
 
 
 @final
@@ -148,7 +148,7 @@ def _score_features(s: SpanStatistics) -> Float[np.ndarray, "span component"]:
     scores = whiten @ (s.cross - s.gram @ slopes) / s.counts.clamp_min(1)[:, None, None]
     flat = scores.flatten(1) - scores.flatten(1).mean(0)
     left, singular, _ = torch.linalg.svd(flat, full_matrices=False)
-    return (left * singular)[:, :PRINCIPAL_COMPONENTS].numpy()
+    return (left * singular)[:, :_PRINCIPAL_COMPONENTS].numpy()
 
 
 def _random_start(n_spans: int, n_modes: int, generator: np.random.Generator) -> Float[Tensor, "span mode"]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 __all__ = ["GaussianPolicy", "diagonal_log_prob", "perceptron"]
 
-LOG_STD_LOW, LOG_STD_HIGH = -3.0, 0.5
+_LOG_STD_LOW, _LOG_STD_HIGH = -3.0, 0.5
 
 
 def perceptron(sizes: Sequence[int], activation: type[nn.Module]) -> nn.Sequential:
@@ -65,4 +65,4 @@ class GaussianPolicy(nn.Module):
             return out, self.log_std.expand_as(out)
         mean, wish = out.chunk(2, dim=-1)
         log_std = self.log_std_of_context(contexts) + 1.5 * torch.tanh(wish / 1.5)
-        return mean, log_std.clamp(LOG_STD_LOW, LOG_STD_HIGH)
+        return mean, log_std.clamp(_LOG_STD_LOW, _LOG_STD_HIGH)

@@ -13,8 +13,8 @@ from unbraid.core.runs import new_folder, write_bytes, write_json
 
 __all__ = ["Learner", "latest_checkpoint", "load_checkpoint", "save_checkpoint"]
 
-FORMAT, VERSION = "unbraid-checkpoint", 1
-KEPT = 2
+_FORMAT, _VERSION = "unbraid-checkpoint", 1
+_KEPT = 2
 
 
 class Learner(Protocol):
@@ -82,9 +82,10 @@ def save_checkpoint(learner: Learner, folder: Path, asked: dict[str, Any]) -> Pa
         with new_folder(target) as temporary:
             write_bytes(temporary / "state.safetensors", save({k: v.contiguous() for k, v in tensors.items()}))
             write_json(
-                temporary / "state.json", {"format": FORMAT, "version": VERSION, "taken": learner.taken, "asked": asked}
+                temporary / "state.json",
+                {"format": _FORMAT, "version": _VERSION, "taken": learner.taken, "asked": asked},
             )
-    for old in sorted(folder.glob("step_*"))[:-KEPT]:
+    for old in sorted(folder.glob("step_*"))[:-_KEPT]:
         shutil.rmtree(old, ignore_errors=True)
     return target
 
@@ -111,9 +112,9 @@ def load_checkpoint(learner: Learner, path: Path, asked: dict[str, Any]) -> None
         raise ModelError(
             f"{path} must be a whole checkpoint; {error}. Remove it, to go on from an older one."
         ) from error
-    if facts.get("format") != FORMAT or facts.get("version") != VERSION:
+    if facts.get("format") != _FORMAT or facts.get("version") != _VERSION:
         raise ModelError(
-            f"{path} must have format {FORMAT}, version {VERSION}; it has not. Use the unbraid that wrote it."
+            f"{path} must have format {_FORMAT}, version {_VERSION}; it has not. Use the unbraid that wrote it."
         )
     differing = sorted(k for k in asked if facts["asked"].get(k) != json.loads(json.dumps(asked[k])))
     if differing:

@@ -21,13 +21,14 @@ from unbraid.policy.normaliser import Normaliser
 from unbraid.training.config import FitConfig, TalkConfig, config_from_json, config_to_json
 from unbraid.training.steps import Steps
 
-__all__ = ["Evidence", "ModeModel"]
+__all__ = ["DISTANCE_TEMPERATURE", "Evidence", "ModeModel", "policy_log_likelihoods"]
 
 Evidence = Literal["combined", "encoder", "policy"]
 """What a mode is read from: the encoder's distances, the policy's likelihood, or the sum of both."""
 
-FORMAT, VERSION = "unbraid-model", 1
+_FORMAT, _VERSION = "unbraid-model", 1
 DISTANCE_TEMPERATURE = 0.1
+"""What squared distances are divided by, to be nats."""
 _CHUNK = 16384
 
 
@@ -202,8 +203,8 @@ class ModeModel(nn.Module):
 
         with new_folder(Path(path)) as folder:
             content = {
-                "format": FORMAT,
-                "version": VERSION,
+                "format": _FORMAT,
+                "version": _VERSION,
                 "observation_size": self.observation_size,
                 "action_size": self.action_size,
                 "config": config_to_json(self.config),
@@ -246,11 +247,11 @@ def _read_model_config(path: Path) -> dict[str, Any]:
         raise ModelError(f"{path} must exist; there is no model here. `unbraid fit --out RUN` makes one.") from None
     except (OSError, ValueError) as error:
         raise ModelError(f"{path} must be JSON; {error}. Copy the folder again, or fit again.") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ModelError(f"{path} must say format {FORMAT!r}; it does not. This is not a model of unbraid's.")
-    if content.get("version") != VERSION:
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise ModelError(f"{path} must say format {_FORMAT!r}; it does not. This is not a model of unbraid's.")
+    if content.get("version") != _VERSION:
         raise ModelError(
-            f"{path} must have version {VERSION}; it has {content.get('version')}. Use the unbraid that wrote it."
+            f"{path} must have version {_VERSION}; it has {content.get('version')}. Use the unbraid that wrote it."
         )
     return content
 

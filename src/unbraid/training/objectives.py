@@ -7,7 +7,7 @@ from typing import Literal, final
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["VQTerms", "joined", "vq_terms"]
+__all__ = ["ObjectiveName", "VQTerms", "joined", "vq_terms"]
 
 ObjectiveName = Literal["ratio", "product", "log_ratio", "sum"]
 

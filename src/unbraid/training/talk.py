@@ -17,7 +17,7 @@ from unbraid.training.model import ModeModel
 from unbraid.training.objectives import joined, vq_terms
 from unbraid.training.steps import Steps
 
-__all__ = ["TalkLearner", "pairs_of"]
+__all__ = ["TalkLearner", "pairs_of", "training_context"]
 
 
 def pairs_of(steps: Steps, config: TalkConfig) -> tuple[Int[Tensor, "pair"], Int[Tensor, "pair"], Int[Tensor, "pair"]]:
@@ -115,7 +115,7 @@ class TalkLearner:
         return self.model
 
     def _contexts_on_the_training_scale(self) -> Float[Tensor, "mode mode"]:
-        """Row k: 0 at k, elsewhere the mean of what training saw there when the code was k (or any, if it never was)."""
+        """Row k: 0 at k, elsewhere the mean of what training saw when the code was k (of everything, if it never was)."""
         spread = self.moves[torch.linspace(0, len(self.moves) - 1, min(len(self.moves), 20_000)).long()]
         distances = self.model.codebook(self.model.encoder(self.model.scaled_transitions(self.steps, spread)))
         codes, seen = distances.argmin(1), training_context(distances, self.config)
