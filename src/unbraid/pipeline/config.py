@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from unbraid.pipeline.requests import Json
+
 __all__ = ["DemoConfig", "DemoSizes"]
 
 
@@ -28,7 +30,10 @@ class DemoSizes:
 
 @dataclass(frozen=True)
 class DemoConfig:
-    """Repeats the talk's experiment, then solves it: about 3 minutes on 2 cores."""
+    """Repeat the talk's experiment, then solve it: about 3 minutes on 2 cores.
+
+    Example: unbraid demo --seed 1 --out runs/demo1
+    """
 
     out: Path = Path("runs/demo")
     """The run's folder; must not exist yet."""
@@ -36,6 +41,8 @@ class DemoConfig:
     """The one seed of everything."""
     quick: bool = False
     """A small version in under 40 s: fewer episodes, steps and rollouts. Its numbers are rougher."""
+
+    json: Json = False
 
     @property
     def experts(self) -> tuple[str, ...]:

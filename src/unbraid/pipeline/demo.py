@@ -63,7 +63,7 @@ def run_demo(asked: DemoConfig) -> Path:
 
 def _asked(asked: DemoConfig) -> dict[str, Any]:
     """What was asked, without saying where on whose machine."""
-    content = {name: value for name, value in dataclasses.asdict(asked).items() if name != "out"}
+    content = {name: value for name, value in dataclasses.asdict(asked).items() if name in ("seed", "quick")}
     own = config_to_json(own_config(asked))
     return {**content, "experts": list(asked.experts), "sizes": dataclasses.asdict(asked.sizes), "own_method": own}
 

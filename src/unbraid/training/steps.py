@@ -1,6 +1,8 @@
 """Demonstrations as the learner sees them: flat tensors and indices, no labels, no rewards."""
 
+import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self, final
 
 import numpy as np
@@ -43,8 +45,8 @@ class Steps:
         if demos.n_steps == 0:
             raise DataError("Demonstrations must hold at least one step; got none. Record or select some.")
         return cls(
-            rows=torch.from_numpy(np.ascontiguousarray(demos.observations, dtype=np.float32)),
-            actions=torch.from_numpy(np.ascontiguousarray(demos.actions, dtype=np.float32)),
+            rows=_shared(demos.observations),
+            actions=_shared(demos.actions),
             row_of_step=torch.from_numpy(demos.row_of_step),
             episode_of_step=torch.from_numpy(demos.episode_of_step),
             lengths=demos.lengths,
@@ -64,7 +66,22 @@ class Steps:
         """The observations that the chosen actions were taken on."""
         return self.rows[self.row_of_step[steps]]
 
-    def transitions(self, steps: Int[Tensor, "*chosen"], delta_steps: int) -> Float[Tensor, "*chosen obs"]:
+    @cached_property
+    def steps_left(self) -> Int[Tensor, "step"]:
+        """(step,) from each step to the end of its episode, itself included: T at the first, 1 at the last."""
+        ends = torch.from_numpy(np.cumsum(self.lengths))
+        return ends[self.episode_of_step] - torch.arange(self.n_steps)
+
+    def transitions(
+        self, steps: Int[Tensor, "*chosen"], delta_steps: int | Int[Tensor, "*chosen"]
+    ) -> Float[Tensor, "*chosen obs"]:
         """s[t + delta_steps] - s[t] at the chosen steps, which must lie that far from their episode's end."""
         rows = self.row_of_step[steps]
         return self.rows[rows + delta_steps] - self.rows[rows]
+
+
+def _shared(values: Float[np.ndarray, "row column"]) -> Float[Tensor, "row column"]:
+    """A float32 tensor on the array's own memory where its type allows, be it a read-only map: nobody here writes."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))

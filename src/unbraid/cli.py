@@ -1,0 +1,182 @@
+"""The command line: verbs -> pipeline, and how each answer is said. No logic of its own."""
+
+import json
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, assert_never
+
+import tyro
+
+from unbraid.core.errors import UnbraidError
+from unbraid.pipeline.config import DemoConfig
+from unbraid.pipeline.requests import (
+    CheckRequest,
+    CollectRequest,
+    EvaluateRequest,
+    FitRequest,
+    ModesRequest,
+    ReportRequest,
+    SteerRequest,
+)
+
+__all__ = ["main"]
+
+Request = (
+    Annotated[DemoConfig, tyro.conf.subcommand("demo")]
+    | Annotated[CollectRequest, tyro.conf.subcommand("collect")]
+    | Annotated[CheckRequest, tyro.conf.subcommand("check")]
+    | Annotated[FitRequest, tyro.conf.subcommand("fit")]
+    | Annotated[ModesRequest, tyro.conf.subcommand("modes")]
+    | Annotated[SteerRequest, tyro.conf.subcommand("steer")]
+    | Annotated[EvaluateRequest, tyro.conf.subcommand("evaluate")]
+    | Annotated[ReportRequest, tyro.conf.subcommand("report")]
+)
+
+DONE, OUR_BUG, WRONG_INPUT, ANSWER_IS_NO, INTERRUPTED = 0, 1, 2, 3, 130
+
+_DESCRIPTION = (
+    "Find the separate behaviours in a mixed pile of demonstrations, and learn one policy that you can steer between "
+    "them. Start with `unbraid demo`. Exit codes: 0 done, 1 our bug, 2 wrong input, 3 done but the answer is no, 130 "
+    "interrupted."
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one verb; its exit code: 0 done, 1 our bug, 2 wrong input, 3 the answer is no, 130 interrupted."""
+    asked = tyro.cli(
+        Request,  # pyright: ignore[reportArgumentType]
+        prog="unbraid",
+        description=_DESCRIPTION,
+        args=argv,
+        config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
+    )
+    try:
+        return _run(asked)
+    except UnbraidError as error:
+        print(f"unbraid: {error}", file=sys.stderr)
+        return WRONG_INPUT
+    except KeyboardInterrupt as interrupt:
+        print(f"unbraid: {interrupt or 'Stopped.'}", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        return DONE
+    except Exception:
+        traceback.print_exc()
+        print("unbraid: this is a bug of ours; please report the lines above.", file=sys.stderr)
+        return OUR_BUG
+
+
+def _run(asked: Any) -> int:
+    """Calls the verb's stage; heavy imports happen here, so that --help is fast."""
+    if isinstance(asked, DemoConfig):
+        return _demo(asked)
+    from unbraid.pipeline import stages
+
+    match asked:
+        case CollectRequest():
+            return _answer(asked.json, stages.collect_stage(asked), _say_collect)
+        case CheckRequest():
+            found = stages.check_stage(asked.data)
+            _answer(asked.json, found, _say_check)
+            return DONE if found["ok"] else ANSWER_IS_NO
+        case FitRequest():
+            return _answer(asked.json, stages.fit_stage(asked, _config_of(asked)), _say_fit)
+        case ModesRequest():
+            return _answer(asked.json, stages.modes_stage(asked), _say_modes)
+        case SteerRequest():
+            return _answer(asked.json, stages.steer_stage(asked), _say_steer)
+        case EvaluateRequest():
+            return _answer(asked.json, stages.evaluate_stage(asked), _say_results)
+        case ReportRequest():
+            return _answer(asked.json, stages.report_stage(asked.run), _say_page)
+        case _:
+            assert_never(asked)
+
+
+def _demo(asked: DemoConfig) -> int:
+    from unbraid.core.runs import read_json
+    from unbraid.pipeline.demo import run_demo
+
+    page = run_demo(asked)
+    results = read_json(asked.out / "results.json")
+    return _answer(asked.json, {**results, "page": str(page)}, _say_results)
+
+
+def _config_of(asked: FitRequest) -> Any:
+    """The method's config, with the settings that the verb offers."""
+    from unbraid.training.config import TalkConfig, UnbraidConfig
+
+    length = {} if asked.n_steps is None else {"n_steps": asked.n_steps}
+    if asked.method == "talk":
+        return TalkConfig(n_modes=asked.n_modes, delta_steps=asked.delta_steps, seed=asked.seed, **length)
+    return UnbraidConfig(n_modes=asked.n_modes, seed=asked.seed, **length)
+
+
+def _answer(as_json: bool, found: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> int:
+    if as_json:
+        print(json.dumps(found, allow_nan=False))
+    else:
+        say(found)
+    return DONE
+
+
+def _say_collect(found: dict[str, Any]) -> None:
+    print(f"{found['n_episodes']} episodes, {found['n_steps']:,} steps of {', '.join(found['experts'])}, in random order.")
+    print(f"{found['demos']}: look at it with `unbraid check {found['demos']}`.")
+
+
+def _say_check(found: dict[str, Any]) -> None:
+    for finding in found["findings"]:
+        where = "" if finding["episode"] is None else f"episode {finding['episode']}, "
+        print(f"{finding['severity']}: {where}{finding['field']}: {finding['message']} {finding['remedy']}")
+    errors = sum(finding["severity"] == "error" for finding in found["findings"])
+    warnings = len(found["findings"]) - errors
+    print(f"{found['n_episodes']} episodes, {found['n_steps']:,} steps: {errors} errors, {warnings} warnings.")
+
+
+def _say_fit(found: dict[str, Any]) -> None:
+    from unbraid.report.estimates import estimate_text
+
+    fitted = found["fit"]
+    print(f"{found['n_modes']} modes after {found['gradient_steps']:,} gradient steps ({fitted['method']}).")
+    if "held_out_log_likelihood_nats" in fitted:
+        print(f"Held-out log-likelihood, nats a step: {estimate_text(fitted['held_out_log_likelihood_nats'])}")
+    for entry in found.get("agreement", []):
+        level = "episodes" if entry["level"] == "episode" else f"{entry['window_steps']}-step windows"
+        print(f"NMI of held-out {level}, {entry['evidence']}: {estimate_text(entry['nmi'])}")
+    _say_page(found)
+
+
+def _say_modes(found: dict[str, Any]) -> None:
+    what = "episodes" if found["window_steps"] is None else f"{found['window_steps']}-step windows"
+    for mode in found["modes"]:
+        sure = "" if mode["mean_probability"] is None else f", mean probability {mode['mean_probability']:.3f}"
+        print(f"mode {mode['mode']}: {mode['n']} {what}, {100 * mode['share']:.1f} %{sure}")
+    if "agreement" in found:
+        from unbraid.report.estimates import estimate_text
+
+        print(f"Agreement with {', '.join(found['experts'])}: NMI {estimate_text(found['agreement']['nmi'])}")
+    print("--json lists every one of them.")
+
+
+def _say_steer(found: dict[str, Any]) -> None:
+    from unbraid.report.estimates import estimate_text
+
+    print(f"context {[round(value, 3) for value in found['context']]} in {found['env_id']}")
+    for name, estimate in found["metrics"].items():
+        print(f"{name}: {estimate_text(estimate)} {found['units'][name]}")
+
+
+def _say_results(found: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    from unbraid.report.tables import print_results
+
+    print_results(found, Console())
+    _say_page(found)
+
+
+def _say_page(found: dict[str, Any]) -> None:
+    print(f"The page: {Path(found['page']).resolve()}")

@@ -1,0 +1,165 @@
+"""What each verb may be asked: frozen, without torch. The command line's help is read off these docstrings."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+__all__ = [
+    "CheckRequest",
+    "CollectRequest",
+    "EvaluateRequest",
+    "FitRequest",
+    "Json",
+    "ModesRequest",
+    "ReportRequest",
+    "SteerRequest",
+]
+
+_JSON = "Print one JSON object on stdout and nothing else there."
+Json = Annotated[bool, arg(help=_JSON)]
+
+
+@dataclass(frozen=True)
+class CollectRequest:
+    """Record demonstrations of several experts, shuffled together, into a new folder.
+
+    Example: unbraid collect runs/pile --experts goal_seeking forward --episodes 25
+    """
+
+    out: Positional[Path]
+    """The folder to make; must not exist yet."""
+    experts: tuple[str, ...] = ("goal_seeking", "forward")
+    """Who acts: names of ours, or module:name of your own policy (a function of observations, or anything with
+    Stable-Baselines3's `predict`)."""
+    env: str = "unbraid/PointGoal1-v0"
+    """Any Gymnasium environment with vectors of numbers as observations and actions."""
+    episodes: int = 50
+    """Episodes of each expert."""
+    max_steps: int | None = None
+    """The most steps in an episode; the environment's own limit holds beside it."""
+    action_noise: float | None = None
+    """Standard deviation of the noise on our experts' actions; their default is 0.15."""
+    seed: int = 0
+    """Decides layouts, noise and order."""
+    json: Json = False
+
+
+@dataclass(frozen=True)
+class CheckRequest:
+    """Say what is wrong with a data set: NaN, alignment, constant or exploding columns, bounds, duplicates.
+
+    Exits with 3 where it found an error. Example: unbraid check runs/pile
+    """
+
+    data: Positional[Path]
+    """A folder that unbraid wrote, an .npz, or an .hdf5 in D4RL's flat layout."""
+    json: Json = False
+
+
+@dataclass(frozen=True)
+class FitRequest:
+    """Find the modes in demonstrations, and learn one policy that can be steered between them.
+
+    Example: unbraid fit runs/pile --out runs/first --n-modes 2
+    """
+
+    data: Positional[Path]
+    """A folder that unbraid wrote, an .npz, or an .hdf5 in D4RL's flat layout. Labels and rewards are not read."""
+    out: Path
+    """The run's folder; must not exist yet, unless --resume."""
+    method: Literal["unbraid", "talk"] = "unbraid"
+    """unbraid's own method, or the talk's (Eloundou 2021)."""
+    n_modes: int = 2
+    """K, how many modes to find; at least 2."""
+    delta_steps: int = 1
+    """The talk's time step: a transition is s[t + delta_steps] - s[t]. Only --method talk reads it."""
+    n_steps: int | None = None
+    """Gradient steps; by default the method's own number."""
+    held_out: float = 0.2
+    """The share of episodes that training does not see, for the scores on the page; 0 keeps none."""
+    seed: int = 0
+    """The one seed of the fit."""
+    checkpoint_every: int = 500
+    """Gradient steps between two checkpoints."""
+    resume: bool = False
+    """Go on from the newest checkpoint of the run; repeat the first call's settings."""
+    tensorboard: bool = False
+    """Also write TensorBoard events (needs the extra `tensorboard`)."""
+    json: Json = False
+
+
+@dataclass(frozen=True)
+class ModesRequest:
+    """Say which mode every episode (or window) of a data set is in, and how sure.
+
+    Example: unbraid modes runs/first runs/pile
+    """
+
+    run: Positional[Path]
+    """A run's folder."""
+    data: Positional[Path]
+    """The data set to read."""
+    window_steps: int | None = None
+    """Steps in a window; by default whole episodes."""
+    json: Json = False
+
+
+@dataclass(frozen=True)
+class SteerRequest:
+    """Run the policy in one mode, and measure what it does.
+
+    Example: unbraid steer runs/first --toward 1 --episodes 20 --picture mode1.png
+    """
+
+    run: Positional[Path]
+    """A run's folder."""
+    toward: int | None = None
+    """The mode that is wanted: its not-hot context, 0 there and 1 elsewhere."""
+    context: tuple[float, ...] | None = None
+    """A context of your own instead, one number per mode."""
+    env: str = "unbraid/PointGoal1-v0"
+    """The environment that the demonstrations came from."""
+    episodes: int = 20
+    """Rollouts, each on a seed of its own."""
+    max_steps: int | None = None
+    """The most steps in a rollout."""
+    save: Path | None = None
+    """Keep the rollouts as a data set in this new folder."""
+    picture: Path | None = None
+    """Draw the first rollout from above into this new PNG."""
+    seed: int = 0
+    """Decides the rollouts' seeds."""
+    json: Json = False
+
+
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """Measure every mode, beside experts on the same seeds, and add the table to the run's page.
+
+    Example: unbraid evaluate runs/first --experts goal_seeking forward --episodes 100
+    """
+
+    run: Positional[Path]
+    """A run's folder."""
+    env: str = "unbraid/PointGoal1-v0"
+    """The environment."""
+    experts: tuple[str, ...] = ()
+    """Who to compare with: names of ours, or module:name."""
+    episodes: int = 100
+    """Rollouts of each, on the same seeds."""
+    max_steps: int | None = None
+    """The most steps in a rollout."""
+    seed: int = 0
+    """Decides the rollouts' seeds."""
+    json: Json = False
+
+
+@dataclass(frozen=True)
+class ReportRequest:
+    """Draw a run's page again from its folder. Example: unbraid report runs/first"""
+
+    run: Positional[Path]
+    """A run's folder."""
+    json: Json = False

@@ -1,0 +1,244 @@
+"""The stages one by one, as the command line's verbs call them: each takes what was asked and gives a JSON object."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unbraid.core.errors import ConfigError
+from unbraid.core.progress import progress
+from unbraid.core.randomness import named_generator
+from unbraid.core.runs import create_run, open_run, provenance, read_json, write_bytes, write_json
+from unbraid.demos.check import check_demos
+from unbraid.demos.episodes import Demos
+from unbraid.demos.store import load_demos, save_demos
+from unbraid.evaluation.behaviour import compare_modes
+from unbraid.evaluation.evaluate import Evaluation, evaluate, fresh_seeds
+from unbraid.evaluation.intervals import mean_interval
+from unbraid.evaluation.scores import contingency_by_episode, match_modes
+from unbraid.evaluation.tables import agreement_entry, confusion_entry
+from unbraid.pipeline.paths import save_paths
+from unbraid.pipeline.requests import CollectRequest, EvaluateRequest, FitRequest, ModesRequest, SteerRequest
+from unbraid.report.page import write_report
+from unbraid.steering.steered import SteeredPolicy, steer
+from unbraid.training.config import FitConfig, config_to_json
+from unbraid.training.fit import fit
+from unbraid.training.loop import LoopOptions
+from unbraid.training.model import ModeModel
+from unbraid.worlds.collect import collect
+from unbraid.worlds.controllers import Controller, load_controller
+from unbraid.worlds.experts import EXPERT_NAMES, make_expert
+
+__all__ = ["check_stage", "collect_stage", "evaluate_stage", "fit_stage", "modes_stage", "report_stage", "steer_stage"]
+
+SHOWN_WINDOWS = (1, 10, 25, 50)
+
+
+def collect_stage(asked: CollectRequest) -> dict[str, Any]:
+    """Records demonstrations of the named experts, shuffled together, into a new folder."""
+    sources = [(name, _actor(name, asked.action_noise)) for name in asked.experts]
+    with progress("collect", len(sources) * asked.episodes * (asked.max_steps or 1000), "steps") as advance:
+        done = 0
+
+        def show(n_done: int) -> None:
+            nonlocal done
+            advance(n_done - done)
+            done = n_done
+
+        demos = collect(
+            sources,
+            env_id=asked.env,
+            n_episodes=asked.episodes,
+            seed=asked.seed,
+            max_steps=asked.max_steps,
+            on_progress=show,
+        )
+    save_demos(demos, asked.out)
+    about = {"demos": str(asked.out), "n_episodes": demos.n_episodes, "n_steps": demos.n_steps}
+    return about | {"experts": list(asked.experts), "env_id": asked.env, "data_fingerprint": demos.fingerprint()}
+
+
+def _actor(name: str, action_noise: float | None) -> Controller:
+    """An expert of ours by name, or anybody's as module:name."""
+    if ":" in name:
+        return load_controller(name)
+    if name not in EXPERT_NAMES:
+        raise ConfigError(
+            f"An expert must be one of {', '.join(EXPERT_NAMES)}, or module:name of your own policy; got {name!r}."
+        )
+    return make_expert(name) if action_noise is None else make_expert(name, action_noise=action_noise)
+
+
+def check_stage(data: Path) -> dict[str, Any]:
+    """What is wrong with a data set."""
+    return {"demos": str(data), **check_demos(load_demos(data)).to_json()}
+
+
+def fit_stage(asked: FitRequest, config: FitConfig) -> dict[str, Any]:
+    """Fits, saves the model, scores it on held-out episodes, and writes the run's page."""
+    demos = load_demos(asked.data)
+    training, held_out = _split(demos, asked, config.seed)
+    fingerprint = training.fingerprint()
+    content = {"config": config_to_json(config), "held_out": asked.held_out}
+    content |= {"provenance": provenance(seed=config.seed, data_fingerprint=fingerprint)}
+    if asked.resume and asked.out.exists():
+        open_run(asked.out)
+    else:
+        create_run(asked.out, {"command": "fit", **content})
+    options = LoopOptions(
+        run=asked.out,
+        resume=asked.resume,
+        tensorboard=asked.tensorboard,
+        checkpoint_every=asked.checkpoint_every,
+        asked={"config": config_to_json(config), "data": fingerprint},
+    )
+    model = fit(training.without_labels(), config, options)
+    if not (asked.out / "model").exists():
+        model.save_pretrained(asked.out / "model")
+    results = _fit_results(model, training, held_out)
+    write_json(asked.out / "results.json", results)
+    page = write_report(asked.out)
+    return {"run": str(asked.out), "page": str(page), **results["unbraid"], "fit": results["fit"]}
+
+
+def _split(demos: Demos, asked: FitRequest, seed: int) -> tuple[Demos, Demos | None]:
+    if asked.held_out == 0:
+        return demos, None
+    return demos.split(held_out=asked.held_out, generator=named_generator(seed, "held out"))
+
+
+def _fit_results(model: ModeModel, training: Demos, held_out: Demos | None) -> dict[str, Any]:
+    """What the page shows of a fit: held-out likelihood, and agreement where there are labels."""
+    data = {"n_episodes": training.n_episodes, "n_steps": training.n_steps, "env_id": training.facts.get("env_id")}
+    own: dict[str, Any] = {"n_modes": model.n_modes, "gradient_steps": model.config.n_steps}
+    fitted: dict[str, Any] = {"method": model.config.method, "training_log_likelihood_nats": model.score(training)}
+    if held_out is not None:
+        data["held_out_episodes"] = held_out.n_episodes
+        per_episode = np.array([model.score(held_out.select([e])) for e in np.flatnonzero(held_out.lengths)])
+        fitted["held_out_log_likelihood_nats"] = mean_interval(per_episode).to_json()
+        if held_out.labels is not None:
+            seed = model.config.seed
+            lengths = [w for w in SHOWN_WINDOWS if w <= int(held_out.lengths.max())]
+            own["tables"] = [confusion_entry(model, held_out, window_steps=w, seed=seed) for w in lengths]
+            own["agreement"] = [
+                agreement_entry(model, held_out, window_steps=w, evidence=evidence, seed=seed)
+                for w in (None, *lengths[1:])
+                for evidence in ("combined", "encoder")
+            ]
+    experts = list(training.label_names)
+    results = {"format": "unbraid-results", "version": 1, "experts": experts, "data": data, "unbraid": own}
+    return results | {"fit": fitted}
+
+
+def modes_stage(asked: ModesRequest) -> dict[str, Any]:
+    """The mode of every episode (or window) of a data set, how sure, and what each mode holds."""
+    model, demos = ModeModel.from_pretrained(asked.run), load_demos(asked.data)
+    windows = model.cut(demos, asked.window_steps)
+    scores = model.window_scores(demos, windows)
+    probabilities = np.exp(scores - scores.max(1, keepdims=True))
+    probabilities /= probabilities.sum(1, keepdims=True)
+    modes = probabilities.argmax(1)
+    shares = np.bincount(modes, minlength=model.n_modes) / len(modes)
+    found: dict[str, Any] = {"n_modes": model.n_modes, "window_steps": asked.window_steps}
+    found["modes"] = [
+        {
+            "mode": mode,
+            "share": float(shares[mode]),
+            "n": int((modes == mode).sum()),
+            "mean_probability": float(probabilities[modes == mode, mode].mean()) if (modes == mode).any() else None,
+        }
+        for mode in range(model.n_modes)
+    ]
+    found["assignment"] = [
+        {"episode": int(e), "first_step": int(s), "mode": int(m), "probability": float(p[m])}
+        for e, s, m, p in zip(
+            windows.episodes, windows.starts - demos.step_starts[windows.episodes], modes, probabilities, strict=True
+        )
+    ]
+    if demos.labels is not None:
+        found["experts"] = list(demos.label_names)
+        found["agreement"] = agreement_entry(
+            model, demos, window_steps=asked.window_steps, evidence=None, seed=model.config.seed
+        )
+    return found
+
+
+def steer_stage(asked: SteerRequest) -> dict[str, Any]:
+    """Rolls one mode out (or a context of one's own), and measures it; keeps episodes and picture where asked."""
+    model = ModeModel.from_pretrained(asked.run)
+    policy: SteeredPolicy = steer(model)
+    if (asked.toward is None) == (asked.context is None):
+        raise ConfigError("Either --toward or --context must be given, not both; name a mode, or one number per mode.")
+    policy = policy.toward(asked.toward) if asked.toward is not None else policy.with_context(asked.context or ())
+    for path in (asked.save, asked.picture):
+        if path is not None and path.exists():
+            raise ConfigError(f"{path} must not exist yet; it does. Name another, or remove that one first.")
+    seeds = fresh_seeds(asked.episodes, seed=asked.seed)
+    found = evaluate(policy, asked.env, seeds=seeds, max_steps=asked.max_steps)
+    if asked.save is not None:
+        save_demos(found.rollouts.demos, asked.save)
+    if asked.picture is not None:
+        write_bytes(asked.picture, _picture(found, asked))
+    context = [] if policy.context is None else policy.context.tolist()
+    return {"context": context, **found.to_json()}
+
+
+def evaluate_stage(asked: EvaluateRequest) -> dict[str, Any]:
+    """Measures every mode, beside the named experts on the same seeds, and adds it to the run's results and page."""
+    open_run(asked.run)
+    model = ModeModel.from_pretrained(asked.run)
+    seeds = fresh_seeds(asked.episodes, seed=asked.seed)
+    experts = {name: _actor(name, None) for name in asked.experts}
+    actors: dict[str, Controller] = {**experts, **{str(k): steer(model).toward(k) for k in range(model.n_modes)}}
+    found: dict[str, Evaluation] = {}
+    with progress("evaluate", len(actors), "actors") as advance:
+        for name, actor in actors.items():
+            found[name] = evaluate(actor, asked.env, seeds=seeds, max_steps=asked.max_steps)
+            advance(1)
+    modes = [found[str(k)] for k in range(model.n_modes)]
+    compared = compare_modes(
+        [mode.values for mode in modes],
+        {name: found[name].values for name in experts},
+        _matching(model, [found[name].rollouts.demos for name in experts]),
+    )
+    behaviour = {"env_id": asked.env, "n_seeds": asked.episodes, **compared.to_json()}
+    results = read_json(asked.run / "results.json")
+    results["behaviour"] = behaviour
+    results["experts"] = results.get("experts") or list(experts)
+    write_json(asked.run / "results.json", results)
+    save_paths(asked.run, {name: found[name] for name in experts}, modes)
+    return {"run": str(asked.run), "page": str(write_report(asked.run)), "behaviour": behaviour}
+
+
+def _matching(model: ModeModel, rollouts: Sequence[Demos]) -> np.ndarray:
+    """The expert of each mode, by re-encoding the experts' own rollouts; -1 for all where none were named."""
+    if not rollouts:
+        return np.full(model.n_modes, -1)
+    modes = [model.predict(demos) for demos in rollouts]
+    labels = np.repeat(np.arange(len(modes)), [len(m) for m in modes])
+    every = np.concatenate(modes)
+    counts = contingency_by_episode(labels, every, np.arange(len(every)), n_labels=len(modes), n_modes=model.n_modes)
+    return match_modes(counts.sum(0))
+
+
+def _picture(found: Evaluation, asked: SteerRequest) -> bytes:
+    """The first rollout from above, as a PNG."""
+    from unbraid.report.paths import Panel, paths_figure
+    from unbraid.report.record import TopDownPath
+    from unbraid.report.style import NARROW, png
+
+    track = found.rollouts.tracks[0]
+    names = [field.name for field in dataclasses.fields(TopDownPath)]
+    missing = [name for name in names if name not in track]
+    if missing:
+        raise ConfigError(f"--picture needs a world that tells {missing[0]}; {asked.env} does not. Leave it out.")
+    path = TopDownPath(**{name: track[name] for name in names})
+    title = f"mode {asked.toward}" if asked.toward is not None else "context of your own"
+    return png(paths_figure([[Panel(title, path, note=f"seed {found.seeds[0]}")]], NARROW))
+
+
+def report_stage(run: Path) -> dict[str, Any]:
+    """Draws the run's page again."""
+    return {"run": str(run), "page": str(write_report(run))}
