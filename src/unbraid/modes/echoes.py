@@ -32,7 +32,9 @@ def echoing_columns(
         share: in (0, 1).
     """
     later = torch.nonzero(episode_of_step[1:] == episode_of_step[:-1])[:, 0] + 1
-    later = later[torch.linspace(0, len(later) - 1, min(len(later), 20_000)).long()]
+    if len(later) < 2:
+        return torch.zeros(states.shape[1], dtype=torch.bool)
+    later = later[torch.linspace(0, len(later) - 1, min(len(later), 20_000), dtype=torch.float64).long()]
     before = torch.cat([states[later - 1], torch.ones(len(later), 1)], dim=1).double()
     both = torch.cat([before, actions[later - 1]], dim=1)
     after = states[later].double()

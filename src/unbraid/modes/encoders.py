@@ -30,6 +30,7 @@ class StepWindowEncoder(nn.Module):
 
     def __init__(self, observation_size: int, action_size: int, *, width: int, latent_size: int) -> None:
         super().__init__()
+        self.width = width
         self.per_step = nn.Sequential(
             nn.Linear(observation_size + action_size, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()
         )

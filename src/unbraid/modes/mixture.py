@@ -7,6 +7,7 @@ else, so that many restarts take a second.
 Source: METHOD, part 2, change 3. EM: Dempster et al. 1977; annealing: Ueda and Nakano 1998.
 """
 
+import warnings
 from dataclasses import dataclass
 from typing import final
 
@@ -159,8 +160,16 @@ def _kmeans_start(
     scores: Float[np.ndarray, "span component"], n_modes: int, generator: np.random.Generator
 ) -> Float[Tensor, "span mode"]:
     from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
 
     seed = int(generator.integers(2**31))
-    found = KMeans(n_clusters=min(n_modes, len(scores)), n_init=1, random_state=seed).fit_predict(scores)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of spans that are all alike; EM starts there anyway
+        kmeans = KMeans(
+            min(n_modes, len(scores)),
+            n_init=1,  # pyright: ignore[reportArgumentType]  # its stub allows "auto" alone
+            random_state=seed,
+        )
+        found = kmeans.fit_predict(scores)
     hard = torch.nn.functional.one_hot(torch.as_tensor(found, dtype=torch.long), n_modes)
     return 0.9 * hard.to(torch.float32) + 0.1 / n_modes

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 
 from unbraid.core.errors import ConfigError, DataError
+from unbraid.core.shapes import require_finite
 from unbraid.policy.contexts import require_mode
 from unbraid.training.model import ModeModel
 
@@ -58,7 +59,8 @@ class SteeredPolicy:
         Raises:
             ConfigError: a mode that does not exist, a negative weight, or weights that don't sum to 1.
         """
-        if not weights or min(weights.values()) < 0 or abs(sum(weights.values()) - 1) > 1e-6:
+        given = list(weights.values())
+        if not (given and min(given) >= 0 and abs(sum(given) - 1) <= 1e-6):  # so that NaN is refused
             raise ConfigError(f"The weights of a blend must be >= 0 and sum to 1; got {dict(weights)}. Scale them.")
         rows = self.model.contexts.double().cpu().numpy()
         context = sum(weight * rows[require_mode(mode, len(rows))] for mode, weight in weights.items())
@@ -70,10 +72,13 @@ class SteeredPolicy:
         Raises:
             ConfigError: the wrong size, or not finite.
         """
-        given = np.asarray(context, dtype=np.float64)
+        try:
+            given = np.asarray(context, dtype=np.float64)
+        except (TypeError, ValueError):
+            given = np.array(np.nan)
         if given.shape != (self.model.n_modes,) or not np.isfinite(given).all():
             raise ConfigError(
-                f"A context must have {self.model.n_modes} finite numbers, one per mode; got {given!s:.80}. "
+                f"A context must have {self.model.n_modes} finite numbers, one per mode; got {context!s:.80}. "
                 "0 at the wanted mode and 1 elsewhere asks for one mode."
             )
         return replace(self, context=given)
@@ -95,9 +100,14 @@ class SteeredPolicy:
 
         Returns:
             The actions, clipped to the bounds, shaped as the observations were; and the state.
+
+        Raises:
+            ConfigError, DataError: as `act`.
         """
         given = np.asarray(observation)
-        rows = np.atleast_2d(given)
+        if given.dtype.kind not in "biuf":
+            raise DataError(f"An observation must be an array of numbers; got {given.dtype}. Flatten it into one.")
+        rows = np.atleast_2d(given).astype(np.float64, copy=False)
         noise = np.zeros((len(rows), self.model.action_size))
         if not deterministic:
             noise = self._generator.standard_normal(noise.shape)  # pyright: ignore[reportAttributeAccessIssue]
@@ -119,11 +129,12 @@ class SteeredPolicy:
         """
         if self.context is None:
             raise ConfigError("A mode must be chosen before the policy can act; none was. Call .toward(mode) first.")
-        if observations.shape[-1] != self.model.observation_size or not np.isfinite(observations).all():
+        if observations.ndim != 2 or observations.shape[1] != self.model.observation_size:
             raise DataError(
-                f"Observations must have {self.model.observation_size} finite numbers; got shape {observations.shape}. "
+                f"Observations must have {self.model.observation_size} numbers; got shape {observations.shape}. "
                 "Use the environment that the demonstrations came from."
             )
+        require_finite(observations, "Observations", "Find out why the environment gives such numbers.")
         n = len(observations)
         padded = np.zeros((-(-n // _ROWS) * _ROWS, self.model.observation_size), dtype=np.float32)
         padded[:n] = observations

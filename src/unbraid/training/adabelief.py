@@ -1,5 +1,8 @@
 """AdaBelief, the optimiser of the talk's code; torch has none, and its authors' package is no longer kept."""
 
+# torch's own optimisers are built on its _foreach functions, which have no public name.
+# pyright: reportPrivateUsage=false
+
 from collections.abc import Iterable
 from typing import Any, final
 
@@ -22,10 +25,12 @@ class AdaBelief(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps})
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """One update of every parameter that has a gradient."""
         for group in self.param_groups:
             parameters = [p for p in group["params"] if p.grad is not None]
+            if not parameters:
+                continue
             gradients = [p.grad for p in parameters]
             for p in parameters:
                 if not self.state[p]:

@@ -58,13 +58,14 @@ class Learner(Protocol):
         ...
 
 
-def save_checkpoint(learner: Learner, folder: Path, asked: dict[str, Any]) -> Path:
+def save_checkpoint(learner: Learner, folder: Path, asked: dict[str, Any], beside: dict[str, Tensor]) -> Path:
     """Writes `folder/step_NNNNNNN/`, whole or not at all, and drops all but the newest two.
 
     Args:
         learner: between two steps.
         folder: the run's `checkpoints/`.
         asked: the config and the data's fingerprint: a resume with others is refused.
+        beside: what `load_checkpoint` is to give back.
 
     Raises:
         StorageError: the disk refused; older checkpoints are untouched.
@@ -74,6 +75,7 @@ def save_checkpoint(learner: Learner, folder: Path, asked: dict[str, Any]) -> Pa
     target = folder / f"step_{learner.taken:07d}"
     if not target.exists():
         tensors = {f"state/{name}": value for name, value in learner.tensors().items()}
+        tensors |= {f"beside/{name}": value for name, value in beside.items()}
         for name, module in learner.modules().items():
             tensors |= {f"module/{name}/{key}": value for key, value in module.state_dict().items()}
         for name, optimizer in learner.optimizers().items():
@@ -85,19 +87,23 @@ def save_checkpoint(learner: Learner, folder: Path, asked: dict[str, Any]) -> Pa
                 temporary / "state.json",
                 {"format": _FORMAT, "version": _VERSION, "taken": learner.taken, "asked": asked},
             )
-    for old in sorted(folder.glob("step_*"))[:-_KEPT]:
+    for old in (*_oldest_first(folder)[:-_KEPT], *folder.glob(".step_*.part")):  # and what a killed run half wrote
         shutil.rmtree(old, ignore_errors=True)
     return target
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint in a run's `checkpoints/`, or None."""
-    found = sorted(folder.glob("step_*"))
+    found = _oldest_first(folder)
     return found[-1] if found else None
 
 
-def load_checkpoint(learner: Learner, path: Path, asked: dict[str, Any]) -> None:
-    """Puts a freshly made learner where the checkpoint's was.
+def _oldest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step_[0-9]*"), key=lambda path: int(path.name.removeprefix("step_")))
+
+
+def load_checkpoint(learner: Learner, path: Path, asked: dict[str, Any]) -> dict[str, Tensor]:
+    """Puts a freshly made learner where the checkpoint's was; returns what was saved `beside` it.
 
     Raises:
         ModelError: the checkpoint is damaged, or was made with another config or other data.
@@ -112,16 +118,28 @@ def load_checkpoint(learner: Learner, path: Path, asked: dict[str, Any]) -> None
         raise ModelError(
             f"{path} must be a whole checkpoint; {error}. Remove it, to go on from an older one."
         ) from error
-    if facts.get("format") != _FORMAT or facts.get("version") != _VERSION:
+    if not isinstance(facts, dict) or facts.get("format") != _FORMAT or facts.get("version") != _VERSION:
         raise ModelError(
             f"{path} must have format {_FORMAT}, version {_VERSION}; it has not. Use the unbraid that wrote it."
         )
-    differing = sorted(k for k in asked if facts["asked"].get(k) != json.loads(json.dumps(asked[k])))
+    known = facts.get("asked", {})
+    differing = sorted(k for k in asked if known.get(k) != json.loads(json.dumps(asked[k])))
     if differing:
         raise ModelError(
             f"{path} must be resumed with the {' and '.join(differing)} that it was made with; they differ. "
             "Repeat the first call's settings and data, or start a new run."
         )
+    try:
+        _restore(learner, tensors, int(facts["taken"]))
+    except (KeyError, ValueError, RuntimeError) as error:
+        said = " ".join(str(error).split())
+        raise ModelError(
+            f"{path} must hold all that the fit needs; {said:.200}. Remove it, to go on from an older one."
+        ) from error
+    return _below(tensors, "beside/")
+
+
+def _restore(learner: Learner, tensors: dict[str, Tensor], taken: int) -> None:
     for name, module in learner.modules().items():
         module.load_state_dict(_below(tensors, f"module/{name}/"))
     for name, optimizer in learner.optimizers().items():
@@ -130,7 +148,7 @@ def load_checkpoint(learner: Learner, path: Path, asked: dict[str, Any]) -> None
             index, _, field = key.partition("/")
             state.setdefault(int(index), {})[field] = value
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    learner.restore(_below(tensors, "state/"), int(facts["taken"]))
+    learner.restore(_below(tensors, "state/"), taken)
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -1,8 +1,9 @@
 """What a fit may be asked: one frozen config a method. No torch here, so that `unbraid --help` is fast."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from unbraid.core.errors import ConfigError
 
@@ -47,6 +48,9 @@ class TalkConfig:
     seed: int = 0
     """The one seed of the fit."""
 
+    def __post_init__(self) -> None:
+        _require_possible(self)
+
 
 @dataclass(frozen=True)
 class UnbraidConfig:
@@ -87,8 +91,37 @@ class UnbraidConfig:
     seed: int = 0
     """The one seed of the fit."""
 
+    def __post_init__(self) -> None:
+        _require_possible(self)
+
 
 FitConfig = TalkConfig | UnbraidConfig
+
+_AT_LEAST_ONE = ("n_steps", "batch_size", "steps_per_batch", "policy_batch", "window_batch", "encoder_width")
+
+
+def _require_possible(config: "FitConfig") -> None:
+    """Raises `ConfigError` for a setting that no fit can take, whatever the data (n_modes is checked with them)."""
+    settings: dict[str, Any] = vars(config)
+    wrong: dict[str, str] = {}
+    for name, hint in get_type_hints(type(config)).items():
+        if get_origin(hint) is Literal and settings[name] not in get_args(hint):
+            wrong[name] = f"one of {', '.join(get_args(hint))}"
+    for name, value in settings.items():
+        if isinstance(value, tuple):
+            if any(v < 1 for v in value) or (name == "window_lengths" and not value):
+                wrong[name] = "whole numbers of at least 1"
+        elif name in _AT_LEAST_ONE and value < 1:
+            wrong[name] = "at least 1"
+        elif name in ("seed", "commitment", "weight_decay") and not 0 <= value < math.inf:
+            wrong[name] = "at least 0"
+        elif name == "learning_rate" and not 0 < value < math.inf:
+            wrong[name] = "above 0"
+    for name, what in wrong.items():
+        default = type(config).__dataclass_fields__[name].default
+        raise ConfigError(f"{name} must be {what}; got {settings[name]!r}. The default is {default!r}.")
+
+
 _METHODS: dict[str, type[TalkConfig] | type[UnbraidConfig]] = {c.method: c for c in (TalkConfig, UnbraidConfig)}
 
 

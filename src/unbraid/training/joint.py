@@ -75,7 +75,9 @@ class UnbraidLearner:
         """Halves of the episodes, and the steps that each scorer is fitted on."""
         n = self.steps.n_episodes
         fold = torch.zeros(n, dtype=torch.long)
-        fold[torch.randperm(n, generator=self.generator)[n // 2 :]] = 1
+        order = torch.randperm(n, generator=self.generator)
+        order = order[torch.tensor(self.steps.lengths)[order] > 0]  # an empty episode fills no half
+        fold[order[len(order) // 2 :]] = 1
         of_step = fold[self.steps.episode_of_step]
         if not self.config.cross_fit:
             return fold, [torch.arange(self.steps.n_steps)] * 2
@@ -197,11 +199,12 @@ class UnbraidLearner:
         scores = torch.empty(self.steps.n_steps, self.config.n_modes)
         fold_of_step = self.fold_of_episode[self.steps.episode_of_step]
         contexts = self._contexts()
-        for fold in range(2):
+        for fold, scorer in enumerate(self.scorers):
+            assert isinstance(scorer, GaussianPolicy)
             for chosen in torch.nonzero(fold_of_step != fold)[:, 0].split(_CHUNK):
                 targets = self._targets(chosen)
                 states = self._states(chosen) * self.shown
-                likelihoods = policy_log_likelihoods(self.scorers[fold], states, targets, contexts)
+                likelihoods = policy_log_likelihoods(scorer, states, targets, contexts)
                 scores[chosen] = with_outlier_floor(likelihoods, targets)
         log_prior = self.responsibilities.mean(0).clamp_min(1e-4).log()
         return shared_responsibilities(scores, self.spans, log_prior)

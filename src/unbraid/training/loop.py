@@ -1,6 +1,7 @@
 """The one training loop, for every method: progress, metrics, checkpoints, Ctrl-C."""
 
 import json
+import math
 import signal
 import threading
 import time
@@ -10,8 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
+import torch
 from torch import Tensor
 
+from unbraid.core.errors import ConfigError, RunError
 from unbraid.core.progress import progress
 from unbraid.core.runs import saying_what_the_disk_refused, write_text
 from unbraid.training.checkpoint import Learner, latest_checkpoint, load_checkpoint, save_checkpoint
@@ -43,6 +46,13 @@ class LoopOptions:
     title: str = "fit"
     """What the progress bar calls it."""
 
+    def __post_init__(self) -> None:
+        for name in ("log_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(
+                    f"{name} must be at least 1; got {getattr(self, name)}. Leave it out for the default."
+                )
+
 
 def run_loop(learner: Learner, options: LoopOptions) -> None:
     """Drives a learner to its last step.
@@ -51,31 +61,46 @@ def run_loop(learner: Learner, options: LoopOptions) -> None:
 
     Raises:
         KeyboardInterrupt: Ctrl-C, after saving.
+        ConfigError: TensorBoard without a run's folder or without its package; a loss that is no longer finite.
         ModelError: a checkpoint that cannot be resumed.
+        RunError: a new fit in a folder that holds another's checkpoints.
         StorageError: the disk refused.
     """
     checkpoints = None if options.run is None else options.run / "checkpoints"
-    if options.resume and checkpoints is not None and (newest := latest_checkpoint(checkpoints)):
-        load_checkpoint(learner, newest, options.asked)
-    writers = _writers(options, learner.taken)
-    meter = _Meter()
-    with progress(options.title, total=learner.n_steps, unit="steps") as advance, _interruptible() as interrupted:
+    meter = _Meter(_newest_state(learner, checkpoints, options))
+    with (
+        _writers(options, learner.taken) as writers,
+        progress(options.title, total=learner.n_steps, unit="steps") as advance,
+        _interruptible() as interrupted,
+    ):
         if learner.taken:
             advance(learner.taken)
         while learner.taken < learner.n_steps:
             meter.add(learner.step())
-            last = learner.taken == learner.n_steps
+            last, stop = learner.taken == learner.n_steps, interrupted()
             if learner.taken % options.log_every == 0 or last:
                 line = meter.read(learner)
                 for write in writers:
                     write(line)
-                advance(meter.n_steps, loss=line["loss"], samples_per_s=line["samples_per_s"])
-                meter = _Meter()
-            wanted = interrupted() or learner.taken % options.checkpoint_every == 0 or last
-            if checkpoints is not None and wanted:
-                save_checkpoint(learner, checkpoints, options.asked)
-            if interrupted() and not last:
+                advance(meter.n_new, loss=line["loss"], samples_per_s=line["samples_per_s"])
+                meter = _Meter({})
+            if checkpoints is not None and (stop or learner.taken % options.checkpoint_every == 0 or last):
+                save_checkpoint(learner, checkpoints, options.asked, meter.tensors())
+            if stop:
                 raise KeyboardInterrupt(_how_to_go_on(learner, options))
+
+
+def _newest_state(learner: Learner, checkpoints: Path | None, options: LoopOptions) -> dict[str, Tensor]:
+    """Puts the learner where the newest checkpoint was, if it is to go on; what stood beside it."""
+    newest = None if checkpoints is None else latest_checkpoint(checkpoints)
+    if newest is None:
+        return {}
+    if not options.resume:
+        raise RunError(
+            f"{newest.parent} must hold no checkpoints when a fit begins; it holds {newest.name}. "
+            "Go on from it with --resume, or name another run."
+        )
+    return load_checkpoint(learner, newest, options.asked)
 
 
 def _how_to_go_on(learner: Learner, options: LoopOptions) -> str:
@@ -108,47 +133,67 @@ def _interruptible() -> Generator[Callable[[], bool]]:
 
 @final
 class _Meter:
-    """Means of the named terms since it was made; read once per line, so that no step waits for a number."""
+    """Means of the named terms since the last line; read once per line, so that no step waits for a number.
 
-    def __init__(self) -> None:
-        self.n_steps = 0
-        self._sums: dict[str, Tensor] = {}
+    A checkpoint keeps it, so that the next line is the same after a resume; the rate counts new steps alone.
+    """
+
+    def __init__(self, tensors: dict[str, Tensor]) -> None:
+        self._sums = dict(tensors)
+        self.n_steps = int(self._sums.pop("n_steps", 0))
+        self.n_new = 0
         self._since = time.perf_counter()
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {"n_steps": torch.tensor(self.n_steps), **self._sums}
 
     def add(self, terms: dict[str, Tensor]) -> None:
         self.n_steps += 1
+        self.n_new += 1
         for name, value in terms.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
 
     def read(self, learner: Learner) -> dict[str, Any]:
         seconds = max(time.perf_counter() - self._since, 1e-9)
         means = {name: float(value) / self.n_steps for name, value in self._sums.items()}
+        lost = [name for name, value in means.items() if not math.isfinite(value)]
+        if lost:
+            raise ConfigError(
+                f"The loss must stay finite; its {lost[0]} was {means[lost[0]]} by step {learner.taken}. "
+                "Lower learning_rate, or choose another objective."
+            )
         return {
             "step": learner.taken,
-            "samples_per_s": round(self.n_steps * learner.samples_per_step / seconds, 1),
+            "samples_per_s": round(self.n_new * learner.samples_per_step / seconds, 1),
             "loss": means.pop("loss"),
             "terms": means,
             "code_usage": [round(float(share), 6) for share in learner.usage()],
         }
 
 
-def _writers(options: LoopOptions, taken: int) -> list[Callable[[dict[str, Any]], None]]:
-    writers: list[Callable[[dict[str, Any]], None]] = []
+_Write = Callable[[dict[str, Any]], None]
+
+
+@contextmanager
+def _writers(options: LoopOptions, taken: int) -> Generator[list[_Write]]:
+    writers: list[_Write] = []
     if options.on_log is not None:
         writers.append(options.on_log)
     if options.run is not None:
         writers.append(_metrics_file(options.run / options.metrics_name, taken))
-        if options.tensorboard:
-            writers.append(_tensorboard(options.run / "tensorboard"))
-    return writers
+    if not options.tensorboard:
+        yield writers
+        return
+    if options.run is None:
+        raise ConfigError("--tensorboard needs a run's folder to write to; none was named. Name one with --out.")
+    with _tensorboard(options.run / "tensorboard", taken) as write:
+        yield [*writers, write]
 
 
-def _metrics_file(path: Path, taken: int) -> Callable[[dict[str, Any]], None]:
+def _metrics_file(path: Path, taken: int) -> _Write:
     """Appends lines; on a resume it first drops those that come after the checkpoint."""
-    kept = []
-    if taken and path.exists():
-        lines = path.read_text(encoding="utf-8").splitlines()
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= taken]
+    lines = path.read_text(encoding="utf-8").splitlines() if taken and path.exists() else []
+    kept = [line for line in lines if _step_of(line) <= taken]
     write_text(path, "".join(f"{line}\n" for line in kept))
 
     def write(line: dict[str, Any]) -> None:
@@ -158,9 +203,17 @@ def _metrics_file(path: Path, taken: int) -> Callable[[dict[str, Any]], None]:
     return write
 
 
-def _tensorboard(folder: Path) -> Callable[[dict[str, Any]], None]:
-    from unbraid.core.errors import ConfigError
+def _step_of(line: str) -> float:
+    """The step of a line of metrics; infinity where a kill cut the line short."""
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError):
+        return math.inf
 
+
+@contextmanager
+def _tensorboard(folder: Path, taken: int) -> Generator[_Write]:
+    """Writes events; on a resume those that come after the checkpoint are marked as overtaken."""
     try:
         from torch.utils.tensorboard.writer import SummaryWriter
     except ImportError:
@@ -168,7 +221,7 @@ def _tensorboard(folder: Path) -> Callable[[dict[str, Any]], None]:
             "--tensorboard needs the package tensorboard; it is not installed. "
             "Run `pip install 'unbraid[tensorboard]'`, or leave the option out."
         ) from None
-    writer = SummaryWriter(str(folder))
+    writer = SummaryWriter(str(folder), purge_step=taken + 1 if taken else None)
 
     def write(line: dict[str, Any]) -> None:
         named = {"loss": line["loss"], "samples_per_s": line["samples_per_s"]}
@@ -178,4 +231,7 @@ def _tensorboard(folder: Path) -> Callable[[dict[str, Any]], None]:
             writer.add_scalar(name, value, line["step"])
         writer.flush()
 
-    return write
+    try:
+        yield write
+    finally:
+        writer.close()

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, Literal, Self, final
+from typing import Any, Literal, Self, final, get_args
 
 import numpy as np
 import torch
@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from unbraid.core.errors import ConfigError, DataError, ModelError
 from unbraid.core.runs import new_folder, write_bytes, write_json
+from unbraid.core.shapes import require_finite
 from unbraid.demos.episodes import Demos
 from unbraid.modes.codebook import FreeCodebook, SimplexCodebook
 from unbraid.modes.encoders import SpanSums, StepWindowEncoder, TransitionEncoder
-from unbraid.modes.windows import Windows, cut_windows, transition_steps
+from unbraid.modes.windows import Windows, cut_windows
 from unbraid.policy.contexts import every_not_hot
 from unbraid.policy.gaussian import GaussianPolicy, diagonal_log_prob
 from unbraid.policy.normaliser import Normaliser
@@ -30,6 +31,7 @@ _FORMAT, _VERSION = "unbraid-model", 1
 DISTANCE_TEMPERATURE = 0.1
 """What squared distances are divided by, to be nats."""
 _CHUNK = 16384
+_AGAIN = "Copy the folder again, or fit again."
 
 
 @final
@@ -102,7 +104,7 @@ class ModeModel(nn.Module):
         return self.window_distances(Steps.of(demos), self.cut(demos, window_steps, stride_steps))
 
     def score(self, demos: Demos) -> float:
-        """Mean log-likelihood of an action, in nats, under the mode that its episode is given."""
+        """Mean log-likelihood of an action, in nats, under the mode whose policy explains its episode best."""
         likelihoods = self.log_likelihoods(Steps.of(demos))
         totals = _window_sums(likelihoods, self.cut(demos, None, 1))
         return float(totals.max(1).sum() / demos.n_steps)
@@ -111,14 +113,9 @@ class ModeModel(nn.Module):
         """The windows of demonstrations that fit this model.
 
         Raises:
-            DataError: widths that don't fit, or no windows of that length.
+            DataError: widths that don't fit, numbers that are not finite, or no windows of that length.
         """
-        if (demos.observation_size, demos.action_size) != (self.observation_size, self.action_size):
-            raise DataError(
-                f"Demonstrations must have {self.observation_size} observation and {self.action_size} action columns, "
-                f"as the model was fitted on; got {demos.observation_size} and {demos.action_size}. "
-                "Load the matching data, or fit a model on these."
-            )
+        self._require_fitting(demos)
         windows = cut_windows(demos.lengths, window_steps, stride_steps=stride_steps)
         if len(windows) == 0:
             longest = int(demos.lengths.max(initial=0))
@@ -128,6 +125,16 @@ class ModeModel(nn.Module):
             )
         return windows
 
+    def _require_fitting(self, demos: Demos) -> None:
+        if (demos.observation_size, demos.action_size) != (self.observation_size, self.action_size):
+            raise DataError(
+                f"Demonstrations must have {self.observation_size} observation and {self.action_size} action columns, "
+                f"as the model was fitted on; got {demos.observation_size} and {demos.action_size}. "
+                "Load the matching data, or fit a model on these."
+            )
+        for name in ("observations", "actions"):
+            require_finite(getattr(demos, name), f"The demonstrations' {name}", "`unbraid check` names the episode.")
+
     def window_scores(
         self, demos: Demos, windows: Windows, evidence: Evidence | None = None
     ) -> Float[np.ndarray, "window mode"]:
@@ -135,9 +142,16 @@ class ModeModel(nn.Module):
 
         ``policy``: the sum over the window of log pi(a | s, k). ``encoder``: -d_k / 0.1. ``combined``: both added.
         The talk's method has its encoder alone, by default.
+
+        Raises:
+            ConfigError: an evidence that does not exist.
+            DataError: widths that don't fit, or numbers that are not finite.
         """
+        self._require_fitting(demos)
         steps = Steps.of(demos)
         evidence = evidence or ("encoder" if isinstance(self.config, TalkConfig) else "combined")
+        if evidence not in get_args(Evidence):
+            raise ConfigError(f"The evidence must be one of {get_args(Evidence)}; got {evidence!r}. Name one of them.")
         scores = np.zeros((len(windows), self.n_modes))
         if evidence != "encoder":
             scores += _window_sums(self.log_likelihoods(steps), windows)
@@ -159,23 +173,33 @@ class ModeModel(nn.Module):
     @torch.no_grad()
     def window_distances(self, steps: Steps, windows: Windows) -> Float[np.ndarray, "window mode"]:
         """Squared distances of each window to the codes; the talk's are the mean over the window's transitions."""
-        starts, lengths = torch.from_numpy(windows.starts), torch.from_numpy(windows.lengths)
         if isinstance(self.encoder, TransitionEncoder):
-            assert isinstance(self.config, TalkConfig)
-            known = torch.from_numpy(transition_steps(steps.lengths, self.config.delta_steps))
-            table = torch.zeros(steps.n_steps, self.n_modes + 1)
-            for part in known.split(_CHUNK):
-                table[part, :-1] = self.codebook(self.encoder(self.scaled_transitions(steps, part)))
-            table[known, -1] = 1
-            sums = SpanSums(table)(starts, lengths)
-            return (sums[:, :-1] / sums[:, -1:].clamp_min(1)).numpy()
-        features = torch.empty(steps.n_steps, self.encoder.of_mean[0].in_features)
+            return self._mean_transition_distances(steps, windows, self.encoder)
+        starts, lengths = torch.from_numpy(windows.starts), torch.from_numpy(windows.lengths)
+        features = torch.empty(steps.n_steps, self.encoder.width)
         for start in range(0, steps.n_steps, _CHUNK):
             chosen = torch.arange(start, min(start + _CHUNK, steps.n_steps))
             states = self.observation_normaliser(steps.observations(chosen))
             features[chosen] = self.encoder.features(states, self.action_normaliser(steps.actions[chosen]))
         means = (SpanSums(features)(starts, lengths) / lengths[:, None]).to(torch.float32)
         return self.codebook(self.encoder.of_mean(means)).double().numpy()
+
+    def _mean_transition_distances(
+        self, steps: Steps, windows: Windows, encoder: TransitionEncoder
+    ) -> Float[np.ndarray, "window mode"]:
+        """The last steps of an episode, which have no s[t + dt], are read by the transition to its end, and only in
+        windows that hold no other steps: there, a shorter transition says more than none."""
+        assert isinstance(self.config, TalkConfig)
+        starts, lengths = torch.from_numpy(windows.starts), torch.from_numpy(windows.lengths)
+        distances = torch.empty(steps.n_steps, self.n_modes)
+        for chosen in torch.arange(steps.n_steps).split(_CHUNK):
+            reach = steps.steps_left[chosen].clamp_max(self.config.delta_steps)
+            moved = self.transition_normaliser(steps.transitions(chosen, reach))
+            distances[chosen] = self.codebook(encoder(moved))
+        full = (steps.steps_left >= self.config.delta_steps)[:, None].float()
+        sums = SpanSums(torch.cat([distances * full, full], dim=1))(starts, lengths)
+        of_all = SpanSums(distances)(starts, lengths) / lengths[:, None]
+        return torch.where(sums[:, -1:] > 0, sums[:, :-1] / sums[:, -1:].clamp_min(1), of_all).numpy()
 
     def scaled_transitions(self, steps: Steps, chosen: Int[Tensor, "chosen"]) -> Float[Tensor, "chosen obs"]:
         """The talk's input at the chosen steps."""
@@ -233,10 +257,11 @@ class ModeModel(nn.Module):
                 action_size=content["action_size"],
             )
             made.load_state_dict(load_file(folder / "model.safetensors"))
-        except (KeyError, TypeError, ConfigError, RuntimeError, SafetensorError, OSError) as error:
-            raise ModelError(
-                f"{folder} must hold a whole model; {str(error).splitlines()[0]}. Copy the folder again, or fit again."
-            ) from error
+        except KeyError as error:
+            raise ModelError(f"{folder} must hold a whole model; config.json lacks {error}. {_AGAIN}") from error
+        except (TypeError, ValueError, RuntimeError, SafetensorError, OSError) as error:
+            said = " ".join(str(error).split())
+            raise ModelError(f"{folder} must hold a whole model; {said:.200}. {_AGAIN}") from error
         return made.eval()
 
 
@@ -245,8 +270,8 @@ def _read_model_config(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelError(f"{path} must exist; there is no model here. `unbraid fit --out RUN` makes one.") from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} must be JSON; {error}. Copy the folder again, or fit again.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path} must be JSON; {error}. {_AGAIN}") from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise ModelError(f"{path} must say format {_FORMAT!r}; it does not. This is not a model of unbraid's.")
     if content.get("version") != _VERSION:

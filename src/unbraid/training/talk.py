@@ -103,9 +103,12 @@ class TalkLearner:
     @torch.no_grad()
     def usage(self) -> Float[Tensor, "mode"]:
         """The share of transitions in each code, counted over up to 20,000 spread evenly through the data."""
-        spread = self.moves[torch.linspace(0, len(self.moves) - 1, min(len(self.moves), 20_000)).long()]
-        distances = self.model.codebook(self.model.encoder(self.model.scaled_transitions(self.steps, spread)))
-        return code_usage(distances.argmin(1), self.config.n_modes)
+        return code_usage(self._spread_distances().argmin(1), self.config.n_modes)
+
+    def _spread_distances(self) -> Float[Tensor, "transition mode"]:
+        n = len(self.moves)
+        spread = self.moves[torch.linspace(0, n - 1, min(n, 20_000), dtype=torch.float64).long()]
+        return self.model.codebook(self.model.encoder(self.model.scaled_transitions(self.steps, spread)))
 
     @torch.no_grad()
     def finished(self) -> ModeModel:
@@ -115,9 +118,8 @@ class TalkLearner:
         return self.model
 
     def _contexts_on_the_training_scale(self) -> Float[Tensor, "mode mode"]:
-        """Row k: 0 at k, elsewhere the mean of what training saw when the code was k (of everything, if it never was)."""
-        spread = self.moves[torch.linspace(0, len(self.moves) - 1, min(len(self.moves), 20_000)).long()]
-        distances = self.model.codebook(self.model.encoder(self.model.scaled_transitions(self.steps, spread)))
+        """Row k: 0 at k, elsewhere the mean of what training saw when the code was k (of all, if it never was)."""
+        distances = self._spread_distances()
         codes, seen = distances.argmin(1), training_context(distances, self.config)
         rows = [seen[codes == k].mean(0) if bool((codes == k).any()) else seen.mean(0) for k in range(len(seen[0]))]
         contexts = torch.stack(rows)
