@@ -14,7 +14,7 @@ class DemoSizes:
 
     episodes: int = 50
     """Demonstrations of each expert."""
-    held_out_episodes: int = 16
+    held_out_episodes: int = 40
     """Episodes of each expert, on fresh seeds, that no training sees."""
     max_steps: int = 1000
     """Steps in an episode."""
