@@ -1,6 +1,6 @@
 """Scales columns by what the training set showed, inside the model, so that nobody can forget to."""
 
-from typing import Self, final
+from typing import final
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ class Normaliser(nn.Module):
         self.register_buffer("clip", torch.tensor(float("inf")))
 
     @classmethod
-    def of(cls, values: Float[np.ndarray, "rows column"], *, floor: float, clip: float = float("inf")) -> Self:
+    def of(cls, values: Float[np.ndarray, "rows column"], *, floor: float, clip: float = float("inf")) -> "Normaliser":
         """Reads mean and deviation off a table, block by block, in float64.
 
         Args:

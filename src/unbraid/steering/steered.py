@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self, final
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -42,7 +42,7 @@ class SteeredPolicy:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_generator", np.random.default_rng(self.seed))
 
-    def toward(self, mode: int) -> Self:
+    def toward(self, mode: int) -> "SteeredPolicy":
         """The policy in one mode: the not-hot context of the talk (0 at the mode, 1 elsewhere).
 
         For the talk's method with its repaired steering, the ones are on the scale of the distances it was trained on.
@@ -53,7 +53,7 @@ class SteeredPolicy:
         row = self.model.contexts[require_mode(mode, self.model.n_modes)]
         return replace(self, context=row.double().cpu().numpy())
 
-    def blend(self, weights: Mapping[int, float]) -> Self:
+    def blend(self, weights: Mapping[int, float]) -> "SteeredPolicy":
         """The policy under the expected context of a mixture of modes: sum of w_k x context k; 1 - w on a simplex.
 
         Raises:
@@ -66,7 +66,7 @@ class SteeredPolicy:
         context = sum(weight * rows[require_mode(mode, len(rows))] for mode, weight in weights.items())
         return replace(self, context=np.asarray(context))
 
-    def with_context(self, context: Sequence[float] | Float[np.ndarray, "mode"]) -> Self:
+    def with_context(self, context: Sequence[float] | Float[np.ndarray, "mode"]) -> "SteeredPolicy":
         """The policy under a context of your own, one number per mode.
 
         Raises:

@@ -45,7 +45,7 @@ class UnbraidLearner:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(named_seed(config.seed, "unbraid", "weights"))
             self.model = ModeModel(config, observation_size=size, action_size=act)
-            self.model.observation_normaliser = Normaliser.of(steps.rows.numpy(), floor=0.02, clip=6)
+            self.model.observation_normaliser = Normaliser.of(steps.rows.numpy(), floor=0.02, clip=6.0)
             self.model.action_normaliser = Normaliser.of(steps.actions.numpy(), floor=1e-3)
             self.scorers = nn.ModuleList(
                 GaussianPolicy(
@@ -56,7 +56,7 @@ class UnbraidLearner:
         self.move_normaliser = Normaliser(size)
         if config.evidence == "transitions":
             moves = steps.transitions(torch.arange(steps.n_steps), 1)
-            self.move_normaliser = Normaliser.of(moves.numpy(), floor=0.02, clip=6)
+            self.move_normaliser = Normaliser.of(moves.numpy(), floor=0.02, clip=6.0)
         self.fold_of_episode, self.folds = self._folds()
         self.window_starts = self._window_starts()
         self.shown = self._shown()

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, Literal, Self, final, get_args
+from typing import Any, Literal, final, get_args
 
 import numpy as np
 import torch
@@ -243,7 +243,7 @@ class ModeModel(nn.Module):
             write_bytes(folder / "model.safetensors", save(tensors, metadata={"format": "pt"}))
 
     @classmethod
-    def from_pretrained(cls, path: str | Path) -> Self:
+    def from_pretrained(cls, path: str | Path) -> "ModeModel":
         """The model in a folder that `save_pretrained` wrote (a run's folder will do: its `model/` is taken).
 
         Raises:

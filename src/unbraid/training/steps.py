@@ -3,7 +3,7 @@
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self, final
+from typing import final
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ class Steps:
     lengths: Int[np.ndarray, "episode"]
 
     @classmethod
-    def of(cls, demos: Demos) -> Self:
+    def of(cls, demos: Demos) -> "Steps":
         """The demonstrations' steps.
 
         Raises:
