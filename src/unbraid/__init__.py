@@ -12,8 +12,28 @@ from gymnasium.envs.registration import register, registry
 # Public name -> the module that defines it, in the order of the flow.
 _PUBLIC: dict[str, str] = {
     "UnbraidError": "unbraid.core.errors",
+    "Episode": "unbraid.demos.episodes",
+    "Demos": "unbraid.demos.episodes",
+    "load_demos": "unbraid.demos.store",
+    "save_demos": "unbraid.demos.store",
+    "check_demos": "unbraid.demos.check",
+    "RecordDemos": "unbraid.demos.record",
     "PointGoalEnv": "unbraid.worlds.point_goal",
     "PointGoalVectorEnv": "unbraid.worlds.point_goal_vector",
+    "make_expert": "unbraid.worlds.experts",
+    "collect": "unbraid.worlds.collect",
+    "rollout": "unbraid.worlds.rollout",
+    "UnbraidConfig": "unbraid.training.config",
+    "TalkConfig": "unbraid.training.config",
+    "LoopOptions": "unbraid.training.loop",
+    "fit": "unbraid.training.fit",
+    "ModeModel": "unbraid.training.model",
+    "steer": "unbraid.steering.steered",
+    "SteeredPolicy": "unbraid.steering.steered",
+    "evaluate": "unbraid.evaluation.evaluate",
+    "Evaluation": "unbraid.evaluation.evaluate",
+    "agreement": "unbraid.evaluation.scores",
+    "write_report": "unbraid.report.page",
 }
 
 __all__ = list(_PUBLIC)  # pyright: ignore[reportUnsupportedDunderAll]

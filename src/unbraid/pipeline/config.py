@@ -60,11 +60,11 @@ class DemoConfig:
         if not self.quick:
             return DemoSizes()
         return DemoSizes(
-            episodes=10,
-            held_out_episodes=6,
+            episodes=20,
+            held_out_episodes=10,
             max_steps=500,
             talk_steps=200,
-            fit_steps=400,
+            fit_steps=600,
             paired_seeds=24,
             talk_seeds=4,
         )

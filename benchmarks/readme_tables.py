@@ -1,0 +1,145 @@
+"""Writes the README's results from `benchmarks/results/*.json`, so that no number in it is typed by hand.
+
+    python benchmarks/readme_tables.py [--check]
+
+With `--check` nothing is written; the exit code is 1 where the README says anything else than the results.
+"""
+
+import argparse
+import difflib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+BEGIN, END = "<!-- results -->", "<!-- /results -->"
+
+
+def load(name: str) -> dict[str, Any]:
+    """One file of results."""
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def interval(estimate: dict[str, Any], decimals: int = 2) -> str:
+    """A value with its 95 % interval."""
+    if estimate["low"] is None:
+        return f"{estimate['value']:.{decimals}f} (interval not estimable)"
+    return f"{estimate['value']:.{decimals}f} [{estimate['low']:.{decimals}f}, {estimate['high']:.{decimals}f}]"
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    """A table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def steering_part(demo: dict[str, Any]) -> str:
+    """Each mode beside its expert."""
+    behaviour = demo["behaviour"]
+    shown = ["goals", "return", "cost", "distance"]
+    units = behaviour["units"]
+    rows: list[list[str]] = []
+    experts = {expert["name"]: expert["metrics"] for expert in behaviour["experts"]}
+    for mode in behaviour["modes"]:
+        name = mode["expert"]
+        rows.append([f"expert {name}", *(interval(experts[name][m]) for m in shown)])
+        rows.append([f"mode {mode['mode']}", *(interval(mode["metrics"][m]) for m in shown)])
+        differences = [
+            f"{interval(mode['difference'][m])}, {'as good' if mode['as_good'][m] else 'not shown'}" for m in shown
+        ]
+        rows.append(["mode minus expert", *differences])
+    head = ["", *(f"{m} ({units[m]})" for m in shown)]
+    return markdown(head, rows)
+
+
+def agreement_part(demos: list[dict[str, Any]]) -> str:
+    """NMI with the experts, for both seeds of the demo, beside the talk's."""
+    rows: list[list[str]] = []
+    for demo in demos:
+        seed = str(demo["seed"])
+        found = {
+            (a["level"], a.get("window_steps")): a for a in demo["unbraid"]["agreement"] if a["evidence"] != "encoder"
+        }
+        steps = next(t for t in demo["unbraid"]["tables"] if t["window_steps"] == 1)["nmi"]
+        talk = max((t["nmi"] for t in demo["talk"]["tables"]), key=lambda e: e["value"])
+        cells = [interval(e, 3) for e in (talk, steps, found["window", 25]["nmi"], found["episode", None]["nmi"])]
+        rows.append([seed, *cells, str(steps["n"])])
+    head = ["seed", "the talk's best of 8, single steps", "unbraid, single steps", "25-step windows", "episodes", "n"]
+    return markdown(head, rows)
+
+
+def talk_part(long: dict[str, Any]) -> str:
+    """The talk's method at its published sizes and steps."""
+    rows = [
+        [
+            str(run["delta_steps"]),
+            str(run["seed"]),
+            f"{run['transition']['nmi']:.3f}",
+            f"{run['window_25']['nmi']:.3f}",
+            f"{run['episode']['nmi']:.3f}",
+            " / ".join(f"{mode['goals']:.1f}" for mode in run["behaviour"]),
+        ]
+        for run in long["runs"]
+    ]
+    head = ["time step", "seed", "NMI, transitions", "NMI, 25 steps", "NMI, episodes", "goals of each mode"]
+    return f"{markdown(head, rows)}\n\n{long['verdict']}"
+
+
+def render() -> str:
+    """Everything between the markers."""
+    demos = [load("demo_seed0"), load("demo_seed1")]
+    worlds = load("bench_worlds")
+    parts = [
+        f"Steering. Two experts, {demos[0]['data']['n_steps']:,} steps, {demos[0]['behaviour']['n_seeds']} paired seeds, "
+        "95 % intervals in brackets (`scripts/demo`, seed 0):",
+        steering_part(demos[0]),
+        "Telling the experts apart. NMI on held-out episodes (1 is perfect, 0 is chance), n episodes:",
+        agreement_part(demos),
+        "The talk's method at its published sizes for 50,000 gradient steps, K = 4 (`scripts/bench talk`):",
+        talk_part(load("bench_talk")),
+        "More experts, other methods, and what each idea of unbraid's buys: mean NMI over 3 seeds, worst in brackets "
+        "(`scripts/bench modes`):",
+        load("bench_modes")["markdown"].strip(),
+        "The world (`scripts/bench worlds`), 2 cores, control steps per second:",
+        worlds_part(worlds),
+    ]
+    return "\n\n".join(parts)
+
+
+def worlds_part(worlds: dict[str, Any]) -> str:
+    """Control steps per second beside the bare limit."""
+    rows = [
+        [
+            str(row["n_envs"]),
+            f"{row['control_steps_per_s']['median']:,.0f}",
+            f"{row['bare_rollout_per_s']['median']:,.0f}",
+            f"{row['ratio_to_faster_bare']['median']:.2f}",
+        ]
+        for row in worlds["worlds"]
+    ]
+    return markdown(["environments", "unbraid", "MuJoCo alone", "ratio"], rows)
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where the README differs")
+    asked = parser.parse_args()
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    _, after = rest.split(END)
+    wanted = f"{before}{BEGIN}\n{render()}\n{END}{after}"
+    if asked.check:
+        sys.stdout.writelines(
+            difflib.unified_diff(text.splitlines(True), wanted.splitlines(True), "README.md", "results")
+        )
+        return int(text != wanted)
+    readme.write_text(wanted, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
