@@ -1,5 +1,6 @@
 """The command line: verbs -> pipeline, and how each answer is said. No logic of its own."""
 
+import dataclasses
 import json
 import sys
 import traceback
@@ -108,10 +109,11 @@ def _config_of(asked: FitRequest) -> Any:
     """The method's config, with the settings that the verb offers."""
     from unbraid.training.config import TalkConfig, UnbraidConfig
 
-    length = {} if asked.n_steps is None else {"n_steps": asked.n_steps}
     if asked.method == "talk":
-        return TalkConfig(n_modes=asked.n_modes, delta_steps=asked.delta_steps, seed=asked.seed, **length)
-    return UnbraidConfig(n_modes=asked.n_modes, seed=asked.seed, **length)
+        config = TalkConfig(n_modes=asked.n_modes, delta_steps=asked.delta_steps, seed=asked.seed)
+    else:
+        config = UnbraidConfig(n_modes=asked.n_modes, seed=asked.seed)
+    return config if asked.n_steps is None else dataclasses.replace(config, n_steps=asked.n_steps)
 
 
 def _answer(as_json: bool, found: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> int:
@@ -123,7 +125,9 @@ def _answer(as_json: bool, found: dict[str, Any], say: Callable[[dict[str, Any]]
 
 
 def _say_collect(found: dict[str, Any]) -> None:
-    print(f"{found['n_episodes']} episodes, {found['n_steps']:,} steps of {', '.join(found['experts'])}, in random order.")
+    print(
+        f"{found['n_episodes']} episodes, {found['n_steps']:,} steps of {', '.join(found['experts'])}, in random order."
+    )
     print(f"{found['demos']}: look at it with `unbraid check {found['demos']}`.")
 
 

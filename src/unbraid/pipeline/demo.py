@@ -14,7 +14,7 @@ from unbraid.evaluation.evaluate import Evaluation, evaluate, fresh_seeds
 from unbraid.evaluation.tables import agreement_entry, confusion_entry, matching_of
 from unbraid.pipeline.config import DemoConfig
 from unbraid.pipeline.paths import save_paths
-from unbraid.pipeline.talk import TalkRepeated, repeat_talk, talk_modes_in_the_world
+from unbraid.pipeline.talk import repeat_talk, talk_modes_in_the_world
 from unbraid.pipeline.verdicts import verdicts_of
 from unbraid.report.page import write_report
 from unbraid.steering.steered import steer

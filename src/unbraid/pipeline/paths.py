@@ -1,6 +1,7 @@
 """Top-down paths of one seed, for the pictures: who went where in the same layout."""
 
 import io
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,6 +23,8 @@ def save_paths(
 ) -> None:
     """Writes the first rollout of everybody into `run/paths.npz`, where the world told where things are.
 
+    What another verb left there of others, the talk's modes, stays.
+
     Args:
         run: the run's folder.
         experts: by name.
@@ -37,6 +40,16 @@ def save_paths(
         if all(name in track for name in _ARRAYS):
             arrays |= {f"{panel}/{name}": track[name] for name in _ARRAYS}
     if arrays:
+        arrays = _of_others(run / "paths.npz") | arrays
         packed = io.BytesIO()
         np.savez_compressed(packed, **arrays)  # pyright: ignore[reportArgumentType]
         write_bytes(run / "paths.npz", packed.getvalue())
+
+
+def _of_others(source: Path) -> dict[str, np.ndarray]:
+    """The arrays of panels that are no expert's and no mode's; none where the file is missing or damaged."""
+    try:
+        with source.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files if not name.startswith(("expert/", "mode/"))}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return {}

@@ -1,28 +1,32 @@
 """The stages one by one, as the command line's verbs call them: each takes what was asked and gives a JSON object."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from unbraid.core.errors import ConfigError
+from unbraid.core.errors import ConfigError, DataError, RunError
 from unbraid.core.progress import progress
 from unbraid.core.randomness import named_generator
 from unbraid.core.runs import create_run, open_run, provenance, read_json, write_bytes, write_json
-from unbraid.demos.check import check_demos
+from unbraid.demos.check import check_demos, require_fit_ready
 from unbraid.demos.episodes import Demos
 from unbraid.demos.store import load_demos, save_demos
 from unbraid.evaluation.behaviour import compare_modes
-from unbraid.evaluation.evaluate import Evaluation, evaluate, fresh_seeds
+from unbraid.evaluation.evaluate import Evaluation, evaluate, fresh_seeds, require_fitting_world
 from unbraid.evaluation.intervals import mean_interval
 from unbraid.evaluation.scores import contingency_by_episode, match_modes
 from unbraid.evaluation.tables import agreement_entry, confusion_entry
 from unbraid.pipeline.paths import save_paths
 from unbraid.pipeline.requests import CollectRequest, EvaluateRequest, FitRequest, ModesRequest, SteerRequest
+from unbraid.pipeline.unfinished import removed_unless
+from unbraid.pipeline.verdicts import verdicts_of
 from unbraid.report.page import write_report
 from unbraid.steering.steered import SteeredPolicy, steer
+from unbraid.training.checkpoint import latest_checkpoint
 from unbraid.training.config import FitConfig, config_to_json
 from unbraid.training.fit import fit
 from unbraid.training.loop import LoopOptions
@@ -38,6 +42,7 @@ SHOWN_WINDOWS = (1, 10, 25, 50)
 
 def collect_stage(asked: CollectRequest) -> dict[str, Any]:
     """Records demonstrations of the named experts, shuffled together, into a new folder."""
+    _require_new(asked.out)
     sources = [(name, _actor(name, asked.action_noise)) for name in asked.experts]
     with progress("collect", len(sources) * asked.episodes * (asked.max_steps or 1000), "steps") as advance:
         done = 0
@@ -78,29 +83,53 @@ def check_stage(data: Path) -> dict[str, Any]:
 
 def fit_stage(asked: FitRequest, config: FitConfig) -> dict[str, Any]:
     """Fits, saves the model, scores it on held-out episodes, and writes the run's page."""
-    demos = load_demos(asked.data)
-    training, held_out = _split(demos, asked, config.seed)
+    run, demos = asked.out, load_demos(asked.data)
+    with _naming(asked.data):
+        # Of all episodes, so that a message counts them as the file does; the fit asks again of those it is given.
+        require_fit_ready(demos, window_steps=1, n_modes=config.n_modes)
+        training, held_out = _split(demos, asked, config.seed)
     fingerprint = training.fingerprint()
-    content = {"config": config_to_json(config), "held_out": asked.held_out}
-    content |= {"provenance": provenance(seed=config.seed, data_fingerprint=fingerprint)}
-    if asked.resume and asked.out.exists():
-        open_run(asked.out)
-    else:
-        create_run(asked.out, {"command": "fit", **content})
     options = LoopOptions(
-        run=asked.out,
+        run=run,
         resume=asked.resume,
         tensorboard=asked.tensorboard,
         checkpoint_every=asked.checkpoint_every,
         asked={"config": config_to_json(config), "data": fingerprint},
     )
-    model = fit(training.without_labels(), config, options)
-    if not (asked.out / "model").exists():
-        model.save_pretrained(asked.out / "model")
+    content = {"command": "fit", "config": config_to_json(config), "held_out": asked.held_out}
+    content |= {"provenance": provenance(seed=config.seed, data_fingerprint=fingerprint)}
+    going_on = asked.resume and run.exists()
+    if going_on:
+        open_run(run)
+    else:
+        create_run(run, content)
+    with (
+        removed_unless(lambda: going_on or latest_checkpoint(run / "checkpoints") is not None, run),
+        _naming(asked.data),
+    ):
+        model = fit(training.without_labels(), config, options)
+    if not (run / "model").exists():
+        model.save_pretrained(run / "model")
     results = _fit_results(model, training, held_out)
-    write_json(asked.out / "results.json", results)
-    page = write_report(asked.out)
-    return {"run": str(asked.out), "page": str(page), **results["unbraid"], "fit": results["fit"]}
+    write_json(run / "results.json", results)
+    page = write_report(run)
+    return {"run": str(run), "page": str(page), **results["unbraid"], "fit": results["fit"]}
+
+
+@contextmanager
+def _naming(source: Path) -> Generator[None]:
+    """Names the file in every message about its contents."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{source}: {error}") from None
+
+
+def _require_new(*paths: Path | None) -> None:
+    """What is to be written must not be there: asked before the work, not after it."""
+    for path in paths:
+        if path is not None and (path.exists() or path.is_symlink()):
+            raise RunError(f"{path} must not exist yet; it does. Name another one, or remove that one first.")
 
 
 def _split(demos: Demos, asked: FitRequest, seed: int) -> tuple[Demos, Demos | None]:
@@ -116,9 +145,9 @@ def _fit_results(model: ModeModel, training: Demos, held_out: Demos | None) -> d
     fitted: dict[str, Any] = {"method": model.config.method, "training_log_likelihood_nats": model.score(training)}
     if held_out is not None:
         data["held_out_episodes"] = held_out.n_episodes
-        per_episode = np.array([model.score(held_out.select([e])) for e in np.flatnonzero(held_out.lengths)])
+        per_episode = np.array([model.score(held_out.select([e])) for e in np.flatnonzero(held_out.lengths).tolist()])
         fitted["held_out_log_likelihood_nats"] = mean_interval(per_episode).to_json()
-        if held_out.labels is not None:
+        if held_out.labels is not None and len(np.unique(held_out.labels)) > 1:  # of one expert nothing is told apart
             seed = model.config.seed
             lengths = [w for w in SHOWN_WINDOWS if w <= int(held_out.lengths.max())]
             own["tables"] = [confusion_entry(model, held_out, window_steps=w, seed=seed) for w in lengths]
@@ -135,8 +164,9 @@ def _fit_results(model: ModeModel, training: Demos, held_out: Demos | None) -> d
 def modes_stage(asked: ModesRequest) -> dict[str, Any]:
     """The mode of every episode (or window) of a data set, how sure, and what each mode holds."""
     model, demos = ModeModel.from_pretrained(asked.run), load_demos(asked.data)
-    windows = model.cut(demos, asked.window_steps)
-    scores = model.window_scores(demos, windows)
+    with _naming(asked.data):
+        windows = model.cut(demos, asked.window_steps)
+        scores = model.window_scores(demos, windows)
     probabilities = np.exp(scores - scores.max(1, keepdims=True))
     probabilities /= probabilities.sum(1, keepdims=True)
     modes = probabilities.argmax(1)
@@ -157,7 +187,7 @@ def modes_stage(asked: ModesRequest) -> dict[str, Any]:
             windows.episodes, windows.starts - demos.step_starts[windows.episodes], modes, probabilities, strict=True
         )
     ]
-    if demos.labels is not None:
+    if demos.labels is not None and len(np.unique(demos.labels[windows.episodes])) > 1:
         found["experts"] = list(demos.label_names)
         found["agreement"] = agreement_entry(
             model, demos, window_steps=asked.window_steps, evidence=None, seed=model.config.seed
@@ -172,15 +202,14 @@ def steer_stage(asked: SteerRequest) -> dict[str, Any]:
     if (asked.toward is None) == (asked.context is None):
         raise ConfigError("Either --toward or --context must be given, not both; name a mode, or one number per mode.")
     policy = policy.toward(asked.toward) if asked.toward is not None else policy.with_context(asked.context or ())
-    for path in (asked.save, asked.picture):
-        if path is not None and path.exists():
-            raise ConfigError(f"{path} must not exist yet; it does. Name another, or remove that one first.")
+    _require_new(asked.save, asked.picture)
     seeds = fresh_seeds(asked.episodes, seed=asked.seed)
     found = evaluate(policy, asked.env, seeds=seeds, max_steps=asked.max_steps)
+    picture = None if asked.picture is None else _picture(found, asked)  # drawn before anything is written
     if asked.save is not None:
         save_demos(found.rollouts.demos, asked.save)
-    if asked.picture is not None:
-        write_bytes(asked.picture, _picture(found, asked))
+    if asked.picture is not None and picture is not None:
+        write_bytes(asked.picture, picture)
     context = [] if policy.context is None else policy.context.tolist()
     return {"context": context, **found.to_json()}
 
@@ -188,7 +217,9 @@ def steer_stage(asked: SteerRequest) -> dict[str, Any]:
 def evaluate_stage(asked: EvaluateRequest) -> dict[str, Any]:
     """Measures every mode, beside the named experts on the same seeds, and adds it to the run's results and page."""
     open_run(asked.run)
+    results = read_json(asked.run / "results.json", remedy="Let the fit finish first: repeat it with --resume.")
     model = ModeModel.from_pretrained(asked.run)
+    require_fitting_world(model, asked.env)
     seeds = fresh_seeds(asked.episodes, seed=asked.seed)
     experts = {name: _actor(name, None) for name in asked.experts}
     actors: dict[str, Controller] = {**experts, **{str(k): steer(model).toward(k) for k in range(model.n_modes)}}
@@ -204,12 +235,17 @@ def evaluate_stage(asked: EvaluateRequest) -> dict[str, Any]:
         _matching(model, [found[name].rollouts.demos for name in experts]),
     )
     behaviour = {"env_id": asked.env, "n_seeds": asked.episodes, **compared.to_json()}
-    results = read_json(asked.run / "results.json")
-    results["behaviour"] = behaviour
-    results["experts"] = results.get("experts") or list(experts)
-    write_json(asked.run / "results.json", results)
+    write_json(asked.run / "results.json", _with_behaviour(results, behaviour, list(experts)))
     save_paths(asked.run, {name: found[name] for name in experts}, modes)
     return {"run": str(asked.run), "page": str(write_report(asked.run)), "behaviour": behaviour}
+
+
+def _with_behaviour(results: dict[str, Any], behaviour: dict[str, Any], experts: list[str]) -> dict[str, Any]:
+    """A run's results with what was measured now; what a demo found beside it stays, and is judged again."""
+    before = results.get("behaviour") or {}
+    told = {"talk_modes": before["talk_modes"]} if "talk_modes" in before else {}
+    results = {**results, "experts": results.get("experts") or experts, "behaviour": behaviour | told}
+    return results | {"verdicts": verdicts_of(results)} if "verdicts" in results else results
 
 
 def _matching(model: ModeModel, rollouts: Sequence[Demos]) -> np.ndarray:

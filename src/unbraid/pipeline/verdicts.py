@@ -33,6 +33,9 @@ def _matched(results: dict[str, Any]) -> dict[str, Any]:
 def _as_good(results: dict[str, Any]) -> list[dict[str, Any]]:
     verdicts: list[dict[str, Any]] = []
     for mode in results["behaviour"]["modes"]:
+        if mode["expert"] is None:
+            verdicts.append({"text": f"Mode {mode['mode']} is matched with no expert.", "holds": None})
+            continue
         judged = {name: mode["as_good"].get(name) for name in JUDGED}
         failing = [name for name, holds in judged.items() if not holds]
         beside = f"; not shown for {', '.join(failing)}" if failing else ""
