@@ -409,7 +409,8 @@ def summary(seeds: Sequence[int], sizes: Sizes, folder: Path) -> dict[str, Any]:
     content |= {"complete": len(found) == len(jobs) and len(seeds) >= 3 and len(versions) == 1}
     content |= {"source_versions": versions}
     content |= {"cases": cases, "targets": targets_of(cases)}
-    return content | {"provenance": {k: v for k, v in provenance(seed=0).items() if k in ("python", "versions")}}
+    content |= {"provenance": {k: v for k, v in provenance(seed=0).items() if k in ("python", "versions")}}
+    return content | {"markdown": text_of(content)}
 
 
 def case_summary(case: Case, found: Mapping[Job, dict[str, Any]]) -> dict[str, Any]:
@@ -620,7 +621,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             done = f"{job.case.name} experts, seed {job.seed}, {job.row}: {time.perf_counter() - since:.1f} s"
             print(f"[{i + 1}/{len(jobs)}] {done}", file=sys.stderr, flush=True)
     content = summary(asked.seeds, sizes, asked.folder)
-    print(text_of(content))
+    print(content["markdown"])
     committed = content["complete"] and not asked.quick
     write_text(asked.out or (RESULT if committed else asked.folder / RESULT.name), json_text(content))
 

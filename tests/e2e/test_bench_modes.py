@@ -80,6 +80,7 @@ def test_a_second_run_goes_on_from_what_is_kept(bench, folder, monkeypatch, caps
     asked = ["--quick", "--cases", "two", "--rows", ROWS, "--folder", str(folder)]
     bench.main([*asked, "--seeds", "0"])
     printed = capsys.readouterr().out
+    assert printed.strip() == json.loads((folder / "bench_modes.json").read_text())["markdown"].strip()
     assert "| unbraid, encoder alone " in printed
     assert "(1 of 3 seeds)" in printed
     with pytest.raises(AssertionError, match="seed=1"):
