@@ -2,15 +2,13 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from unbraid.core.errors import WorldError
-from unbraid.worlds.layout import Level
 
-__all__ = ["Painter", "Scene", "draw_top_down", "view_half_side_m"]
+__all__ = ["Scene", "check_size", "draw_top_down", "view_half_side_m"]
 
 _GROUND = (246, 245, 241)
 _ARENA = (255, 255, 255)
@@ -59,7 +57,7 @@ def draw_top_down(scene: Scene, *, width: int = 512, height: int = 512) -> UInt8
     Raises:
         WorldError: the picture is too small.
     """
-    _check_size(width, height)
+    check_size(width, height)
     half_side_m = scene.rules.half_side_m
     canvas = _Canvas(width, height, view_half_side_m(scene))
     canvas.box((0.0, 0.0), 0.0, half_side_m + 0.015, _EDGE)
@@ -77,7 +75,8 @@ def draw_top_down(scene: Scene, *, width: int = 512, height: int = 512) -> UInt8
     return canvas.pixels()
 
 
-def _check_size(width: int, height: int) -> None:
+def check_size(width: int, height: int) -> None:
+    """Raises `WorldError` for a picture of less than 16 pixels a side."""
     if width < 16 or height < 16:
         raise WorldError(f"A picture must be at least 16 x 16 pixels; got {width} x {height}. Ask for more.")
 
@@ -85,48 +84,6 @@ def _check_size(width: int, height: int) -> None:
 def view_half_side_m(scene: Scene) -> float:
     """Half the side of the square around the origin that a picture shows: the arena, or more if the robot left it."""
     return max(scene.rules.half_side_m, float(np.abs(scene.robot_xy).max())) + _MARGIN_M
-
-
-class Painter:
-    """Paints scenes of one level in one size, from above, by NumPy or by MuJoCo's renderer."""
-
-    def __init__(self, rules: Level, *, renderer: str = "top_down", width: int = 512, height: int = 512) -> None:
-        """Notes what is asked; GL is touched by the first picture.
-
-        Args:
-            rules: the level.
-            renderer: "top_down", which needs no GL, or "mujoco", which does.
-            width: in pixels, at least 16.
-            height: in pixels, at least 16.
-
-        Raises:
-            WorldError: no such renderer, or too small a picture.
-        """
-        if renderer not in ("top_down", "mujoco"):
-            raise WorldError(f"renderer must be 'top_down' or 'mujoco'; got {renderer!r}. Choose one.")
-        _check_size(width, height)
-        self._rules, self._renderer, self._width, self._height = rules, renderer, width, height
-        self._stage: Any = None
-
-    def paint(self, scene: Scene) -> UInt8[np.ndarray, "height width 3"]:
-        """The picture of a scene, (height, width, 3) of uint8.
-
-        Raises:
-            WorldError: MuJoCo's renderer was asked for, and GL does not work here.
-        """
-        if self._renderer == "top_down":
-            return draw_top_down(scene, width=self._width, height=self._height)
-        if self._stage is None:
-            from unbraid.worlds.draw_mujoco import Stage
-
-            self._stage = Stage(self._rules, width=self._width, height=self._height)
-        return self._stage.draw(scene, view_half_side_m(scene))
-
-    def close(self) -> None:
-        """Releases the GL context, if there is one."""
-        if self._stage is not None:
-            self._stage.close()
-            self._stage = None
 
 
 class _Canvas:

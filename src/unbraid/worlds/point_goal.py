@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from unbraid.core.errors import WorldError
-from unbraid.worlds.draw import Painter
 from unbraid.worlds.layout import level_rules
+from unbraid.worlds.painter import Painter
 from unbraid.worlds.point_goal_physics import PointGoalPhysics
 from unbraid.worlds.point_goal_starts import EPISODE_SEEDS, checked_actions, start_for
 

@@ -11,8 +11,8 @@ from gymnasium.vector.utils import batch_space
 from jaxtyping import Bool, Float, Int, UInt8
 
 from unbraid.core.errors import WorldError
-from unbraid.worlds.draw import Painter
 from unbraid.worlds.layout import Level, level_rules
+from unbraid.worlds.painter import Painter
 from unbraid.worlds.point_goal import check_render_mode
 from unbraid.worlds.point_goal_physics import PointGoalPhysics, StepOutcome
 from unbraid.worlds.point_goal_starts import EPISODE_SEEDS, checked_actions, start_for, starts_options

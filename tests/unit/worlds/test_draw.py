@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from unbraid.core.errors import WorldError
-from unbraid.worlds.draw import Painter, Scene, draw_top_down, view_half_side_m
+from unbraid.worlds.draw import Scene, draw_top_down, view_half_side_m
 from unbraid.worlds.layout import LEVELS
+from unbraid.worlds.painter import Painter
 
 
 def a_scene(robot_xy=(0.0, 0.0), heading=0.0):
