@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -35,6 +36,7 @@ Request = (
     | Annotated[ReportRequest, tyro.conf.subcommand("report")]
 )
 
+_WIDTH = 110  # characters of a line, where output goes to no terminal
 DONE, OUR_BUG, WRONG_INPUT, ANSWER_IS_NO, INTERRUPTED = 0, 1, 2, 3, 130
 
 _DESCRIPTION = (
@@ -59,9 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"unbraid: {error}", file=sys.stderr)
         return WRONG_INPUT
     except KeyboardInterrupt as interrupt:
-        print(f"unbraid: {interrupt or 'Stopped.'}", file=sys.stderr)
+        print(f"unbraid: {str(interrupt) or 'Stopped. Run the same command again.'}", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
+    except BrokenPipeError:  # whoever read our output has enough; Python would complain of it once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except Exception:
         traceback.print_exc()
@@ -121,6 +124,7 @@ def _answer(as_json: bool, found: dict[str, Any], say: Callable[[dict[str, Any]]
         print(json.dumps(found, allow_nan=False))
     else:
         say(found)
+    sys.stdout.flush()
     return DONE
 
 
@@ -132,12 +136,15 @@ def _say_collect(found: dict[str, Any]) -> None:
 
 
 def _say_check(found: dict[str, Any]) -> None:
+    from unbraid.report.estimates import counted
+
     for finding in found["findings"]:
         where = "" if finding["episode"] is None else f"episode {finding['episode']}, "
         print(f"{finding['severity']}: {where}{finding['field']}: {finding['message']} {finding['remedy']}")
     errors = sum(finding["severity"] == "error" for finding in found["findings"])
     warnings = len(found["findings"]) - errors
-    print(f"{found['n_episodes']} episodes, {found['n_steps']:,} steps: {errors} errors, {warnings} warnings.")
+    size = f"{counted(found['n_episodes'], 'episodes')}, {counted(found['n_steps'], 'steps')}"
+    print(f"{size}: {counted(errors, 'errors')}, {counted(warnings, 'warnings')}.")
 
 
 def _say_fit(found: dict[str, Any]) -> None:
@@ -170,7 +177,7 @@ def _say_steer(found: dict[str, Any]) -> None:
 
     print(f"context {[round(value, 3) for value in found['context']]} in {found['env_id']}")
     for name, estimate in found["metrics"].items():
-        print(f"{name}: {estimate_text(estimate)} {found['units'][name]}")
+        print(f"{name} ({found['units'][name]}): {estimate_text(estimate)}")
 
 
 def _say_results(found: dict[str, Any]) -> None:
@@ -178,7 +185,7 @@ def _say_results(found: dict[str, Any]) -> None:
 
     from unbraid.report.tables import print_results
 
-    print_results(found, Console())
+    print_results(found, Console(width=None if sys.stdout.isatty() else _WIDTH))
     _say_page(found)
 
 

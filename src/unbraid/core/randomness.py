@@ -4,10 +4,14 @@ import zlib
 
 import numpy as np
 
+from unbraid.core.errors import ConfigError
+
 __all__ = ["named_generator", "named_seed"]
 
 
 def _sequence(seed: int, names: tuple[str | int, ...]) -> np.random.SeedSequence:
+    if seed < 0:
+        raise ConfigError(f"A seed must be at least 0; got {seed}. Give another; 0 will do.")
     words = [zlib.crc32(name.encode()) if isinstance(name, str) else name for name in names]
     return np.random.SeedSequence([seed, *words, len(words)])  # the count, as zeros at the end would not matter
 

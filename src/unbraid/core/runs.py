@@ -202,7 +202,7 @@ def open_run(path: Path) -> dict[str, Any]:
     """
     if not path.is_dir():
         raise RunError(f"{path} must be a run's folder; there is none. `unbraid fit --out {path}` makes one.")
-    asked = read_json(path / "run.json")
+    asked = read_json(path / "run.json", remedy="Give a folder that `unbraid fit` or `unbraid demo` made.")
     if not isinstance(asked, dict) or asked.get("format") != "unbraid-run":
         raise RunError(f"{path / 'run.json'} must be written by unbraid; it is not. Check the run's path.")
     if asked.get("version") != 1:

@@ -28,4 +28,7 @@ def require_finite(values: np.ndarray, what: str, remedy: str) -> None:
     """Raises `DataError` that names the first row which holds NaN or an infinity."""
     row = first_bad_row(values)
     if row is not None:
-        raise DataError(f"{what} must be finite; row {row} holds {values[row]!s:.80}. {remedy}")
+        entries = np.ravel(values[row])
+        column = int(np.isfinite(entries).argmin())
+        where = f" in column {column}" if len(entries) > 1 else ""
+        raise DataError(f"{what} must be finite; row {row} holds {entries[column]}{where}. {remedy}")

@@ -4,15 +4,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import gymnasium
 import numpy as np
 from jaxtyping import Float
 
+from unbraid.core.errors import WorldError
 from unbraid.core.randomness import named_generator
 from unbraid.evaluation.behaviour import UNITS, measure
 from unbraid.evaluation.intervals import Estimate, mean_interval
+from unbraid.steering.steered import SteeredPolicy
+from unbraid.training.model import ModeModel
 from unbraid.worlds.rollout import Controller, Rollouts, rollout
 
-__all__ = ["Evaluation", "evaluate", "fresh_seeds"]
+__all__ = ["Evaluation", "evaluate", "fresh_seeds", "require_fitting_world"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +75,29 @@ def evaluate(
     Raises:
         WorldError: the environment or the policy does not fit.
     """
+    if isinstance(policy, SteeredPolicy):
+        require_fitting_world(policy.model, env_id)
     rollouts = rollout(policy, env_id, seeds=seeds, max_steps=max_steps, on_progress=on_progress)
     values = measure(rollouts.demos, rollouts.tracks)
     metrics = {name: mean_interval(found) for name, found in values.items()}
     return Evaluation(env_id, tuple(seeds), values, metrics, rollouts)
+
+
+def require_fitting_world(model: ModeModel, env_id: str) -> None:
+    """Raises `WorldError` where an environment shows or takes another number of values than the model was fitted on.
+
+    What has no vectors of numbers at all, or is not registered, is left for the rollout to refuse.
+    """
+    try:
+        world = gymnasium.make(env_id, disable_env_checker=True)
+    except (gymnasium.error.Error, ImportError):
+        return
+    shapes = [space.shape for space in (world.observation_space, world.action_space)]
+    world.close()
+    fitted = (model.observation_size, model.action_size)
+    widths = tuple(shape[0] for shape in shapes if shape is not None and len(shape) == 1)
+    if len(widths) == 2 and widths != fitted:
+        raise WorldError(
+            f"{env_id} must have {fitted[0]} observation and {fitted[1]} action columns, as the model was fitted on; "
+            f"it has {widths[0]} and {widths[1]}. Use the environment that the demonstrations came from."
+        )

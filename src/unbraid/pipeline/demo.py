@@ -15,6 +15,7 @@ from unbraid.evaluation.tables import agreement_entry, confusion_entry, matching
 from unbraid.pipeline.config import DemoConfig
 from unbraid.pipeline.paths import save_paths
 from unbraid.pipeline.talk import repeat_talk, talk_modes_in_the_world
+from unbraid.pipeline.unfinished import removed_unless, stopping_with
 from unbraid.pipeline.verdicts import verdicts_of
 from unbraid.report.page import write_report
 from unbraid.steering.steered import steer
@@ -26,6 +27,8 @@ from unbraid.worlds.collect import collect
 from unbraid.worlds.experts import make_expert
 
 __all__ = ["run_demo"]
+
+_STOPPED = "Stopped; nothing was kept, as a demo is made in one go. Run the same command again."
 
 _HELD_OUT_SEEDS = 1_000_000  # held-out piles are drawn this far from training piles: no --seed meets another's
 
@@ -42,24 +45,25 @@ def run_demo(asked: DemoConfig) -> Path:
     """
     torch.set_flush_denormal(True)
     run = create_run(asked.out, {"command": "demo", "config": _asked(asked), "provenance": provenance(seed=asked.seed)})
-    training, held_out = collect_demonstrations(asked)
-    talk = repeat_talk(asked, training.without_labels(), held_out)
-    model = fit_own_method(asked, training.without_labels(), run)
-    experts, modes = roll_out(asked, model)
-    talk_modes = talk_modes_in_the_world(asked, talk)
-    results: dict[str, Any] = {
-        "format": "unbraid-results",
-        "version": 1,
-        "experts": list(asked.experts),
-        "data": describe(asked, training, held_out),
-        "talk": talk.entry,
-        "unbraid": own_entry(asked, model, held_out),
-        "behaviour": behaviour_entry(asked, experts, modes, model, training) | {"talk_modes": talk_modes.entries},
-    }
-    results["verdicts"] = verdicts_of(results)
-    save_paths(run, experts, modes, talk_modes.paths)
-    talk.save_metrics(run)
-    write_json(run / "results.json", results)
+    with removed_unless((run / "results.json").exists, run), stopping_with(_STOPPED):
+        training, held_out = collect_demonstrations(asked)
+        talk = repeat_talk(asked, training.without_labels(), held_out)
+        model = fit_own_method(asked, training.without_labels(), run)
+        experts, modes = roll_out(asked, model)
+        talk_modes = talk_modes_in_the_world(asked, talk)
+        results: dict[str, Any] = {
+            "format": "unbraid-results",
+            "version": 1,
+            "experts": list(asked.experts),
+            "data": describe(asked, training, held_out),
+            "talk": talk.entry,
+            "unbraid": own_entry(asked, model, held_out),
+            "behaviour": behaviour_entry(asked, experts, modes, model, training) | {"talk_modes": talk_modes.entries},
+        }
+        results["verdicts"] = verdicts_of(results)
+        save_paths(run, experts, modes, talk_modes.paths)
+        talk.save_metrics(run)
+        write_json(run / "results.json", results)
     return write_report(run)
 
 

@@ -1,6 +1,7 @@
 """The stages one by one, as the command line's verbs call them: each takes what was asked and gives a JSON object."""
 
 import dataclasses
+import json
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ from unbraid.evaluation.scores import contingency_by_episode, match_modes
 from unbraid.evaluation.tables import agreement_entry, confusion_entry
 from unbraid.pipeline.paths import save_paths
 from unbraid.pipeline.requests import CollectRequest, EvaluateRequest, FitRequest, ModesRequest, SteerRequest
-from unbraid.pipeline.unfinished import removed_unless
+from unbraid.pipeline.unfinished import removed_unless, stopping_with
 from unbraid.pipeline.verdicts import verdicts_of
 from unbraid.report.page import write_report
 from unbraid.steering.steered import SteeredPolicy, steer
@@ -100,20 +101,32 @@ def fit_stage(asked: FitRequest, config: FitConfig) -> dict[str, Any]:
     content |= {"provenance": provenance(seed=config.seed, data_fingerprint=fingerprint)}
     going_on = asked.resume and run.exists()
     if going_on:
-        open_run(run)
+        _require_same(open_run(run), content, run)
     else:
         create_run(run, content)
-    with (
-        removed_unless(lambda: going_on or latest_checkpoint(run / "checkpoints") is not None, run),
-        _naming(asked.data),
-    ):
+
+    def worth_keeping() -> bool:
+        return going_on or latest_checkpoint(run / "checkpoints") is not None
+
+    with removed_unless(worth_keeping, run), _naming(asked.data):
         model = fit(training.without_labels(), config, options)
-    if not (run / "model").exists():
-        model.save_pretrained(run / "model")
-    results = _fit_results(model, training, held_out)
-    write_json(run / "results.json", results)
-    page = write_report(run)
+    with stopping_with("Stopped; the fit is done and kept. The same command with --resume does the rest."):
+        if not (run / "model").exists():
+            model.save_pretrained(run / "model")
+        results = _fit_results(model, training, held_out)
+        write_json(run / "results.json", results)
+        page = write_report(run)
     return {"run": str(run), "page": str(page), **results["unbraid"], "fit": results["fit"]}
+
+
+def _require_same(known: dict[str, Any], content: dict[str, Any], run: Path) -> None:
+    """A fit goes on with what it began with: `run.json` must stay true. (The checkpoint sees to the data.)"""
+    for name in ("command", "config", "held_out"):
+        if known.get(name) != json.loads(json.dumps(content[name])):
+            raise RunError(
+                f"{run} must be resumed with the {name} that it was made with; they differ. Repeat the first call's "
+                "settings and data, or start a new run."
+            )
 
 
 @contextmanager
