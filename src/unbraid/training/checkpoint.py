@@ -3,7 +3,7 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ _FORMAT, _VERSION = "unbraid-checkpoint", 1
 _KEPT = 2
 
 
+@runtime_checkable
 class Learner(Protocol):
     """What a training loop drives and a checkpoint holds; one class a method.
 

@@ -8,7 +8,7 @@ from unbraid.demos.check import require_fit_ready
 from unbraid.demos.episodes import Demos
 from unbraid.training.config import FitConfig, TalkConfig, UnbraidConfig, config_to_json
 from unbraid.training.joint import UnbraidLearner
-from unbraid.training.loop import LoopOptions, run_loop
+from unbraid.training.loop import LoopOptions, on_threads, run_loop
 from unbraid.training.model import ModeModel
 from unbraid.training.steps import Steps
 from unbraid.training.talk import TalkLearner
@@ -48,6 +48,7 @@ def fit(demos: Demos, config: FitConfig | None = None, options: LoopOptions | No
     if options.run is not None and not options.asked:
         asked = {"config": config_to_json(config), "data": demos.fingerprint()}
         options = dataclasses.replace(options, asked=asked)
-    learner = learner_for(demos, config)
-    run_loop(learner, options)
-    return learner.finished().eval()
+    with on_threads(options.n_threads):
+        learner = learner_for(demos, config)
+        run_loop(learner, options)
+        return learner.finished().eval()

@@ -19,7 +19,7 @@ from unbraid.core.progress import progress
 from unbraid.core.runs import saying_what_the_disk_refused, write_text
 from unbraid.training.checkpoint import Learner, latest_checkpoint, load_checkpoint, save_checkpoint
 
-__all__ = ["LoopOptions", "run_loop"]
+__all__ = ["LoopOptions", "on_threads", "run_loop"]
 
 
 @final
@@ -43,6 +43,9 @@ class LoopOptions:
     """What a resume must repeat: config and data fingerprint."""
     on_log: Callable[[dict[str, Any]], None] | None = None
     """Called with every line of metrics."""
+    n_threads: int = 1
+    """torch's threads while it fits. One is best for networks this small: two gain little on an idle machine and lose
+    much on a busy one; and equal seeds give equal bits only on equal numbers of threads."""
     title: str = "fit"
     """What the progress bar calls it."""
 
@@ -108,6 +111,17 @@ def _how_to_go_on(learner: Learner, options: LoopOptions) -> str:
     if options.run is None:
         return f"{where} Nothing was kept, since no run folder was named; name one with --out."
     return f"{where} All is saved; go on with the same command and --resume."
+
+
+@contextmanager
+def on_threads(n_threads: int) -> Generator[None]:
+    """Lets torch use this many threads until the block ends."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from unbraid.core.errors import WorldError
+from unbraid.worlds.layout import Level
 
 __all__ = ["Scene", "check_size", "draw_top_down", "view_half_side_m"]
 
