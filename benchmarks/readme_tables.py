@@ -92,8 +92,8 @@ def render() -> str:
     demos = [load("demo_seed0"), load("demo_seed1")]
     worlds = load("bench_worlds")
     parts = [
-        f"Steering. Two experts, {demos[0]['data']['n_steps']:,} steps, {demos[0]['behaviour']['n_seeds']} paired seeds, "
-        "95 % intervals in brackets (`scripts/demo`, seed 0):",
+        f"Steering. Two experts, {demos[0]['data']['n_steps']:,} steps, {demos[0]['behaviour']['n_seeds']} paired "
+        "seeds, 95 % intervals in brackets (`scripts/demo`, seed 0):",
         steering_part(demos[0]),
         "Telling the experts apart. NMI on held-out episodes (1 is perfect, 0 is chance), n episodes:",
         agreement_part(demos),

@@ -25,7 +25,7 @@ from unbraid.pipeline.requests import (
 
 __all__ = ["main"]
 
-Request = (
+_Request = (
     Annotated[DemoConfig, tyro.conf.subcommand("demo")]
     | Annotated[CollectRequest, tyro.conf.subcommand("collect")]
     | Annotated[CheckRequest, tyro.conf.subcommand("check")]
@@ -37,7 +37,7 @@ Request = (
 )
 
 _WIDTH = 110  # characters of a line, where output goes to no terminal
-DONE, OUR_BUG, WRONG_INPUT, ANSWER_IS_NO, INTERRUPTED = 0, 1, 2, 3, 130
+_DONE, _OUR_BUG, _WRONG_INPUT, _ANSWER_IS_NO, _INTERRUPTED = 0, 1, 2, 3, 130
 
 _DESCRIPTION = (
     "Find the separate behaviours in a mixed pile of demonstrations, and learn one policy that you can steer between "
@@ -49,27 +49,30 @@ _DESCRIPTION = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb; its exit code: 0 done, 1 our bug, 2 wrong input, 3 the answer is no, 130 interrupted."""
     asked = tyro.cli(
-        Request,  # pyright: ignore[reportArgumentType]
+        _Request,  # pyright: ignore[reportArgumentType]
         prog="unbraid",
         description=_DESCRIPTION,
         args=argv,
         config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
     )
     try:
-        return _run(asked)
+        from unbraid.training.loop import on_threads
+
+        with on_threads(1):  # small networks: more threads gain little, and lose much where others are at work
+            return _run(asked)
     except UnbraidError as error:
         print(f"unbraid: {error}", file=sys.stderr)
-        return WRONG_INPUT
+        return _WRONG_INPUT
     except KeyboardInterrupt as interrupt:
         print(f"unbraid: {str(interrupt) or 'Stopped. Run the same command again.'}", file=sys.stderr)
-        return INTERRUPTED
+        return _INTERRUPTED
     except BrokenPipeError:  # whoever read our output has enough; Python would complain of it once more at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+        return _DONE
     except Exception:
         traceback.print_exc()
         print("unbraid: this is a bug of ours; please report the lines above.", file=sys.stderr)
-        return OUR_BUG
+        return _OUR_BUG
 
 
 def _run(asked: Any) -> int:
@@ -84,7 +87,7 @@ def _run(asked: Any) -> int:
         case CheckRequest():
             found = stages.check_stage(asked.data)
             _answer(asked.json, found, _say_check)
-            return DONE if found["ok"] else ANSWER_IS_NO
+            return _DONE if found["ok"] else _ANSWER_IS_NO
         case FitRequest():
             return _answer(asked.json, stages.fit_stage(asked, _config_of(asked)), _say_fit)
         case ModesRequest():
@@ -125,7 +128,7 @@ def _answer(as_json: bool, found: dict[str, Any], say: Callable[[dict[str, Any]]
     else:
         say(found)
     sys.stdout.flush()
-    return DONE
+    return _DONE
 
 
 def _say_collect(found: dict[str, Any]) -> None:

@@ -11,41 +11,50 @@ from unbraid.core.errors import DataError
 from unbraid.demos.episodes import Demos, Episode
 from unbraid.evaluation.intervals import Equivalence, Estimate, as_good_as, mean_interval
 
-__all__ = ["METRICS", "UNITS", "BehaviourTable", "ExpertBehaviour", "ModeBehaviour", "compare_modes", "measure"]
+__all__ = [
+    "METRICS",
+    "UNITS",
+    "BehaviourTable",
+    "ExpertBehaviour",
+    "Measures",
+    "ModeBehaviour",
+    "compare_modes",
+    "measure",
+]
 
-Track = Mapping[str, np.ndarray]
+_Track = Mapping[str, np.ndarray]
 Measures = Mapping[str, np.ndarray]
 
 
-def _return(episode: Episode, track: Track) -> float | None:
+def _return(episode: Episode, track: _Track) -> float | None:
     return None if episode.rewards is None else float(episode.rewards.sum())
 
 
-def _cost(episode: Episode, track: Track) -> float | None:
+def _cost(episode: Episode, track: _Track) -> float | None:
     return None if episode.costs is None else float(episode.costs.sum())
 
 
-def _length(episode: Episode, track: Track) -> float | None:
+def _length(episode: Episode, track: _Track) -> float | None:
     return float(episode.n_steps)
 
 
-def _goals(episode: Episode, track: Track) -> float | None:
+def _goals(episode: Episode, track: _Track) -> float | None:
     return float(track["goal_reached"].sum()) if "goal_reached" in track else None
 
 
-def _distance(episode: Episode, track: Track) -> float | None:
+def _distance(episode: Episode, track: _Track) -> float | None:
     if "robot_xy" not in track:
         return None
     return float(np.linalg.norm(np.diff(track["robot_xy"], axis=0), axis=1).sum())
 
 
-def _displacement(episode: Episode, track: Track) -> float | None:
+def _displacement(episode: Episode, track: _Track) -> float | None:
     if "robot_xy" not in track:
         return None
     return float(np.linalg.norm(track["robot_xy"][-1] - track["robot_xy"][0]))
 
 
-METRICS: dict[str, Callable[[Episode, Track], float | None]] = {
+METRICS: dict[str, Callable[[Episode, _Track], float | None]] = {
     "return": _return,
     "cost": _cost,
     "length": _length,
@@ -125,7 +134,7 @@ class BehaviourTable:
         }
 
 
-def measure(demos: Demos, tracks: Sequence[Track]) -> dict[str, np.ndarray]:
+def measure(demos: Demos, tracks: Sequence[_Track]) -> dict[str, np.ndarray]:
     """Every metric of every episode.
 
     Args:

@@ -46,19 +46,19 @@ def run_demo(asked: DemoConfig) -> Path:
     torch.set_flush_denormal(True)
     run = create_run(asked.out, {"command": "demo", "config": _asked(asked), "provenance": provenance(seed=asked.seed)})
     with removed_unless((run / "results.json").exists, run), stopping_with(_STOPPED):
-        training, held_out = collect_demonstrations(asked)
+        training, held_out = _collect_demonstrations(asked)
         talk = repeat_talk(asked, training.without_labels(), held_out)
-        model = fit_own_method(asked, training.without_labels(), run)
-        experts, modes = roll_out(asked, model)
+        model = _fit_own_method(asked, training.without_labels(), run)
+        experts, modes = _roll_out(asked, model)
         talk_modes = talk_modes_in_the_world(asked, talk)
         results: dict[str, Any] = {
             "format": "unbraid-results",
             "version": 1,
             "experts": list(asked.experts),
-            "data": describe(asked, training, held_out),
+            "data": _describe(asked, training, held_out),
             "talk": talk.entry,
-            "unbraid": own_entry(asked, model, held_out),
-            "behaviour": behaviour_entry(asked, experts, modes, model, training) | {"talk_modes": talk_modes.entries},
+            "unbraid": _own_entry(asked, model, held_out),
+            "behaviour": _behaviour_entry(asked, experts, modes, model, training) | {"talk_modes": talk_modes.entries},
         }
         results["verdicts"] = verdicts_of(results)
         save_paths(run, experts, modes, talk_modes.paths)
@@ -70,11 +70,11 @@ def run_demo(asked: DemoConfig) -> Path:
 def _asked(asked: DemoConfig) -> dict[str, Any]:
     """What was asked, without saying where on whose machine."""
     content = {name: value for name, value in dataclasses.asdict(asked).items() if name in ("seed", "quick")}
-    own = config_to_json(own_config(asked))
+    own = config_to_json(_own_config(asked))
     return {**content, "experts": list(asked.experts), "sizes": dataclasses.asdict(asked.sizes), "own_method": own}
 
 
-def collect_demonstrations(asked: DemoConfig) -> tuple[Demos, Demos]:
+def _collect_demonstrations(asked: DemoConfig) -> tuple[Demos, Demos]:
     """(training, held out): the experts' episodes shuffled together, on seeds of their own."""
     sources = [(name, make_expert(name)) for name in asked.experts]
     sizes, piles = asked.sizes, []
@@ -103,19 +103,19 @@ def collect_demonstrations(asked: DemoConfig) -> tuple[Demos, Demos]:
     return piles[0], piles[1]
 
 
-def own_config(asked: DemoConfig) -> UnbraidConfig:
+def _own_config(asked: DemoConfig) -> UnbraidConfig:
     """unbraid's own method with its defaults, one mode per expert."""
     return UnbraidConfig(n_modes=len(asked.experts), n_steps=asked.sizes.fit_steps, seed=asked.seed)
 
 
-def fit_own_method(asked: DemoConfig, training: Demos, run: Path) -> ModeModel:
+def _fit_own_method(asked: DemoConfig, training: Demos, run: Path) -> ModeModel:
     """Fits and saves the model that a user takes away."""
-    model = fit(training, own_config(asked), LoopOptions(run=run, title="unbraid's method"))
+    model = fit(training, _own_config(asked), LoopOptions(run=run, title="unbraid's method"))
     model.save_pretrained(run / "model")
     return model
 
 
-def roll_out(asked: DemoConfig, model: ModeModel) -> tuple[dict[str, Evaluation], list[Evaluation]]:
+def _roll_out(asked: DemoConfig, model: ModeModel) -> tuple[dict[str, Evaluation], list[Evaluation]]:
     """Every expert, and every mode from its not-hot context alone, on the same seeds."""
     sizes = asked.sizes
     seeds = fresh_seeds(sizes.paired_seeds, seed=asked.seed)
@@ -130,7 +130,7 @@ def roll_out(asked: DemoConfig, model: ModeModel) -> tuple[dict[str, Evaluation]
     return experts, [found[f"mode {mode}"] for mode in range(model.n_modes)]
 
 
-def describe(asked: DemoConfig, training: Demos, held_out: Demos) -> dict[str, Any]:
+def _describe(asked: DemoConfig, training: Demos, held_out: Demos) -> dict[str, Any]:
     """What the demonstrations are."""
     return {
         "env_id": asked.env_id,
@@ -141,7 +141,7 @@ def describe(asked: DemoConfig, training: Demos, held_out: Demos) -> dict[str, A
     }
 
 
-def own_entry(asked: DemoConfig, model: ModeModel, held_out: Demos) -> dict[str, Any]:
+def _own_entry(asked: DemoConfig, model: ModeModel, held_out: Demos) -> dict[str, Any]:
     """unbraid's own method in the talk's form, and how well its modes agree with the experts."""
     agreements = [
         agreement_entry(model, held_out, window_steps=window_steps, evidence=evidence, seed=asked.seed)
@@ -156,7 +156,7 @@ def own_entry(asked: DemoConfig, model: ModeModel, held_out: Demos) -> dict[str,
     }
 
 
-def behaviour_entry(
+def _behaviour_entry(
     asked: DemoConfig,
     experts: dict[str, Evaluation],
     modes: list[Evaluation],

@@ -38,7 +38,7 @@ from unbraid.worlds.experts import EXPERT_NAMES, make_expert
 
 __all__ = ["check_stage", "collect_stage", "evaluate_stage", "fit_stage", "modes_stage", "report_stage", "steer_stage"]
 
-SHOWN_WINDOWS = (1, 10, 25, 50)
+_SHOWN_WINDOWS = (1, 10, 25, 50)
 
 
 def collect_stage(asked: CollectRequest) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def _fit_results(model: ModeModel, training: Demos, held_out: Demos | None) -> d
         fitted["held_out_log_likelihood_nats"] = mean_interval(per_episode).to_json()
         if held_out.labels is not None and len(np.unique(held_out.labels)) > 1:  # of one expert nothing is told apart
             seed = model.config.seed
-            lengths = [w for w in SHOWN_WINDOWS if w <= int(held_out.lengths.max())]
+            lengths = [w for w in _SHOWN_WINDOWS if w <= int(held_out.lengths.max())]
             own["tables"] = [confusion_entry(model, held_out, window_steps=w, seed=seed) for w in lengths]
             own["agreement"] = [
                 agreement_entry(model, held_out, window_steps=w, evidence=evidence, seed=seed)

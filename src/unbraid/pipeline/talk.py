@@ -23,8 +23,8 @@ from unbraid.training.model import ModeModel
 
 __all__ = ["TalkModes", "TalkRepeated", "repeat_talk", "talk_modes_in_the_world"]
 
-N_MODES, DELTA_STEPS = (2, 3, 4, 5), (1, 5)
-SHOWN = (4, 1)  # the fit whose modes are rolled out and drawn: K = 4, time step 1, as in the talk's figures
+_N_MODES, _DELTA_STEPS = (2, 3, 4, 5), (1, 5)
+_SHOWN = (4, 1)  # the fit whose modes are rolled out and drawn: K = 4, time step 1, as in the talk's figures
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +59,9 @@ def repeat_talk(asked: DemoConfig, training: Demos, held_out: Demos) -> TalkRepe
     tables: list[dict[str, Any]] = []
     metrics: list[dict[str, Any]] = []
     stages: dict[str, ModeModel] = {}
-    with progress("the talk's method", len(N_MODES) * len(DELTA_STEPS), "fits") as advance:
-        for delta_steps in DELTA_STEPS:
-            for n_modes in N_MODES:
+    with progress("the talk's method", len(_N_MODES) * len(_DELTA_STEPS), "fits") as advance:
+        for delta_steps in _DELTA_STEPS:
+            for n_modes in _N_MODES:
                 config = TalkConfig(
                     n_modes=n_modes, delta_steps=delta_steps, n_steps=asked.sizes.talk_steps, seed=asked.seed
                 )
@@ -69,7 +69,7 @@ def repeat_talk(asked: DemoConfig, training: Demos, held_out: Demos) -> TalkRepe
                 found = _fit_in_stages(config, training, metrics)
                 seconds = time.perf_counter() - since
                 tables.append(_table(found["end"], held_out, config) | {"seconds": round(seconds, 2)})
-                if (n_modes, delta_steps) == SHOWN:
+                if (n_modes, delta_steps) == _SHOWN:
                     stages = found
                 advance(1)
     config = TalkConfig()

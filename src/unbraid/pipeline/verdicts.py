@@ -2,7 +2,7 @@
 
 from typing import Any
 
-__all__ = ["verdicts_of"]
+__all__ = ["JUDGED", "verdicts_of"]
 
 JUDGED = ("goals", "return", "distance", "displacement")
 

@@ -27,7 +27,7 @@ __all__ = [
     "loss_figure",
 ]
 
-STEPS_LABEL = "gradient steps"
+_STEPS_LABEL = "gradient steps"
 _UNITS_OF_TERMS = {
     "policy": "nats",
     "encoder": "nats",
@@ -120,7 +120,7 @@ def loss_figure(trainings: Sequence[Training], layout: Layout) -> Figure:
                 markersize=3,
                 linewidth=1.5,
             )
-        dress(axes, x=STEPS_LABEL, y=_UNITS_OF_TERMS.get(name, "as optimised"), title=label(name))
+        dress(axes, x=_STEPS_LABEL, y=_UNITS_OF_TERMS.get(name, "as optimised"), title=label(name))
         _count_steps(axes)
         few_ticks(axes.yaxis)
         _log_where_it_helps(axes, np.concatenate(drawn))
@@ -173,7 +173,7 @@ def code_usage_figure(trainings: Sequence[Training], layout: Layout) -> Figure:
         axes.set_ylim(0.0, 1.0)
         axes.set_yticks([0.0, 0.5, 1.0])
         axes.margins(x=0.0)
-        dress(axes, x=STEPS_LABEL, y="share of samples", title=label(training.name) if many else "")
+        dress(axes, x=_STEPS_LABEL, y="share of samples", title=label(training.name) if many else "")
         _count_steps(axes)
         n_codes = max(n_codes, width)
     handles = [Patch(color=mode_color(code), label=f"code {code}") for code in range(n_codes)]
@@ -197,7 +197,7 @@ def curves_figure(curves: Sequence[Curve], levels: Sequence[Curve], layout: Layo
         axes.axhline(level.points[0][1], color=level.color, linestyle=":", linewidth=1.6)
     axes.set_ylim(-0.03, 1.03)
     axes.set_xlim(left=0)
-    dress(axes, x=STEPS_LABEL, y="NMI (0 to 1)")
+    dress(axes, x=_STEPS_LABEL, y="NMI (0 to 1)")
     _count_steps(axes)
     handles = [_line_handle(curve.name, curve.color, curve.dashed) for curve in curves]
     handles += [Line2D([], [], color=level.color, linestyle=":", label=label(level.name)) for level in levels]

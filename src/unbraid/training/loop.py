@@ -220,7 +220,7 @@ def _metrics_file(path: Path, taken: int) -> _Write:
 def _step_of(line: str) -> float:
     """The step of a line of metrics; infinity where a kill cut the line short."""
     try:
-        return json.loads(line)["step"]
+        return float(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
         return math.inf
 

@@ -113,7 +113,7 @@ class TalkLearner:
     @torch.no_grad()
     def finished(self) -> ModeModel:
         """The model as it stands, with the contexts that a person would steer it with."""
-        if self.config.steering == "repaired":
+        if self.config.steering == "repaired" and self.config.context != "not_hot":  # else they are not-hot already
             self.model.contexts.copy_(self._contexts_on_the_training_scale())
         return self.model
 

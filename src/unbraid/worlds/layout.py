@@ -26,10 +26,10 @@ __all__ = [
 ]
 
 # Two things stand no nearer to each other than the sum of their keep-outs; each stands in the arena shrunk by its own.
-ROBOT_KEEP_OUT_M = 0.4
-GOAL_KEEP_OUT_M = 0.305
-HAZARD_KEEP_OUT_M = 0.18
-VASE_KEEP_OUT_M = 0.15
+_ROBOT_KEEP_OUT_M = 0.4
+_GOAL_KEEP_OUT_M = 0.305
+_HAZARD_KEEP_OUT_M = 0.18
+_VASE_KEEP_OUT_M = 0.15
 
 GOALS_PER_BLOCK = 8
 CANDIDATES_PER_GOAL = 48
@@ -166,7 +166,9 @@ def draw_layout(rules: Level, seed: int) -> Layout:
     """
     generator = named_generator(seed, "layout")
     keep_outs = (
-        [ROBOT_KEEP_OUT_M, GOAL_KEEP_OUT_M] + [HAZARD_KEEP_OUT_M] * rules.n_hazards + [VASE_KEEP_OUT_M] * rules.n_vases
+        [_ROBOT_KEEP_OUT_M, _GOAL_KEEP_OUT_M]
+        + [_HAZARD_KEEP_OUT_M] * rules.n_hazards
+        + [_VASE_KEEP_OUT_M] * rules.n_vases
     )
     for _ in range(_TRIES_PER_LAYOUT):
         places = _draw_places(rules.half_side_m, keep_outs, generator)
@@ -213,18 +215,18 @@ def goal_candidates(rules: Level, layout: Layout, seed: int, block: int) -> Floa
     shares, against the things' present places. Here a goal's place depends on the seed alone, so that two policies on
     one seed meet the same goals.
     """
-    room = rules.half_side_m - GOAL_KEEP_OUT_M
+    room = rules.half_side_m - _GOAL_KEEP_OUT_M
     drawn = named_generator(seed, "goals", block).uniform(-room, room, (GOALS_PER_BLOCK, _DRAWS_PER_GOAL, 2))
     others = np.concatenate([layout.hazards_xy, layout.vases_xy])
     if not len(others):
         return drawn[:, :CANDIDATES_PER_GOAL].copy()
-    keep_outs = np.repeat([HAZARD_KEEP_OUT_M, VASE_KEEP_OUT_M], [len(layout.hazards_xy), len(layout.vases_xy)])
+    keep_outs = np.repeat([_HAZARD_KEEP_OUT_M, _VASE_KEEP_OUT_M], [len(layout.hazards_xy), len(layout.vases_xy)])
     dx = drawn[..., 0, None] - others[:, 0]
     dy = drawn[..., 1, None] - others[:, 1]
     dx *= dx
     dy *= dy
     dx += dy
-    spare = (dx - (keep_outs + GOAL_KEEP_OUT_M) ** 2).min(axis=2)
+    spare = (dx - (keep_outs + _GOAL_KEEP_OUT_M) ** 2).min(axis=2)
     rank = np.where(spare >= 0.0, np.arange(_DRAWS_PER_GOAL), _DRAWS_PER_GOAL - spare)
     order = np.argsort(rank, axis=1)[:, :CANDIDATES_PER_GOAL]
     return np.take_along_axis(drawn, order[..., None], axis=1)
@@ -245,6 +247,6 @@ def next_goals(
     """
     offset = candidates - reached_xy[:, None, :]
     distance = np.sqrt(np.einsum("rci,rci->rc", offset, offset))
-    is_clear = distance >= ROBOT_KEEP_OUT_M + GOAL_KEEP_OUT_M
+    is_clear = distance >= _ROBOT_KEEP_OUT_M + _GOAL_KEEP_OUT_M
     chosen = np.where(is_clear.any(axis=1), is_clear.argmax(axis=1), distance.argmax(axis=1))
     return candidates[np.arange(len(candidates)), chosen]

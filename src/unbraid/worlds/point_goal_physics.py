@@ -28,13 +28,13 @@ from unbraid.worlds.point_goal_model import N_ROBOT_DOFS, N_SENSOR_READINGS, poi
 
 __all__ = ["CONTROL_STEP_S", "GOAL_RADIUS_M", "HAZARD_RADIUS_M", "PointGoalPhysics", "Start", "StepOutcome"]
 
-SUBSTEPS = 10
+_SUBSTEPS = 10
 CONTROL_STEP_S = 0.02
 GOAL_RADIUS_M = 0.3
 HAZARD_RADIUS_M = 0.2
-VASE_HALF_SIDE_M = 0.1
-VASE_START_HEIGHT_M = 0.09996  # a vase sinks that little into the floor
-MOVING_VASE_M_S = 1e-4
+_VASE_HALF_SIDE_M = 0.1
+_VASE_START_HEIGHT_M = 0.09996  # a vase sinks that little into the floor
+_MOVING_VASE_M_S = 1e-4
 
 # A vase rests where it is slower than this and flat on the floor.
 _REST_M_S = 1e-6
@@ -42,7 +42,7 @@ _REST_RAD_S = 1e-5
 _FLAT_HEIGHT_M = 0.1001
 # No point of the robot is farther from its centre than its arrow's corner, no point of a vase than its corner; a step
 # (and the sensors' substep after it) moves the robot by 0.022 s of its speed, and 0.0007 m more at full throttle.
-_REACH_M = (0.15**2 + 0.05**2 + 0.05**2) ** 0.5 + VASE_HALF_SIDE_M * 3**0.5 + 0.01
+_REACH_M = (0.15**2 + 0.05**2 + 0.05**2) ** 0.5 + _VASE_HALF_SIDE_M * 3**0.5 + 0.01
 _STEP_S = 0.025
 _CONTROL_SPEC = int(mujoco.mjtState.mjSTATE_CTRL.value)
 
@@ -122,9 +122,9 @@ class PointGoalPhysics:
         n, models, rules = self.n_envs, self._models, self.rules
         self._state = np.zeros((n, models.n_state))
         self._sensors = np.zeros((n, N_SENSOR_READINGS))
-        self._control = np.zeros((n, SUBSTEPS + 1, 2))
-        self._states_out = np.empty((n, SUBSTEPS + 1, models.n_state))
-        self._sensors_out = np.empty((n, SUBSTEPS + 1, models.n_sensors))
+        self._control = np.zeros((n, _SUBSTEPS + 1, 2))
+        self._states_out = np.empty((n, _SUBSTEPS + 1, models.n_state))
+        self._sensors_out = np.empty((n, _SUBSTEPS + 1, models.n_sensors))
         first = 1 + N_ROBOT_DOFS
         velocity = 1 + models.n_positions
         # Views of the state: they follow it.
@@ -224,7 +224,7 @@ class PointGoalPhysics:
         self._pose[row, 2] = layout.robot_heading_rad
         vases = self._vase_positions[row]
         vases[:, :2] = layout.vases_xy
-        vases[:, 2] = VASE_START_HEIGHT_M
+        vases[:, 2] = _VASE_START_HEIGHT_M
         vases[:, 3] = np.cos(0.5 * layout.vases_heading_rad)
         vases[:, 6] = np.sin(0.5 * layout.vases_heading_rad)
         if start.qpos is not None:
@@ -298,11 +298,11 @@ class PointGoalPhysics:
         models[free] = self._models.free
         self._control[:] = actions[:, None, :]
         self._roll(models.tolist(), self._state, self._control, self._states_out, self._sensors_out)
-        last = self._states_out[:, SUBSTEPS - 1]
+        last = self._states_out[:, _SUBSTEPS - 1]
         for columns in self._robot_columns:
             self._state[:, columns] = last[:, columns]
         self._state[free] = last[free]
-        self._sensors[:] = self._sensors_out[:, SUBSTEPS, :N_SENSOR_READINGS]
+        self._sensors[:] = self._sensors_out[:, _SUBSTEPS, :N_SENSOR_READINGS]
 
     def _roll(self, models: list[Any], state: Any, control: Any, states_out: Any, sensors_out: Any) -> None:
         self._rollout.rollout(
@@ -339,8 +339,8 @@ class PointGoalPhysics:
         self._vases_rest[free] = rest
         self._vase_velocities[free[rest]] = 0.0
         if self.rules.vases_cost:
-            touched = self._sensors_out[free, SUBSTEPS, N_SENSOR_READINGS] > 0.0
-            cost[free] = touched.astype(np.float64) + (speeds >= MOVING_VASE_M_S)
+            touched = self._sensors_out[free, _SUBSTEPS, N_SENSOR_READINGS] > 0.0
+            cost[free] = touched.astype(np.float64) + (speeds >= _MOVING_VASE_M_S)
         return cost
 
     # Goals -------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import inspect
 import json
 import warnings
 
+import jaxtyping
 import numpy as np
 import pytest
 from hypothesis import given
@@ -196,3 +197,8 @@ def test_no_windows_are_refused() -> None:
     nothing = np.zeros(0, np.int64)
     with pytest.raises(DataError, match="at least one window"):
         agreement(nothing, nothing, nothing, generator=np.random.default_rng(0))
+
+
+def test_a_wrong_shape_raises():
+    with pytest.raises(jaxtyping.TypeCheckError):
+        match_modes(np.zeros((2, 2, 2)))
