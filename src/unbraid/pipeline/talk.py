@@ -121,7 +121,6 @@ def _published_sizes() -> dict[str, Any] | None:
             "percent": run["percent"],
             "nmi": run["transition"]["nmi"],
             "purity": run["transition"]["purity"],
-            "seconds": run["curve"][-1]["seconds"],
             "curve": [{"step": point["step"], "nmi": point["transition"]["nmi"]} for point in run["curve"]],
         }
         for run in found["runs"]
