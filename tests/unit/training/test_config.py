@@ -1,0 +1,75 @@
+"""Configs say what was asked: they survive JSON, and refuse what no fit can take."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+
+from unbraid.core.errors import ConfigError
+from unbraid.training.config import TalkConfig, UnbraidConfig, config_from_json, config_to_json
+
+
+@pytest.mark.parametrize("config", [TalkConfig(n_modes=3, policy_hidden=(7,)), UnbraidConfig(window_lengths=(3, 4))])
+def test_json_gives_back_what_was_asked(config):
+    assert config_from_json(json.loads(json.dumps(config_to_json(config)))) == config
+
+
+@pytest.mark.parametrize("config", [TalkConfig(), UnbraidConfig()])
+def test_a_config_never_changes(config):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.seed = 3
+
+
+def test_an_unknown_method_is_refused():
+    with pytest.raises(ConfigError, match=r"method must be one of \['talk', 'unbraid'\]; got 'magic'\. Name one"):
+        config_from_json({"method": "magic"})
+
+
+def test_a_misspelt_setting_is_refused_with_the_known_ones():
+    with pytest.raises(ConfigError, match=r"n_mode must be a setting of TalkConfig; it is none\. Known: .*'n_modes'"):
+        config_from_json({"method": "talk", "n_mode": 3})
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "message"),
+    [
+        (UnbraidConfig, {"n_steps": 0}, r"n_steps must be at least 1; got 0\. The default is 1500\."),
+        (TalkConfig, {"batch_size": -5}, r"batch_size must be at least 1; got -5\. The default is 500\."),
+        (TalkConfig, {"steps_per_batch": 0}, r"steps_per_batch must be at least 1; got 0\."),
+        (UnbraidConfig, {"window_lengths": ()}, r"window_lengths must be whole numbers of at least 1; got \(\)\."),
+        (UnbraidConfig, {"window_lengths": (10, 0)}, r"window_lengths must be whole numbers of at least 1"),
+        (UnbraidConfig, {"policy_hidden": (64, -1)}, r"policy_hidden must be whole numbers of at least 1"),
+        (UnbraidConfig, {"learning_rate": 0.0}, r"learning_rate must be above 0; got 0\.0\."),
+        (TalkConfig, {"learning_rate": float("nan")}, r"learning_rate must be above 0; got nan\."),
+        (TalkConfig, {"commitment": -1.0}, r"commitment must be at least 0; got -1\.0\. The default is 1\.0\."),
+        (UnbraidConfig, {"weight_decay": float("inf")}, r"weight_decay must be at least 0; got inf\."),
+        (UnbraidConfig, {"seed": -1}, r"seed must be at least 0; got -1\. The default is 0\."),
+    ],
+)
+def test_what_no_fit_can_take_is_refused(kind, settings, message):
+    with pytest.raises(ConfigError, match=message):
+        kind(**settings)
+
+
+def run_apart(code):
+    """In a Python of its own: without the shape check, which would see a wrong word first, and without torch."""
+    return subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "message"),
+    [
+        ("talk", '"objective": "quotient"', "objective must be one of ratio, product, log_ratio, sum; got 'quotient'."),
+        ("unbraid", '"codes": "cube"', "codes must be one of simplex, free; got 'cube'. The default is 'simplex'."),
+    ],
+)
+def test_a_word_that_is_no_choice_is_refused(kind, settings, message):
+    code = f"from unbraid.training.config import *; config_from_json({{'method': '{kind}', {settings}}})"
+    assert f"ConfigError: {message}" in run_apart(code).stderr
+
+
+def test_configs_need_no_torch():
+    """So that `unbraid --help` is fast."""
+    assert run_apart("import sys, unbraid.training.config; sys.exit('torch' in sys.modules)").returncode == 0
