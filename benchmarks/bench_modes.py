@@ -516,7 +516,7 @@ def time_text(times: Mapping[str, Any]) -> str:
     """The fit's seconds, and what the machine was doing meanwhile."""
     clock, processor = times["seconds"], times["processor_s"]
     return (
-        f"A fit of unbraid on {times['n_threads']} threads: {clock['mean']:.1f} s (longest {clock['worst']:.1f}), "
+        f"A fit of unbraid on {times['n_threads']} thread(s): {clock['mean']:.1f} s (longest {clock['worst']:.1f}), "
         f"{processor['mean']:.1f} s of the processor; load up to {max(times['load_per_core']):.1f} per core."
     )
 
