@@ -1,0 +1,405 @@
+"""Every verb of the command line: what it says, what it leaves behind, and how it ends."""
+
+import dataclasses
+import json
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import unbraid as package
+from unbraid import cli
+from unbraid.demos.store import load_demos
+from unbraid.pipeline import requests
+from unbraid.pipeline.config import DemoConfig
+from unbraid.training.model import ModeModel
+
+VERBS = {
+    "demo": DemoConfig,
+    "collect": requests.CollectRequest,
+    "check": requests.CheckRequest,
+    "fit": requests.FitRequest,
+    "modes": requests.ModesRequest,
+    "steer": requests.SteerRequest,
+    "evaluate": requests.EvaluateRequest,
+    "report": requests.ReportRequest,
+}
+
+_HELP = """
+import runpy, sys
+sys.argv = ["unbraid", "--help"]
+try:
+    runpy.run_module("unbraid", run_name="__main__")
+except SystemExit as stopped:
+    print("code", stopped.code)
+print("heavy", [name for name in ("torch", "mujoco", "matplotlib", "sklearn", "scipy") if name in sys.modules])
+"""
+
+
+def _only_json(said) -> dict:
+    """The one JSON object on stdout; nothing else there, and nothing on stderr."""
+    lines = said.out.splitlines()
+    assert len(lines) == 1
+    assert said.err == ""
+    found = json.loads(lines[0])
+    assert isinstance(found, dict)
+    return found
+
+
+# Help
+
+
+def test_help_names_every_verb_and_imports_nothing_heavy():
+    said = subprocess.run([sys.executable, "-c", _HELP], capture_output=True, text=True, check=True, timeout=60)
+    assert "code 0\nheavy []" in said.stdout
+    assert "Start with `unbraid demo`." in said.stdout
+    for verb in VERBS:
+        assert f"• {verb} " in said.stdout
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_help_of_a_verb_says_what_it_does_and_what_every_option_means(unbraid, verb):
+    said = unbraid(verb, "--help")
+    assert said.code == 0
+    told = " ".join(said.out.replace("│", " ").split())
+    what = VERBS[verb].__doc__
+    assert " ".join(what.split("Example:")[0].split()) in told
+    assert f"Example: unbraid {verb}" in told
+    for field in dataclasses.fields(VERBS[verb]):
+        name = "PATH" if "Positional" in str(field.type) or field.name in ("run", "data") else f"--{field.name}"
+        assert name.replace("_", "-") in told
+    # An option without a word of explanation shows its default alone.
+    assert not re.search(r"--[a-z-]+ (\S+ )?\((default|required)", told)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_example_in_the_help_can_be_typed(verb, monkeypatch):
+    monkeypatch.setattr(cli, "_run", lambda asked: 0 if isinstance(asked, VERBS[verb]) else 99)
+    example = VERBS[verb].__doc__.split("Example: unbraid ")[1]
+    assert cli.main(shlex.split(example)) == 0
+
+
+def test_a_verb_must_be_named(unbraid):
+    for said in (unbraid(), unbraid("frobnicate")):
+        assert said.code == 2
+        assert all(verb in said.err for verb in VERBS)
+
+
+def test_every_public_name_is_there():
+    assert len(set(package.__all__)) == len(package.__all__)
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+    assert set(package.__all__) <= set(dir(package))
+    with pytest.raises(AttributeError, match="no attribute 'frobnicate'"):
+        _ = package.frobnicate
+
+
+def test_importing_the_package_brings_no_torch_and_no_mujoco():
+    code = "import unbraid, sys, gymnasium; gymnasium.spec('unbraid/PointGoal1-v0'); print('torch' in sys.modules, "
+    code += "'mujoco' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert said.stdout.split() == ["False", "False"]
+
+
+# The flow, verb by verb
+
+
+def test_collect_writes_a_shuffled_pile_with_labels_apart(unbraid, tmp_path):
+    said = unbraid("collect", tmp_path / "a", "--episodes", 4, "--max-steps", 5, "--experts", "forward", "circling")
+    assert said.code == 0
+    assert said.out.startswith("8 episodes, 40 steps of forward, circling, in random order.")
+    demos = load_demos(tmp_path / "a")
+    assert demos.label_names == ("forward", "circling")
+    assert sorted(demos.labels) == [0] * 4 + [1] * 4
+    assert list(demos.labels) != sorted(demos.labels)
+    asked = ("--episodes", 4, "--max-steps", 5, "--experts", "forward", "circling")
+    again = _only_json(unbraid("collect", tmp_path / "b", *asked, "--json"))
+    assert again["data_fingerprint"] == demos.fingerprint()
+    other = _only_json(unbraid("collect", tmp_path / "c", *asked, "--seed", 1, "--json"))
+    assert other["data_fingerprint"] != demos.fingerprint()
+
+
+def test_collect_takes_anybodys_policy_in_any_environment(unbraid, tmp_path, monkeypatch):
+    (tmp_path / "swinging.py").write_text("def left(observations):\n    return observations[:, :1] * 0 - 1\n")
+    monkeypatch.chdir(tmp_path)
+    asked = ("--experts", "swinging:left", "--env", "Pendulum-v1", "--episodes", 2, "--max-steps", 7, "--json")
+    found = _only_json(unbraid("collect", "pile", *asked))
+    assert (found["n_episodes"], found["n_steps"], found["env_id"]) == (2, 14, "Pendulum-v1")
+    assert (load_demos("pile").actions == -1).all()
+
+
+def test_action_noise_is_what_was_asked(unbraid, tmp_path):
+    asked = ("--experts", "forward", "--episodes", 2, "--max-steps", 5, "--action-noise", 0)
+    assert unbraid("collect", tmp_path / "pile", *asked).code == 0
+    assert np.ptp(load_demos(tmp_path / "pile").actions, axis=0).max() == 0
+
+
+def test_check_of_a_good_pile(unbraid, pile):
+    said = unbraid("check", pile)
+    assert said.code == 0
+    assert said.out.splitlines()[-1].startswith("6 episodes, 360 steps: 0 errors, ")
+    found = _only_json(unbraid("check", pile, "--json"))
+    assert found["ok"] is True
+    assert found["demos"] == str(pile)
+
+
+def test_fit_leaves_a_run_with_all_that_was_promised(fitted, pile):
+    asked = json.loads((fitted / "run.json").read_text())
+    assert asked["command"] == "fit"
+    assert asked["config"]["n_steps"] == 20
+    assert asked["provenance"]["seed"] == 0
+    assert str(pile) not in (fitted / "run.json").read_text()
+    results = json.loads((fitted / "results.json").read_text())
+    assert results["unbraid"]["gradient_steps"] == 20
+    assert results["data"]["n_episodes"] + results["data"]["held_out_episodes"] == 6
+    held_out = results["fit"]["held_out_log_likelihood_nats"]
+    assert held_out["n"] == results["data"]["held_out_episodes"] == 2
+    assert ModeModel.from_pretrained(fitted).n_modes == 2
+    assert "<html" in (fitted / "report" / "index.html").read_text()
+    assert [json.loads(line)["step"] for line in (fitted / "metrics.jsonl").read_text().splitlines()] == [20]
+
+
+@pytest.mark.parametrize("method", ["unbraid", "talk"])
+@pytest.mark.usefixtures("undrawn")
+def test_fit_answers_in_words_and_in_json_alike(unbraid, pile, tmp_path, method):
+    asked = ("--method", method, "--n-steps", 10, "--n-modes", 3, "--seed", 4)
+    said = unbraid("fit", pile, "--out", tmp_path / "a", *asked)
+    assert said.code == 0
+    assert said.out.startswith(f"3 modes after 10 gradient steps ({method}).")
+    assert said.err == ""
+    found = _only_json(unbraid("fit", pile, "--out", tmp_path / "b", *asked, "--json"))
+    assert found["n_modes"] == 3
+    assert found["fit"]["method"] == method
+    assert Path(found["page"]) == tmp_path / "b" / "report" / "index.html"
+    models = [(tmp_path / run / "model" / "model.safetensors").read_bytes() for run in "ab"]
+    assert models[0] == models[1]
+    results = [json.loads((tmp_path / run / "results.json").read_text()) for run in "ab"]
+    assert results[0] == results[1]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_talks_time_step_is_what_was_asked(unbraid, pile, tmp_path):
+    run = tmp_path / "run"
+    asked = ("--method", "talk", "--delta-steps", 5, "--n-steps", 2, "--held-out", 0)
+    assert unbraid("fit", pile, "--out", run, *asked).code == 0
+    assert ModeModel.from_pretrained(run).config.delta_steps == 5
+    results = json.loads((run / "results.json").read_text())
+    assert "held_out_episodes" not in results["data"]
+    assert "held_out_log_likelihood_nats" not in results["fit"]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_nothing_is_told_apart_where_one_expert_is_held_out(unbraid, tmp_path):
+    """One mode for one expert would score 1: no agreement is better than that one."""
+    pile = tmp_path / "pile"
+    assert unbraid("collect", pile, "--experts", "forward", "--episodes", 3, "--max-steps", 30).code == 0
+    found = _only_json(unbraid("fit", pile, "--out", tmp_path / "run", "--n-steps", 2, "--json"))
+    assert "agreement" not in found
+    assert "agreement" not in _only_json(unbraid("modes", tmp_path / "run", pile, "--json"))
+
+
+def test_modes_of_episodes_and_of_windows(unbraid, fitted, pile):
+    said = unbraid("modes", fitted, pile)
+    assert said.code == 0
+    assert re.match(r"mode 0: \d+ episodes, \d+\.\d %", said.out)
+    assert "Agreement with goal_seeking, forward: NMI" in said.out
+    found = _only_json(unbraid("modes", fitted, pile, "--json"))
+    assert [entry["episode"] for entry in found["assignment"]] == list(range(6))
+    assert sum(mode["share"] for mode in found["modes"]) == pytest.approx(1)
+    assert sum(mode["n"] for mode in found["modes"]) == 6
+    model, demos = ModeModel.from_pretrained(fitted), load_demos(pile)
+    assert [entry["mode"] for entry in found["assignment"]] == model.predict(demos).tolist()
+    assert all(0.5 <= entry["probability"] <= 1 for entry in found["assignment"])
+    windows = _only_json(unbraid("modes", fitted, pile, "--window-steps", 25, "--json"))
+    assert len(windows["assignment"]) == 6 * 8
+    assert [entry["first_step"] for entry in windows["assignment"][:8]] == list(range(0, 40, 5))
+
+
+def test_steer_measures_keeps_and_draws(unbraid, fitted, tmp_path):
+    asked = ("--toward", 1, "--episodes", 2, "--max-steps", 8)
+    said = unbraid("steer", fitted, *asked, "--save", tmp_path / "kept", "--picture", tmp_path / "new" / "mode1.png")
+    assert said.code == 0
+    assert said.out.startswith("context [1.0, 0.0] in unbraid/PointGoal1-v0\n")
+    assert re.search(r"^distance \(m\): .*, n = 2 episodes$", said.out, re.MULTILINE)
+    assert (tmp_path / "new" / "mode1.png").read_bytes().startswith(b"\x89PNG")
+    kept = load_demos(tmp_path / "kept")
+    assert (kept.n_episodes, kept.n_steps) == (2, 16)
+    found = _only_json(unbraid("steer", fitted, *asked, "--json"))
+    assert [episode["seed"] for episode in found["episodes"]] == list(kept.seeds)
+    returns = [float(episode.rewards.sum()) for episode in kept]
+    assert [episode["return"] for episode in found["episodes"]] == pytest.approx(returns)
+    same = _only_json(unbraid("steer", fitted, "--context", 1, 0, *asked[2:], "--json"))
+    assert same == found
+    other = _only_json(unbraid("steer", fitted, "--toward", 0, *asked[2:], "--json"))
+    assert other["episodes"] != found["episodes"]
+
+
+def test_evaluate_adds_experts_and_modes_to_the_run_and_report_draws_it_again(unbraid, fitted, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(fitted, run)
+    before = (run / "report" / "index.html").read_text()
+    asked = ("--experts", "goal_seeking", "forward", "--episodes", 2, "--max-steps", 8)
+    found = _only_json(unbraid("evaluate", run, *asked, "--json"))
+    results = json.loads((run / "results.json").read_text())
+    assert results["behaviour"] == found["behaviour"]
+    assert results["unbraid"] == json.loads((fitted / "results.json").read_text())["unbraid"]
+    assert [mode["mode"] for mode in results["behaviour"]["modes"]] == [0, 1]
+    assert [expert["name"] for expert in results["behaviour"]["experts"]] == ["goal_seeking", "forward"]
+    after = (run / "report" / "index.html").read_text()
+    assert "its expert" in after
+    assert "its expert" not in before
+    with np.load(run / "paths.npz", allow_pickle=False) as paths:
+        panels = {name.rpartition("/")[0] for name in paths.files}
+    assert panels == {"expert/goal_seeking", "expert/forward", "mode/0", "mode/1"}
+    (run / "report" / "index.html").write_text("an older page")
+    said = unbraid("report", run)
+    assert said.code == 0
+    assert said.out == f"The page: {run / 'report' / 'index.html'}\n"
+    assert (run / "report" / "index.html").read_text() == after
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_evaluate_without_experts_measures_the_modes_alone(unbraid, fitted, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(fitted, run)
+    said = unbraid("evaluate", run, "--episodes", 2, "--max-steps", 8)
+    assert said.code == 0
+    assert "mode 1" in said.out
+    results = json.loads((run / "results.json").read_text())
+    assert [mode["expert"] for mode in results["behaviour"]["modes"]] == [None, None]
+    assert all(len(line) <= 110 for line in said.out.splitlines()[:-1])
+
+
+def test_the_module_runs_as_a_program(pile):
+    command = [sys.executable, "-m", "unbraid", "check", str(pile), "--json"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert said.returncode == 0
+    assert said.stderr == ""
+    assert json.loads(said.stdout)["ok"] is True
+
+
+# How it ends
+
+
+def test_a_fault_of_ours_exits_with_1_and_says_so(unbraid, pile, monkeypatch):
+    def broken(data):
+        raise RuntimeError("a wheel came off")
+
+    monkeypatch.setattr("unbraid.pipeline.stages.check_stage", broken)
+    said = unbraid("check", pile)
+    assert said.code == 1
+    assert "RuntimeError: a wheel came off" in said.err
+    assert "this is a bug of ours; please report the lines above" in said.err
+    assert said.out == ""
+
+
+def test_a_no_exits_with_3_in_words_and_in_json(unbraid, tmp_path):
+    """An answer, not an error: it goes to stdout."""
+    from unbraid.demos.episodes import Demos, Episode
+    from unbraid.demos.store import save_demos
+
+    observations = np.random.default_rng(0).normal(size=(11, 3))
+    observations[4, 1] = np.nan
+    episode = Episode(observations=observations, actions=np.zeros((10, 1)))
+    save_demos(Demos.from_episodes([episode, episode]), tmp_path / "pile")
+    said = unbraid("check", tmp_path / "pile")
+    assert said.code == 3
+    assert "episode 0 holds nan at step 4 in observations[1]" in said.out
+    assert said.err == ""
+    as_json = unbraid("check", tmp_path / "pile", "--json")
+    assert as_json.code == 3
+    assert _only_json(as_json)["ok"] is False
+
+
+def test_ctrl_c_exits_with_130_and_says_how_to_go_on(unbraid, pile, monkeypatch):
+    def interrupted(data):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("unbraid.pipeline.stages.check_stage", interrupted)
+    said = unbraid("check", pile)
+    assert said.code == 130
+    assert said.err == "unbraid: Stopped. Run the same command again.\n"
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_ctrl_c_before_the_first_step_leaves_no_run_in_the_way(unbraid, pile, tmp_path, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("unbraid.pipeline.stages.fit", interrupted)
+        assert unbraid("fit", pile, "--out", tmp_path / "run", "--n-steps", 2).code == 130
+    assert list(tmp_path.iterdir()) == []
+    assert unbraid("fit", pile, "--out", tmp_path / "run", "--n-steps", 2).code == 0
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_ctrl_c_after_the_last_step_loses_nothing(unbraid, pile, tmp_path, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    asked = ("fit", pile, "--out", tmp_path / "run", "--n-steps", 2)
+    with monkeypatch.context() as patched:
+        patched.setattr("unbraid.pipeline.stages._fit_results", interrupted)
+        said = unbraid(*asked)
+    assert said.code == 130
+    assert "with --resume" in said.err
+    model = (tmp_path / "run" / "model" / "model.safetensors").read_bytes()
+    assert unbraid(*asked, "--resume").code == 0
+    assert (tmp_path / "run" / "model" / "model.safetensors").read_bytes() == model
+    assert (tmp_path / "run" / "results.json").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has another Ctrl-C")
+@pytest.mark.usefixtures("undrawn")
+def test_a_real_ctrl_c_in_a_fit_saves_and_resumes(unbraid, pile, tmp_path):
+    run = tmp_path / "run"
+    asked = ["fit", str(pile), "--out", str(run), "--method", "talk", "--n-steps", "1500"]
+    metrics = run / "metrics.jsonl"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "unbraid", *asked], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        while process.poll() is None and not (metrics.exists() and metrics.read_text()):
+            try:
+                process.wait(timeout=0.01)
+            except subprocess.TimeoutExpired:
+                continue
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 130, err
+    assert out == ""
+    said = re.fullmatch(
+        r"unbraid: Stopped after step (\d+) of 1500\. All is saved; go on with the same command and --resume\.\n", err
+    )
+    assert said, err
+    assert (run / "checkpoints" / f"step_{int(said[1]):07d}").is_dir()
+    assert not (run / "model").exists()
+    refused = unbraid(*asked)
+    assert refused.code == 2
+    assert "must not exist yet" in refused.err
+    resumed = unbraid(*asked, "--resume")
+    assert resumed.code == 0, resumed.err
+    assert [json.loads(line)["step"] for line in metrics.read_text().splitlines()] == list(range(50, 1501, 50))
+    assert ModeModel.from_pretrained(run).config.n_steps == 1500
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other pipes")
+def test_a_reader_who_has_seen_enough_is_no_fault(pile):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "unbraid", "check", str(pile), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(timeout=120) == 0
