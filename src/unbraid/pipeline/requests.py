@@ -81,6 +81,8 @@ class FitRequest:
     """The share of episodes that training does not see, for the scores on the page; 0 keeps none."""
     seed: int = 0
     """The one seed of the fit."""
+    device: str = "auto"
+    """Where to fit: auto (CUDA where there is one), cpu, cuda, cuda:1, ..."""
     checkpoint_every: int = 500
     """Gradient steps between two checkpoints."""
     resume: bool = False

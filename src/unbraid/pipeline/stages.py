@@ -93,6 +93,7 @@ def fit_stage(asked: FitRequest, config: FitConfig) -> dict[str, Any]:
     options = LoopOptions(
         run=run,
         resume=asked.resume,
+        device=asked.device,
         tensorboard=asked.tensorboard,
         checkpoint_every=asked.checkpoint_every,
         asked={"config": config_to_json(config), "data": fingerprint},

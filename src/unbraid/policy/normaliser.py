@@ -56,8 +56,8 @@ class Normaliser(nn.Module):
         return made
 
     def forward(self, values: Float[Tensor, "*batch column"]) -> Float[Tensor, "*batch column"]:
-        """Scaled values."""
-        return ((values - self.mean) / self.scale).clamp(-self.clip, self.clip)
+        """Scaled values, on the normaliser's own device."""
+        return ((values.to(self.mean.device) - self.mean) / self.scale).clamp(-self.clip, self.clip)
 
     def undo(self, values: Float[Tensor, "*batch column"]) -> Float[Tensor, "*batch column"]:
         """From scaled values to the columns' own units (what was clipped stays clipped)."""

@@ -4,6 +4,7 @@ import dataclasses
 
 import torch
 
+from unbraid.core.errors import ConfigError
 from unbraid.demos.check import require_fit_ready
 from unbraid.demos.episodes import Demos
 from unbraid.training.config import FitConfig, TalkConfig, UnbraidConfig, config_to_json
@@ -16,7 +17,7 @@ from unbraid.training.talk import TalkLearner
 __all__ = ["fit", "learner_for"]
 
 
-def learner_for(demos: Demos, config: FitConfig) -> TalkLearner | UnbraidLearner:
+def learner_for(demos: Demos, config: FitConfig, device: str = "auto") -> TalkLearner | UnbraidLearner:
     """A learner that has not taken a step, for those who drive it themselves.
 
     Raises:
@@ -26,7 +27,23 @@ def learner_for(demos: Demos, config: FitConfig) -> TalkLearner | UnbraidLearner
     shortest = config.delta_steps if isinstance(config, TalkConfig) else min(config.window_lengths)
     require_fit_ready(demos, window_steps=shortest, n_modes=config.n_modes)
     steps = Steps.of(demos)
-    return TalkLearner(steps, config) if isinstance(config, TalkConfig) else UnbraidLearner(steps, config)
+    place = _resolved(device)
+    return TalkLearner(steps, config, place) if isinstance(config, TalkConfig) else UnbraidLearner(steps, config, place)
+
+
+def _resolved(device: str) -> str:
+    """The device itself; "auto" is CUDA where there is one."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        said = str(error).splitlines()[0]
+        raise ConfigError(
+            f"The device must be one that torch can use here; {device!r} is not: {said:.120} "
+            "Use auto, cpu, or cuda where there is a GPU."
+        ) from error
+    return device
 
 
 def fit(demos: Demos, config: FitConfig | None = None, options: LoopOptions | None = None) -> ModeModel:
@@ -49,6 +66,6 @@ def fit(demos: Demos, config: FitConfig | None = None, options: LoopOptions | No
         asked = {"config": config_to_json(config), "data": demos.fingerprint()}
         options = dataclasses.replace(options, asked=asked)
     with on_threads(options.n_threads):
-        learner = learner_for(demos, config)
+        learner = learner_for(demos, config, options.device)
         run_loop(learner, options)
-        return learner.finished().eval()
+        return learner.finished().cpu().eval()

@@ -35,7 +35,7 @@ class UnbraidLearner:
     Source: METHOD, part 2.
     """
 
-    def __init__(self, steps: Steps, config: UnbraidConfig) -> None:
+    def __init__(self, steps: Steps, config: UnbraidConfig, device: str = "cpu") -> None:
         """Draws the initial weights from the config's seed, and finds the first responsibilities."""
         self.steps, self.config, self.n_steps, self.taken = steps, config, config.n_steps, 0
         self.spans = spans_of(steps.episode_of_step, config.sharing)
@@ -57,6 +57,8 @@ class UnbraidLearner:
         if config.evidence == "transitions":
             moves = steps.transitions(torch.arange(steps.n_steps), 1)
             self.move_normaliser = Normaliser.of(moves.numpy(), floor=0.02, clip=6.0)
+        for module in (self.model, self.scorers, self.move_normaliser):
+            module.to(device)
         self.fold_of_episode, self.folds = self._folds()
         self.window_starts = self._window_starts()
         self.shown = self._shown()
@@ -101,13 +103,17 @@ class UnbraidLearner:
             return self._actions(chosen)
         return self.move_normaliser(self.steps.transitions(chosen, 1))
 
+    def _seen(self, chosen: Int[Tensor, "*chosen"]) -> Float[Tensor, "*chosen obs"]:
+        """The states as the search for modes sees them."""
+        return self._states(chosen) * self.shown.to(self.model.device)
+
     def _shown(self) -> Float[Tensor, "obs"]:
         """1 for every input that the search for modes may see, 0 for the echoes of the previous action."""
         everything = torch.arange(self.steps.n_steps)
         if not self.config.hide_echoes:
             return torch.ones(self.steps.rows.shape[1])
-        echoes = echoing_columns(self._states(everything), self._actions(everything), self.steps.episode_of_step)
-        return 1 - echoes.float()
+        states, actions = self._states(everything).cpu(), self._actions(everything).cpu()
+        return 1 - echoing_columns(states, actions, self.steps.episode_of_step).float()
 
     def _first_responsibilities(self) -> Float[Tensor, "span mode"]:
         generator = named_generator(self.config.seed, "unbraid", "first responsibilities")
@@ -115,7 +121,7 @@ class UnbraidLearner:
         if self.config.start == "random":
             return torch.as_tensor(generator.dirichlet([0.5] * n_modes, n_spans), dtype=torch.float32)
         everything = torch.arange(self.steps.n_steps)
-        states, targets = self._states(everything) * self.shown, self._targets(everything)
+        states, targets = self._seen(everything).cpu(), self._targets(everything).cpu()
         return first_responsibilities(states, targets, self.spans, n_modes=n_modes, generator=generator)
 
     # One step
@@ -149,7 +155,7 @@ class UnbraidLearner:
     def _contexts_of(self, chosen: Int[Tensor, "batch"]) -> Float[Tensor, "batch mode"]:
         """A mode for every step, drawn from its responsibilities, as the context that asks for it."""
         modes = torch.multinomial(self.responsibilities[self.spans[chosen]], 1, generator=self.generator)[:, 0]
-        return self._contexts()[modes]
+        return self._contexts()[modes.to(self.model.device)]
 
     def _contexts(self) -> Float[Tensor, "mode mode"]:
         """Row k: the distances of code k to all codes; the not-hot vector itself, where codes stand on a simplex."""
@@ -168,7 +174,7 @@ class UnbraidLearner:
         total = torch.zeros(())
         for scorer, among in zip(self.scorers, self.folds, strict=True):
             chosen = self._draw(among, SCORER_BATCH)
-            mean, log_std = scorer(self._states(chosen) * self.shown, self._contexts_of(chosen).detach())
+            mean, log_std = scorer(self._seen(chosen), self._contexts_of(chosen).detach())
             total = total - diagonal_log_prob(self._targets(chosen), mean, log_std).sum(-1).mean()
         return total
 
@@ -177,7 +183,7 @@ class UnbraidLearner:
         chosen = self._windows()
         latents = self.model.encoder(self._states(chosen), self._actions(chosen))
         distances = self.model.codebook(latents)
-        wanted = self.responsibilities[self.spans[chosen]].mean(1)
+        wanted = self.responsibilities[self.spans[chosen]].mean(1).to(self.model.device)
         log_probs = torch.log_softmax(-distances / DISTANCE_TEMPERATURE, dim=1)
         best = distances.gather(1, wanted.argmax(1, keepdim=True))
         return -(wanted * log_probs).sum(1).mean(), best.mean()
@@ -203,9 +209,9 @@ class UnbraidLearner:
             assert isinstance(scorer, GaussianPolicy)
             for chosen in torch.nonzero(fold_of_step != fold)[:, 0].split(_CHUNK):
                 targets = self._targets(chosen)
-                states = self._states(chosen) * self.shown
+                states = self._seen(chosen)
                 likelihoods = policy_log_likelihoods(scorer, states, targets, contexts)
-                scores[chosen] = with_outlier_floor(likelihoods, targets)
+                scores[chosen] = with_outlier_floor(likelihoods, targets).cpu()
         log_prior = self.responsibilities.mean(0).clamp_min(1e-4).log()
         return shared_responsibilities(scores, self.spans, log_prior)
 

@@ -43,6 +43,8 @@ class LoopOptions:
     """What a resume must repeat: config and data fingerprint."""
     on_log: Callable[[dict[str, Any]], None] | None = None
     """Called with every line of metrics."""
+    device: str = "auto"
+    """Where it fits: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", ..."""
     n_threads: int = 1
     """torch's threads while it fits. One is best for networks this small: two gain little on an idle machine and lose
     much on a busy one; and equal seeds give equal bits only on equal numbers of threads."""

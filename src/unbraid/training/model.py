@@ -75,6 +75,11 @@ class ModeModel(nn.Module):
             spread="state_independent" if isinstance(config, TalkConfig) else "context",
         )
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are. What goes in and what comes out is on the CPU."""
+        return self.contexts.device
+
     # What the model says of demonstrations
 
     def predict(
@@ -172,7 +177,7 @@ class ModeModel(nn.Module):
             chosen = torch.arange(start, min(start + _CHUNK, steps.n_steps))
             states = self.observation_normaliser(steps.observations(chosen))
             actions = self.action_normaliser(steps.actions[chosen])
-            out[chosen] = policy_log_likelihoods(self.policy, states, actions, self.contexts)
+            out[chosen] = policy_log_likelihoods(self.policy, states, actions, self.contexts).cpu()
         return out - float(self.action_normaliser.scale.log().sum())
 
     @torch.no_grad()
@@ -185,9 +190,9 @@ class ModeModel(nn.Module):
         for start in range(0, steps.n_steps, _CHUNK):
             chosen = torch.arange(start, min(start + _CHUNK, steps.n_steps))
             states = self.observation_normaliser(steps.observations(chosen))
-            features[chosen] = self.encoder.features(states, self.action_normaliser(steps.actions[chosen]))
+            features[chosen] = self.encoder.features(states, self.action_normaliser(steps.actions[chosen])).cpu()
         means = (SpanSums(features)(starts, lengths) / lengths[:, None]).to(torch.float32)
-        return self.codebook(self.encoder.of_mean(means)).double().numpy()
+        return self.codebook(self.encoder.of_mean(means.to(self.device))).double().cpu().numpy()
 
     def _mean_transition_distances(
         self, steps: Steps, windows: Windows, encoder: TransitionEncoder
@@ -200,7 +205,7 @@ class ModeModel(nn.Module):
         for chosen in torch.arange(steps.n_steps).split(_CHUNK):
             reach = steps.steps_left[chosen].clamp_max(self.config.delta_steps)
             moved = self.transition_normaliser(steps.transitions(chosen, reach))
-            distances[chosen] = self.codebook(encoder(moved))
+            distances[chosen] = self.codebook(encoder(moved)).cpu()
         full = (steps.steps_left >= self.config.delta_steps)[:, None].float()
         sums = SpanSums(torch.cat([distances * full, full], dim=1))(starts, lengths)
         of_all = SpanSums(distances)(starts, lengths) / lengths[:, None]
@@ -216,8 +221,8 @@ class ModeModel(nn.Module):
         self, observations: Float[Tensor, "batch obs"], contexts: Float[Tensor, "batch mode"]
     ) -> tuple[Float[Tensor, "batch act"], Float[Tensor, "batch act"]]:
         """(mean, deviation) of pi(a | s, c) in the action's own units."""
-        mean, log_std = self.policy(self.observation_normaliser(observations), contexts)
-        return self.action_normaliser.undo(mean), log_std.exp() * self.action_normaliser.scale
+        mean, log_std = self.policy(self.observation_normaliser(observations), contexts.to(self.device))
+        return self.action_normaliser.undo(mean).cpu(), (log_std.exp() * self.action_normaliser.scale).cpu()
 
     # Files
 

@@ -42,7 +42,7 @@ class TalkLearner:
     Source: Eloundou 2021 (METHOD, part 1). Departs: the repairs, each of which the config can switch off.
     """
 
-    def __init__(self, steps: Steps, config: TalkConfig) -> None:
+    def __init__(self, steps: Steps, config: TalkConfig, device: str = "cpu") -> None:
         """Draws the initial weights from the config's seed."""
         self.steps, self.config, self.n_steps = steps, config, config.n_steps
         with torch.random.fork_rng(devices=[]):
@@ -58,6 +58,8 @@ class TalkLearner:
             moved = steps.transitions(self.moves[:200_000], config.delta_steps)
             self.model.transition_normaliser = Normaliser.of(moved.numpy(), floor=0.02)
         self.generator = torch.Generator().manual_seed(named_seed(config.seed, "talk", "batches"))
+        self.model.to(device)
+        self.decoder.to(device)
         parameters = [*self.model.parameters(), *self.decoder.parameters()]
         self.optimizer = AdaBelief(parameters, lr=config.learning_rate)
         self.objective = joined(config.objective)
@@ -78,7 +80,7 @@ class TalkLearner:
             self.batch = self._draw()
         model, batch = self.model, self.batch
         states = model.observation_normaliser(self.steps.rows[self.rows[batch]])
-        actions = self.steps.actions[self.acts[batch]]
+        actions = self.steps.actions[self.acts[batch]].to(model.device)
         transitions = model.scaled_transitions(self.steps, self.moves[batch])
         latents = model.encoder(transitions)
         distances = model.codebook(latents)
@@ -123,7 +125,7 @@ class TalkLearner:
         codes, seen = distances.argmin(1), training_context(distances, self.config)
         rows = [seen[codes == k].mean(0) if bool((codes == k).any()) else seen.mean(0) for k in range(len(seen[0]))]
         contexts = torch.stack(rows)
-        return contexts * (1 - torch.eye(len(contexts)))
+        return contexts * (1 - torch.eye(len(contexts), device=contexts.device))
 
     # What an exact resume needs beside the model (see checkpoint.py)
 
