@@ -1,8 +1,9 @@
 """Writes the README's results from `benchmarks/results/*.json`, so that no number in it is typed by hand.
 
-    python benchmarks/readme_tables.py [--check]
+    python benchmarks/readme_tables.py [--check] [--runs RUN ...]
 
-With `--check` nothing is written; the exit code is 1 where the README says anything else than the results.
+With `--check` nothing is written; the exit code is 1 where the README says anything else than the results. `--runs`
+first takes over the results and the picture of the demo's runs of seed 0 and 1.
 """
 
 import argparse
@@ -11,6 +12,8 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+
+from unbraid.core.runs import write_bytes, write_json
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -122,11 +125,24 @@ def worlds_part(worlds: dict[str, Any]) -> str:
     return markdown(["environments", "unbraid", "MuJoCo alone", "ratio"], rows)
 
 
+def take_over(run: Path) -> None:
+    """Copies what a run of the demo found, less what other files hold already, and the picture of seed 0."""
+    seed = json.loads((run / "run.json").read_text(encoding="utf-8"))["provenance"]["seed"]
+    found = json.loads((run / "results.json").read_text(encoding="utf-8"))
+    del found["talk"]["published_sizes"]
+    write_json(RESULTS / f"demo_seed{seed}.json", {"seed": seed, **found})
+    if seed == 0:
+        write_bytes(ROOT / "docs" / "images" / "steering.png", (run / "report" / "paths.png").read_bytes())
+
+
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where the README differs")
+    parser.add_argument("--runs", type=Path, nargs="*", default=[], help="folders that `unbraid demo` wrote")
     asked = parser.parse_args()
+    for run in asked.runs:
+        take_over(run)
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
