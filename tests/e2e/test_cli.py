@@ -59,6 +59,7 @@ def test_help_names_every_verb_and_imports_nothing_heavy():
     said = subprocess.run([sys.executable, "-c", _HELP], capture_output=True, text=True, check=True, timeout=60)
     assert "code 0\nheavy []" in said.stdout
     assert "Start with `unbraid demo`." in said.stdout
+    assert f"{{{','.join(VERBS)}}}" in said.stdout
     for verb in VERBS:
         assert f"• {verb} " in said.stdout
 

@@ -30,7 +30,7 @@ __all__ = ["run_demo"]
 
 _STOPPED = "Stopped; nothing was kept, as a demo is made in one go. Run the same command again."
 
-_HELD_OUT_SEEDS = 1_000_000  # held-out piles are drawn this far from training piles: no --seed meets another's
+_HELD_OUT_SEED = 1_000_000  # one held-out pile for all seeds, so that two seeds' scores can be compared
 
 
 def run_demo(asked: DemoConfig) -> Path:
@@ -89,7 +89,7 @@ def _collect_demonstrations(asked: DemoConfig) -> tuple[Demos, Demos]:
                 advance(n_done - done)
                 done = n_done
 
-            seed = asked.seed + part * _HELD_OUT_SEEDS
+            seed = _HELD_OUT_SEED if part else asked.seed
             piles.append(
                 collect(
                     sources,

@@ -122,7 +122,14 @@ class UnbraidLearner:
             return torch.as_tensor(generator.dirichlet([0.5] * n_modes, n_spans), dtype=torch.float32)
         everything = torch.arange(self.steps.n_steps)
         states, targets = self._seen(everything).cpu(), self._targets(everything).cpu()
-        return first_responsibilities(states, targets, self.spans, n_modes=n_modes, generator=generator)
+        found = first_responsibilities(states, targets, self.spans, n_modes=n_modes, generator=generator)
+        return found[:, self._calmest_first(found)]
+
+    def _calmest_first(self, responsibilities: Float[Tensor, "span mode"]) -> Int[Tensor, "mode"]:
+        """Modes by the mean square of their actions: a number that another seed gives to the same behaviour."""
+        energy = self._actions(torch.arange(self.steps.n_steps)).square().sum(1).cpu()
+        weights = responsibilities[self.spans]
+        return ((weights * energy[:, None]).sum(0) / weights.sum(0).clamp_min(1e-9)).argsort()
 
     # One step
 

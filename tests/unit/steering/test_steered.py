@@ -1,0 +1,116 @@
+"""A steered policy: contexts, Stable-Baselines3's signature, and the same action whatever runs beside it."""
+
+import gymnasium
+import jaxtyping
+import numpy as np
+import pytest
+import torch
+
+import unbraid
+from unbraid.core.errors import ConfigError, DataError
+from unbraid.steering.steered import steer
+from unbraid.training.config import TalkConfig, UnbraidConfig
+from unbraid.training.model import ModeModel
+
+
+@pytest.fixture(scope="module", params=[UnbraidConfig(n_modes=3), TalkConfig(n_modes=3)], ids=["unbraid", "talk"])
+def model(request):
+    torch.manual_seed(0)
+    return ModeModel(request.param, observation_size=60, action_size=2).eval()
+
+
+@pytest.fixture(scope="module")
+def observations():
+    return np.random.default_rng(0).normal(size=(70, 60))
+
+
+def test_toward_is_the_not_hot_context(model):
+    assert steer(model).toward(1).context.tolist() == [1, 0, 1]
+
+
+def test_each_mode_acts_in_a_way_of_its_own(model, observations):
+    first, second = (steer(model).toward(mode).predict(observations, deterministic=True)[0] for mode in (0, 1))
+    assert np.abs(first - second).max() > 1e-3
+
+
+def test_a_blend_is_the_expected_context(model):
+    assert steer(model).blend({0: 0.25, 2: 0.75}).context.tolist() == [0.75, 1, 0.25]
+
+
+@pytest.mark.parametrize("weights", [{}, {0: 0.5}, {0: -0.5, 1: 1.5}, {0: 0.5, 7: 0.5}])
+def test_a_blend_of_nothing_that_adds_up_is_refused(model, weights):
+    with pytest.raises(ConfigError):
+        steer(model).blend(weights)
+
+
+@pytest.mark.parametrize("mode", [-1, 3])
+def test_a_mode_that_does_not_exist_is_refused(model, mode):
+    with pytest.raises(ConfigError, match=f"one of 0 to 2; got {mode}"):
+        steer(model).toward(mode)
+
+
+@pytest.mark.parametrize("context", [[0.0, 1.0], [0.0, float("nan"), 1.0]])
+def test_a_context_that_does_not_fit_is_refused(model, context):
+    with pytest.raises(ConfigError, match="3 finite numbers"):
+        steer(model).with_context(context)
+
+
+def test_nothing_acts_before_a_mode_was_chosen(model, observations):
+    with pytest.raises(ConfigError, match="toward"):
+        steer(model).predict(observations)
+
+
+@pytest.mark.parametrize("bad", [np.zeros((2, 59)), np.full((2, 60), np.nan)])
+def test_observations_that_do_not_fit_are_refused(model, bad):
+    with pytest.raises(DataError, match=r"must (have 60 numbers|be finite)"):
+        steer(model).toward(0).predict(bad)
+
+
+def test_predict_has_the_shapes_of_stable_baselines(model, observations):
+    policy = steer(model).toward(0)
+    state = (np.ones(3),)
+    one, handed_back = policy.predict(observations[0], state, np.array([True]), True)
+    many, _ = policy.predict(observations, deterministic=True)
+    assert one.shape == (2,)
+    assert many.shape == (70, 2)
+    assert handed_back is state
+    np.testing.assert_array_equal(one, many[0])
+
+
+@pytest.mark.parametrize("n", [1, 3, 64, 70])
+def test_a_row_gets_the_same_action_whatever_runs_beside_it(model, observations, n):
+    policy, noise = steer(model).toward(0), np.random.default_rng(1).normal(size=(70, 2))
+    all_, _ = policy.act(observations, None, np.zeros(70, dtype=bool), noise)
+    some, _ = policy.act(observations[:n], None, np.zeros(n, dtype=bool), noise[:n])
+    np.testing.assert_array_equal(some, all_[:n])
+
+
+def test_the_seed_of_sampled_actions_suffices_and_matters(model, observations):
+    def drawn(seed):
+        return steer(model, seed=seed).toward(0).predict(observations)[0]
+
+    np.testing.assert_array_equal(drawn(0), drawn(0))
+    assert (drawn(0) != drawn(1)).any()
+
+
+def test_actions_are_clipped_to_the_bounds(model, observations):
+    policy = steer(model, action_bounds=(np.full(2, -0.01), np.full(2, 0.01))).toward(0)
+    assert np.abs(policy.predict(observations)[0]).max() <= 0.01
+
+
+def test_stable_baselines_evaluates_it_as_it_is(model):
+    from stable_baselines3.common.evaluation import evaluate_policy
+    from stable_baselines3.common.monitor import Monitor
+
+    env = Monitor(gymnasium.make("unbraid/PointGoal1-v0", max_episode_steps=20))
+    mean, _ = evaluate_policy(steer(model).toward(0), env, n_eval_episodes=2)
+    assert np.isfinite(mean)
+
+
+def test_a_wrong_shape_raises(model):
+    with pytest.raises(jaxtyping.TypeCheckError):
+        steer(model).toward(0).act(np.zeros(60), None, np.zeros(1, dtype=bool), np.zeros((1, 2)))
+
+
+def test_it_is_public():
+    assert unbraid.steer is steer
