@@ -15,7 +15,6 @@ Every result is kept in `--folder`, so that an interrupted run goes on where it 
 """
 
 import argparse
-import contextlib
 import functools
 import hashlib
 import json
@@ -24,14 +23,12 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from threadpoolctl import threadpool_limits
 
 import unbraid
 from unbraid.core.randomness import named_generator
@@ -44,6 +41,7 @@ from unbraid.modes.windows import Windows, cut_windows
 from unbraid.steering.steered import steer
 from unbraid.training.config import FitConfig, TalkConfig, UnbraidConfig, config_to_json
 from unbraid.training.fit import fit
+from unbraid.training.loop import computing
 from unbraid.training.model import ModeModel
 from unbraid.worlds.collect import collect
 from unbraid.worlds.controllers import Controller
@@ -166,18 +164,6 @@ def config_of(job: Job) -> FitConfig | None:
     return UnbraidConfig(n_modes=n_modes, n_steps=n_steps, seed=job.seed, **SWITCHED_OFF.get(job.row, {}))
 
 
-@contextlib.contextmanager
-def on_threads(n: int) -> Iterator[None]:
-    """Lets torch, BLAS and OpenMP use `n` threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        with threadpool_limits(n):
-            yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def timed(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
     """What some work gives, its seconds on the clock and of the processor, and the load of the machine after it."""
     wall, processor = time.perf_counter(), time.process_time()
@@ -282,7 +268,7 @@ def run_kmeans(job: Job, folder: Path) -> dict[str, Any]:
 def run_fit_time(job: Job, folder: Path) -> dict[str, Any]:
     """The seconds of unbraid's fit on the threads that a user has, with nothing scored."""
     training, _ = piles(job.case, job.sizes, job.seed)
-    with on_threads(TIMING_THREADS):
+    with computing(TIMING_THREADS):
         _, took = timed(lambda: fit(training.without_labels(), config_of(job)))
     return took | {"n_threads": TIMING_THREADS, "n_training_steps": training.n_steps}
 
@@ -615,8 +601,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = parsed(arguments)
     sizes = QUICK if asked.quick else Sizes()
     jobs = jobs_of(asked.cases, asked.rows, asked.seeds, sizes)
-    torch.set_flush_denormal(True)  # every row alike: fits of ours do it themselves
-    with on_threads(TABLE_THREADS):
+    with computing(TABLE_THREADS), threadpool_limits(TABLE_THREADS):
         for i, job in enumerate(jobs):
             since = time.perf_counter()
             result_of(job, asked.folder)

@@ -56,9 +56,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
     )
     try:
-        from unbraid.training.loop import on_threads
+        from unbraid.training.loop import computing
 
-        with on_threads(1):  # small networks: more threads gain little, and lose much where others are at work
+        with computing(1):  # small networks: more threads gain little, and lose much where others are at work
             return _run(asked)
     except UnbraidError as error:
         print(f"unbraid: {error}", file=sys.stderr)

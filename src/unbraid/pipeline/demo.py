@@ -4,8 +4,6 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from unbraid.core.progress import progress
 from unbraid.core.runs import create_run, provenance, write_json
 from unbraid.demos.episodes import Demos
@@ -43,7 +41,6 @@ def run_demo(asked: DemoConfig) -> Path:
         RunError: the run's folder exists.
         StorageError: the disk refused.
     """
-    torch.set_flush_denormal(True)
     run = create_run(asked.out, {"command": "demo", "config": _asked(asked), "provenance": provenance(seed=asked.seed)})
     with removed_unless((run / "results.json").exists, run), stopping_with(_STOPPED):
         training, held_out = _collect_demonstrations(asked)

@@ -51,7 +51,7 @@ class SteeredPolicy:
             ConfigError: the mode does not exist.
         """
         row = self.model.contexts[require_mode(mode, self.model.n_modes)]
-        return replace(self, context=row.double().cpu().numpy())
+        return replace(self, context=row.cpu().double().numpy())
 
     def blend(self, weights: Mapping[int, float]) -> "SteeredPolicy":
         """The policy under the expected context of a mixture of modes: sum of w_k x context k; 1 - w on a simplex.
@@ -62,7 +62,7 @@ class SteeredPolicy:
         given = list(weights.values())
         if not (given and min(given) >= 0 and abs(sum(given) - 1) <= 1e-6):  # so that NaN is refused
             raise ConfigError(f"The weights of a blend must be >= 0 and sum to 1; got {dict(weights)}. Scale them.")
-        rows = self.model.contexts.double().cpu().numpy()
+        rows = self.model.contexts.cpu().double().numpy()
         context = sum(weight * rows[require_mode(mode, len(rows))] for mode, weight in weights.items())
         return replace(self, context=np.asarray(context))
 

@@ -9,7 +9,7 @@ from unbraid.demos.check import require_fit_ready
 from unbraid.demos.episodes import Demos
 from unbraid.training.config import FitConfig, TalkConfig, UnbraidConfig, config_to_json
 from unbraid.training.joint import UnbraidLearner
-from unbraid.training.loop import LoopOptions, on_threads, run_loop
+from unbraid.training.loop import LoopOptions, computing, run_loop
 from unbraid.training.model import ModeModel
 from unbraid.training.steps import Steps
 from unbraid.training.talk import TalkLearner
@@ -23,7 +23,6 @@ def learner_for(demos: Demos, config: FitConfig, device: str = "auto") -> TalkLe
     Raises:
         DataError, ConfigError: the demonstrations or the config are not fit for it.
     """
-    torch.set_flush_denormal(True)
     shortest = config.delta_steps if isinstance(config, TalkConfig) else min(config.window_lengths)
     require_fit_ready(demos, window_steps=shortest, n_modes=config.n_modes)
     steps = Steps.of(demos)
@@ -65,7 +64,7 @@ def fit(demos: Demos, config: FitConfig | None = None, options: LoopOptions | No
     if options.run is not None and not options.asked:
         asked = {"config": config_to_json(config), "data": demos.fingerprint()}
         options = dataclasses.replace(options, asked=asked)
-    with on_threads(options.n_threads):
+    with computing(options.n_threads):
         learner = learner_for(demos, config, options.device)
         run_loop(learner, options)
         return learner.finished().cpu().eval()

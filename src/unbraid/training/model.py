@@ -192,7 +192,7 @@ class ModeModel(nn.Module):
             states = self.observation_normaliser(steps.observations(chosen))
             features[chosen] = self.encoder.features(states, self.action_normaliser(steps.actions[chosen])).cpu()
         means = (SpanSums(features)(starts, lengths) / lengths[:, None]).to(torch.float32)
-        return self.codebook(self.encoder.of_mean(means.to(self.device))).double().cpu().numpy()
+        return self.codebook(self.encoder.of_mean(means.to(self.device))).cpu().double().numpy()
 
     def _mean_transition_distances(
         self, steps: Steps, windows: Windows, encoder: TransitionEncoder

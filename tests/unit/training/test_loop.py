@@ -220,3 +220,21 @@ def test_tensorboard_without_a_run_is_refused():
         ConfigError, match=r"--tensorboard needs a run's folder .*; none was named\. Name one with --out"
     ):
         run_loop(Counting(), LoopOptions(tensorboard=True))
+
+
+def test_torch_is_left_as_it_was():
+    """A fit takes denormal numbers for 0; whoever called it relies on IEEE arithmetic."""
+    import torch
+
+    from unbraid.training.loop import computing
+
+    threads = torch.get_num_threads()
+    tiny = torch.tensor([1.5e-38])
+    with computing(1):
+        assert float(tiny / 4) == 0
+        with computing(2):
+            assert torch.get_num_threads() == 2
+        assert float(tiny / 4) == 0
+        assert torch.get_num_threads() == 1
+    assert float(tiny / 4) > 0
+    assert torch.get_num_threads() == threads
