@@ -130,7 +130,8 @@ def summarise(folder: Path) -> None:
         f"From step {runs[0]['curve'][0]['step']:,} to {N_STEPS:,} the NMI of held-out 25-step windows goes from "
         f"{np.mean(early):.2f} ({min(early):.2f} to {max(early):.2f}) to {np.mean(late):.2f} "
         f"({min(late):.2f} to {max(late):.2f}) over {len(runs)} runs; the best mode reaches {goals:.1f} goals, "
-        f"the goal-seeking expert {experts['goal_seeking']['goals']:.1f}."
+        f"the goal-seeking expert {experts['goal_seeking']['goals']:.1f}. "
+        f"More training {'changes' if np.mean(late) > np.mean(early) + 0.1 else 'does not change'} the verdict."
     )
     content = {"config": config_to_json(published_config(1, 0)), "n_modes": 4, "gradient_steps": N_STEPS}
     content |= {"env_id": ENV_ID, "episodes_per_expert": N_EPISODES, "held_out_per_expert": N_HELD_OUT}

@@ -8,7 +8,7 @@ from jaxtyping import Int
 from unbraid.core.errors import DataError
 from unbraid.core.randomness import named_generator
 from unbraid.demos.episodes import Demos
-from unbraid.evaluation.scores import agreement, confusion_percent, contingency_by_episode, match_modes
+from unbraid.evaluation.scores import Agreement, agreement, confusion_percent, contingency_by_episode, match_modes
 from unbraid.training.model import Evidence, ModeModel
 
 __all__ = ["agreement_entry", "confusion_entry", "matching_of"]
@@ -26,15 +26,7 @@ def confusion_entry(model: ModeModel, held_out: Demos, *, window_steps: int, see
     Returns:
         `window_steps`, `n_modes`, `counts` and `percent` (label, mode), `nmi` and `purity` with intervals.
     """
-    labels, modes, episodes = _read(model, held_out, window_steps, None)
-    found = agreement(
-        labels,
-        modes,
-        episodes,
-        generator=named_generator(seed, "bootstrap"),
-        n_labels=len(held_out.label_names),
-        n_modes=model.n_modes,
-    )
+    found = _agreement(model, held_out, window_steps, None, seed)
     return {
         "window_steps": window_steps,
         "n_modes": model.n_modes,
@@ -49,15 +41,7 @@ def agreement_entry(
     model: ModeModel, held_out: Demos, *, window_steps: int | None, evidence: Evidence | None, seed: int
 ) -> dict[str, Any]:
     """NMI, ARI, purity and accuracy of windows (or of episodes, where `window_steps` is None), with intervals."""
-    labels, modes, episodes = _read(model, held_out, window_steps, evidence)
-    found = agreement(
-        labels,
-        modes,
-        episodes,
-        generator=named_generator(seed, "bootstrap"),
-        n_labels=len(held_out.label_names),
-        n_modes=model.n_modes,
-    )
+    found = _agreement(model, held_out, window_steps, evidence, seed)
     level = {"level": "episode"} if window_steps is None else {"level": "window", "window_steps": window_steps}
     scores = {name: getattr(found, name).to_json() for name in ("nmi", "ari", "purity", "accuracy")}
     return {**level, "evidence": evidence or "combined", **scores}
@@ -69,6 +53,20 @@ def matching_of(model: ModeModel, training: Demos) -> Int[np.ndarray, "mode"]:
     n_labels = len(training.label_names)
     counts = contingency_by_episode(labels, modes, episodes, n_labels=n_labels, n_modes=model.n_modes)
     return match_modes(counts.sum(0))
+
+
+def _agreement(
+    model: ModeModel, held_out: Demos, window_steps: int | None, evidence: Evidence | None, seed: int
+) -> Agreement:
+    labels, modes, episodes = _read(model, held_out, window_steps, evidence)
+    return agreement(
+        labels,
+        modes,
+        episodes,
+        generator=named_generator(seed, "bootstrap"),
+        n_labels=len(held_out.label_names),
+        n_modes=model.n_modes,
+    )
 
 
 def _read(
