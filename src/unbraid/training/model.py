@@ -111,8 +111,8 @@ class ModeModel(nn.Module):
 
     def score(self, demos: Demos) -> float:
         """Mean log-likelihood of an action, in nats, under the mode whose policy explains its episode best."""
-        likelihoods = self.log_likelihoods(Steps.of(demos))
-        totals = _window_sums(likelihoods, self.cut(demos, None, 1))
+        windows = self.cut(demos, None)
+        totals = _window_sums(self.log_likelihoods(Steps.of(demos)), windows)
         return float(totals.max(1).sum() / demos.n_steps)
 
     def cut(self, demos: Demos, window_steps: int | None, stride_steps: int = 5) -> Windows:

@@ -1,0 +1,273 @@
+"""The model: what it says of a window is what its parts say of the window's steps, and a folder holds all of it."""
+
+import json
+
+import jaxtyping
+import numpy as np
+import pytest
+import torch
+
+from unbraid.core.errors import ConfigError, DataError, ModelError, RunError
+from unbraid.demos.episodes import Demos, Episode
+from unbraid.modes.windows import cut_windows
+from unbraid.training.config import TalkConfig, config_to_json
+from unbraid.training.fit import fit
+from unbraid.training.model import ModeModel
+from unbraid.training.steps import Steps
+
+METHODS = ["unbraid", "talk"]
+
+
+@pytest.fixture(scope="session")
+def models(demos, tiny):
+    return {
+        "unbraid": fit(demos, tiny("unbraid", n_modes=3)),
+        "talk": fit(demos, tiny("talk", learning_rate=3e-3, delta_steps=2)),
+    }
+
+
+@pytest.fixture(params=METHODS)
+def model(request, models):
+    return models[request.param]
+
+
+@pytest.fixture(scope="session")
+def uneven(reflexes):
+    """Episodes of 17, 0, 1, 40 and 9 steps."""
+    empty = Episode(observations=np.zeros((1, 3), dtype=np.float32), actions=np.zeros((0, 2), dtype=np.float32))
+    parts = [next(iter(reflexes(n_per_label=1, n_steps=n, seed=n))) for n in (17, 1, 40, 9)]
+    return Demos.from_episodes([parts[0], empty, *parts[1:]], label_names=())
+
+
+def steps_of(demos, window):
+    """(episode, first, end) of a window, in steps of its episode."""
+    start, length, episode = window
+    first = int(start - demos.step_starts[episode])
+    return demos.episode(int(episode)), first, first + int(length)
+
+
+def each(windows):
+    return zip(windows.starts, windows.lengths, windows.episodes, strict=True)
+
+
+def tensor(values):
+    return torch.tensor(np.asarray(values, dtype=np.float32))
+
+
+# What it says of demonstrations
+
+
+def test_a_prediction_is_one_mode_for_every_window(model, uneven):
+    assert model.predict(uneven).shape == (4,)  # the empty episode has none
+    assert model.predict(uneven, window_steps=9, stride_steps=4).shape == (3 + 8 + 1,)
+    assert model.predict(uneven, window_steps=1, stride_steps=1).shape == (uneven.n_steps,)
+    assert set(model.predict(uneven, window_steps=9).tolist()) <= {0, 1, 2}
+    assert model.transform(uneven, window_steps=9).shape == (len(cut_windows(uneven.lengths, 9)), 3)
+
+
+@pytest.mark.parametrize("window_steps", [1, 9, None])
+def test_a_window_of_the_own_method_is_read_from_its_own_steps(models, uneven, window_steps):
+    model = models["unbraid"]
+    windows = cut_windows(uneven.lengths, window_steps, stride_steps=3)
+    distances = model.window_distances(Steps.of(uneven), windows)
+    for row, window in zip(distances, each(windows), strict=True):
+        episode, first, end = steps_of(uneven, window)
+        states = model.observation_normaliser(tensor(episode.observations[first:end]))
+        actions = model.action_normaliser(tensor(episode.actions[first:end]))
+        with torch.no_grad():
+            expected = model.codebook(model.encoder(states[None], actions[None]))[0]
+        np.testing.assert_allclose(row, expected.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("window_steps", [2, 9, None])
+def test_a_window_of_the_talks_is_the_mean_over_its_transitions(models, uneven, window_steps):
+    model = models["talk"]
+    windows = cut_windows(uneven.lengths, window_steps, stride_steps=3)
+    distances = model.window_distances(Steps.of(uneven), windows)
+    for row, window in zip(distances, each(windows), strict=True):
+        episode, first, end = steps_of(uneven, window)
+        known = [t for t in range(first, end) if t + 2 <= episode.n_steps]
+        if not known:  # an episode of one step: the transition to its end is all that there is
+            moved = episode.observations[1:] - episode.observations[:1]
+        else:
+            moved = np.stack([episode.observations[t + 2] - episode.observations[t] for t in known])
+        with torch.no_grad():
+            expected = model.codebook(model.encoder(model.transition_normaliser(tensor(moved)))).mean(0)
+        np.testing.assert_allclose(row, expected.numpy(), atol=1e-4, rtol=1e-4)
+
+
+def test_the_last_steps_of_an_episode_are_read_too(models, demos):
+    """They have no transition of the talk's length; without one they would all fall to mode 0."""
+    distances = models["talk"].transform(demos, window_steps=1, stride_steps=1)
+    assert (distances > 0).all()
+
+
+def test_likelihoods_are_densities_of_actions_in_their_own_units(model, uneven):
+    found = model.log_likelihoods(Steps.of(uneven))
+    states = np.concatenate([episode.observations[:-1] for episode in uneven])
+    for k in range(3):
+        mean, deviation = model.action_distribution(tensor(states), model.contexts[k].expand(len(states), -1))
+        expected = torch.distributions.Normal(mean, deviation).log_prob(tensor(uneven.actions)).sum(1)
+        torch.testing.assert_close(found[:, k], expected, atol=1e-3, rtol=1e-4)
+
+
+def test_scores_are_the_sums_of_what_each_evidence_says(model, uneven):
+    windows = cut_windows(uneven.lengths, 9)
+    steps = Steps.of(uneven)
+    likelihoods = model.log_likelihoods(steps).double().numpy()
+    policy = np.stack([likelihoods[s : s + n].sum(0) for s, n, _ in each(windows)])
+    encoder = -model.window_distances(steps, windows) / 0.1
+    np.testing.assert_allclose(model.window_scores(uneven, windows, "policy"), policy, atol=1e-6)
+    np.testing.assert_allclose(model.window_scores(uneven, windows, "encoder"), encoder, atol=1e-6)
+    combined = model.window_scores(uneven, windows, "combined")
+    np.testing.assert_allclose(combined, encoder + 0.25 * policy, atol=1e-6)
+    default = encoder if isinstance(model.config, TalkConfig) else combined
+    np.testing.assert_array_equal(model.predict(uneven, window_steps=9), default.argmax(1))
+
+
+def test_the_score_is_the_likelihood_of_an_action_under_the_mode_that_explains_its_episode(model, uneven):
+    likelihoods = model.log_likelihoods(Steps.of(uneven)).double().numpy()
+    starts = uneven.step_starts
+    best = [likelihoods[starts[e] : starts[e + 1]].sum(0).max() for e in range(uneven.n_episodes)]
+    assert model.score(uneven) == pytest.approx(sum(best) / uneven.n_steps, rel=1e-5)
+
+
+def test_a_window_is_the_same_whatever_lies_beside_it(model, demos, uneven):
+    together = Demos.from_episodes([*demos, *uneven])
+    both = model.transform(together, window_steps=9)
+    np.testing.assert_allclose(both[-len(cut_windows(uneven.lengths, 9)) :], model.transform(uneven, window_steps=9))
+
+
+def test_more_steps_than_a_chunk_are_read_as_one(model, demos, monkeypatch):
+    whole = model.window_scores(demos, model.cut(demos, 10), "combined")
+    monkeypatch.setattr("unbraid.training.model._CHUNK", 37)
+    np.testing.assert_allclose(model.window_scores(demos, model.cut(demos, 10), "combined"), whole, atol=1e-3)
+
+
+@pytest.mark.parametrize(("obs", "act"), [(2, 2), (3, 1)])
+def test_other_widths_are_refused(model, obs, act):
+    episode = Episode(observations=np.zeros((9, obs)), actions=np.zeros((8, act)))
+    other = Demos.from_episodes([episode])
+    message = rf"must have 3 observation and 2 action columns, as .*; got {obs} and {act}\. Load the matching data"
+    for verb in (model.predict, model.transform, model.score):
+        with pytest.raises(DataError, match=message):
+            verb(other)
+    with pytest.raises(DataError, match=message):
+        model.window_scores(other, cut_windows(other.lengths))
+
+
+def test_windows_longer_than_every_episode_are_refused(model, uneven):
+    with pytest.raises(
+        DataError, match=r"one episode must have 41 steps; the longest has 40\. Ask for a shorter window"
+    ):
+        model.predict(uneven, window_steps=41)
+    with pytest.raises(ConfigError, match=r"at least 1 step; got 0 and 5\. Ask for more\."):
+        model.predict(uneven, window_steps=0)
+
+
+@pytest.mark.parametrize("field", ["observations", "actions"])
+def test_numbers_that_are_none_get_no_mode(model, demos, field):
+    values = {"observations": demos.observations.copy(), "actions": demos.actions.copy()}
+    values[field][5, 0] = np.inf
+    broken = Demos(**values, lengths=demos.lengths, terminated=demos.terminated)
+    with pytest.raises(DataError, match=rf"demonstrations' {field} must be finite; row 5 holds .* `unbraid check`"):
+        model.predict(broken)
+
+
+def test_a_wrong_shape_raises(model):
+    with pytest.raises(jaxtyping.TypeCheckError):
+        model.action_distribution(torch.zeros(4, 3), torch.zeros(5, 3))
+
+
+# Files
+
+
+def test_a_folder_gives_back_every_bit(model, demos, same_weights, tmp_path):
+    model.save_pretrained(tmp_path / "model")
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["config.json", "model.safetensors"]
+    again = ModeModel.from_pretrained(tmp_path / "model")
+    assert again.config == model.config
+    assert same_weights(again, model)
+    assert not again.training
+    assert torch.equal(again.observation_normaliser.mean, model.observation_normaliser.mean)
+    assert float(again.observation_normaliser.mean.abs().sum()) > 0
+    assert torch.equal(again.contexts, model.contexts)
+    np.testing.assert_array_equal(again.transform(demos, window_steps=9), model.transform(demos, window_steps=9))
+    np.testing.assert_array_equal(again.predict(demos), model.predict(demos))
+
+
+def test_a_runs_folder_will_do(models, same_weights, tmp_path):
+    models["unbraid"].save_pretrained(tmp_path / "model")
+    assert same_weights(ModeModel.from_pretrained(tmp_path), models["unbraid"])
+    assert same_weights(ModeModel.from_pretrained(str(tmp_path)), models["unbraid"])
+
+
+def test_an_existing_folder_is_not_written_over(models, same_weights, tmp_path):
+    models["unbraid"].save_pretrained(tmp_path / "model")
+    with pytest.raises(RunError, match=r"must not exist yet; it does\. Name another one"):
+        models["talk"].save_pretrained(tmp_path / "model")
+    assert same_weights(ModeModel.from_pretrained(tmp_path / "model"), models["unbraid"])
+
+
+def test_the_config_says_who_wrote_it_and_nothing_of_where(model, tmp_path):
+    model.save_pretrained(tmp_path / "model")
+    content = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert content == {
+        "format": "unbraid-model",
+        "version": 1,
+        "observation_size": 3,
+        "action_size": 2,
+        "config": json.loads(json.dumps(config_to_json(model.config))),
+    }
+
+
+def rewrite(folder, **changes):
+    path = folder / "config.json"
+    content = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({name: value for name, value in content.items() if value is not None}))
+
+
+def truncate(folder, name):
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[: len(content) // 2])
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: (f / "config.json").unlink(), r"config.json must exist; there is no model here\. `unbraid fit"),
+        (lambda f: truncate(f, "config.json"), r"config.json must be JSON; .*\. Copy the folder again, or fit again"),
+        (lambda f: (f / "config.json").write_text("[]"), r"must say format 'unbraid-model'; it does not\. This is not"),
+        (lambda f: rewrite(f, format="something"), r"must say format 'unbraid-model'; it does not"),
+        (lambda f: rewrite(f, version=2), r"must have version 1; it has 2\. Use the unbraid that wrote it"),
+        (lambda f: rewrite(f, config=None), r"must hold a whole model; config.json lacks 'config'\. Copy the folder"),
+        (lambda f: rewrite(f, observation_size="three"), r"must hold a whole model; .*\. Copy the folder again"),
+        (lambda f: rewrite(f, observation_size=4), r"must hold a whole model; .*size mismatch.*Copy the folder again"),
+        (lambda f: rewrite(f, config={"method": "magic"}), r"must hold a whole model; method must be one of"),
+        (lambda f: (f / "model.safetensors").unlink(), r"must hold a whole model; .*Copy the folder again"),
+        (lambda f: truncate(f, "model.safetensors"), r"must hold a whole model; .*Copy the folder again"),
+    ],
+    ids=[
+        "no config",
+        "half a config",
+        "no object",
+        "another format",
+        "a newer version",
+        "no settings",
+        "a width that is none",
+        "another width",
+        "another method",
+        "no weights",
+        "half of the weights",
+    ],
+)
+def test_what_is_no_whole_model_is_refused(models, tmp_path, damage, message):
+    models["unbraid"].save_pretrained(tmp_path / "model")
+    damage(tmp_path / "model")
+    with pytest.raises(ModelError, match=message):
+        ModeModel.from_pretrained(tmp_path / "model")
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(ModelError, match=r"must exist; there is no model here\."):
+        ModeModel.from_pretrained(tmp_path / "nothing")
