@@ -37,7 +37,7 @@ def test_a_blend_is_the_expected_context(model):
     assert steer(model).blend({0: 0.25, 2: 0.75}).context.tolist() == [0.75, 1, 0.25]
 
 
-@pytest.mark.parametrize("weights", [{}, {0: 0.5}, {0: -0.5, 1: 1.5}, {0: 0.5, 7: 0.5}])
+@pytest.mark.parametrize("weights", [{}, {0: 0.5}, {0: -0.5, 1: 1.5}, {0: 0.5, 7: 0.5}, {0: float("nan"), 1: 1.0}])
 def test_a_blend_of_nothing_that_adds_up_is_refused(model, weights):
     with pytest.raises(ConfigError):
         steer(model).blend(weights)
@@ -47,6 +47,21 @@ def test_a_blend_of_nothing_that_adds_up_is_refused(model, weights):
 def test_a_mode_that_does_not_exist_is_refused(model, mode):
     with pytest.raises(ConfigError, match=f"one of 0 to 2; got {mode}"):
         steer(model).toward(mode)
+
+
+def test_a_corner_of_the_blends_is_the_mode_itself(model):
+    np.testing.assert_array_equal(steer(model).blend({0: 0.0, 2: 1.0}).context, steer(model).toward(2).context)
+
+
+def test_a_context_of_ones_own_is_taken_as_it_is(model, observations):
+    own = steer(model).with_context([1.0, 0.0, 1.0]).predict(observations, deterministic=True)[0]
+    np.testing.assert_array_equal(own, steer(model).toward(1).predict(observations, deterministic=True)[0])
+
+
+def test_steering_gives_a_new_policy_and_leaves_the_old(model):
+    old = steer(model).toward(0)
+    assert old.toward(1).context.tolist() == [1, 0, 1]
+    assert old.context.tolist() == [0, 1, 1]
 
 
 @pytest.mark.parametrize("context", [[0.0, 1.0], [0.0, float("nan"), 1.0]])
@@ -64,6 +79,27 @@ def test_nothing_acts_before_a_mode_was_chosen(model, observations):
 def test_observations_that_do_not_fit_are_refused(model, bad):
     with pytest.raises(DataError, match=r"must (have 60 numbers|be finite)"):
         steer(model).toward(0).predict(bad)
+
+
+def test_observations_that_are_no_numbers_are_refused(model):
+    with pytest.raises(DataError, match=r"must be an array of numbers; got .*\. Flatten it into one\."):
+        steer(model).toward(0).predict(np.array(["left"] * 60))
+
+
+def test_whole_numbers_are_numbers(model):
+    policy = steer(model).toward(0)
+    whole, _ = policy.predict(np.ones(60, dtype=np.int32), deterministic=True)
+    np.testing.assert_array_equal(whole, policy.predict(np.ones(60), deterministic=True)[0])
+
+
+def test_sampled_actions_spread_as_the_policy_says(model, observations):
+    policy, rows = steer(model).toward(0), np.repeat(observations[:1], 4000, 0)
+    drawn, _ = policy.predict(rows)
+    mean, deviation = model.action_distribution(
+        torch.from_numpy(observations[:1]).float(), torch.from_numpy(policy.context[None]).float()
+    )
+    np.testing.assert_allclose(drawn.mean(0), mean[0].numpy(), atol=0.1 * float(deviation.max()))
+    np.testing.assert_allclose(drawn.std(0), deviation[0].numpy(), rtol=0.06)
 
 
 def test_predict_has_the_shapes_of_stable_baselines(model, observations):
