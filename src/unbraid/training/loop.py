@@ -52,7 +52,7 @@ class LoopOptions:
     """What the progress bar calls it."""
 
     def __post_init__(self) -> None:
-        for name in ("log_every", "checkpoint_every"):
+        for name in ("log_every", "checkpoint_every", "n_threads"):
             if getattr(self, name) < 1:
                 raise ConfigError(
                     f"{name} must be at least 1; got {getattr(self, name)}. Leave it out for the default."
