@@ -278,7 +278,7 @@ class ModeModel(nn.Module):
 def _read_model_config(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ModelError(f"{path} must exist; there is no model here. `unbraid fit --out RUN` makes one.") from None
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} must be JSON; {error}. {_AGAIN}") from error
