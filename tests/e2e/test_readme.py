@@ -30,6 +30,8 @@ def test_every_block_runs_in_order(tmp_path, monkeypatch):
             continue
         for line in block.strip().splitlines():
             words = shlex.split(line, comments=True)
+            if not words:
+                continue
             if words[0] == "unbraid":
                 assert main(words[1:]) == 0, line
             else:

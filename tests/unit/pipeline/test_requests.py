@@ -1,0 +1,44 @@
+"""What the verbs may be asked: frozen, light to import, and the same as what the methods know."""
+
+import dataclasses
+import subprocess
+import sys
+import typing
+from pathlib import Path
+
+import pytest
+
+from unbraid.pipeline import requests
+from unbraid.pipeline.config import DemoConfig
+from unbraid.training.config import TalkConfig, UnbraidConfig
+from unbraid.worlds.experts import EXPERT_NAMES
+
+REQUESTS = [getattr(requests, name) for name in requests.__all__ if name.endswith("Request")]
+
+
+@pytest.mark.parametrize("request_", [*REQUESTS, DemoConfig], ids=lambda kind: kind.__name__)
+def test_a_request_never_changes_and_offers_json(request_):
+    fields = {field.name: field for field in dataclasses.fields(request_)}
+    assert fields["json"].default is False
+    given = {name: Path("x") for name, field in fields.items() if field.default is dataclasses.MISSING}
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        request_(**given).json = True
+
+
+def test_requests_and_configs_import_nothing_heavy():
+    code = "import sys, unbraid.pipeline.requests, unbraid.pipeline.config, unbraid.training.config; "
+    code += "print([name for name in ('torch', 'mujoco', 'scipy', 'matplotlib') if name in sys.modules])"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert said.stdout == "[]\n"
+
+
+def test_defaults_are_those_of_the_methods():
+    fields = {field.name: field.default for field in dataclasses.fields(requests.FitRequest)}
+    assert typing.get_args(typing.get_type_hints(requests.FitRequest)["method"]) == (
+        UnbraidConfig.method,
+        TalkConfig.method,
+    )
+    assert fields["n_modes"] == UnbraidConfig().n_modes
+    assert fields["delta_steps"] == TalkConfig().delta_steps
+    assert fields["seed"] == UnbraidConfig().seed
+    assert set(requests.CollectRequest(Path("x")).experts) <= set(EXPERT_NAMES)
