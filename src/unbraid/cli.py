@@ -85,7 +85,7 @@ def _run(asked: Any) -> int:
         case CollectRequest():
             return _answer(asked.json, stages.collect_stage(asked), _say_collect)
         case CheckRequest():
-            found = stages.check_stage(asked.data)
+            found = stages.check_stage(asked)
             _answer(asked.json, found, _say_check)
             return _DONE if found["ok"] else _ANSWER_IS_NO
         case FitRequest():

@@ -583,3 +583,42 @@ def test_a_place_below_a_file(refused, pile, tmp_path):
     (tmp_path / "notes").write_text("hello")
     message = refused("fit", pile, "--out", tmp_path / "notes" / "run")
     assert f"{tmp_path / 'notes' / 'run'} must be writable; the system said:" in message
+
+
+def test_a_file_without_final_observations_goes_in_by_the_option_that_the_message_names(unbraid, refused, tmp_path):
+    flat = tmp_path / "flat.npz"
+    generator = np.random.default_rng(0)
+    np.savez(
+        flat, observations=generator.normal(size=(60, 3)), actions=generator.normal(size=(60, 2)), lengths=[30, 30]
+    )
+    assert "--drop-last-action" in refused("check", flat)
+    said = unbraid("check", flat, "--drop-last-action")
+    assert said.code == 0, said.err
+    assert "58 steps" in said.out
+
+
+def test_a_d4rl_file_without_timeouts_goes_in_by_the_option_that_the_message_names(unbraid, refused, tmp_path):
+    import h5py
+
+    generator = np.random.default_rng(0)
+    with h5py.File(tmp_path / "flat.hdf5", "w") as file:
+        file["observations"] = generator.normal(size=(60, 3))
+        file["actions"] = generator.normal(size=(60, 2))
+        file["rewards"] = np.zeros(60)
+        file["terminals"] = np.zeros(60, dtype=bool)
+    assert "--max-episode-steps" in refused("check", tmp_path / "flat.hdf5")
+    said = unbraid("check", tmp_path / "flat.hdf5", "--max-episode-steps", 20)
+    assert said.code == 0, said.err
+    assert "3 episodes" in said.out
+
+
+def test_a_world_that_lacks_what_it_needs_says_what_to_install(unbraid, refused, tmp_path, monkeypatch):
+    import gymnasium
+
+    def lacking(*arguments, **more):
+        raise ModuleNotFoundError("No module named 'imageio'")
+
+    monkeypatch.setattr(gymnasium, "make_vec", lacking)
+    message = refused("collect", tmp_path / "pile", "--env", "Pendulum-v1", "--experts", "forward", "--episodes", 2)
+    assert "imageio" in message
+    assert "pip install" in message

@@ -9,9 +9,11 @@ from tyro.conf import Positional, arg
 __all__ = [
     "CheckRequest",
     "CollectRequest",
+    "DropLastAction",
     "EvaluateRequest",
     "FitRequest",
     "Json",
+    "MaxEpisodeSteps",
     "ModesRequest",
     "ReportRequest",
     "SteerRequest",
@@ -19,6 +21,10 @@ __all__ = [
 
 _JSON = "Print one JSON object on stdout and nothing else there."
 Json = Annotated[bool, arg(help=_JSON)]
+_DROP = "For an .npz without final observations: leave out each episode's last action."
+DropLastAction = Annotated[bool, arg(help=_DROP)]
+_LIMIT = "For D4RL's layout without `timeouts`: the time limit in steps that ended its episodes."
+MaxEpisodeSteps = Annotated[int | None, arg(help=_LIMIT)]
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,8 @@ class CheckRequest:
 
     data: Positional[Path]
     """A folder that unbraid wrote, an .npz, or an .hdf5 in D4RL's flat layout."""
+    drop_last_action: DropLastAction = False
+    max_episode_steps: MaxEpisodeSteps = None
     json: Json = False
 
 
@@ -89,6 +97,8 @@ class FitRequest:
     """Go on from the newest checkpoint of the run; repeat the first call's settings."""
     tensorboard: bool = False
     """Also write TensorBoard events (needs the extra `tensorboard`)."""
+    drop_last_action: DropLastAction = False
+    max_episode_steps: MaxEpisodeSteps = None
     json: Json = False
 
 
@@ -105,6 +115,8 @@ class ModesRequest:
     """The data set to read."""
     window_steps: int | None = None
     """Steps in a window; by default whole episodes."""
+    drop_last_action: DropLastAction = False
+    max_episode_steps: MaxEpisodeSteps = None
     json: Json = False
 
 

@@ -22,7 +22,14 @@ from unbraid.evaluation.intervals import mean_interval
 from unbraid.evaluation.scores import contingency_by_episode, match_modes
 from unbraid.evaluation.tables import agreement_entry, confusion_entry
 from unbraid.pipeline.paths import save_paths
-from unbraid.pipeline.requests import CollectRequest, EvaluateRequest, FitRequest, ModesRequest, SteerRequest
+from unbraid.pipeline.requests import (
+    CheckRequest,
+    CollectRequest,
+    EvaluateRequest,
+    FitRequest,
+    ModesRequest,
+    SteerRequest,
+)
 from unbraid.pipeline.unfinished import removed_unless, stopping_with
 from unbraid.pipeline.verdicts import verdicts_of
 from unbraid.report.page import write_report
@@ -77,14 +84,18 @@ def _actor(name: str, action_noise: float | None) -> Controller:
     return make_expert(name) if action_noise is None else make_expert(name, action_noise=action_noise)
 
 
-def check_stage(data: Path) -> dict[str, Any]:
+def _load(asked: CheckRequest | FitRequest | ModesRequest) -> Demos:
+    return load_demos(asked.data, drop_last_action=asked.drop_last_action, max_episode_steps=asked.max_episode_steps)
+
+
+def check_stage(asked: CheckRequest) -> dict[str, Any]:
     """What is wrong with a data set."""
-    return {"demos": str(data), **check_demos(load_demos(data)).to_json()}
+    return {"demos": str(asked.data), **check_demos(_load(asked)).to_json()}
 
 
 def fit_stage(asked: FitRequest, config: FitConfig) -> dict[str, Any]:
     """Fits, saves the model, scores it on held-out episodes, and writes the run's page."""
-    run, demos = asked.out, load_demos(asked.data)
+    run, demos = asked.out, _load(asked)
     with _naming(asked.data):
         # Of all episodes, so that a message counts them as the file does; the fit asks again of those it is given.
         require_fit_ready(demos, window_steps=1, n_modes=config.n_modes)
@@ -177,7 +188,7 @@ def _fit_results(model: ModeModel, training: Demos, held_out: Demos | None) -> d
 
 def modes_stage(asked: ModesRequest) -> dict[str, Any]:
     """The mode of every episode (or window) of a data set, how sure, and what each mode holds."""
-    model, demos = ModeModel.from_pretrained(asked.run), load_demos(asked.data)
+    model, demos = ModeModel.from_pretrained(asked.run), _load(asked)
     with _naming(asked.data):
         windows = model.cut(demos, asked.window_steps)
         scores = model.window_scores(demos, windows)

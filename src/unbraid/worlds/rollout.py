@@ -129,8 +129,11 @@ def _make_worlds(spec: EnvSpec, n_envs: int) -> VectorEnv[Any, Any, Any]:
             worlds = gymnasium.make_vec(spec, n_envs, "vector_entry_point", autoreset_mode=disabled)
         else:
             worlds = gymnasium.make_vec(spec, n_envs, "sync", vector_kwargs={"autoreset_mode": disabled})
-    except gymnasium.error.Error as error:
-        raise WorldError(f"{spec.id} must be possible to make here; {error}") from error
+    except (gymnasium.error.Error, ImportError) as error:
+        raise WorldError(
+            f"{spec.id} must be possible to make here; {str(error).rstrip('.')}. "
+            "Install what it needs (Gymnasium's own: pip install 'gymnasium[mujoco]', 'gymnasium[box2d]', ...)."
+        ) from error
     for space, what in ((worlds.single_observation_space, "observations"), (worlds.single_action_space, "actions")):
         fits = isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1
         if not fits or (what == "actions" and not np.issubdtype(space.dtype, np.floating)):
