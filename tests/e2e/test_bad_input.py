@@ -361,7 +361,7 @@ def test_an_evaluation_of_a_run_that_is_not_finished_is_refused_before_the_work(
 # Runs
 
 
-@pytest.mark.parametrize("verb", ["modes", "steer", "evaluate", "report"])
+@pytest.mark.parametrize("verb", ["modes", "steer", "evaluate_all", "report"])
 @pytest.mark.parametrize("kind", ["missing", "store", "file"])
 def test_a_folder_that_is_no_run(refused, pile, tmp_path, verb, kind):
     run = {"missing": tmp_path / "nowhere", "store": pile, "file": tmp_path / "notes.txt"}[kind]
@@ -547,7 +547,7 @@ def test_a_full_disk_while_steering_leaves_nothing(unbraid, disk, fitted, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("stage", ["collect", "repeat_talk", "evaluate"])
+@pytest.mark.parametrize("stage", ["collect", "repeat_talk", "evaluate_all"])
 @pytest.mark.parametrize("failure", [StorageError("No room."), KeyboardInterrupt("kept; use --resume")])
 def test_a_demo_that_does_not_finish_leaves_nothing(unbraid, tmp_path, monkeypatch, stage, failure):
     """It can't be resumed, and a folder in the way would only have to be removed by hand."""

@@ -2,12 +2,13 @@
 
 import contextlib
 import sys
-from collections.abc import Generator
-from typing import Any, Protocol
+from collections.abc import Callable, Generator
+from typing import Any, Protocol, runtime_checkable
 
-__all__ = ["Advance", "progress"]
+__all__ = ["Advance", "by_totals", "progress"]
 
 
+@runtime_checkable
 class Advance(Protocol):
     """Says that `n` more units are done, with numbers to show beside the bar (the last ones stay)."""
 
@@ -16,6 +17,18 @@ class Advance(Protocol):
 
 def _advance_silently(n: int = 1, /, **fields: object) -> None:
     """For where nobody is looking."""
+
+
+def by_totals(advance: Advance) -> Callable[[int], None]:
+    """For work that says how much it has done in all so far: moves the bar by what is new."""
+    done = 0
+
+    def show(n_done: int) -> None:
+        nonlocal done
+        advance(n_done - done)
+        done = n_done
+
+    return show
 
 
 @contextlib.contextmanager

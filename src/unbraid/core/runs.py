@@ -25,6 +25,7 @@ __all__ = [
     "open_run",
     "provenance",
     "read_json",
+    "refuse_existing",
     "saying_what_the_disk_refused",
     "write_bytes",
     "write_json",
@@ -112,14 +113,14 @@ def new_folder(path: Path) -> Generator[Path]:
         RunError: `path` exists already (it is never overwritten).
         StorageError: the disk refused.
     """
-    _refuse_existing(path)
+    refuse_existing(path)
     with saying_what_the_disk_refused(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
         try:
             temporary.chmod(0o755)
             yield temporary
-            _refuse_existing(path)
+            refuse_existing(path)
             os.rename(temporary, path)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -135,7 +136,7 @@ def new_file(path: Path) -> Generator[Path]:
         RunError: `path` exists already (it is never overwritten).
         StorageError: the disk refused.
     """
-    _refuse_existing(path)
+    refuse_existing(path)
     with saying_what_the_disk_refused(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
@@ -146,14 +147,15 @@ def new_file(path: Path) -> Generator[Path]:
             temporary.chmod(0o644)
             with open(temporary, "rb") as file:
                 os.fsync(file.fileno())
-            _refuse_existing(path)
+            refuse_existing(path)
             os.rename(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
 
 
-def _refuse_existing(path: Path) -> None:
+def refuse_existing(path: Path) -> None:
+    """Raises `RunError` where something is at `path` already, be it a broken link."""
     if path.exists() or path.is_symlink():
         raise RunError(f"{path} must not exist yet; it does. Name another one, or remove that one first.")
 

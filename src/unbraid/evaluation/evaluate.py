@@ -1,6 +1,6 @@
 """`evaluate(policy, env)`: what a policy does in an environment, episode by episode, with intervals."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from unbraid.core.errors import WorldError
+from unbraid.core.progress import progress
 from unbraid.core.randomness import named_generator
 from unbraid.evaluation.behaviour import UNITS, measure
 from unbraid.evaluation.intervals import Estimate, mean_interval
@@ -16,7 +17,7 @@ from unbraid.steering.steered import SteeredPolicy
 from unbraid.training.model import ModeModel
 from unbraid.worlds.rollout import Controller, Rollouts, rollout
 
-__all__ = ["Evaluation", "evaluate", "fresh_seeds", "require_fitting_world"]
+__all__ = ["Evaluation", "evaluate", "evaluate_all", "fresh_seeds", "require_fitting_world"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +82,18 @@ def evaluate(
     values = measure(rollouts.demos, rollouts.tracks)
     metrics = {name: mean_interval(found) for name, found in values.items()}
     return Evaluation(env_id, tuple(seeds), values, metrics, rollouts)
+
+
+def evaluate_all(
+    actors: Mapping[str, Controller], env_id: str, *, seeds: Sequence[int], max_steps: int | None = None
+) -> dict[str, Evaluation]:
+    """`evaluate` for everybody on the same seeds, by name, with a progress bar."""
+    found: dict[str, Evaluation] = {}
+    with progress("evaluate", len(actors), "actors") as advance:
+        for name, actor in actors.items():
+            found[name] = evaluate(actor, env_id, seeds=seeds, max_steps=max_steps)
+            advance(1)
+    return found
 
 
 def require_fitting_world(model: ModeModel, env_id: str) -> None:

@@ -1,5 +1,7 @@
 """A model's modes held against the labels: confusion tables and agreement, as the entries of `results.json`."""
 
+import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from unbraid.demos.episodes import Demos
 from unbraid.evaluation.scores import Agreement, agreement, confusion_percent, contingency_by_episode, match_modes
 from unbraid.training.model import Evidence, ModeModel
 
-__all__ = ["agreement_entry", "confusion_entry", "matching_of"]
+__all__ = ["agreement_entries", "agreement_entry", "confusion_entry", "matching_of"]
 
 
 def confusion_entry(model: ModeModel, held_out: Demos, *, window_steps: int, seed: int) -> dict[str, Any]:
@@ -26,25 +28,37 @@ def confusion_entry(model: ModeModel, held_out: Demos, *, window_steps: int, see
     Returns:
         `window_steps`, `n_modes`, `counts` and `percent` (label, mode), `nmi` and `purity` with intervals.
     """
-    found = _agreement(model, held_out, window_steps, None, seed)
-    return {
-        "window_steps": window_steps,
-        "n_modes": model.n_modes,
-        "counts": found.contingency.tolist(),
-        "percent": np.round(confusion_percent(found.contingency), 2).tolist(),
-        "nmi": found.nmi.to_json(),
-        "purity": found.purity.to_json(),
-    }
+    return _confusion(_agreement(model, held_out, window_steps, None, seed), window_steps, model.n_modes)
 
 
 def agreement_entry(
     model: ModeModel, held_out: Demos, *, window_steps: int | None, evidence: Evidence | None, seed: int
 ) -> dict[str, Any]:
     """NMI, ARI, purity and accuracy of windows (or of episodes, where `window_steps` is None), with intervals."""
-    found = _agreement(model, held_out, window_steps, evidence, seed)
-    level = {"level": "episode"} if window_steps is None else {"level": "window", "window_steps": window_steps}
-    scores = {name: getattr(found, name).to_json() for name in ("nmi", "ari", "purity", "accuracy")}
-    return {**level, "evidence": evidence or "combined", **scores}
+    return _scores(_agreement(model, held_out, window_steps, evidence, seed), window_steps, evidence)
+
+
+def agreement_entries(
+    model: ModeModel, held_out: Demos, *, window_lengths: Sequence[int], seed: int
+) -> dict[str, list[dict[str, Any]]]:
+    """The entries "tables" and "agreement" of `results.json`, every pair of window and evidence read once.
+
+    Args:
+        model: of any method.
+        held_out: labelled episodes that no training saw.
+        window_lengths: in steps, the first for a table alone; episodes are scored beside them.
+        seed: of the bootstrap over episodes.
+    """
+
+    @functools.cache
+    def read(steps: int | None, evidence: Evidence) -> Agreement:
+        return _agreement(model, held_out, steps, evidence, seed)
+
+    both: tuple[Evidence, ...] = ("combined", "encoder")
+    return {
+        "tables": [_confusion(read(w, model.own_evidence), w, model.n_modes) for w in window_lengths],
+        "agreement": [_scores(read(w, e), w, e) for w in (None, *window_lengths[1:]) for e in both],
+    }
 
 
 def matching_of(model: ModeModel, training: Demos) -> Int[np.ndarray, "mode"]:
@@ -53,6 +67,23 @@ def matching_of(model: ModeModel, training: Demos) -> Int[np.ndarray, "mode"]:
     n_labels = len(training.label_names)
     counts = contingency_by_episode(labels, modes, episodes, n_labels=n_labels, n_modes=model.n_modes)
     return match_modes(counts.sum(0))
+
+
+def _confusion(found: Agreement, window_steps: int, n_modes: int) -> dict[str, Any]:
+    return {
+        "window_steps": window_steps,
+        "n_modes": n_modes,
+        "counts": found.contingency.tolist(),
+        "percent": np.round(confusion_percent(found.contingency), 2).tolist(),
+        "nmi": found.nmi.to_json(),
+        "purity": found.purity.to_json(),
+    }
+
+
+def _scores(found: Agreement, window_steps: int | None, evidence: Evidence | None) -> dict[str, Any]:
+    level = {"level": "episode"} if window_steps is None else {"level": "window", "window_steps": window_steps}
+    scores = {name: getattr(found, name).to_json() for name in ("nmi", "ari", "purity", "accuracy")}
+    return {**level, "evidence": evidence or "combined", **scores}
 
 
 def _agreement(

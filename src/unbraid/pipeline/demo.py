@@ -4,12 +4,12 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from unbraid.core.progress import progress
+from unbraid.core.progress import by_totals, progress
 from unbraid.core.runs import create_run, provenance, write_json
 from unbraid.demos.episodes import Demos
 from unbraid.evaluation.behaviour import compare_modes
-from unbraid.evaluation.evaluate import Evaluation, evaluate, fresh_seeds
-from unbraid.evaluation.tables import agreement_entry, confusion_entry, matching_of
+from unbraid.evaluation.evaluate import Evaluation, evaluate_all, fresh_seeds
+from unbraid.evaluation.tables import agreement_entries, matching_of
 from unbraid.pipeline.config import DemoConfig
 from unbraid.pipeline.paths import save_paths
 from unbraid.pipeline.talk import repeat_talk, talk_modes_in_the_world
@@ -79,13 +79,6 @@ def _collect_demonstrations(asked: DemoConfig) -> tuple[Demos, Demos]:
     total = sum(counts) * len(sources) * sizes.max_steps
     with progress("collect", total, "steps") as advance:
         for part, count in enumerate(counts):
-            done = 0
-
-            def show(n_done: int) -> None:
-                nonlocal done
-                advance(n_done - done)
-                done = n_done
-
             seed = _HELD_OUT_SEED if part else asked.seed
             piles.append(
                 collect(
@@ -94,7 +87,7 @@ def _collect_demonstrations(asked: DemoConfig) -> tuple[Demos, Demos]:
                     n_episodes=count,
                     seed=seed,
                     max_steps=sizes.max_steps,
-                    on_progress=show,
+                    on_progress=by_totals(advance),
                 )
             )
     return piles[0], piles[1]
@@ -118,11 +111,7 @@ def _roll_out(asked: DemoConfig, model: ModeModel) -> tuple[dict[str, Evaluation
     seeds = fresh_seeds(sizes.paired_seeds, seed=asked.seed)
     actors: dict[str, Any] = {name: make_expert(name) for name in asked.experts}
     actors |= {f"mode {mode}": steer(model).toward(mode) for mode in range(model.n_modes)}
-    found: dict[str, Evaluation] = {}
-    with progress("steer", len(actors), "actors") as advance:
-        for name, actor in actors.items():
-            found[name] = evaluate(actor, asked.env_id, seeds=seeds, max_steps=sizes.max_steps)
-            advance(1)
+    found = evaluate_all(actors, asked.env_id, seeds=seeds, max_steps=sizes.max_steps)
     experts = {name: found[name] for name in asked.experts}
     return experts, [found[f"mode {mode}"] for mode in range(model.n_modes)]
 
@@ -140,17 +129,8 @@ def _describe(asked: DemoConfig, training: Demos, held_out: Demos) -> dict[str, 
 
 def _own_entry(asked: DemoConfig, model: ModeModel, held_out: Demos) -> dict[str, Any]:
     """unbraid's own method in the talk's form, and how well its modes agree with the experts."""
-    agreements = [
-        agreement_entry(model, held_out, window_steps=window_steps, evidence=evidence, seed=asked.seed)
-        for window_steps in (None, 10, 25, 50)
-        for evidence in ("combined", "encoder")
-    ]
-    return {
-        "n_modes": model.n_modes,
-        "gradient_steps": model.config.n_steps,
-        "tables": [confusion_entry(model, held_out, window_steps=w, seed=asked.seed) for w in (1, 10, 25, 50)],
-        "agreement": agreements,
-    }
+    scores = agreement_entries(model, held_out, window_lengths=(1, 10, 25, 50), seed=asked.seed)
+    return {"n_modes": model.n_modes, "gradient_steps": model.config.n_steps, **scores}
 
 
 def _behaviour_entry(

@@ -9,10 +9,9 @@ import numpy as np
 
 from unbraid.core.runs import write_bytes
 from unbraid.evaluation.evaluate import Evaluation
+from unbraid.report.record import PATH_ARRAYS
 
 __all__ = ["save_paths"]
-
-_ARRAYS = ("robot_xy", "goal_xy", "goal_reached", "hazards_xy", "vases_xy")
 
 
 def save_paths(
@@ -37,8 +36,8 @@ def save_paths(
     arrays: dict[str, np.ndarray] = {}
     for panel, evaluation in panels.items():
         track = evaluation.rollouts.tracks[0]
-        if all(name in track for name in _ARRAYS):
-            arrays |= {f"{panel}/{name}": track[name] for name in _ARRAYS}
+        if all(name in track for name in PATH_ARRAYS):
+            arrays |= {f"{panel}/{name}": track[name] for name in PATH_ARRAYS}
     if arrays:
         arrays = _of_others(run / "paths.npz") | arrays
         packed = io.BytesIO()

@@ -1,6 +1,5 @@
 """The stages one by one, as the command line's verbs call them: each takes what was asked and gives a JSON object."""
 
-import dataclasses
 import json
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -10,17 +9,17 @@ from typing import Any
 import numpy as np
 
 from unbraid.core.errors import ConfigError, DataError, RunError
-from unbraid.core.progress import progress
+from unbraid.core.progress import by_totals, progress
 from unbraid.core.randomness import named_generator
-from unbraid.core.runs import create_run, open_run, provenance, read_json, write_bytes, write_json
+from unbraid.core.runs import create_run, open_run, provenance, read_json, refuse_existing, write_bytes, write_json
 from unbraid.demos.check import check_demos, require_fit_ready
 from unbraid.demos.episodes import Demos
 from unbraid.demos.store import load_demos, save_demos
 from unbraid.evaluation.behaviour import compare_modes
-from unbraid.evaluation.evaluate import Evaluation, evaluate, fresh_seeds, require_fitting_world
+from unbraid.evaluation.evaluate import Evaluation, evaluate, evaluate_all, fresh_seeds, require_fitting_world
 from unbraid.evaluation.intervals import mean_interval
 from unbraid.evaluation.scores import contingency_by_episode, match_modes
-from unbraid.evaluation.tables import agreement_entry, confusion_entry
+from unbraid.evaluation.tables import agreement_entries, agreement_entry
 from unbraid.pipeline.paths import save_paths
 from unbraid.pipeline.requests import (
     CheckRequest,
@@ -50,23 +49,16 @@ _SHOWN_WINDOWS = (1, 10, 25, 50)
 
 def collect_stage(asked: CollectRequest) -> dict[str, Any]:
     """Records demonstrations of the named experts, shuffled together, into a new folder."""
-    _require_new(asked.out)
+    refuse_existing(asked.out)  # before the work, not after it
     sources = [(name, _actor(name, asked.action_noise)) for name in asked.experts]
     with progress("collect", len(sources) * asked.episodes * (asked.max_steps or 1000), "steps") as advance:
-        done = 0
-
-        def show(n_done: int) -> None:
-            nonlocal done
-            advance(n_done - done)
-            done = n_done
-
         demos = collect(
             sources,
             env_id=asked.env,
             n_episodes=asked.episodes,
             seed=asked.seed,
             max_steps=asked.max_steps,
-            on_progress=show,
+            on_progress=by_totals(advance),
         )
     save_demos(demos, asked.out)
     about = {"demos": str(asked.out), "n_episodes": demos.n_episodes, "n_steps": demos.n_steps}
@@ -150,13 +142,6 @@ def _naming(source: Path) -> Generator[None]:
         raise DataError(f"{source}: {error}") from None
 
 
-def _require_new(*paths: Path | None) -> None:
-    """What is to be written must not be there: asked before the work, not after it."""
-    for path in paths:
-        if path is not None and (path.exists() or path.is_symlink()):
-            raise RunError(f"{path} must not exist yet; it does. Name another one, or remove that one first.")
-
-
 def _split(demos: Demos, asked: FitRequest, seed: int) -> tuple[Demos, Demos | None]:
     if asked.held_out == 0:
         return demos, None
@@ -175,12 +160,7 @@ def _fit_results(model: ModeModel, training: Demos, held_out: Demos | None) -> d
         if held_out.labels is not None and len(np.unique(held_out.labels)) > 1:  # of one expert nothing is told apart
             seed = model.config.seed
             lengths = [w for w in _SHOWN_WINDOWS if w <= int(held_out.lengths.max())]
-            own["tables"] = [confusion_entry(model, held_out, window_steps=w, seed=seed) for w in lengths]
-            own["agreement"] = [
-                agreement_entry(model, held_out, window_steps=w, evidence=evidence, seed=seed)
-                for w in (None, *lengths[1:])
-                for evidence in ("combined", "encoder")
-            ]
+            own |= agreement_entries(model, held_out, window_lengths=lengths, seed=seed)
     experts = list(training.label_names)
     results = {"format": "unbraid-results", "version": 1, "experts": experts, "data": data, "unbraid": own}
     return results | {"fit": fitted}
@@ -227,7 +207,9 @@ def steer_stage(asked: SteerRequest) -> dict[str, Any]:
     if (asked.toward is None) == (asked.context is None):
         raise ConfigError("Either --toward or --context must be given, not both; name a mode, or one number per mode.")
     policy = policy.toward(asked.toward) if asked.toward is not None else policy.with_context(asked.context or ())
-    _require_new(asked.save, asked.picture)
+    for path in (asked.save, asked.picture):
+        if path is not None:
+            refuse_existing(path)
     seeds = fresh_seeds(asked.episodes, seed=asked.seed)
     found = evaluate(policy, asked.env, seeds=seeds, max_steps=asked.max_steps)
     picture = None if asked.picture is None else _picture(found, asked)  # drawn before anything is written
@@ -248,11 +230,7 @@ def evaluate_stage(asked: EvaluateRequest) -> dict[str, Any]:
     seeds = fresh_seeds(asked.episodes, seed=asked.seed)
     experts = {name: _actor(name, None) for name in asked.experts}
     actors: dict[str, Controller] = {**experts, **{str(k): steer(model).toward(k) for k in range(model.n_modes)}}
-    found: dict[str, Evaluation] = {}
-    with progress("evaluate", len(actors), "actors") as advance:
-        for name, actor in actors.items():
-            found[name] = evaluate(actor, asked.env, seeds=seeds, max_steps=asked.max_steps)
-            advance(1)
+    found = evaluate_all(actors, asked.env, seeds=seeds, max_steps=asked.max_steps)
     modes = [found[str(k)] for k in range(model.n_modes)]
     compared = compare_modes(
         [mode.values for mode in modes],
@@ -287,15 +265,14 @@ def _matching(model: ModeModel, rollouts: Sequence[Demos]) -> np.ndarray:
 def _picture(found: Evaluation, asked: SteerRequest) -> bytes:
     """The first rollout from above, as a PNG."""
     from unbraid.report.paths import Panel, paths_figure
-    from unbraid.report.record import TopDownPath
+    from unbraid.report.record import PATH_ARRAYS, TopDownPath
     from unbraid.report.style import NARROW, png
 
     track = found.rollouts.tracks[0]
-    names = [field.name for field in dataclasses.fields(TopDownPath)]
-    missing = [name for name in names if name not in track]
+    missing = [name for name in PATH_ARRAYS if name not in track]
     if missing:
         raise ConfigError(f"--picture needs a world that tells {missing[0]}; {asked.env} does not. Leave it out.")
-    path = TopDownPath(**{name: track[name] for name in names})
+    path = TopDownPath(**{name: track[name] for name in PATH_ARRAYS})
     title = f"mode {asked.toward}" if asked.toward is not None else "context of your own"
     return png(paths_figure([[Panel(title, path, note=f"seed {found.seeds[0]}")]], NARROW))
 

@@ -13,9 +13,9 @@ from jaxtyping import Bool, Float
 from unbraid.core.errors import RunError
 from unbraid.core.runs import open_run, read_json
 
-__all__ = ["RunRecord", "TopDownPath", "read_record"]
+__all__ = ["PATH_ARRAYS", "RunRecord", "TopDownPath", "read_record"]
 
-_PATH_ARRAYS = ("robot_xy", "goal_xy", "goal_reached", "hazards_xy", "vases_xy")
+PATH_ARRAYS = ("robot_xy", "goal_xy", "goal_reached", "hazards_xy", "vases_xy")
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,14 +153,14 @@ def _read_paths(source: Path) -> dict[str, TopDownPath]:
 
 
 def _checked_path(source: Path, panel: str, arrays: dict[str, np.ndarray]) -> TopDownPath:
-    missing = [name for name in _PATH_ARRAYS if name not in arrays]
+    missing = [name for name in PATH_ARRAYS if name not in arrays]
     if missing:
         raise RunError(f"{source} must hold {panel}/{missing[0]}; it does not. Remove the file, or make the run again.")
     n_steps = arrays["goal_reached"].size
     if n_steps == 0:
         raise RunError(f"{source} must hold at least one step in {panel}; it has none. Remove the file.")
     due = {"robot_xy": (n_steps + 1, 2), "goal_xy": (n_steps + 1, 2), "goal_reached": (n_steps,)}
-    for name in _PATH_ARRAYS:
+    for name in PATH_ARRAYS:
         shape = arrays[name].shape
         fits = shape == due[name] if name in due else len(shape) == 2 and shape[1] == 2
         if not fits:
@@ -173,5 +173,5 @@ def _checked_path(source: Path, panel: str, arrays: dict[str, np.ndarray]) -> To
                 f"{source} must hold finite numbers in {panel}/{name}; it does not. "
                 "Remove the file, or make the run again."
             )
-    places = {name: arrays[name].astype(np.float64) for name in _PATH_ARRAYS if name != "goal_reached"}
+    places = {name: arrays[name].astype(np.float64) for name in PATH_ARRAYS if name != "goal_reached"}
     return TopDownPath(**places, goal_reached=arrays["goal_reached"].astype(bool))

@@ -85,7 +85,7 @@ class UnbraidConfig:
     sharing: Literal["episode", "window"] = "episode"
     """Change 4: an episode has one expert, or every window of 10 steps has one of its own (off)."""
     hide_echoes: bool = True
-    """Leave inputs that echo the previous action out of the search for modes; drop them at random for the policy."""
+    """Leave inputs that echo the previous action out of the search for modes; the policy sees them."""
     cross_fit: bool = True
     """Score each half of the episodes with a policy that was fitted on the other half."""
     seed: int = 0

@@ -37,8 +37,6 @@ class LoopOptions:
     """Gradient steps between two lines of metrics."""
     checkpoint_every: int = 500
     """Gradient steps between two checkpoints."""
-    metrics_name: str = "metrics.jsonl"
-    """The metrics' file in the run's folder."""
     asked: dict[str, Any] = field(default_factory=dict[str, Any])
     """What a resume must repeat: config and data fingerprint."""
     on_log: Callable[[dict[str, Any]], None] | None = None
@@ -203,7 +201,7 @@ def _writers(options: LoopOptions, taken: int) -> Generator[list[_Write]]:
     if options.on_log is not None:
         writers.append(options.on_log)
     if options.run is not None:
-        writers.append(_metrics_file(options.run / options.metrics_name, taken))
+        writers.append(_metrics_file(options.run / "metrics.jsonl", taken))
     if not options.tensorboard:
         yield writers
         return

@@ -80,6 +80,11 @@ class ModeModel(nn.Module):
         """Where its weights are. What goes in and what comes out is on the CPU."""
         return self.contexts.device
 
+    @property
+    def own_evidence(self) -> Evidence:
+        """What the method reads a mode from when nobody says: the talk's its encoder, unbraid's both."""
+        return "encoder" if isinstance(self.config, TalkConfig) else "combined"
+
     # What the model says of demonstrations
 
     def predict(
@@ -158,7 +163,7 @@ class ModeModel(nn.Module):
         """
         self._require_fitting(demos)
         steps = Steps.of(demos)
-        evidence = evidence or ("encoder" if isinstance(self.config, TalkConfig) else "combined")
+        evidence = evidence or self.own_evidence
         if evidence not in get_args(Evidence):
             raise ConfigError(f"The evidence must be one of {get_args(Evidence)}; got {evidence!r}. Name one of them.")
         scores = np.zeros((len(windows), self.n_modes))
