@@ -361,7 +361,7 @@ def test_an_evaluation_of_a_run_that_is_not_finished_is_refused_before_the_work(
 # Runs
 
 
-@pytest.mark.parametrize("verb", ["modes", "steer", "evaluate_all", "report"])
+@pytest.mark.parametrize("verb", ["modes", "steer", "evaluate", "report"])
 @pytest.mark.parametrize("kind", ["missing", "store", "file"])
 def test_a_folder_that_is_no_run(refused, pile, tmp_path, verb, kind):
     run = {"missing": tmp_path / "nowhere", "store": pile, "file": tmp_path / "notes.txt"}[kind]
@@ -563,7 +563,7 @@ def test_a_demo_that_does_not_finish_leaves_nothing(unbraid, tmp_path, monkeypat
     monkeypatch.setattr(f"unbraid.pipeline.demo.{stage}", fails)
     said = unbraid("demo", "--out", tmp_path / "out" / "run")
     assert "run.json" in made[0]
-    assert ("model" in made[0]) is (stage == "evaluate")
+    assert ("model" in made[0]) is (stage == "evaluate_all")
     assert list((tmp_path / "out").iterdir()) == []
     if isinstance(failure, KeyboardInterrupt):
         assert said.code == 130
