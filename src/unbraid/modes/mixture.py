@@ -1,175 +1,212 @@
-"""How modes are first told apart: a mixture of K linear-Gaussian predictors, by annealed EM, in closed form.
+"""A mixture of K linear-Gaussian predictors in closed form: what tells spans apart, and what it is worth held out.
 
-Each span of an episode (a window, or the whole of it) is summed up once by G = phi'phi, C = phi'y and Q = sum y^2, with
-phi the features of its states and y what they are to predict (the actions). EM over K ridge regressions needs nothing
-else, so that many restarts take a second.
+Each span is summed up once, for each kind of evidence, by G = phi'phi, C = phi'y and Q = sum y^2 (weighted), with phi
+the features of its states. EM over K ridge regressions, and scoring each half of the spans by what the other half
+taught, need nothing else, so that many starts cost a second.
 
 Source: METHOD, part 2, change 3. EM: Dempster et al. 1977; annealing: Ueda and Nakano 1998.
 """
 
-import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-__all__ = ["MixtureFit", "SpanStatistics", "fit_mixture", "span_statistics"]
+from unbraid.modes.evidence import Evidence
 
-RIDGE, VARIANCE_FLOOR = 3.0, 1e-3
-RESTARTS, FIRST_ROUNDS, BEST, MORE_ROUNDS = 16, 10, 4, 8
-_PRINCIPAL_COMPONENTS = 16
+__all__ = ["Predictors", "SpanStatistics", "expectation_maximisation", "fit_predictors", "log_likelihoods", "scored"]
+__all__ += ["scored_across_halves", "span_statistics"]
+
+RIDGE, GROWTH = 3.0, 1.6
+FIRST_ROUNDS, MORE_ROUNDS, KEPT = 7, 8, 8
+_CHUNK = 16384
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class SpanStatistics:
-    """What EM needs of each span.
+    """What a mixture needs of each span, for one kind of evidence.
 
     Attributes:
-        gram: (span, feature, feature) G, the sum of phi phi' over its steps.
-        cross: (span, feature, target) C, the sum of phi y'.
-        square: (span, target) Q, the sum of y^2.
-        counts: (span,) its steps.
+        gram: (span, pair) the upper triangle of G, the weighted sum of phi phi' over the span's steps.
+        cross: (span, feature, target) C, the weighted sum of phi y'.
+        square: (span, target) Q, the weighted sum of y^2.
+        counts: (span,) its independent observations: the sum of the steps' weights.
+        floor: the least variance of a prediction.
     """
 
-    gram: Float[Tensor, "span feature feature"]
+    gram: Float[Tensor, "span pair"]
     cross: Float[Tensor, "span feature target"]
     square: Float[Tensor, "span target"]
     counts: Float[Tensor, "span"]
+    floor: float
+
+    def of_spans(self, chosen: Bool[Tensor, "span"]) -> "SpanStatistics":
+        """The chosen spans alone."""
+        return SpanStatistics(
+            self.gram[chosen], self.cross[chosen], self.square[chosen], self.counts[chosen], self.floor
+        )
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class MixtureFit:
-    """The best of all restarts.
+class Predictors:
+    """K predictors of one kind of evidence, for every start.
 
     Attributes:
-        responsibilities: (span, mode), rows sum to 1.
-        evidence: log-likelihood of the targets per step, in nats, of the restart that was taken.
-        evidences: (restart,) the same of every restart that was finished, best first.
+        slopes: (start, mode, feature, target) B.
+        variances: (start, mode, target).
     """
 
-    responsibilities: Float[Tensor, "span mode"]
-    evidence: float
-    evidences: tuple[float, ...]
+    slopes: Float[Tensor, "start mode feature target"]
+    variances: Float[Tensor, "start mode target"]
 
 
 def span_statistics(
-    features: Float[Tensor, "step feature"], targets: Float[Tensor, "step target"], spans: Int[Tensor, "step"]
+    features: Float[Tensor, "step feature"], evidence: Evidence, spans: Int[Tensor, "step"], *, floor: float
 ) -> SpanStatistics:
     """Sums up spans of consecutive steps.
 
     Args:
         features: phi of every step.
-        targets: y of every step.
-        spans: the span that each step belongs to, 0, 0, ..., 1, 1, ..., without gaps.
+        evidence: what is to be predicted, and what each step counts for.
+        spans: the span of every step, without gaps.
+        floor: the least variance of a prediction.
     """
-    counts = torch.bincount(spans)
-    pairs = list(zip(features.split(counts.tolist()), targets.split(counts.tolist()), strict=True))
-    return SpanStatistics(
-        gram=torch.stack([f.T @ f for f, _ in pairs]),
-        cross=torch.stack([f.T @ y for f, y in pairs]),
-        square=torch.stack([y.square().sum(0) for _, y in pairs]),
-        counts=counts.to(features.dtype),
-    )
+    counts = torch.bincount(spans).tolist()
+    upper = torch.triu_indices(features.shape[1], features.shape[1])
+    gram, cross = [], []
+    weighted = features * evidence.weights[:, None]
+    parts = zip(features.split(counts), weighted.split(counts), evidence.targets.split(counts), strict=True)
+    for phi, phi_weighted, y in parts:
+        gram.append((phi.T @ phi_weighted)[upper[0], upper[1]])
+        cross.append(phi_weighted.T @ y)
+    square = torch.zeros(len(counts), evidence.targets.shape[1])
+    square.index_add_(0, spans, evidence.targets.square() * evidence.weights[:, None])
+    n = torch.zeros(len(counts)).index_add_(0, spans, evidence.weights)
+    return SpanStatistics(torch.stack(gram), torch.stack(cross), square, n, floor)
 
 
-def fit_mixture(statistics: SpanStatistics, n_modes: int, *, generator: np.random.Generator) -> MixtureFit:
-    """EM over K linear-Gaussian predictors from 16 starts: half random, half k-means on score features.
-
-    All restarts run 10 rounds side by side, the best 4 by evidence 8 more, and the best is taken.
+def fit_predictors(s: SpanStatistics, responsibilities: Float[Tensor, "start span mode"]) -> Predictors:
+    """Weighted ridge regressions, drawn towards the one that fits everybody (3 observations' worth), and variances.
 
     Args:
-        statistics: of every span.
-        n_modes: K.
-        generator: draws the starts.
+        s: the spans' statistics.
+        responsibilities: how much of each span each mode learns from.
     """
-    scores = _score_features(statistics)
-    starts = [_random_start(len(scores), n_modes, generator) for _ in range(RESTARTS // 2)]
-    starts += [_kmeans_start(scores, n_modes, generator) for _ in range(RESTARTS - RESTARTS // 2)]
-    responsibilities = torch.stack(starts)
-    first_beta = torch.tensor([0.02] * (RESTARTS // 2) + [0.1] * (RESTARTS - RESTARTS // 2))
-    evidence = torch.zeros(RESTARTS)
-    for round_ in range(FIRST_ROUNDS):
-        beta = (first_beta * 1.6**round_).clamp_max(1)
-        responsibilities, evidence = _em_round(statistics, responsibilities, beta)
-    best = evidence.argsort(descending=True)[:BEST]
-    responsibilities = responsibilities[best]
-    for round_ in range(FIRST_ROUNDS, FIRST_ROUNDS + MORE_ROUNDS):
-        beta = (first_beta[best] * 1.6**round_).clamp_max(1)
-        responsibilities, evidence = _em_round(statistics, responsibilities, beta)
-    order = evidence.argsort(descending=True)
-    per_step = evidence[order] / statistics.counts.sum()
-    return MixtureFit(responsibilities[order[0]], float(per_step[0]), tuple(per_step.tolist()))
+    n_features = s.cross.shape[1]
+    weights = responsibilities.transpose(1, 2).flatten(0, 1)  # (start mode, span)
+    gram = _symmetric(weights @ s.gram, n_features)
+    cross = (weights @ s.cross.flatten(1)).view(len(weights), n_features, -1)
+    square, counts = weights @ s.square, weights @ s.counts
+    ridge = RIDGE * torch.eye(n_features)
+    whole_gram, whole_cross = _symmetric(s.gram.sum(0)[None], n_features)[0], s.cross.sum(0)
+    shared = torch.linalg.solve(whole_gram + ridge, whole_cross)
+    slopes = torch.linalg.solve(gram + ridge, cross + RIDGE * shared)
+    residual = square - 2 * (slopes * cross).sum(1) + (slopes * (gram @ slopes)).sum(1)
+    of_all = s.square.sum(0) - 2 * (shared * whole_cross).sum(0) + (shared * (whole_gram @ shared)).sum(0)
+    prior = (of_all / s.counts.sum().clamp_min(1e-6)).clamp_min(
+        s.floor
+    )  # one observation's worth of everybody's variance
+    variances = (residual.clamp_min(0) + prior) / (counts[:, None] + 1) + s.floor
+    shape = responsibilities.shape[0], responsibilities.shape[2]
+    return Predictors(slopes.view(*shape, *slopes.shape[1:]), variances.view(*shape, -1))
 
 
-def _em_round(
-    s: SpanStatistics, responsibilities: Float[Tensor, "restart span mode"], beta: Float[Tensor, "restart"]
-) -> tuple[Float[Tensor, "restart span mode"], Float[Tensor, "restart"]]:
-    """M-step, then E-step at inverse temperature beta; the evidence is at beta = 1."""
-    weights = responsibilities.transpose(1, 2)  # (restart, mode, span)
-    n_features = s.gram.shape[-1]
-    gram = torch.einsum("rks,spq->rkpq", weights, s.gram)
-    cross = torch.einsum("rks,spt->rkpt", weights, s.cross)
-    square = torch.einsum("rks,st->rkt", weights, s.square)
-    mass = torch.einsum("rks,s->rk", weights, s.counts)
-    ridge = gram + RIDGE * torch.eye(n_features, dtype=gram.dtype)
-    slopes = torch.linalg.solve(ridge, cross)
-    residual = square - 2 * (slopes * cross).sum(2) + (slopes * (gram @ slopes)).sum(2)
-    variance = (residual / mass.clamp_min(1)[..., None]).clamp_min(0) + VARIANCE_FLOOR
-    share = (mass / s.counts.sum()).clamp_min(1e-6).log()
-    errors = _squared_errors(s, slopes)
-    log_likelihood = -0.5 * (errors / variance[:, :, None]).sum(-1)
-    log_likelihood = log_likelihood - 0.5 * s.counts * (2 * torch.pi * variance).log().sum(-1)[..., None]
-    joint = log_likelihood.transpose(1, 2) + share[:, None]
-    return torch.softmax(beta[:, None, None] * joint, dim=-1), joint.logsumexp(-1).sum(-1)
+def scored(s: SpanStatistics, predictors: Predictors) -> Float[Tensor, "start span mode"]:
+    """The log-likelihood of every span under every predictor, in nats."""
+    slopes = predictors.slopes
+    starts, modes, n_features, targets = slopes.shape
+    flat = slopes.transpose(2, 3).reshape(-1, n_features)
+    upper = torch.triu_indices(n_features, n_features)
+    twice = torch.where(upper[0] == upper[1], 1.0, 2.0)
+    squares = flat[:, upper[0]] * flat[:, upper[1]] * twice
+    quadratic = (squares @ s.gram.T).view(starts, modes, targets, -1).transpose(2, 3)
+    crossed = torch.einsum("rkft,sft->rkst", slopes, s.cross)
+    errors = (s.square - 2 * crossed + quadratic).clamp_min(0)
+    found = -0.5 * (errors / predictors.variances[:, :, None]).sum(-1)
+    found = found - 0.5 * s.counts * (2 * torch.pi * predictors.variances).log().sum(-1)[..., None]
+    return found.transpose(1, 2)
 
 
-def _squared_errors(
-    s: SpanStatistics, slopes: Float[Tensor, "restart mode feature target"]
-) -> Float[Tensor, "restart mode span target"]:
-    """Q - 2 b'C + b'Gb of every span under every predictor."""
-    restarts, modes, features, targets = slopes.shape
-    flat = slopes.permute(0, 1, 3, 2).reshape(-1, features)  # (restart mode target, feature)
-    through = flat @ s.gram.reshape(len(s.gram), features, features)  # (span, ..., feature)
-    quadratic = (through * flat).sum(-1).T.reshape(restarts, modes, targets, len(s.gram)).transpose(2, 3)
-    crossed = torch.einsum("rkpt,spt->rkst", slopes, s.cross)
-    return (s.square - 2 * crossed + quadratic).clamp_min(0)
+def expectation_maximisation(
+    statistics: Sequence[SpanStatistics],
+    responsibilities: Float[Tensor, "start span mode"],
+    *,
+    first_beta: Float[Tensor, "start"],
+) -> Float[Tensor, "kept span mode"]:
+    """EM over all kinds of evidence, all starts side by side; the inverse temperature grows to 1.
+
+    Seven rounds of all starts, then eight more of the best eight by log-likelihood; the best comes first.
+
+    Args:
+        statistics: of every kind.
+        responsibilities: where each start begins.
+        first_beta: the inverse temperature of each start's first round, in (0, 1]; 1 is plain EM.
+    """
+    kept = torch.arange(len(responsibilities))
+    for round_ in range(FIRST_ROUNDS + MORE_ROUNDS):
+        beta = (first_beta[kept] * GROWTH**round_).clamp_max(1)
+        log_shares = responsibilities.mean(1).clamp_min(1e-6).log()[:, None]
+        joint = log_shares + sum_of([scored(s, fit_predictors(s, responsibilities)) for s in statistics])
+        responsibilities = torch.softmax(beta[:, None, None] * joint, dim=-1)
+        if round_ + 1 in (FIRST_ROUNDS, FIRST_ROUNDS + MORE_ROUNDS):
+            best = joint.logsumexp(-1).sum(-1).argsort(descending=True)[:KEPT]
+            responsibilities, kept = responsibilities[best], kept[best]
+    return responsibilities
 
 
-def _score_features(s: SpanStatistics) -> Float[np.ndarray, "span component"]:
-    """Where one predictor for all is wrong: whitened G0^(-1/2) (C - G B0) per step of a span, principal components."""
-    total = s.gram.sum(0) + RIDGE * torch.eye(s.gram.shape[-1], dtype=s.gram.dtype)
-    slopes = torch.linalg.solve(total, s.cross.sum(0))
-    values, vectors = torch.linalg.eigh(total / s.counts.sum())
-    whiten = (vectors / values.clamp_min(1e-4).sqrt()) @ vectors.T
-    scores = whiten @ (s.cross - s.gram @ slopes) / s.counts.clamp_min(1)[:, None, None]
-    flat = scores.flatten(1) - scores.flatten(1).mean(0)
-    left, singular, _ = torch.linalg.svd(flat, full_matrices=False)
-    return (left * singular)[:, :_PRINCIPAL_COMPONENTS].numpy()
+def scored_across_halves(
+    statistics: Sequence[SpanStatistics], responsibilities: Float[Tensor, "start span mode"]
+) -> list[Float[Tensor, "start span mode"]]:
+    """For every kind, each span's log-likelihoods under the predictors of the half of the spans that it is not in.
+
+    Every start has its own halves: the spans of each of its modes alternate, so that both halves know the mode, and a
+    mode of a single span is known by none.
+    """
+    halves = _halves(responsibilities)
+    found: list[Tensor] = []
+    for s in statistics:
+        parts = [scored(s, fit_predictors(s, responsibilities * (halves != half)[..., None])) for half in range(2)]
+        found.append(torch.where((halves == 0)[..., None], parts[0], parts[1]))
+    return found
 
 
-def _random_start(n_spans: int, n_modes: int, generator: np.random.Generator) -> Float[Tensor, "span mode"]:
-    return torch.as_tensor(generator.dirichlet(np.full(n_modes, 0.5), n_spans), dtype=torch.float32)
+def _halves(responsibilities: Float[Tensor, "start span mode"]) -> Int[Tensor, "start span"]:
+    modes = responsibilities.argmax(-1)
+    member = torch.nn.functional.one_hot(modes, responsibilities.shape[-1])
+    rank = (member.cumsum(1) * member).sum(-1)
+    return (rank + modes) % 2
 
 
-def _kmeans_start(
-    scores: Float[np.ndarray, "span component"], n_modes: int, generator: np.random.Generator
+def log_likelihoods(
+    evidences: Sequence[Evidence],
+    features: Float[Tensor, "step feature"],
+    spans: Int[Tensor, "step"],
+    predictors: Sequence[Predictors],
 ) -> Float[Tensor, "span mode"]:
-    from sklearn.cluster import KMeans
-    from sklearn.exceptions import ConvergenceWarning
+    """The same as `scored` summed over kinds, of the first start, from the steps themselves, a block at a time."""
+    found = torch.zeros(int(spans[-1]) + 1, predictors[0].slopes.shape[1])
+    for evidence, predictor in zip(evidences, predictors, strict=True):
+        for chosen in torch.arange(len(spans)).split(_CHUNK):
+            mean = torch.einsum("sf,kft->skt", features[chosen], predictor.slopes[0])
+            variance = predictor.variances[0]
+            misfit = (evidence.targets[chosen, None] - mean).square() / variance + (2 * torch.pi * variance).log()
+            found.index_add_(0, spans[chosen], -0.5 * misfit.sum(-1) * evidence.weights[chosen, None])
+    return found
 
-    seed = int(generator.integers(2**31))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # of spans that are all alike; EM starts there anyway
-        kmeans = KMeans(
-            min(n_modes, len(scores)),
-            n_init=1,  # pyright: ignore[reportArgumentType]  # its stub allows "auto" alone
-            random_state=seed,
-        )
-        found = kmeans.fit_predict(scores)
-    hard = torch.nn.functional.one_hot(torch.as_tensor(found, dtype=torch.long), n_modes)
-    return 0.9 * hard.to(torch.float32) + 0.1 / n_modes
+
+def sum_of(parts: Sequence[Tensor]) -> Tensor:
+    """The sum of tensors of one shape."""
+    return torch.stack(list(parts)).sum(0)
+
+
+def _symmetric(upper: Float[Tensor, "row pair"], size: int) -> Float[Tensor, "row size size"]:
+    where = torch.triu_indices(size, size)
+    whole = torch.zeros(len(upper), size, size)
+    whole[:, where[0], where[1]] = upper
+    whole[:, where[1], where[0]] = upper
+    return whole

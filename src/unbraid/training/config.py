@@ -58,10 +58,12 @@ class UnbraidConfig:
 
     method: ClassVar[str] = "unbraid"
 
-    n_modes: int = 2
-    """K, the number of modes to find."""
+    n_modes: int | Literal["auto"] = 2
+    """K, the number of modes to find; "auto" takes as many as the evidence on held-out episodes supports."""
     n_steps: int = 1500
     """Gradient steps of the joint fit."""
+    search_steps: int = 600
+    """Gradient steps of the search for modes, which comes first."""
     policy_batch: int = 1024
     """Steps in a batch of the policy."""
     window_batch: int = 96
@@ -78,16 +80,12 @@ class UnbraidConfig:
     """Width of the encoder's layers."""
     codes: Literal["simplex", "free"] = "simplex"
     """Change 1 of the method: codes at equal distances, or anywhere (off)."""
-    evidence: Literal["policy", "transitions"] = "policy"
-    """Change 2: a mode is told apart by its likelihood of the actions, or by how the world moved (off)."""
-    start: Literal["mixture", "random"] = "mixture"
-    """Change 3: modes are first found in closed form, or at random (off)."""
+    evidence: Literal["both", "actions", "transitions"] = "both"
+    """Change 2: modes are told apart by what is done and by where it leads, or by one of them alone."""
+    starts: Literal["several", "random"] = "several"
+    """Change 3: the search for modes starts from proposals of several kinds, or at random (off)."""
     sharing: Literal["episode", "window"] = "episode"
     """Change 4: an episode has one expert, or every window of 10 steps has one of its own (off)."""
-    hide_echoes: bool = True
-    """Leave inputs that echo the previous action out of the search for modes; the policy sees them."""
-    cross_fit: bool = True
-    """Score each half of the episodes with a policy that was fitted on the other half."""
     seed: int = 0
     """The one seed of the fit."""
 
@@ -97,7 +95,15 @@ class UnbraidConfig:
 
 FitConfig = TalkConfig | UnbraidConfig
 
-_AT_LEAST_ONE = ("n_steps", "batch_size", "steps_per_batch", "policy_batch", "window_batch", "encoder_width")
+_AT_LEAST_ONE = (
+    "n_steps",
+    "search_steps",
+    "batch_size",
+    "steps_per_batch",
+    "policy_batch",
+    "window_batch",
+    "encoder_width",
+)
 
 
 def _require_possible(config: "FitConfig") -> None:
@@ -105,7 +111,10 @@ def _require_possible(config: "FitConfig") -> None:
     settings: dict[str, Any] = vars(config)
     wrong: dict[str, str] = {}
     for name, hint in get_type_hints(type(config)).items():
-        if get_origin(hint) is Literal and settings[name] not in get_args(hint):
+        if name == "n_modes":
+            if settings[name] != "auto" and not isinstance(settings[name], int):
+                wrong[name] = "a whole number, or auto"
+        elif get_origin(hint) is Literal and settings[name] not in get_args(hint):
             wrong[name] = f"one of {', '.join(get_args(hint))}"
     for name, value in settings.items():
         if isinstance(value, tuple):

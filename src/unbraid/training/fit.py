@@ -24,7 +24,8 @@ def learner_for(demos: Demos, config: FitConfig, device: str = "auto") -> TalkLe
         DataError, ConfigError: the demonstrations or the config are not fit for it.
     """
     shortest = config.delta_steps if isinstance(config, TalkConfig) else min(config.window_lengths)
-    require_fit_ready(demos, window_steps=shortest, n_modes=config.n_modes)
+    n_modes = 2 if config.n_modes == "auto" else config.n_modes
+    require_fit_ready(demos, window_steps=shortest, n_modes=n_modes)
     steps = Steps.of(demos)
     place = _resolved(device)
     return TalkLearner(steps, config, place) if isinstance(config, TalkConfig) else UnbraidLearner(steps, config, place)

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from unbraid.core.errors import ConfigError, DataError, ModelError
-from unbraid.core.runs import new_folder, write_bytes, write_json
+from unbraid.core.runs import new_folder, read_json, write_bytes, write_json
 from unbraid.core.shapes import require_finite
 from unbraid.demos.episodes import Demos
 from unbraid.modes.codebook import FreeCodebook, SimplexCodebook
@@ -43,6 +43,7 @@ class ModeModel(nn.Module):
         config: what was asked of the fit.
         contexts: (mode, mode) row k is the context that asks the policy for mode k.
         n_modes, observation_size, action_size: K and the widths.
+        search: what the search for modes said, as JSON (see `modes.search.Found.facts`); None where there was none.
     """
 
     contexts: Tensor
@@ -50,26 +51,29 @@ class ModeModel(nn.Module):
     def __init__(self, config: FitConfig, *, observation_size: int, action_size: int) -> None:
         """An untrained model; `fit` gives a trained one, `from_pretrained` a saved one."""
         super().__init__()
-        self.config = config
-        self.n_modes, self.observation_size, self.action_size = config.n_modes, observation_size, action_size
+        if config.n_modes == "auto":
+            raise ValueError("a model has a number of modes; a fit finds it first")
+        self.config, self.n_modes = config, config.n_modes
+        self.observation_size, self.action_size = observation_size, action_size
+        self.search: dict[str, Any] | None = None
         self.observation_normaliser = Normaliser(observation_size)
         self.action_normaliser = Normaliser(action_size)
-        self.register_buffer("contexts", torch.from_numpy(every_not_hot(config.n_modes)).float())
+        self.register_buffer("contexts", torch.from_numpy(every_not_hot(self.n_modes)).float())
         if isinstance(config, TalkConfig):
             self.transition_normaliser = Normaliser(observation_size)
             self.encoder = TransitionEncoder(observation_size, latent_size=observation_size)
-            self.codebook = FreeCodebook(config.n_modes, observation_size)
+            self.codebook = FreeCodebook(self.n_modes, observation_size)
         else:
-            latent_size = max(8, config.n_modes)
+            latent_size = max(8, self.n_modes)
             self.encoder = StepWindowEncoder(
                 observation_size, action_size, width=config.encoder_width, latent_size=latent_size
             )
             free = config.codes == "free"
-            self.codebook = (FreeCodebook if free else SimplexCodebook)(config.n_modes, latent_size)
+            self.codebook = (FreeCodebook if free else SimplexCodebook)(self.n_modes, latent_size)
         self.policy = GaussianPolicy(
             observation_size,
             action_size,
-            n_modes=config.n_modes,
+            n_modes=self.n_modes,
             hidden=config.policy_hidden,
             activation="tanh" if isinstance(config, TalkConfig) else "silu",
             spread="state_independent" if isinstance(config, TalkConfig) else "context",
@@ -249,6 +253,8 @@ class ModeModel(nn.Module):
                 "config": config_to_json(self.config),
             }
             write_json(folder / "config.json", content)
+            if self.search is not None:
+                write_json(folder / "search.json", self.search)
             tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
             write_bytes(folder / "model.safetensors", save(tensors, metadata={"format": "pt"}))
 
@@ -272,6 +278,8 @@ class ModeModel(nn.Module):
                 action_size=content["action_size"],
             )
             made.load_state_dict(load_file(folder / "model.safetensors"))
+            if (folder / "search.json").exists():
+                made.search = read_json(folder / "search.json", error=ModelError, remedy=_AGAIN)
         except KeyError as error:
             raise ModelError(f"{folder} must hold a whole model; config.json lacks {error}. {_AGAIN}") from error
         except (TypeError, ValueError, RuntimeError, SafetensorError, OSError) as error:

@@ -18,6 +18,12 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.fixture(autouse=True)
+def _small_search(monkeypatch):
+    """A third of the width: EM, which solves for every feature, takes a moment."""
+    monkeypatch.setattr("unbraid.modes.latents.WIDTH", 16)
+
+
 def make_reflexes(*, n_labels=2, n_per_label=6, n_steps=40, seed=0, noise=0.1):
     """Expert k acts by a = b_k's (one of four directions in s), plus noise; states wander at random."""
     generator = np.random.default_rng(seed)
@@ -49,7 +55,7 @@ def make_tiny(method, **settings):
         small = {"n_modes": 3, "n_steps": 20, "batch_size": 32, "steps_per_batch": 4}
         return TalkConfig(**(small | {"policy_hidden": (8,), "decoder_hidden": (8,)} | settings))
     small = {"n_modes": 2, "n_steps": 20, "policy_batch": 64, "window_batch": 16, "window_lengths": (5, 10)}
-    small |= {"policy_hidden": (16, 16), "encoder_width": 16, "start": "random"}
+    small |= {"policy_hidden": (16, 16), "encoder_width": 16, "search_steps": 20, "starts": "random"}
     return UnbraidConfig(**(small | settings))
 
 

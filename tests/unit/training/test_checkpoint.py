@@ -38,13 +38,22 @@ def test_a_learner_comes_back_as_it_was(demos, tiny, same_weights, tmp_path, met
     assert same_weights(first.model, second.model)
 
 
+def test_responsibilities_come_back_too(demos, tiny, tmp_path):
+    """They are what the modes are: a search that finds others elsewhere must not have a say."""
+    first, second = (learner_for(demos, tiny("unbraid")) for _ in range(2))
+    first.step()
+    path = save_checkpoint(first, tmp_path, {}, {})
+    second.responsibilities = second.responsibilities.flip(1)
+    load_checkpoint(second, path, {})
+    assert torch.equal(first.responsibilities, second.responsibilities)
+
+
 @pytest.mark.parametrize("method", ["talk", "unbraid"])
 @pytest.mark.parametrize("stop_after", [1, 7, 10])
 def test_a_fit_that_stops_anywhere_ends_where_an_unbroken_one_does(
-    demos, tiny, same_weights, tmp_path, monkeypatch, method, stop_after
+    demos, tiny, same_weights, tmp_path, method, stop_after
 ):
-    """Bit for bit, metrics too, wherever it stopped between two lines of them; and rescoring lies on the way."""
-    monkeypatch.setattr("unbraid.training.joint.RESCORE_EVERY", 4)
+    """Bit for bit, metrics too, wherever it stopped between two lines of them."""
     config = tiny(method)
     unbroken = fit(demos, config, LoopOptions(run=tmp_path / "unbroken", log_every=4, checkpoint_every=stop_after))
     stopped = LoopOptions(run=tmp_path / "stopped", log_every=4, checkpoint_every=stop_after)

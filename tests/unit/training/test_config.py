@@ -11,7 +11,11 @@ from unbraid.core.errors import ConfigError
 from unbraid.training.config import TalkConfig, UnbraidConfig, config_from_json, config_to_json
 
 
-@pytest.mark.parametrize("config", [TalkConfig(n_modes=3, policy_hidden=(7,)), UnbraidConfig(window_lengths=(3, 4))])
+@pytest.mark.parametrize(
+    "config",
+    [TalkConfig(n_modes=3, policy_hidden=(7,)), UnbraidConfig(window_lengths=(3, 4)), UnbraidConfig(n_modes="auto")],
+    ids=["talk", "unbraid", "auto"],
+)
 def test_json_gives_back_what_was_asked(config):
     assert config_from_json(json.loads(json.dumps(config_to_json(config)))) == config
 
@@ -32,10 +36,17 @@ def test_a_misspelt_setting_is_refused_with_the_known_ones():
         config_from_json({"method": "talk", "n_mode": 3})
 
 
+@pytest.mark.parametrize("setting", ["start", "hide_echoes", "cross_fit"])
+def test_settings_of_before_are_unknown(setting):
+    with pytest.raises(ConfigError, match=rf"{setting} must be a setting of UnbraidConfig; it is none"):
+        config_from_json({"method": "unbraid", setting: True})
+
+
 @pytest.mark.parametrize(
     ("kind", "settings", "message"),
     [
         (UnbraidConfig, {"n_steps": 0}, r"n_steps must be at least 1; got 0\. The default is 1500\."),
+        (UnbraidConfig, {"search_steps": 0}, r"search_steps must be at least 1; got 0\. The default is 600\."),
         (TalkConfig, {"batch_size": -5}, r"batch_size must be at least 1; got -5\. The default is 500\."),
         (TalkConfig, {"steps_per_batch": 0}, r"steps_per_batch must be at least 1; got 0\."),
         (UnbraidConfig, {"window_lengths": ()}, r"window_lengths must be whole numbers of at least 1; got \(\)\."),
@@ -62,6 +73,14 @@ def run_apart(code):
     ("kind", "settings", "message"),
     [
         ("talk", '"objective": "quotient"', "objective must be one of ratio, product, log_ratio, sum; got 'quotient'."),
+        (
+            "unbraid",
+            '"evidence": "policy"',
+            "evidence must be one of both, actions, transitions; got 'policy'. The def",
+        ),
+        ("unbraid", '"starts": "few"', "starts must be one of several, random; got 'few'. The default is 'several'."),
+        ("unbraid", '"n_modes": "many"', "n_modes must be a whole number, or auto; got 'many'. The default is 2."),
+        ("talk", '"n_modes": 2.5', "n_modes must be a whole number, or auto; got 2.5. The default is 4."),
         ("unbraid", '"codes": "cube"', "codes must be one of simplex, free; got 'cube'. The default is 'simplex'."),
     ],
 )

@@ -1,6 +1,7 @@
 """unbraid's own method: it finds who is who, each of its changes is a switch, and it never looks at a label."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -8,20 +9,15 @@ import torch
 
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.demos.episodes import Demos, Episode
-from unbraid.training import joint, proposal
+from unbraid.steering.steered import steer
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.fit import fit, learner_for
+from unbraid.training.model import ModeModel
 
 
 def same_partition(found, labels):
     pairs = set(zip(found.tolist(), labels.tolist(), strict=True))
     return len(pairs) == len(set(labels.tolist())) == len(set(found.tolist()))
-
-
-@pytest.fixture
-def quick_proposal(monkeypatch):
-    monkeypatch.setattr(proposal, "GRADIENT_STEPS", 20)
-    monkeypatch.setattr(proposal, "BATCH", 128)
 
 
 @pytest.mark.parametrize("n_labels", [2, 4])
@@ -30,7 +26,8 @@ def test_it_finds_who_is_who_on_new_episodes(reflexes, n_labels):
     config = UnbraidConfig(
         n_modes=n_labels,
         n_steps=190,
-        policy_batch=512,
+        search_steps=60,
+        policy_batch=256,
         window_batch=32,
         policy_hidden=(64, 64),
         window_lengths=(10, 25),
@@ -53,20 +50,23 @@ def test_it_finds_who_is_who_on_new_episodes(reflexes, n_labels):
 @pytest.mark.parametrize(
     "switch",
     [
+        {},
         {"codes": "free"},
+        {"evidence": "actions"},
         {"evidence": "transitions"},
-        {"start": "random"},
+        {"starts": "random"},
         {"sharing": "window"},
-        {"hide_echoes": False},
-        {"cross_fit": False},
     ],
     ids=str,
 )
-def test_each_change_can_be_switched_off(demos, tiny, switch, quick_proposal, monkeypatch):
-    monkeypatch.setattr(joint, "RESCORE_EVERY", 4)
-    model = fit(demos, tiny("unbraid", **({"start": "mixture", "n_steps": 10} | switch)))
+def test_each_change_can_be_switched_off(demos, tiny, switch):
+    model = fit(demos, tiny("unbraid", **({"starts": "several", "n_steps": 5, "search_steps": 5} | switch)))
     assert all(torch.isfinite(value).all() for n, value in model.state_dict().items() if not n.endswith("clip"))
     assert model.predict(demos).shape == (demos.n_episodes,)
+    kinds = set(model.search["gain_of_kind_nats"])
+    assert ("actions" in kinds) == (switch.get("evidence") != "transitions")
+    assert ("transitions to the end" in kinds) == (switch.get("evidence") != "actions")
+    assert model.search["n_spans"] == (48 if "sharing" in switch else 12)
 
 
 def test_free_codes_are_asked_for_by_their_own_distances(demos, tiny):
@@ -80,25 +80,31 @@ def test_simplex_codes_are_asked_for_by_the_not_hot_context_itself(demos, tiny):
     assert torch.equal(fit(demos, tiny("unbraid", n_modes=3)).contexts, 1 - torch.eye(3))
 
 
-def test_neither_labels_nor_rewards_have_a_say(demos, tiny, same_weights, quick_proposal):
-    config = tiny("unbraid", start="mixture")
-    swapped = dataclasses.replace(demos, labels=demos.labels[::-1].copy())
-    paid = dataclasses.replace(demos, rewards=np.arange(demos.n_steps, dtype=float), costs=np.ones(demos.n_steps))
-    first, *others = (fit(given, config) for given in (demos, demos.without_labels(), swapped, paid))
+def test_neither_labels_nor_rewards_have_a_say(demos, tiny, same_weights):
+    config = tiny("unbraid", starts="several", n_steps=5, search_steps=5)
+    swapped = dataclasses.replace(
+        demos,
+        labels=demos.labels[::-1].copy(),
+        rewards=np.arange(demos.n_steps, dtype=float),
+        costs=np.ones(demos.n_steps),
+    )
+    first, *others = (fit(given, config) for given in (demos, demos.without_labels(), swapped))
     assert all(same_weights(first, other) for other in others)
 
 
-def test_the_seed_suffices_and_matters(demos, tiny, same_weights, quick_proposal):
-    first, again, other = (fit(demos, tiny("unbraid", start="mixture", seed=seed)) for seed in (1, 1, 2))
+def test_the_seed_suffices_and_matters(demos, tiny, same_weights):
+    first, again, other = (
+        fit(demos, tiny("unbraid", starts="several", n_steps=5, search_steps=5, seed=seed)) for seed in (1, 1, 2)
+    )
     assert same_weights(first, again)
     assert not same_weights(first, other)
 
 
-def test_a_fit_leaves_the_global_generators_alone(demos, tiny, quick_proposal):
+def test_a_fit_leaves_the_global_generators_alone(demos, tiny):
     torch.manual_seed(1)
     expected = torch.rand(3)
     torch.manual_seed(1)
-    fit(demos, tiny("unbraid", start="mixture"))
+    fit(demos, tiny("unbraid", starts="several", n_steps=5, search_steps=5))
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -117,52 +123,48 @@ def test_windows_of_the_encoder_lie_in_one_episode(tiny, reflexes):
     assert lengths == {5, 25}  # at most 25 steps of each
 
 
-def test_each_half_is_scored_by_the_policy_of_the_other(demos, tiny):
-    learner = learner_for(demos, tiny("unbraid"))
-    for _ in range(3):
-        learner.step()
-    fold = learner.fold_of_episode
-    assert sorted(torch.bincount(fold).tolist()) == [6, 6]
-    for half in range(2):
-        assert set(learner.steps.episode_of_step[learner.folds[half]].tolist()) == set(
-            torch.nonzero(fold == half)[:, 0].tolist()
-        )
-        before = learner._rescored()
-        with torch.no_grad():
-            for parameter in learner.scorers[half].parameters():
-                parameter.add_(torch.randn_like(parameter))
-        changed = (learner._rescored() != before).any(1)
-        assert torch.equal(changed, fold != half)
-
-
-def test_without_cross_fitting_both_policies_see_everything(demos, tiny):
-    learner = learner_for(demos, tiny("unbraid", cross_fit=False))
-    assert [len(among) for among in learner.folds] == [demos.n_steps] * 2
-
-
-def test_empty_episodes_fill_no_half(tiny, reflexes):
-    """Two recorded episodes among many empty ones: one for each half."""
+def test_empty_episodes_are_no_spans(tiny, reflexes):
+    """Two recorded episodes among many empty ones are two spans, and the windows lie in them."""
     empty = Episode(observations=np.zeros((1, 3), dtype=np.float32), actions=np.zeros((0, 2), dtype=np.float32))
     recorded = list(reflexes(n_per_label=1))
-    for seed in range(5):
-        demos = Demos.from_episodes([empty, recorded[0], empty, empty, recorded[1], empty])
-        learner = learner_for(demos, tiny("unbraid", seed=seed))
-        assert [len(among) for among in learner.folds] == [40, 40]
-        learner.step()
+    demos = Demos.from_episodes([empty, recorded[0], empty, empty, recorded[1], empty])
+    learner = learner_for(demos, tiny("unbraid"))
+    assert learner.responsibilities.shape == (2, 2)
+    assert learner.spans.tolist() == [0] * 40 + [1] * 40
+    learner.step()
 
 
-def test_responsibilities_are_revised_until_near_the_end(demos, tiny, monkeypatch):
-    monkeypatch.setattr(joint, "RESCORE_EVERY", 4)
-    learner = learner_for(demos, tiny("unbraid", n_steps=20))
-    revised = []
+def test_responsibilities_stay_what_the_search_found(demos, tiny):
+    learner = learner_for(demos, tiny("unbraid"))
+    found = learner.found.responsibilities.clone()
     for _ in range(20):
-        before = learner.responsibilities
-        learner.step()
-        if learner.responsibilities is not before:
-            revised.append(learner.taken - 1)
-        torch.testing.assert_close(learner.responsibilities.sum(1), torch.ones(demos.n_episodes))
-    assert revised == [4, 8, 12, 16]  # 0.85 x 20 = 17
+        terms = learner.step()
+    assert torch.equal(learner.responsibilities, found)
+    assert set(terms) == {"loss", "policy", "encoder", "commitment"}
+    assert learner.usage().tolist() == pytest.approx(found.mean(0).tolist(), abs=0.1)
     assert learner.usage().sum() == pytest.approx(1)
+
+
+def paced(*, calm, wild):
+    """Two experts that act by the same kind of rule: one with small actions, one with large ones."""
+    generator = np.random.default_rng(0)
+
+    def episode(number):
+        observations = generator.normal(size=(31, 3)).astype(np.float32)
+        scale = wild if number % 2 else calm
+        actions = scale * observations[:-1, :2] + 0.05 * generator.normal(size=(30, 2))
+        return Episode(observations=observations, actions=actions.astype(np.float32), label=number % 2)
+
+    return Demos.from_episodes([episode(number) for number in range(16)], label_names=["even", "odd"])
+
+
+@pytest.mark.parametrize(("calm", "wild", "first"), [(0.3, 2.0, 0), (2.0, 0.3, 1)])
+def test_the_calmest_mode_comes_first(tiny, calm, wild, first):
+    for seed in range(2):
+        learner = learner_for(
+            paced(calm=calm, wild=wild), tiny("unbraid", starts="several", search_steps=60, seed=seed)
+        )
+        assert learner.responsibilities.argmax(1).tolist() == [first, 1 - first] * 8
 
 
 def test_the_rate_warms_up_and_comes_down_to_nothing(demos, tiny):
@@ -175,17 +177,45 @@ def test_the_rate_warms_up_and_comes_down_to_nothing(demos, tiny):
     assert rates[-1] < 1e-3
 
 
-def test_echoes_are_kept_from_the_search(reflexes, tiny):
-    demos = reflexes(n_per_label=10, n_steps=80)
-    observations = demos.observations.copy()
-    for episode in range(demos.n_episodes):
-        rows, steps = demos.row_starts, demos.step_starts
-        after = slice(rows[episode] + 1, rows[episode + 1])
-        observations[after, 2] = demos.actions[steps[episode] : steps[episode + 1], 1]
-    echoing = dataclasses.replace(demos, observations=observations)
-    assert learner_for(echoing, tiny("unbraid")).shown.tolist() == [1, 1, 0]
-    assert learner_for(echoing, tiny("unbraid", hide_echoes=False)).shown.tolist() == [1, 1, 1]
+# As many modes as there are
 
+
+@pytest.mark.parametrize("n_labels", [1, 2, 3])
+def test_auto_gives_a_model_of_as_many_modes_as_are_supported(reflexes, tiny, tmp_path, same_weights, n_labels):
+    demos = reflexes(n_labels=n_labels, n_per_label=24 // n_labels)
+    config = tiny("unbraid", n_modes="auto", starts="several", search_steps=100)
+    model = fit(demos, config)
+    assert model.n_modes == model.config.n_modes == n_labels
+    assert model.config == dataclasses.replace(config, n_modes=n_labels)
+    assert model.contexts.shape == (n_labels, n_labels)
+    assert model.search["n_supported"] == model.search["n_modes"] == n_labels
+    assert set(model.predict(demos).tolist()) <= set(range(n_labels))
+    action, _ = steer(model).toward(0).predict(demos.observations[:5], deterministic=True)
+    assert action.shape == (5, 2)
+    assert np.isfinite(action).all()
+
+    model.save_pretrained(tmp_path / "model")
+    again = ModeModel.from_pretrained(tmp_path / "model")
+    assert same_weights(again, model)
+    assert again.config == model.config
+    assert again.search == model.search == json.loads((tmp_path / "model" / "search.json").read_text())
+    np.testing.assert_array_equal(steer(again).toward(0).predict(demos.observations[:5], deterministic=True)[0], action)
+
+
+def test_the_search_says_whether_the_number_asked_for_was_right(reflexes, tiny):
+    demos = reflexes(n_labels=2, n_per_label=10)
+    for asked, said in ((2, "supports 2 modes"), (3, "3 are too many, by 1")):
+        learner = learner_for(demos, tiny("unbraid", n_modes=asked, starts="several", search_steps=100))
+        assert said in learner.model.search["verdict"]
+        assert learner.model.n_modes == asked
+
+
+def test_a_config_that_is_too_early_makes_no_model():
+    with pytest.raises(ValueError, match="a fit finds it first"):
+        ModeModel(UnbraidConfig(n_modes="auto"), observation_size=3, action_size=2)
+
+
+# What is refused
 
 TOO_LONG = r"At least 2 episodes must have the 50 steps of a window; 0 of 12 have .* Use a window of at most 40 steps"
 

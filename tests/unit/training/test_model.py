@@ -184,9 +184,12 @@ def test_a_wrong_shape_raises(model):
 
 def test_a_folder_gives_back_every_bit(model, demos, same_weights, tmp_path):
     model.save_pretrained(tmp_path / "model")
-    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["config.json", "model.safetensors"]
+    own = [] if isinstance(model.config, TalkConfig) else ["search.json"]
+    assert sorted(p.name for p in (tmp_path / "model").iterdir()) == ["config.json", "model.safetensors", *own]
     again = ModeModel.from_pretrained(tmp_path / "model")
     assert again.config == model.config
+    assert again.search == model.search
+    assert (model.search is None) == (own == [])
     assert same_weights(again, model)
     assert not again.training
     assert torch.equal(again.observation_normaliser.mean, model.observation_normaliser.mean)
@@ -200,6 +203,14 @@ def test_a_runs_folder_will_do(models, same_weights, tmp_path):
     models["unbraid"].save_pretrained(tmp_path / "model")
     assert same_weights(ModeModel.from_pretrained(tmp_path), models["unbraid"])
     assert same_weights(ModeModel.from_pretrained(str(tmp_path)), models["unbraid"])
+
+
+def test_a_model_without_what_the_search_said_is_still_a_model(models, same_weights, tmp_path):
+    models["unbraid"].save_pretrained(tmp_path / "model")
+    (tmp_path / "model" / "search.json").unlink()
+    again = ModeModel.from_pretrained(tmp_path / "model")
+    assert again.search is None
+    assert same_weights(again, models["unbraid"])
 
 
 def test_an_existing_folder_is_not_written_over(models, same_weights, tmp_path):
@@ -246,6 +257,7 @@ def truncate(folder, name):
         (lambda f: rewrite(f, config={"method": "magic"}), r"must hold a whole model; method must be one of"),
         (lambda f: (f / "model.safetensors").unlink(), r"must hold a whole model; .*Copy the folder again"),
         (lambda f: truncate(f, "model.safetensors"), r"must hold a whole model; .*Copy the folder again"),
+        (lambda f: truncate(f, "search.json"), r"search\.json .*Copy the folder again"),
     ],
     ids=[
         "no config",
@@ -259,6 +271,7 @@ def truncate(folder, name):
         "another method",
         "no weights",
         "half of the weights",
+        "half of what the search said",
     ],
 )
 def test_what_is_no_whole_model_is_refused(models, tmp_path, damage, message):

@@ -1,0 +1,190 @@
+"""Two kinds of evidence of a mode: what is done, p(a[t] | s[t]), and where it leads, p(s[t + h] - s[t] | s[t]).
+
+The second is the talk's transition with longer steps: h is a tenth and three tenths of a span, and all that is left of
+it. What a kind is worth follows from the data: neighbouring steps say almost the same where transitions overlap or
+hands move smoothly, so a step counts for one over the time in which its residuals are correlated.
+
+Source: the talk's transitions, Eloundou 2021 (METHOD, part 1); METHOD, part 3 (two kinds of evidence must be combined).
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal, final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+__all__ = ["Evidence", "EvidenceKind", "Recorded", "correlation_time_steps", "kinds_of_evidence"]
+
+HORIZON_SHARES = (0.1, 0.3)
+"""Horizons of the transitions, as shares of the median span."""
+N_COMPONENTS = 8
+"""The most principal components that a transition is told in."""
+ACTION_FLOOR, TRANSITION_FLOOR = 1e-3, 0.1
+"""The least variance of a prediction, in units of the target's own. Where a transition is known to a third of its
+deviation, more precision says how well the world was modelled, not who acted."""
+_LEAST_CORRELATION, _MOST_LAGS, _SAMPLE = 0.05, 200, 20_000
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """What a search sees of demonstrations, in scaled units.
+
+    Attributes:
+        rows: (row, obs) every observation; a stretch of T steps has T + 1 of them.
+        row_of_step: (step,) the row that an action was taken on.
+        actions: (step, act).
+        spans: (step,) the stretch that shares one mode, 0, 0, ..., 1, 1, ..., without gaps: episodes, or windows.
+    """
+
+    rows: Float[Tensor, "row obs"]
+    row_of_step: Int[Tensor, "step"]
+    actions: Float[Tensor, "step act"]
+    spans: Int[Tensor, "step"]
+
+    @property
+    def states(self) -> Float[Tensor, "step obs"]:
+        """The observation of every step."""
+        return self.rows[self.row_of_step]
+
+    def of_spans(self, chosen: Int[Tensor, "chosen"]) -> "Recorded":
+        """The chosen spans alone, in their order of time, numbered anew."""
+        number = torch.full((int(self.spans[-1]) + 1,), -1)
+        number[chosen] = torch.arange(len(chosen))
+        kept = torch.nonzero(number[self.spans] >= 0)[:, 0]
+        return Recorded(self.rows, self.row_of_step[kept], self.actions[kept], number[self.spans[kept]])
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """One kind of evidence, read from some demonstrations.
+
+    Attributes:
+        targets: (step, target) what a mode must predict from the state, of about unit variance.
+        weights: (step,) how many independent observations a step counts for, in [0, 1]; 0 where there is no target.
+    """
+
+    targets: Float[Tensor, "step target"]
+    weights: Float[Tensor, "step"]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class EvidenceKind:
+    """How one kind of evidence is read from demonstrations.
+
+    Attributes:
+        name: "actions", "transitions over h steps" or "transitions to the end".
+        floor: the least variance of a prediction.
+        n_targets: the width of what is predicted.
+        share: what a step's weight is multiplied by, since residuals are correlated; in (0, 1].
+        horizon_steps: h; None for actions, and for what is left of a span.
+        centre: (obs,) the mean transition; None for actions.
+        directions: (obs, target) whitened principal components of a transition; None for actions.
+    """
+
+    name: str
+    floor: float
+    n_targets: int
+    share: float = 1.0
+    horizon_steps: int | None = None
+    centre: Float[Tensor, "obs"] | None = None
+    directions: Float[Tensor, "obs target"] | None = None
+
+    def read(self, recorded: Recorded) -> Evidence:
+        """Targets and weights of every step."""
+        if self.centre is None or self.directions is None:
+            return Evidence(recorded.actions, torch.full((len(recorded.actions),), self.share))
+        moves, weights = _transitions(recorded, self.horizon_steps)
+        return Evidence((moves - self.centre) @ self.directions, weights * self.share)
+
+    def thinned(self, recorded: Recorded, residuals: Float[Tensor, "step target"]) -> "EvidenceKind":
+        """The same, where a step counts for at most one over the correlation time of what a model leaves unexplained.
+
+        Args:
+            recorded: the demonstrations.
+            residuals: the targets less what a model of every span predicts.
+        """
+        if self.centre is not None and self.horizon_steps is None:
+            return self  # one observation a span already
+        weights = self.read(recorded).weights
+        most = 1 / correlation_time_steps(residuals, weights > 0, recorded.spans)
+        return replace(self, share=self.share * min(1.0, most / float(weights.max())))
+
+
+def kinds_of_evidence(
+    recorded: Recorded, asked: Literal["both", "actions", "transitions"] = "both"
+) -> tuple[EvidenceKind, ...]:
+    """The kinds of evidence that demonstrations hold; a transition over h steps counts for 1 / h of an observation.
+
+    Args:
+        recorded: the demonstrations.
+        asked: which are wanted.
+    """
+    found: list[EvidenceKind] = []
+    if asked != "transitions":
+        found.append(EvidenceKind("actions", ACTION_FLOOR, recorded.actions.shape[1]))
+    if asked != "actions":
+        median = float(torch.bincount(recorded.spans).double().median())
+        horizons = sorted({max(1, round(share * median)) for share in HORIZON_SHARES})
+        found += [k for h in (*horizons, None) if (k := _transition_kind(recorded, h)) is not None]
+    return tuple(found)
+
+
+def _transitions(
+    recorded: Recorded, horizon_steps: int | None
+) -> tuple[Float[Tensor, "step obs"], Float[Tensor, "step"]]:
+    """s[t + h] - s[t], shorter at a span's end, and weights: 1 / h, and 0 where it is shorter; 1 / T to the end."""
+    lengths = torch.bincount(recorded.spans)
+    left = lengths.cumsum(0)[recorded.spans] - torch.arange(len(recorded.spans))
+    if horizon_steps is None:
+        steps, weights = left, 1 / lengths[recorded.spans].float()
+    else:
+        steps, weights = left.clamp_max(horizon_steps), (left >= horizon_steps).float() / horizon_steps
+    return recorded.rows[recorded.row_of_step + steps] - recorded.rows[recorded.row_of_step], weights
+
+
+def _transition_kind(recorded: Recorded, horizon_steps: int | None) -> EvidenceKind | None:
+    """Principal components of transitions, whitened; those below a thousandth of the first are left out.
+
+    None where no span is that long, or nothing moves.
+    """
+    moves, weights = _transitions(recorded, horizon_steps)
+    total = weights.sum()
+    if total == 0:
+        return None
+    centre = (moves * weights[:, None]).sum(0) / total
+    centred = moves - centre
+    variances, directions = torch.linalg.eigh(((centred * weights[:, None]).T @ centred / total).double())
+    kept = variances.argsort(descending=True)[:N_COMPONENTS]
+    kept = kept[variances[kept] > max(1e-3 * float(variances[kept[0]]), 1e-8)]
+    if not len(kept):
+        return None
+    name = "transitions to the end" if horizon_steps is None else f"transitions over {horizon_steps} steps"
+    whiten = (directions[:, kept] / variances[kept].sqrt()).float()
+    return EvidenceKind(name, TRANSITION_FLOOR, len(kept), 1.0, horizon_steps, centre, whiten)
+
+
+def correlation_time_steps(residuals: Float[Tensor, "step target"], there: Tensor, spans: Int[Tensor, "step"]) -> float:
+    """1 + 2 sum over lags of the autocorrelation within spans, up to the lag where it falls below 0.05; at least 1.
+
+    The mean over targets; at most 20,000 steps are read.
+
+    Source: integrated autocorrelation time, Sokal 1997 (Monte Carlo methods in statistical mechanics), section 3.
+    """
+    residuals, there, spans = residuals[:_SAMPLE], there[:_SAMPLE], spans[:_SAMPLE]
+    scaled = residuals / residuals.square().mean(0).sqrt().clamp_min(1e-6)
+    total = torch.ones(scaled.shape[1])
+    going_on = torch.ones(scaled.shape[1], dtype=torch.bool)
+    for lag in range(1, min(_MOST_LAGS, len(scaled))):
+        pairs = (spans[lag:] == spans[:-lag]) & there[lag:] & there[:-lag]
+        if pairs.sum() < 50:
+            break
+        correlation = (scaled[lag:] * scaled[:-lag] * pairs[:, None]).sum(0) / pairs.sum()
+        going_on &= correlation > _LEAST_CORRELATION
+        if not going_on.any():
+            break
+        total = total + 2 * correlation * going_on
+    return float(total.mean())

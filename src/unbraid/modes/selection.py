@@ -1,0 +1,153 @@
+"""How many modes: what one more adds to the evidence on spans left out, and where that ends.
+
+One more mode is supported where it explains left-out spans better by more than three standard errors, and by more than
+a fiftieth of all that modes explain so far: with enough data a difference of no account is significant, too.
+
+Source: cross-validated likelihood for the number of components, Smyth 2000 (Statistics and Computing 10), with a
+standard error over spans.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+from jaxtyping import Float
+
+__all__ = ["CountEvidence", "CountOfModes", "HeldOut", "Walk"]
+
+STANDARD_ERRORS, LEAST_SHARE, PATIENCE = 3.0, 0.02, 2
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """The best K modes of a search.
+
+    Attributes:
+        n_modes: K.
+        log_likelihoods: (span,) each span's under the mixture of the half that it is not in, in nats.
+    """
+
+    n_modes: int
+    log_likelihoods: Float[np.ndarray, "span"]
+
+
+@final
+@dataclass(frozen=True)
+class CountEvidence:
+    """What K modes explain of left-out spans.
+
+    Attributes:
+        n_modes: K.
+        gain_nats: over one mode, the mean of a span.
+        step_nats: over K - 1 modes; None for one mode.
+        step_error: its standard error over spans.
+        supported: whether the K-th mode is.
+    """
+
+    n_modes: int
+    gain_nats: float
+    step_nats: float | None
+    step_error: float | None
+    supported: bool
+
+
+@final
+@dataclass(frozen=True)
+class CountOfModes:
+    """What the evidence says of the number of modes.
+
+    Attributes:
+        n_supported: the number that it supports.
+        n_spans: the spans that it rests on.
+        counts: what was compared, by number.
+    """
+
+    n_supported: int
+    n_spans: int
+    counts: tuple[CountEvidence, ...]
+
+    @property
+    def sureness(self) -> float | None:
+        """How many standard errors separate the last mode that is supported from nothing; None for one mode."""
+        last = next((c for c in self.counts if c.n_modes == self.n_supported), None)
+        if last is None or last.step_nats is None or not last.step_error:
+            return None
+        return last.step_nats / last.step_error
+
+    def verdict(self, asked: int | None = None) -> str:
+        """One sentence, for people.
+
+        Args:
+            asked: the number that a person asked for; None where it was left open.
+        """
+        n = self.n_supported
+        found = "The evidence supports " + ("one behaviour" if n == 1 else f"{n} modes")
+        if self.sureness is not None:
+            found += f" (the last of them by {self.sureness:.1f} standard errors, on {self.n_spans} spans)"
+        if asked is None or asked == n:
+            return f"{found}." if n > 1 else f"{found}: these demonstrations look like one."
+        if asked < n:
+            return f"{found}: {asked} are too few, by {n - asked}. Some modes hold several behaviours."
+        return f"{found}: {asked} are too many, by {asked - n}. Some modes are parts of one behaviour."
+
+
+@final
+class Walk:
+    """Compares neighbouring numbers of modes, and no more of them than the answer needs."""
+
+    def __init__(self, held_out_of: Callable[[int], HeldOut], *, most: int) -> None:
+        """Args:
+        held_out_of: finds the best K modes.
+        most: the largest K to try.
+        """
+        self._of, self._most = held_out_of, most
+        self._known: dict[int, HeldOut] = {}
+
+    def whole(self) -> CountOfModes:
+        """From one mode up, until two more in a row add nothing."""
+        return self._upwards(1)
+
+    def around(self, asked: int) -> CountOfModes:
+        """From the asked number up while more are supported; if it is not itself, down to where one is."""
+        asked = min(asked, self._most)
+        lowest = asked
+        while lowest > 1 and not self._supported(lowest):
+            lowest -= 1
+        return self._upwards(lowest, patience=1 if lowest == asked else 0)
+
+    def _upwards(self, lowest: int, patience: int = PATIENCE) -> CountOfModes:
+        supported = lowest
+        n_modes = lowest
+        while n_modes < min(supported + patience, self._most):
+            n_modes += 1
+            if self._supported(n_modes):
+                supported = n_modes
+        counts = tuple(self._evidence(k) for k in sorted(self._known))
+        return CountOfModes(supported, len(self._held_out(1).log_likelihoods), counts)
+
+    def _held_out(self, n_modes: int) -> HeldOut:
+        if n_modes not in self._known:
+            self._known[n_modes] = self._of(n_modes)
+        return self._known[n_modes]
+
+    def _supported(self, n_modes: int) -> bool:
+        """Whether the mode that comes last adds anything, over one fewer and over the best known of still fewer."""
+        step = self._held_out(n_modes).log_likelihoods - self._held_out(n_modes - 1).log_likelihoods
+        so_far = self._held_out(n_modes).log_likelihoods - self._held_out(1).log_likelihoods
+        error = _standard_error(step)
+        return bool(step.mean() > STANDARD_ERRORS * error and step.mean() > LEAST_SHARE * so_far.mean())
+
+    def _evidence(self, n_modes: int) -> CountEvidence:
+        here = self._held_out(n_modes).log_likelihoods
+        gain = float((here - self._held_out(1).log_likelihoods).mean())
+        if n_modes - 1 not in self._known:
+            return CountEvidence(n_modes, gain, None, None, n_modes == 1)
+        step = here - self._known[n_modes - 1].log_likelihoods
+        return CountEvidence(n_modes, gain, float(step.mean()), _standard_error(step), self._supported(n_modes))
+
+
+def _standard_error(values: Float[np.ndarray, "span"]) -> float:
+    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.inf

@@ -1,0 +1,152 @@
+"""The search: it finds who is who, and how many, by what is done and by where it leads."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from unbraid.modes import mixture, search
+from unbraid.modes.search import ModeSearch
+
+STEPS = 120
+
+
+@pytest.fixture(autouse=True)
+def _small_network(monkeypatch):
+    """A third of the width: EM, which solves for every feature, takes a moment."""
+    monkeypatch.setattr("unbraid.modes.latents.WIDTH", 16)
+
+
+def search_of(recorded, seed=0, **settings):
+    return ModeSearch(recorded, np.random.default_rng(seed), **({"n_steps": STEPS} | settings))
+
+
+@pytest.mark.parametrize("n_experts", [2, 3, 4])
+def test_experts_with_policies_of_their_own_are_found(reflexes, tells_apart, n_experts):
+    recorded, labels = reflexes(n_experts)
+    found = search_of(recorded).found(n_experts)
+    assert tells_apart(found.responsibilities.argmax(1), labels)
+    torch.testing.assert_close(found.responsibilities.sum(1), torch.ones(len(labels)))
+    assert found.count.n_supported == n_experts
+    assert found.gain_of_kind["actions"] > 5
+    assert found.stability > 0.5
+    assert found.silhouette > 0.3
+
+
+@pytest.mark.parametrize("n_experts", [1, 2, 3])
+def test_auto_finds_how_many(reflexes, tells_apart, n_experts):
+    recorded, labels = reflexes(n_experts, n_per_expert=24 // n_experts)
+    found = search_of(recorded).found("auto")
+    assert found.responsibilities.shape == (24, n_experts)
+    assert tells_apart(found.responsibilities.argmax(1), labels)
+    assert found.count.n_supported == n_experts
+
+
+@pytest.mark.parametrize("kinds", ["both", "transitions"])
+def test_experts_that_differ_in_their_ends_alone_are_found(drifters, tells_apart, kinds):
+    recorded, labels = drifters()
+    found = search_of(recorded, kinds=kinds).found(2)
+    assert tells_apart(found.responsibilities.argmax(1), labels)
+    assert found.count.n_supported == 2
+    assert ("actions" in found.gain_of_kind) == (kinds == "both")
+    assert found.gain_of_kind["transitions to the end"] > 0.1
+
+
+def test_actions_alone_do_not_tell_them(drifters, tells_apart):
+    recorded, labels = drifters()
+    found = search_of(recorded, kinds="actions").found(2)
+    assert not tells_apart(found.responsibilities.argmax(1), labels)
+    assert list(found.gain_of_kind) == ["actions"]
+
+
+def test_random_starts_alone_find_what_is_easy(reflexes, tells_apart, monkeypatch):
+    monkeypatch.setattr(search, "splits", None)  # would be called for nothing
+    recorded, labels = reflexes(2)
+    found = search_of(recorded, starts="random").found(2)
+    assert found.origin == "EM"
+    assert tells_apart(found.responsibilities.argmax(1), labels)
+
+
+def test_too_many_asked_for_are_given_and_said_to_be_too_many(reflexes):
+    found = search_of(reflexes(2)[0]).found(4)
+    assert found.responsibilities.shape == (16, 4)
+    assert found.count.n_supported == 2
+    assert "4 are too many, by 2" in found.facts()["verdict"]
+
+
+def test_as_many_modes_as_spans_are_no_error(reflexes):
+    found = search_of(reflexes(2, n_per_expert=2)[0], n_steps=10).found(4)
+    assert found.responsibilities.shape == (4, 4)
+    assert torch.isfinite(found.responsibilities).all()
+
+
+def test_a_start_that_is_better_than_what_em_makes_of_it_is_not_lost(reflexes, tells_apart, monkeypatch):
+    def spoils(statistics, responsibilities, *, first_beta):
+        drawn = np.random.default_rng(0).dirichlet(np.ones(responsibilities.shape[2]), responsibilities.shape[:2])
+        return torch.from_numpy(drawn.astype(np.float32))
+
+    monkeypatch.setattr(mixture, "expectation_maximisation", spoils)
+    recorded, labels = reflexes(2)
+    found = search_of(recorded).found(2)
+    assert tells_apart(found.responsibilities.argmax(1), labels)
+    assert found.origin in {"k-means of latents", "Gaussian mixture of latents", "Ward's tree of latents"} | {
+        "a mode split",
+        "more groups, merged",
+    }
+
+
+def test_spans_beyond_the_sample_get_their_modes_too(reflexes, tells_apart, monkeypatch):
+    monkeypatch.setattr(search, "MOST_SPANS", 12)
+    recorded, labels = reflexes(2, n_per_expert=14)
+    sought = search_of(recorded)
+    assert sought.n_spans == 12
+    found = sought.found(2)
+    assert found.responsibilities.shape == (28, 2)
+    torch.testing.assert_close(found.responsibilities.sum(1), torch.ones(28))
+    assert tells_apart(found.responsibilities.argmax(1), labels)
+    assert found.count.n_spans == 12
+
+
+def test_a_sample_has_no_more_steps_than_it_may(reflexes, monkeypatch):
+    recorded, _ = reflexes(2)
+    monkeypatch.setattr(search, "MOST_STEPS", 6 * 40 + 39)
+    assert search_of(recorded, n_steps=2).n_spans == 6
+    monkeypatch.setattr(search, "MOST_STEPS", 1)
+    assert search_of(recorded, n_steps=2).n_spans == 1
+
+
+def test_the_seed_suffices_and_matters(reflexes):
+    recorded, _ = reflexes(2, n_per_expert=4, n_steps=20, noise=3.0)
+    first, again, other = (search_of(recorded, seed, n_steps=10).found(2) for seed in (5, 5, 6))
+    assert torch.equal(first.responsibilities, again.responsibilities)
+    assert first.facts() == again.facts()
+    assert not torch.equal(first.responsibilities, other.responsibilities)
+
+
+def test_the_global_generators_are_left_alone(reflexes):
+    recorded, _ = reflexes(2)
+    torch.manual_seed(1)
+    np.random.seed(1)  # noqa: NPY002
+    expected = torch.rand(3), np.random.rand(3)  # noqa: NPY002
+    torch.manual_seed(1)
+    np.random.seed(1)  # noqa: NPY002
+    search_of(recorded, n_steps=5).found(2)
+    assert torch.equal(torch.rand(3), expected[0])
+    np.testing.assert_array_equal(np.random.rand(3), expected[1])  # noqa: NPY002
+
+
+@pytest.mark.parametrize("n_modes", [1, 2, "auto"])
+def test_facts_are_json(reflexes, n_modes):
+    found = search_of(reflexes(2)[0], n_steps=60).found(n_modes)
+    facts = found.facts()
+    assert json.loads(json.dumps(facts, allow_nan=False)) == json.loads(json.dumps(facts))
+    assert facts["n_modes"] == found.responsibilities.shape[1]
+    assert facts["n_supported"] == found.count.n_supported
+    assert facts["n_spans"] == 16
+    assert sum(facts["shares"]) == pytest.approx(1)
+    assert 1 <= facts["perplexity"] <= facts["n_modes"] + 1e-6
+    assert "responsibilities" not in facts
+    if n_modes == 1:
+        assert facts["stability"] is None
+        assert facts["silhouette"] is None

@@ -1,0 +1,170 @@
+"""How many modes: gains must be significant and worth something, and the walk stops where they end."""
+
+import numpy as np
+import pytest
+
+from unbraid.modes.selection import CountEvidence, CountOfModes, HeldOut, Walk
+
+N_SPANS = 100
+JITTER = np.where(np.arange(N_SPANS) % 2, 1.0, -1.0)  # mean 0, standard error 0.1005
+
+
+class Fake:
+    """Held-out evidence by a table of gains of the K-th mode over one fewer; who asked for what is noted."""
+
+    def __init__(self, *gains, jitter=0.1):
+        self.gains, self.jitter, self.asked = gains, jitter, []
+
+    def __call__(self, n_modes):
+        self.asked.append(n_modes)
+        total = sum(self.gains[: n_modes - 1])
+        shape = JITTER if n_modes % 2 else 0 * JITTER  # neighbours differ by one jitter
+        return HeldOut(n_modes, -50 + total + self.jitter * shape)
+
+    def walk(self, most=16):
+        return Walk(self, most=most)
+
+
+# Up from one
+
+
+@pytest.mark.parametrize(
+    ("gains", "n_supported"),
+    [((0, 0, 0), 1), ((10, 0, 0, 0), 2), ((10, 5, 3, 0, 0), 4), ((-1, -1, -1), 1), ((10, -2, -2), 2)],
+)
+def test_the_walk_ends_where_the_gains_do(gains, n_supported):
+    fake = Fake(*gains)
+    count = fake.walk().whole()
+    assert count.n_supported == n_supported
+    assert count.n_spans == N_SPANS
+    assert fake.asked == [1, *range(2, n_supported + 3)] or sorted(fake.asked) == list(range(1, n_supported + 3))
+    assert len(fake.asked) == len(set(fake.asked))  # nothing twice
+    assert [c.n_modes for c in count.counts] == list(range(1, n_supported + 3))
+    assert [c.supported for c in count.counts] == [k <= n_supported for k in range(1, n_supported + 3)]
+
+
+def test_one_more_may_add_nothing_where_two_more_do():
+    assert Fake(10, 0, 10, 0, 0, 0).walk().whole().n_supported == 4
+    assert Fake(10, 0, 0, 10, 0, 0).walk().whole().n_supported == 2
+
+
+def test_the_walk_goes_no_further_than_it_may():
+    fake = Fake(*[5.0] * 9)
+    assert fake.walk(most=4).whole().n_supported == 4
+    assert max(fake.asked) == 4
+
+
+def test_what_each_number_adds_is_said():
+    first, second, third = Fake(10, 5, 0, 0).walk().whole().counts[:3]
+    assert (first.gain_nats, first.step_nats, first.step_error, first.supported) == (0, None, None, True)
+    assert second.gain_nats == pytest.approx(10)
+    assert (third.gain_nats, third.step_nats) == (pytest.approx(15), pytest.approx(5))
+    assert third.step_error == pytest.approx(0.1 / np.sqrt(N_SPANS - 1))
+
+
+# Around a number
+
+
+@pytest.mark.parametrize(
+    ("asked", "n_supported", "said"),
+    [
+        (3, 3, "The evidence supports 3 modes"),
+        (2, 3, "2 are too few, by 1. Some modes hold several behaviours."),
+        (1, 3, "1 are too few, by 2. Some modes hold several behaviours."),
+        (4, 3, "4 are too many, by 1. Some modes are parts of one behaviour."),
+        (6, 3, "6 are too many, by 3. Some modes are parts of one behaviour."),
+    ],
+)
+def test_around_says_too_few_and_too_many_and_by_how_many(asked, n_supported, said):
+    count = Fake(10, 8, 0, 0, 0, 0, 0).walk().around(asked)
+    assert count.n_supported == n_supported
+    assert said in count.verdict(asked)
+
+
+def test_around_looks_no_further_than_it_must():
+    fake = Fake(10, 8, 0, 0, 0, 0)
+    fake.walk().around(3)
+    assert sorted(fake.asked) == [1, 2, 3, 4]
+    fake = Fake(10, 8, 0, 0, 0, 0)
+    fake.walk().around(5)
+    assert sorted(fake.asked) == [1, 2, 3, 4, 5]
+
+
+def test_around_more_than_there_can_be():
+    fake = Fake(10, 8, 0, 0)
+    assert fake.walk(most=4).around(9).n_supported == 3
+    assert max(fake.asked) == 4
+
+
+def test_one_is_all_that_nothing_supports():
+    count = Fake(0, 0, 0, 0).walk().around(3)
+    assert count.n_supported == 1
+    assert "3 are too many, by 2" in count.verdict(3)
+
+
+# What is supported
+
+
+@pytest.mark.parametrize(("gain", "supported"), [(0.29, False), (0.31, True)])
+def test_a_mode_must_add_three_standard_errors(gain, supported):
+    """The standard error of a jitter of 1 over 100 spans is 0.1005."""
+    count = Fake(gain, 0, 0, jitter=1.0).walk().whole()
+    assert (count.n_supported == 2) == supported
+
+
+@pytest.mark.parametrize(("gain", "supported"), [(1.9, False), (2.2, True)])
+def test_a_mode_must_add_a_fiftieth_of_all_so_far(gain, supported):
+    count = Fake(100, gain, 0, 0, jitter=0.001).walk().whole()
+    assert (count.n_supported == 3) == supported
+
+
+# Words
+
+
+def count_of(n_supported, step_nats=None, step_error=None):
+    last = CountEvidence(n_supported, 0.0, step_nats, step_error, True)
+    return CountOfModes(n_supported, 80, (last,))
+
+
+@pytest.mark.parametrize(
+    ("count", "asked", "said"),
+    [
+        (count_of(1), None, "The evidence supports one behaviour: these demonstrations look like one."),
+        (count_of(1), 1, "The evidence supports one behaviour: these demonstrations look like one."),
+        (
+            count_of(1),
+            3,
+            "The evidence supports one behaviour: 3 are too many, by 2. Some modes are parts of one behaviour.",
+        ),
+        (
+            count_of(3, 8.0, 2.0),
+            None,
+            "The evidence supports 3 modes (the last of them by 4.0 standard errors, on 80 spans).",
+        ),
+        (
+            count_of(3, 8.0, 2.0),
+            3,
+            "The evidence supports 3 modes (the last of them by 4.0 standard errors, on 80 spans).",
+        ),
+        (
+            count_of(3, 8.0, 2.0),
+            2,
+            "The evidence supports 3 modes (the last of them by 4.0 standard errors, on 80 spans): 2 are too few, "
+            "by 1. Some modes hold several behaviours.",
+        ),
+        (
+            count_of(3, 8.0, 2.0),
+            5,
+            "The evidence supports 3 modes (the last of them by 4.0 standard errors, on 80 spans): 5 are too many, "
+            "by 2. Some modes are parts of one behaviour.",
+        ),
+    ],
+)
+def test_the_verdict_in_words(count, asked, said):
+    assert count.verdict(asked) == said
+
+
+def test_sureness_is_in_standard_errors():
+    assert count_of(3, 8.0, 2.0).sureness == 4
+    assert count_of(1).sureness is None
+    assert count_of(2, 8.0, 0.0).sureness is None
