@@ -16,9 +16,9 @@ from torch import Tensor
 
 __all__ = ["Evidence", "EvidenceKind", "Recorded", "correlation_time_steps", "kinds_of_evidence"]
 
-HORIZON_SHARES = (0.1, 0.3)
+_HORIZON_SHARES = (0.1, 0.3)
 """Horizons of the transitions, as shares of the median span."""
-N_COMPONENTS = 8
+_N_COMPONENTS = 8
 """The most principal components that a transition is told in."""
 ACTION_FLOOR, TRANSITION_FLOOR = 1e-3, 0.1
 """The least variance of a prediction, in units of the target's own. Where a transition is known to a third of its
@@ -128,7 +128,7 @@ def kinds_of_evidence(
         found.append(EvidenceKind("actions", ACTION_FLOOR, recorded.actions.shape[1]))
     if asked != "actions":
         median = float(torch.bincount(recorded.spans).double().median())
-        horizons = sorted({max(1, round(share * median)) for share in HORIZON_SHARES})
+        horizons = sorted({max(1, round(share * median)) for share in _HORIZON_SHARES})
         found += [k for h in (*horizons, None) if (k := _transition_kind(recorded, h)) is not None]
     return tuple(found)
 
@@ -158,7 +158,7 @@ def _transition_kind(recorded: Recorded, horizon_steps: int | None) -> EvidenceK
     centre = (moves * weights[:, None]).sum(0) / total
     centred = moves - centre
     variances, directions = torch.linalg.eigh(((centred * weights[:, None]).T @ centred / total).double())
-    kept = variances.argsort(descending=True)[:N_COMPONENTS]
+    kept = variances.argsort(descending=True)[:_N_COMPONENTS]
     kept = kept[variances[kept] > max(1e-3 * float(variances[kept[0]]), 1e-8)]
     if not len(kept):
         return None

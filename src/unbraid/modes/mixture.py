@@ -17,11 +17,22 @@ from torch import Tensor
 
 from unbraid.modes.evidence import Evidence
 
-__all__ = ["Predictors", "SpanStatistics", "expectation_maximisation", "fit_predictors", "log_likelihoods", "scored"]
-__all__ += ["scored_across_halves", "span_statistics"]
+__all__ = [
+    "RIDGE",
+    "Predictors",
+    "SpanStatistics",
+    "expectation_maximisation",
+    "fit_predictors",
+    "log_likelihoods",
+    "scored",
+    "scored_across_halves",
+    "span_statistics",
+    "sum_of",
+]
 
-RIDGE, GROWTH = 3.0, 1.6
-FIRST_ROUNDS, MORE_ROUNDS, KEPT = 7, 8, 8
+RIDGE = 3.0
+"""Observations' worth of everybody's predictor in each mode's."""
+_GROWTH, _FIRST_ROUNDS, _MORE_ROUNDS, _KEPT = 1.6, 7, 8, 8
 _CHUNK = 16384
 
 
@@ -91,7 +102,7 @@ def span_statistics(
 
 
 def fit_predictors(s: SpanStatistics, responsibilities: Float[Tensor, "start span mode"]) -> Predictors:
-    """Weighted ridge regressions, drawn towards the one that fits everybody (3 observations' worth), and variances.
+    """Weighted ridge regressions, drawn towards the one of all modes together (3 observations' worth), and variances.
 
     Args:
         s: the spans' statistics.
@@ -103,17 +114,30 @@ def fit_predictors(s: SpanStatistics, responsibilities: Float[Tensor, "start spa
     cross = (weights @ s.cross.flatten(1)).view(len(weights), n_features, -1)
     square, counts = weights @ s.square, weights @ s.counts
     ridge = RIDGE * torch.eye(n_features)
-    whole_gram, whole_cross = _symmetric(s.gram.sum(0)[None], n_features)[0], s.cross.sum(0)
-    shared = torch.linalg.solve(whole_gram + ridge, whole_cross)
-    slopes = torch.linalg.solve(gram + ridge, cross + RIDGE * shared)
-    residual = square - 2 * (slopes * cross).sum(1) + (slopes * (gram @ slopes)).sum(1)
-    of_all = s.square.sum(0) - 2 * (shared * whole_cross).sum(0) + (shared * (whole_gram @ shared)).sum(0)
-    prior = (of_all / s.counts.sum().clamp_min(1e-6)).clamp_min(
-        s.floor
-    )  # one observation's worth of everybody's variance
-    variances = (residual.clamp_min(0) + prior) / (counts[:, None] + 1) + s.floor
     shape = responsibilities.shape[0], responsibilities.shape[2]
+    gram_of_all, cross_of_all, square_of_all, counts_of_all = (
+        part.view(*shape, *part.shape[1:]).sum(1) for part in (gram, cross, square, counts)
+    )
+    shared, variance = _everybody(gram_of_all, cross_of_all, square_of_all, counts_of_all, ridge, s.floor)
+    slopes = torch.linalg.solve(gram + ridge, cross + RIDGE * shared.repeat_interleave(shape[1], 0))
+    residual = (square - 2 * (slopes * cross).sum(1) + (slopes * (gram @ slopes)).sum(1)).clamp_min(0)
+    # one observation's worth of everybody's variance
+    variances = (residual + variance.repeat_interleave(shape[1], 0)) / (counts[:, None] + 1) + s.floor
     return Predictors(slopes.view(*shape, *slopes.shape[1:]), variances.view(*shape, -1))
+
+
+def _everybody(
+    gram: Float[Tensor, "start feature feature"],
+    cross: Float[Tensor, "start feature target"],
+    square: Float[Tensor, "start target"],
+    counts: Float[Tensor, "start"],
+    ridge: Float[Tensor, "feature feature"],
+    floor: float,
+) -> tuple[Float[Tensor, "start feature target"], Float[Tensor, "start target"]]:
+    """One predictor of all that a start's modes learn from: its slopes, and its variance."""
+    slopes = torch.linalg.solve(gram + ridge, cross)
+    residual = square - 2 * (slopes * cross).sum(1) + (slopes * (gram @ slopes)).sum(1)
+    return slopes, (residual / counts.clamp_min(1e-6)[:, None]).clamp_min(floor)
 
 
 def scored(s: SpanStatistics, predictors: Predictors) -> Float[Tensor, "start span mode"]:
@@ -148,13 +172,13 @@ def expectation_maximisation(
         first_beta: the inverse temperature of each start's first round, in (0, 1]; 1 is plain EM.
     """
     kept = torch.arange(len(responsibilities))
-    for round_ in range(FIRST_ROUNDS + MORE_ROUNDS):
-        beta = (first_beta[kept] * GROWTH**round_).clamp_max(1)
+    for round_ in range(_FIRST_ROUNDS + _MORE_ROUNDS):
+        beta = (first_beta[kept] * _GROWTH**round_).clamp_max(1)
         log_shares = responsibilities.mean(1).clamp_min(1e-6).log()[:, None]
         joint = log_shares + sum_of([scored(s, fit_predictors(s, responsibilities)) for s in statistics])
         responsibilities = torch.softmax(beta[:, None, None] * joint, dim=-1)
-        if round_ + 1 in (FIRST_ROUNDS, FIRST_ROUNDS + MORE_ROUNDS):
-            best = joint.logsumexp(-1).sum(-1).argsort(descending=True)[:KEPT]
+        if round_ + 1 in (_FIRST_ROUNDS, _FIRST_ROUNDS + _MORE_ROUNDS):
+            best = joint.logsumexp(-1).sum(-1).argsort(descending=True)[:_KEPT]
             responsibilities, kept = responsibilities[best], kept[best]
     return responsibilities
 

@@ -6,6 +6,7 @@ where it explains left-out spans better than the start itself did.
 
 import dataclasses
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, Literal, final
 
 import numpy as np
@@ -13,21 +14,23 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from unbraid.core.errors import ConfigError
 from unbraid.modes import mixture
 from unbraid.modes.codebook import code_usage, perplexity
 from unbraid.modes.evidence import Recorded, kinds_of_evidence
 from unbraid.modes.latents import span_latents
-from unbraid.modes.selection import CountOfModes, HeldOut, Walk
+from unbraid.modes.selection import CountOfModes, HeldOut, Walk, is_gain
 from unbraid.modes.starts import Starts, described, merges, proposals, splits
 
 __all__ = ["Candidate", "Found", "ModeSearch"]
 
 MOST_SPANS, MOST_STEPS = 2000, 300_000
 """The mixture is fitted on a uniform sample of at most so many spans and steps; the others are assigned after."""
-MOST_MODES = 16
-CLOSE_ERRORS = 2.0
+_MOST_MODES = 16
+_CLOSE_ERRORS = 2.0
 """Modes that explain left-out spans as well as the best, up to so many standard errors of the difference, are chosen
 among by how well they explain all spans: a mode of a single span is known to neither half."""
+_STABLE, _FEW_SPANS = 0.5, 10
 
 
 @final
@@ -57,7 +60,9 @@ class Found:
         responsibilities: (span, mode) of all spans; rows sum to 1.
         count: what the evidence says of the number of modes.
         gain_of_kind: kind of evidence -> what the modes add to it held out, in nats a span.
-        stability: the mean adjusted Rand index between the modes and what EM made of every other start.
+        stability_of: number of modes -> the mean adjusted Rand index between the best and what EM made of every start;
+            of each number that was tried, above one.
+        merge_into: (mode,) the group of each mode; modes whose union explains left-out spans as well share one.
         silhouette: of the latents under the modes, in [-1, 1]; None with one mode.
         origin: what proposed the modes.
     """
@@ -65,27 +70,53 @@ class Found:
     responsibilities: Float[Tensor, "span mode"]
     count: CountOfModes
     gain_of_kind: dict[str, float]
-    stability: float | None
+    stability_of: dict[int, float]
+    merge_into: tuple[int, ...]
     silhouette: float | None
     origin: str
 
     def facts(self) -> dict[str, Any]:
         """All but the responsibilities, as JSON, with the perplexity of the modes' shares and warnings in words."""
-        shares = code_usage(self.responsibilities.argmax(1), self.responsibilities.shape[1])
+        n_modes = self.responsibilities.shape[1]
+        shares = code_usage(self.responsibilities.argmax(1), n_modes)
+        stability = self.stability_of.get(n_modes)
         return {
-            "n_modes": self.responsibilities.shape[1],
+            "n_modes": n_modes,
             "n_supported": self.count.n_supported,
             "verdict": self.count.verdict(self.responsibilities.shape[1]),
             "sureness_standard_errors": self.count.sureness,
             "n_spans": self.count.n_spans,
-            "counts": [dataclasses.asdict(count) for count in self.count.counts],
+            "counts": [
+                dataclasses.asdict(count) | {"stability": self.stability_of.get(count.n_modes)}
+                for count in self.count.counts
+            ],
             "gain_of_kind_nats": self.gain_of_kind,
             "shares": shares.tolist(),
             "perplexity": perplexity(shares),
-            "stability": self.stability,
+            "stability": stability,
+            "merge_into": list(self.merge_into),
             "silhouette": self.silhouette,
             "origin": self.origin,
+            "warnings": _warnings(shares, stability, self.count.n_spans),
         }
+
+
+def _warnings(shares: Float[Tensor, "mode"], stability: float | None, n_spans: int) -> list[str]:
+    """What a person should know before they trust the modes, each with a remedy."""
+    found: list[str] = []
+    for mode in torch.nonzero(shares == 0)[:, 0].tolist():
+        found.append(f"Mode {mode} holds no demonstration: the codes collapsed. Ask for fewer modes, or for auto.")
+    if stability is not None and stability < _STABLE:
+        found.append(
+            f"Other starts of the search lead elsewhere (mean adjusted Rand index {stability:.2f}). Compare two seeds, "
+            "or bring more demonstrations."
+        )
+    if n_spans < _FEW_SPANS:
+        found.append(
+            f"There are {n_spans} stretches to learn from: too few to count modes. Bring more demonstrations, or say "
+            "how many modes there are."
+        )
+    return found
 
 
 @final
@@ -110,24 +141,33 @@ class ModeSearch:
             starts: of several kinds, or random ones alone (to see what the others buy).
             n_steps: gradient steps of the latents.
         """
-        self._recorded, self._asked, self._starts_asked, self._generator = recorded, kinds, starts, generator
+        self._recorded, self._generator = recorded, generator
+        self._asked: Literal["both", "actions", "transitions"] = kinds
+        self._starts_asked: Literal["several", "random"] = starts
         self._n_all = int(recorded.spans[-1]) + 1
         self._sampled = self._sample()
         sample = recorded if len(self._sampled) == self._n_all else recorded.of_spans(self._sampled)
         self.n_spans = len(self._sampled)
-        self.latents = span_latents(sample, kinds_of_evidence(sample, kinds), generator, n_steps=n_steps)
+        there = kinds_of_evidence(sample, kinds)
+        if not there:
+            raise ConfigError(
+                f"evidence must be both or actions here; got {kinds!r}, and no observation changes within a "
+                "demonstration. Bring observations that move."
+            )
+        self.latents = span_latents(sample, there, generator, n_steps=n_steps)
         features = self.latents.features_of(sample.states)
         self.statistics = [
             mixture.span_statistics(features, kind.read(sample), sample.spans, floor=kind.floor)
             for kind in self.latents.kinds
         ]
-        self._descriptions = described(sample)
+        self._descriptions, self._recorded_sample, self._n_steps = described(sample), sample, n_steps
+        self._half_searches: list[tuple[ModeSearch, Tensor]] = []
         self._candidates: dict[int, Candidate] = {}
         self._refined: dict[int, list[Tensor]] = {}
 
     def found(self, n_modes: int | Literal["auto"]) -> Found:
         """K modes, or as many as the evidence supports; and what it says of more and of fewer."""
-        walk = Walk(self._held_out_of, most=min(MOST_MODES, self.n_spans))
+        walk = Walk(self._held_out_of, self._found_again, most=min(_MOST_MODES, self.n_spans))
         count = walk.whole() if n_modes == "auto" else walk.around(n_modes)
         n_chosen = count.n_supported if n_modes == "auto" else n_modes
         return self._described(self._candidate(n_chosen), n_chosen, count)
@@ -141,6 +181,25 @@ class ModeSearch:
 
     def _held_out_of(self, n_modes: int) -> HeldOut:
         return HeldOut(n_modes, self._candidate(n_modes).held_out.numpy())
+
+    def _found_again(self, n_modes: int) -> HeldOut:
+        """Of each half of the spans by a search that sees the other half alone: latents, groups and predictors."""
+        if not self._half_searches:
+            order = torch.from_numpy(self._generator.permutation(self.n_spans))
+            for seen, left_out in ((order[::2], order[1::2]), (order[1::2], order[::2])):
+                search = ModeSearch(
+                    self._recorded_sample.of_spans(seen.sort().values),
+                    self._generator,
+                    kinds=self._asked,
+                    starts=self._starts_asked,
+                    n_steps=self._n_steps,
+                )
+                self._half_searches.append((search, left_out.sort().values))
+        found = torch.zeros(self.n_spans)
+        for search, left_out in self._half_searches:
+            scores = search.log_likelihoods(self._recorded_sample.of_spans(left_out), search._candidate(n_modes))
+            found[left_out] = scores.logsumexp(1)
+        return HeldOut(n_modes, found.numpy())
 
     def _candidate(self, n_modes: int) -> Candidate:
         if n_modes not in self._candidates:
@@ -157,7 +216,7 @@ class ModeSearch:
         both = torch.cat([begun, refined])
         held_out, fitted = self._held_out(both), self._fitted(both)
         behind = held_out[held_out.sum(1).argmax()] - held_out
-        close = behind.sum(1) <= CLOSE_ERRORS * behind.std(1, correction=0) * len(behind[0]) ** 0.5
+        close = behind.sum(1) <= _CLOSE_ERRORS * behind.std(1, correction=0) * len(behind[0]) ** 0.5
         best = int(torch.where(close, fitted, -torch.inf).argmax())
         origin = starts[best][0] if best < len(starts) else "EM"
         return Candidate(both[best], held_out[best], float(fitted[best]), origin)
@@ -205,13 +264,18 @@ class ModeSearch:
         apart = mixture.scored_across_halves(self.statistics, chosen.responsibilities[None])
         own = [part[0].gather(1, modes[:, None])[:, 0].mean() for part in apart]
         gains = [float(mine - part[0].mean()) for mine, part in zip(own, alone, strict=True)]
-        others = [float(adjusted_rand_score(modes, other)) for other in self._refined[n_modes]]
+        stability_of = {
+            k: float(np.mean([adjusted_rand_score(candidate.responsibilities.argmax(1), r) for r in self._refined[k]]))
+            for k, candidate in self._candidates.items()
+            if k > 1
+        }
         several = 1 < len(modes.unique()) < self.n_spans
         return Found(
             responsibilities=self._of_everybody(chosen),
             count=count,
             gain_of_kind={kind.name: gain for kind, gain in zip(self.latents.kinds, gains, strict=True)},
-            stability=float(np.mean(others)) if n_modes > 1 else None,
+            stability_of=stability_of,
+            merge_into=self._merged(chosen),
             silhouette=float(silhouette_score(self.latents.means, modes)) if several else None,
             origin=chosen.origin,
         )
@@ -220,13 +284,32 @@ class ModeSearch:
         """Responsibilities of all spans: the sampled ones have theirs, the others get them from what those taught."""
         if self.n_spans == self._n_all:
             return chosen.responsibilities
-        predictors = [mixture.fit_predictors(s, chosen.responsibilities[None]) for s in self.statistics]
-        log_shares = chosen.responsibilities.mean(0).clamp_min(1e-6).log()
         found = torch.zeros(self._n_all, chosen.responsibilities.shape[1])
         for spans in torch.arange(self._n_all).split(MOST_SPANS):
-            part = self._recorded.of_spans(spans)
-            evidences = [kind.read(part) for kind in self.latents.kinds]
-            scores = mixture.log_likelihoods(evidences, self.latents.features_of(part.states), part.spans, predictors)
-            found[spans] = torch.softmax(scores + log_shares, dim=1)
+            found[spans] = torch.softmax(self.log_likelihoods(self._recorded.of_spans(spans), chosen), dim=1)
         found[self._sampled] = chosen.responsibilities
         return found
+
+    def log_likelihoods(self, recorded: Recorded, modes: Candidate) -> Float[Tensor, "span mode"]:
+        """Of other spans: log of a mode's share, and the log-likelihood of the span under it, in nats."""
+        predictors = [mixture.fit_predictors(s, modes.responsibilities[None]) for s in self.statistics]
+        evidences = [kind.read(recorded) for kind in self.latents.kinds]
+        features = self.latents.features_of(recorded.states)
+        log_shares = modes.responsibilities.mean(0).clamp_min(1e-6).log()
+        return mixture.log_likelihoods(evidences, features, recorded.spans, predictors) + log_shares
+
+    def _merged(self, chosen: Candidate) -> tuple[int, ...]:
+        """The group of each mode, where two are made one as long as left-out spans are explained as well."""
+        responsibilities, held_out = chosen.responsibilities, chosen.held_out
+        groups = list(range(responsibilities.shape[1]))
+        alone = self._held_out(torch.ones(1, self.n_spans, 1))[0]
+        while responsibilities.shape[1] > 1:
+            pairs = merges(responsibilities)
+            scores = self._held_out(pairs)
+            best = int(scores.sum(1).argmax())
+            if is_gain((held_out - scores[best]).numpy(), (held_out - alone).numpy()):
+                break
+            first, second = list(combinations(range(responsibilities.shape[1]), 2))[best]
+            groups = [first if g == second else g - (g > second) for g in groups]
+            responsibilities, held_out = pairs[best], scores[best]
+        return tuple(groups)

@@ -3,6 +3,10 @@
 One more mode is supported where it explains left-out spans better by more than three standard errors, and by more than
 a fiftieth of all that modes explain so far: with enough data a difference of no account is significant, too.
 
+What is left out is scored by predictors that never saw it, of groups that were found with it in sight; of enough
+directions one always looks like two groups. So what is not plain (seven standard errors) is found again from half of
+the spans, nothing of the other half in sight, and must gain there, too.
+
 Source: cross-validated likelihood for the number of components, Smyth 2000 (Statistics and Computing 10), with a
 standard error over spans.
 """
@@ -15,9 +19,10 @@ from typing import final
 import numpy as np
 from jaxtyping import Float
 
-__all__ = ["CountEvidence", "CountOfModes", "HeldOut", "Walk"]
+__all__ = ["CountEvidence", "CountOfModes", "HeldOut", "Walk", "is_gain"]
 
 STANDARD_ERRORS, LEAST_SHARE, PATIENCE = 3.0, 0.02, 2
+PLAIN_ERRORS, AGAIN_ERRORS = 7.0, 1.0
 
 
 @final
@@ -45,6 +50,8 @@ class CountEvidence:
         step_nats: over K - 1 modes; None for one mode.
         step_error: its standard error over spans.
         supported: whether the K-th mode is.
+        again_nats: the same step, found from half of the spans and scored on the other; None where that was not asked.
+        again_error: its standard error over spans.
     """
 
     n_modes: int
@@ -52,6 +59,8 @@ class CountEvidence:
     step_nats: float | None
     step_error: float | None
     supported: bool
+    again_nats: float | None = None
+    again_error: float | None = None
 
 
 @final
@@ -98,13 +107,18 @@ class CountOfModes:
 class Walk:
     """Compares neighbouring numbers of modes, and no more of them than the answer needs."""
 
-    def __init__(self, held_out_of: Callable[[int], HeldOut], *, most: int) -> None:
+    def __init__(
+        self, held_out_of: Callable[[int], HeldOut], again_of: Callable[[int], HeldOut] | None = None, *, most: int
+    ) -> None:
         """Args:
         held_out_of: finds the best K modes.
+        again_of: finds K modes from each half of the spans, and scores the other; None takes what is not plain as it
+            is.
         most: the largest K to try.
         """
-        self._of, self._most = held_out_of, most
+        self._of, self._again_of, self._most = held_out_of, again_of, most
         self._known: dict[int, HeldOut] = {}
+        self._again: dict[int, HeldOut] = {}
 
     def whole(self) -> CountOfModes:
         """From one mode up, until two more in a row add nothing."""
@@ -112,41 +126,73 @@ class Walk:
 
     def around(self, asked: int) -> CountOfModes:
         """From the asked number up while more are supported; if it is not itself, down to where one is."""
-        asked = min(asked, self._most)
         lowest = asked
         while lowest > 1 and not self._supported(lowest):
             lowest -= 1
         return self._upwards(lowest, patience=1 if lowest == asked else 0)
 
     def _upwards(self, lowest: int, patience: int = PATIENCE) -> CountOfModes:
-        supported = lowest
-        n_modes = lowest
+        supported = n_modes = lowest
         while n_modes < min(supported + patience, self._most):
             n_modes += 1
             if self._supported(n_modes):
                 supported = n_modes
-        counts = tuple(self._evidence(k) for k in sorted(self._known))
-        return CountOfModes(supported, len(self._held_out(1).log_likelihoods), counts)
+        while supported > 1 and not self._confirmed(supported):
+            supported -= 1
+            while supported > 1 and not self._supported(supported):
+                supported -= 1
+        n_spans = len(self._held_out(1).log_likelihoods)
+        counts = tuple(self._evidence(k, supported) for k in sorted(self._known))
+        return CountOfModes(supported, n_spans, counts)
 
     def _held_out(self, n_modes: int) -> HeldOut:
         if n_modes not in self._known:
             self._known[n_modes] = self._of(n_modes)
         return self._known[n_modes]
 
-    def _supported(self, n_modes: int) -> bool:
-        """Whether the mode that comes last adds anything, over one fewer and over the best known of still fewer."""
-        step = self._held_out(n_modes).log_likelihoods - self._held_out(n_modes - 1).log_likelihoods
-        so_far = self._held_out(n_modes).log_likelihoods - self._held_out(1).log_likelihoods
-        error = _standard_error(step)
-        return bool(step.mean() > STANDARD_ERRORS * error and step.mean() > LEAST_SHARE * so_far.mean())
+    def _found_again(self, n_modes: int) -> HeldOut:
+        if n_modes not in self._again:
+            assert self._again_of is not None
+            self._again[n_modes] = self._again_of(n_modes)
+        return self._again[n_modes]
 
-    def _evidence(self, n_modes: int) -> CountEvidence:
+    def _step(self, n_modes: int) -> Float[np.ndarray, "span"]:
+        return self._held_out(n_modes).log_likelihoods - self._held_out(n_modes - 1).log_likelihoods
+
+    def _supported(self, n_modes: int) -> bool:
+        """Whether the mode that comes last adds anything over one fewer."""
+        so_far = self._held_out(n_modes).log_likelihoods - self._held_out(1).log_likelihoods
+        return is_gain(self._step(n_modes), so_far)
+
+    def _confirmed(self, n_modes: int) -> bool:
+        """Whether a supported mode is plain, or is found again from halves."""
+        step = self._step(n_modes)
+        if self._again_of is None or step.mean() > PLAIN_ERRORS * _standard_error(step):
+            return True
+        again = self._found_again(n_modes).log_likelihoods - self._found_again(n_modes - 1).log_likelihoods
+        return bool(again.mean() > AGAIN_ERRORS * _standard_error(again))
+
+    def _evidence(self, n_modes: int, n_supported: int) -> CountEvidence:
         here = self._held_out(n_modes).log_likelihoods
         gain = float((here - self._held_out(1).log_likelihoods).mean())
         if n_modes - 1 not in self._known:
-            return CountEvidence(n_modes, gain, None, None, n_modes == 1)
-        step = here - self._known[n_modes - 1].log_likelihoods
-        return CountEvidence(n_modes, gain, float(step.mean()), _standard_error(step), self._supported(n_modes))
+            return CountEvidence(n_modes, gain, None, None, supported=n_modes == 1)
+        step, again = self._step(n_modes), (None, None)
+        if {n_modes, n_modes - 1} <= set(self._again):
+            difference = self._again[n_modes].log_likelihoods - self._again[n_modes - 1].log_likelihoods
+            again = float(difference.mean()), _standard_error(difference)
+        supported = n_modes <= n_supported and self._supported(n_modes)
+        return CountEvidence(n_modes, gain, float(step.mean()), _standard_error(step), supported, *again)
+
+
+def is_gain(step: Float[np.ndarray, "span"], so_far: Float[np.ndarray, "span"]) -> bool:
+    """Whether a step is more than chance, and more than nothing beside all that modes explain so far.
+
+    Args:
+        step: what a mode adds to each span's log-likelihood, in nats.
+        so_far: what all modes add, this one with them.
+    """
+    return bool(step.mean() > STANDARD_ERRORS * _standard_error(step) and step.mean() > LEAST_SHARE * so_far.mean())
 
 
 def _standard_error(values: Float[np.ndarray, "span"]) -> float:

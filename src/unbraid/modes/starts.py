@@ -71,7 +71,7 @@ def splits(
     responsibilities: Float[Tensor, "span mode"],
     latents: Float[np.ndarray, "span latent"],
     generator: np.random.Generator,
-) -> Starts:
+) -> list[tuple[str, Float[Tensor, "span mode+1"], float]]:
     """K + 1 groups: each mode's spans in turn, split in two by their latents."""
     modes, n_modes = responsibilities.argmax(1), responsibilities.shape[1]
     found: Starts = []
@@ -86,8 +86,8 @@ def splits(
     return found
 
 
-def merges(responsibilities: Float[Tensor, "span mode"]) -> Float[Tensor, "pair span mode"]:
-    """K - 1 modes: every pair of modes in turn made one."""
+def merges(responsibilities: Float[Tensor, "span mode"]) -> Float[Tensor, "pair span mode-1"]:
+    """K - 1 modes: every pair of modes in turn made one, in the order of `itertools.combinations`."""
     n_modes = responsibilities.shape[1]
     found: list[Tensor] = []
     for first in range(n_modes):

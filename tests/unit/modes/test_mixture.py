@@ -6,7 +6,6 @@ import torch
 
 from unbraid.modes.evidence import Evidence
 from unbraid.modes.mixture import (
-    Predictors,
     expectation_maximisation,
     fit_predictors,
     log_likelihoods,
@@ -204,9 +203,9 @@ def test_a_mode_of_one_span_is_unknown_to_the_half_that_scores_it():
     given = alike()
     statistics = span_statistics(*given, floor=FLOOR)
     found = scored_across_halves([statistics], one_hot([ALIKE_MODES], 3))[0][0]
-    slopes, variances = ridge_by_hand(*given[:2], torch.zeros(108, dtype=torch.float64))
-    untaught = Predictors(slopes.float()[None, None], variances.float()[None, None])
-    torch.testing.assert_close(found[8, 2], scored(statistics, untaught)[0, 8, 0], atol=1e-3, rtol=1e-4)
+    other_half = torch.tensor(ALIKE_HALVES) == 0
+    taught = fit_predictors(statistics.of_spans(other_half), one_hot([ALIKE_MODES], 3)[:, other_half])
+    torch.testing.assert_close(found[8, 2], scored(statistics, taught)[0, 8, 2], atol=1e-3, rtol=1e-4)
     fitted = scored(statistics, fit_predictors(statistics, one_hot([ALIKE_MODES], 3)))[0]
     assert float(fitted[8, 2]) > float(found[8, 2]) + 3  # whoever had seen it would know better
 

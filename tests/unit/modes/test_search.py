@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from unbraid.core.errors import ConfigError
 from unbraid.modes import mixture, search
 from unbraid.modes.search import ModeSearch
 
@@ -30,7 +31,9 @@ def test_experts_with_policies_of_their_own_are_found(reflexes, tells_apart, n_e
     torch.testing.assert_close(found.responsibilities.sum(1), torch.ones(len(labels)))
     assert found.count.n_supported == n_experts
     assert found.gain_of_kind["actions"] > 5
-    assert found.stability > 0.5
+    assert found.stability_of[n_experts] > 0.5
+    assert found.merge_into == tuple(range(n_experts))
+    assert found.facts()["warnings"] == []
     assert found.silhouette > 0.3
 
 
@@ -41,6 +44,42 @@ def test_auto_finds_how_many(reflexes, tells_apart, n_experts):
     assert found.responsibilities.shape == (24, n_experts)
     assert tells_apart(found.responsibilities.argmax(1), labels)
     assert found.count.n_supported == n_experts
+
+
+@pytest.mark.parametrize("seed", [0, 2, 4])
+def test_noise_is_one_behaviour(drifters, seed):
+    """Of many directions one always looks like two groups, and held-out scores of those groups look like a gain."""
+    recorded, _ = drifters(seed=seed, n_per_expert=30)
+    count = search_of(recorded, seed, kinds="actions", n_steps=300).found(2).count
+    assert count.n_supported == 1
+    claimed = [c.again_nats for c in count.counts if c.step_nats and c.step_nats > 3 * c.step_error]
+    assert all(again < 0.5 for again in claimed)
+    assert claimed or seed != 2  # of these, some do look like a gain
+
+
+@pytest.mark.parametrize(("n_experts", "allowed"), [(2, 4), (3, 6)])
+def test_modes_too_many_say_which_of_them_are_one(reflexes, n_experts, allowed):
+    recorded, labels = reflexes(n_experts, n_per_expert=24 // n_experts)
+    found = search_of(recorded).found(allowed)
+    assert found.count.n_supported == n_experts
+    assert sorted(set(found.merge_into)) == list(range(n_experts))
+    groups = np.array(found.merge_into)[found.responsibilities.argmax(1)]
+    assert all(len(set(groups[labels == label])) == 1 for label in range(n_experts))
+
+
+def test_transitions_alone_need_something_that_moves(recorded_of):
+    still = [np.zeros((6, 2)) for _ in range(4)]
+    with pytest.raises(ConfigError, match="no observation changes"):
+        search_of(recorded_of(still, [np.ones((5, 1))] * 4), kinds="transitions")
+
+
+def test_a_mode_that_nobody_is_in_is_said_with_a_remedy(recorded_of):
+    """Four spans that are all the same make one group, whatever is asked."""
+    same = [np.zeros((6, 2)) for _ in range(4)]
+    facts = search_of(recorded_of(same, [np.ones((5, 1))] * 4)).found(2).facts()
+    assert any("holds no demonstration" in said for said in facts["warnings"])
+    assert any("too few to count" in said for said in facts["warnings"])
+    assert json.dumps(facts, allow_nan=False)
 
 
 @pytest.mark.parametrize("kinds", ["both", "transitions"])

@@ -91,9 +91,29 @@ def test_around_looks_no_further_than_it_must():
 
 
 def test_around_more_than_there_can_be():
+    fake = Fake(10, 8, *[0.0] * 6)
+    count = fake.walk(most=4).around(9)
+    assert count.n_supported == 3
+    assert "9 are too many, by 6" in count.verdict(9)
+
+
+def test_what_is_plain_is_not_found_again():
     fake = Fake(10, 8, 0, 0)
-    assert fake.walk(most=4).around(9).n_supported == 3
-    assert max(fake.asked) == 4
+    assert Walk(fake, None, most=9).whole().n_supported == 3
+    assert Walk(fake, lambda n: pytest.fail(f"{n} modes found again"), most=9).whole().n_supported == 3
+
+
+@pytest.mark.parametrize(("again", "n_supported"), [((10, 8), 3), ((10, 0), 2), ((0, 8), 3), ((-1, -1), 2)])
+def test_what_is_not_plain_must_be_found_again_from_halves(again, n_supported):
+    """The third mode adds 5 standard errors, the second 100; only the third is asked for again."""
+    once, twice = Fake(10, 0.5, 0, 0, jitter=1.0), Fake(*again)
+    count = Walk(once, twice, most=9).whole()
+    assert count.n_supported == n_supported
+    assert sorted(twice.asked) == [2, 3]
+    third = count.counts[2]
+    assert third.again_nats == pytest.approx(again[1])
+    assert third.supported == (n_supported == 3)
+    assert count.counts[1].again_nats is None
 
 
 def test_one_is_all_that_nothing_supports():
