@@ -23,7 +23,7 @@ _N_COMPONENTS = 8
 ACTION_FLOOR, TRANSITION_FLOOR = 1e-3, 0.1
 """The least variance of a prediction, in units of the target's own. Where a transition is known to a third of its
 deviation, more precision says how well the world was modelled, not who acted."""
-_LEAST_CORRELATION, _MOST_LAGS, _SAMPLE = 0.05, 200, 20_000
+_LEAST_CORRELATION, _MOST_LAGS = 0.05, 200
 
 
 @final
@@ -96,9 +96,15 @@ class EvidenceKind:
     def read(self, recorded: Recorded) -> Evidence:
         """Targets and weights of every step."""
         if self.centre is None or self.directions is None:
-            return Evidence(recorded.actions, torch.full((len(recorded.actions),), self.share))
-        moves, weights = _transitions(recorded, self.horizon_steps)
-        return Evidence((moves - self.centre) @ self.directions, weights * self.share)
+            return Evidence(recorded.actions, self.weights(recorded))
+        moves = _transitions(recorded, self.horizon_steps)
+        return Evidence((moves - self.centre) @ self.directions, self.weights(recorded))
+
+    def weights(self, recorded: Recorded) -> Float[Tensor, "step"]:
+        """How many independent observations each step counts for."""
+        if self.centre is None:
+            return torch.full((len(recorded.actions),), self.share)
+        return _weights(recorded, self.horizon_steps) * self.share
 
     def thinned(self, recorded: Recorded, residuals: Float[Tensor, "step target"]) -> "EvidenceKind":
         """The same, where a step counts for at most one over the correlation time of what a model leaves unexplained.
@@ -109,7 +115,7 @@ class EvidenceKind:
         """
         if self.centre is not None and self.horizon_steps is None:
             return self  # one observation a span already
-        weights = self.read(recorded).weights
+        weights = self.weights(recorded)
         most = 1 / correlation_time_steps(residuals, weights > 0, recorded.spans)
         return replace(self, share=self.share * min(1.0, most / float(weights.max())))
 
@@ -133,17 +139,22 @@ def kinds_of_evidence(
     return tuple(found)
 
 
-def _transitions(
-    recorded: Recorded, horizon_steps: int | None
-) -> tuple[Float[Tensor, "step obs"], Float[Tensor, "step"]]:
-    """s[t + h] - s[t], shorter at a span's end, and weights: 1 / h, and 0 where it is shorter; 1 / T to the end."""
-    lengths = torch.bincount(recorded.spans)
-    left = lengths.cumsum(0)[recorded.spans] - torch.arange(len(recorded.spans))
+def _steps_left(recorded: Recorded) -> Int[Tensor, "step"]:
+    return torch.bincount(recorded.spans).cumsum(0)[recorded.spans] - torch.arange(len(recorded.spans))
+
+
+def _transitions(recorded: Recorded, horizon_steps: int | None) -> Float[Tensor, "step obs"]:
+    """s[t + h] - s[t], shorter at a span's end; to the end without a horizon."""
+    left = _steps_left(recorded)
+    steps = left if horizon_steps is None else left.clamp_max(horizon_steps)
+    return recorded.rows[recorded.row_of_step + steps] - recorded.rows[recorded.row_of_step]
+
+
+def _weights(recorded: Recorded, horizon_steps: int | None) -> Float[Tensor, "step"]:
+    """1 / h, and 0 where a transition is cut short by the span's end; 1 / T to the end."""
     if horizon_steps is None:
-        steps, weights = left, 1 / lengths[recorded.spans].float()
-    else:
-        steps, weights = left.clamp_max(horizon_steps), (left >= horizon_steps).float() / horizon_steps
-    return recorded.rows[recorded.row_of_step + steps] - recorded.rows[recorded.row_of_step], weights
+        return 1 / torch.bincount(recorded.spans)[recorded.spans].float()
+    return (_steps_left(recorded) >= horizon_steps).float() / horizon_steps
 
 
 def _transition_kind(recorded: Recorded, horizon_steps: int | None) -> EvidenceKind | None:
@@ -151,7 +162,7 @@ def _transition_kind(recorded: Recorded, horizon_steps: int | None) -> EvidenceK
 
     None where no span is that long, or nothing moves.
     """
-    moves, weights = _transitions(recorded, horizon_steps)
+    moves, weights = _transitions(recorded, horizon_steps), _weights(recorded, horizon_steps)
     total = weights.sum()
     if total == 0:
         return None
@@ -170,11 +181,10 @@ def _transition_kind(recorded: Recorded, horizon_steps: int | None) -> EvidenceK
 def correlation_time_steps(residuals: Float[Tensor, "step target"], there: Tensor, spans: Int[Tensor, "step"]) -> float:
     """1 + 2 sum over lags of the autocorrelation within spans, up to the lag where it falls below 0.05; at least 1.
 
-    The mean over targets; at most 20,000 steps are read.
+    The mean over targets.
 
     Source: integrated autocorrelation time, Sokal 1997 (Monte Carlo methods in statistical mechanics), section 3.
     """
-    residuals, there, spans = residuals[:_SAMPLE], there[:_SAMPLE], spans[:_SAMPLE]
     scaled = residuals / residuals.square().mean(0).sqrt().clamp_min(1e-6)
     total = torch.ones(scaled.shape[1])
     going_on = torch.ones(scaled.shape[1], dtype=torch.bool)

@@ -19,13 +19,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unbraid.modes.evidence import EvidenceKind, Recorded
+from unbraid.modes.evidence import Evidence, EvidenceKind, Recorded
 
 __all__ = ["SpanLatents", "span_latents"]
 
 LATENT_SIZE, WIDTH = 8, 48
 BATCH, LEARNING_RATE, LATENT_LEARNING_RATE = 1024, 5e-3, 2e-2
-WARM_UP, THIN_AT, WEIGHT_DECAY, CLIP_NORM = 50, 0.4, 0.01, 5.0
+WARM_UP, THIN_AT, THINNING_STEPS, WEIGHT_DECAY, CLIP_NORM = 50, 0.4, 20_000, 0.01, 5.0
 
 
 @final
@@ -37,11 +37,13 @@ class SpanLatents:
         means: (span, latent) each span's latent.
         network: what reads the states; see `features_of`.
         kinds: the kinds of evidence, with shares that follow from how correlated the unexplained is.
+        evidences: what each of them reads from the demonstrations.
     """
 
     means: Float[np.ndarray, "span latent"]
     network: nn.Module
     kinds: tuple[EvidenceKind, ...]
+    evidences: tuple[Evidence, ...]
 
     @torch.no_grad()
     def features_of(self, states: Float[Tensor, "step obs"]) -> Float[Tensor, "step feature"]:
@@ -96,7 +98,8 @@ def span_latents(
     draws = torch.Generator().manual_seed(int(generator.integers(2**63)))
     states, lengths = recorded.states, torch.bincount(recorded.spans)
     sizes = [kind.n_targets for kind in kinds]
-    targets, weights = _read(recorded, kinds)
+    parts = [kind.read(recorded).targets for kind in kinds]
+    targets, weights = torch.cat(parts, dim=1), _weights(recorded, kinds)
     kind_of_target = torch.repeat_interleave(torch.arange(len(kinds)), torch.tensor(sizes))
     least_log_std = torch.cat([torch.full((n,), 0.5 * math.log(k.floor)) for n, k in zip(sizes, kinds, strict=True)])
     with torch.random.fork_rng(devices=[]):
@@ -106,7 +109,7 @@ def span_latents(
     for taken in range(n_steps):
         if taken == int(THIN_AT * n_steps):
             kinds = _thinned(model, recorded, targets, kinds)
-            weights = _read(recorded, kinds)[1]
+            weights = _weights(recorded, kinds)
         chosen = torch.randint(len(states), (BATCH,), generator=draws)
         spans = recorded.spans[chosen]
         means, log_variances = model.means[spans], model.log_variances[spans]
@@ -123,7 +126,8 @@ def span_latents(
         for group in optimizer.param_groups:
             group["lr"] = group["highest"] * rate
         optimizer.step()
-    return SpanLatents(model.means.detach().numpy().copy(), model.trunk, kinds)
+    evidences = tuple(Evidence(part, weight) for part, weight in zip(parts, weights.unbind(1), strict=True))
+    return SpanLatents(model.means.detach().numpy().copy(), model.trunk, kinds, evidences)
 
 
 def _optimizer(model: _Readouts) -> torch.optim.AdamW:
@@ -137,18 +141,19 @@ def _optimizer(model: _Readouts) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, fused=True)
 
 
-def _read(
-    recorded: Recorded, kinds: tuple[EvidenceKind, ...]
-) -> tuple[Float[Tensor, "step target"], Float[Tensor, "step kind"]]:
-    """The targets of all kinds side by side, and each kind's weights."""
-    read = [kind.read(recorded) for kind in kinds]
-    return torch.cat([r.targets for r in read], dim=1), torch.stack([r.weights for r in read], dim=1)
+def _weights(recorded: Recorded, kinds: tuple[EvidenceKind, ...]) -> Float[Tensor, "step kind"]:
+    return torch.stack([kind.weights(recorded) for kind in kinds], dim=1)
 
 
 @torch.no_grad()
 def _thinned(
     model: _Readouts, recorded: Recorded, targets: Float[Tensor, "step target"], kinds: tuple[EvidenceKind, ...]
 ) -> tuple[EvidenceKind, ...]:
-    residuals = targets - model.predictions(model.features(recorded.states), model.means[recorded.spans])
-    parts = residuals.split([kind.n_targets for kind in kinds], dim=1)
-    return tuple(kind.thinned(recorded, part) for kind, part in zip(kinds, parts, strict=True))
+    """Measured on spans spread evenly over all, about 20,000 steps of them."""
+    n_spans = len(model.means)
+    n_chosen = max(min(round(n_spans * THINNING_STEPS / len(targets)), n_spans), 1)
+    chosen = torch.arange(n_chosen) * n_spans // n_chosen
+    part, steps = recorded.of_spans(chosen), torch.nonzero(torch.isin(recorded.spans, chosen))[:, 0]
+    residuals = targets[steps] - model.predictions(model.features(part.states), model.means[recorded.spans[steps]])
+    of_kinds = residuals.split([kind.n_targets for kind in kinds], dim=1)
+    return tuple(kind.thinned(part, of_kind) for kind, of_kind in zip(kinds, of_kinds, strict=True))

@@ -21,6 +21,7 @@ __all__ = [
     "RIDGE",
     "Predictors",
     "SpanStatistics",
+    "alternating_halves",
     "expectation_maximisation",
     "fit_predictors",
     "log_likelihoods",
@@ -184,14 +185,18 @@ def expectation_maximisation(
 
 
 def scored_across_halves(
-    statistics: Sequence[SpanStatistics], responsibilities: Float[Tensor, "start span mode"]
+    statistics: Sequence[SpanStatistics],
+    responsibilities: Float[Tensor, "start span mode"],
+    halves: Int[Tensor, "start span"] | None = None,
 ) -> list[Float[Tensor, "start span mode"]]:
     """For every kind, each span's log-likelihoods under the predictors of the half of the spans that it is not in.
 
-    Every start has its own halves: the spans of each of its modes alternate, so that both halves know the mode, and a
-    mode of a single span is known by none.
+    Args:
+        statistics: of every kind.
+        responsibilities: how much of each span each mode learns from.
+        halves: 0 or 1 for every span; by default `alternating_halves` of the modes.
     """
-    halves = _halves(responsibilities)
+    halves = alternating_halves(responsibilities) if halves is None else halves
     found: list[Tensor] = []
     for s in statistics:
         parts = [scored(s, fit_predictors(s, responsibilities * (halves != half)[..., None])) for half in range(2)]
@@ -199,7 +204,10 @@ def scored_across_halves(
     return found
 
 
-def _halves(responsibilities: Float[Tensor, "start span mode"]) -> Int[Tensor, "start span"]:
+def alternating_halves(responsibilities: Float[Tensor, "start span mode"]) -> Int[Tensor, "start span"]:
+    """0 or 1 for every span: those of one mode alternate, so that both halves know the mode, and a mode of a single
+    span is known by none.
+    """
     modes = responsibilities.argmax(-1)
     member = torch.nn.functional.one_hot(modes, responsibilities.shape[-1])
     rank = (member.cumsum(1) * member).sum(-1)

@@ -6,7 +6,6 @@ where it explains left-out spans better than the start itself did.
 
 import dataclasses
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any, Literal, final
 
 import numpy as np
@@ -74,6 +73,16 @@ class Found:
     merge_into: tuple[int, ...]
     silhouette: float | None
     origin: str
+
+    def ordered(self, order: Int[Tensor, "mode"]) -> "Found":
+        """The same modes under other numbers: the first is the one that was `order[0]`."""
+        groups = [self.merge_into[old] for old in order.tolist()]
+        number = {group: i for i, group in enumerate(dict.fromkeys(groups))}
+        return dataclasses.replace(
+            self,
+            responsibilities=self.responsibilities[:, order],
+            merge_into=tuple(number[group] for group in groups),
+        )
 
     def facts(self) -> dict[str, Any]:
         """All but the responsibilities, as JSON, with the perplexity of the modes' shares and warnings in words."""
@@ -157,8 +166,8 @@ class ModeSearch:
         self.latents = span_latents(sample, there, generator, n_steps=n_steps)
         features = self.latents.features_of(sample.states)
         self.statistics = [
-            mixture.span_statistics(features, kind.read(sample), sample.spans, floor=kind.floor)
-            for kind in self.latents.kinds
+            mixture.span_statistics(features, evidence, sample.spans, floor=kind.floor)
+            for kind, evidence in zip(self.latents.kinds, self.latents.evidences, strict=True)
         ]
         self._descriptions, self._recorded_sample, self._n_steps = described(sample), sample, n_steps
         self._half_searches: list[tuple[ModeSearch, Tensor]] = []
@@ -239,14 +248,31 @@ class ModeSearch:
             return []
         start = proposals(self.latents.means, self._descriptions, many, self._generator)[2][1]
         while start.shape[1] > n_modes:
-            pairs = merges(start)
-            start = pairs[self._held_out(pairs).sum(1).argmax()]
+            start = merges(start)[self._held_out_of_unions(start).sum(1).argmax()]
         return [("more groups, merged", start, 1.0)]
 
     def _held_out(self, responsibilities: Float[Tensor, "start span mode"]) -> Float[Tensor, "start span"]:
         log_shares = responsibilities.mean(1).clamp_min(1e-6).log()[:, None]
         across = mixture.scored_across_halves(self.statistics, responsibilities)
         return (mixture.sum_of(across) + log_shares).logsumexp(-1)
+
+    def _held_out_of_unions(self, responsibilities: Float[Tensor, "span mode"]) -> Float[Tensor, "pair span"]:
+        """`_held_out` of every pair of modes made one; what all the other modes say is worked out once."""
+        halves = mixture.alternating_halves(responsibilities[None])
+        pairs = torch.combinations(torch.arange(responsibilities.shape[1]))
+        unions = responsibilities[:, pairs].sum(2).T[..., None]
+        alone = mixture.sum_of(mixture.scored_across_halves(self.statistics, responsibilities[None], halves))[0]
+        as_one = mixture.sum_of(mixture.scored_across_halves(self.statistics, unions, halves.expand(len(pairs), -1)))[
+            ..., 0
+        ]
+        log_shares = responsibilities.mean(0).clamp_min(1e-6).log()
+        others = (
+            (alone + log_shares)
+            .expand(len(pairs), -1, -1)
+            .scatter(2, pairs[:, None].expand(-1, len(responsibilities), -1), -torch.inf)
+        )
+        union_shares = unions.mean(1).clamp_min(1e-6).log()
+        return torch.cat([others, (as_one + union_shares)[..., None]], dim=2).logsumexp(-1)
 
     def _fitted(self, responsibilities: Float[Tensor, "start span mode"]) -> Float[Tensor, "start"]:
         log_shares = responsibilities.mean(1).clamp_min(1e-6).log()[:, None]
@@ -304,12 +330,12 @@ class ModeSearch:
         groups = list(range(responsibilities.shape[1]))
         alone = self._held_out(torch.ones(1, self.n_spans, 1))[0]
         while responsibilities.shape[1] > 1:
-            pairs = merges(responsibilities)
-            scores = self._held_out(pairs)
+            scores = self._held_out_of_unions(responsibilities)
             best = int(scores.sum(1).argmax())
             if is_gain((held_out - scores[best]).numpy(), (held_out - alone).numpy()):
                 break
-            first, second = list(combinations(range(responsibilities.shape[1]), 2))[best]
+            first, second = torch.combinations(torch.arange(responsibilities.shape[1]))[best].tolist()
             groups = [first if g == second else g - (g > second) for g in groups]
-            responsibilities, held_out = pairs[best], scores[best]
+            responsibilities = merges(responsibilities)[best]
+            held_out = self._held_out(responsibilities[None])[0]
         return tuple(groups)

@@ -112,8 +112,9 @@ def _require_possible(config: "FitConfig") -> None:
     wrong: dict[str, str] = {}
     for name, hint in get_type_hints(type(config)).items():
         if name == "n_modes":
-            if settings[name] != "auto" and not isinstance(settings[name], int):
-                wrong[name] = "a whole number, or auto"
+            auto = isinstance(config, UnbraidConfig)
+            if not isinstance(settings[name], int) and not (auto and settings[name] == "auto"):
+                wrong[name] = "a whole number, or auto" if auto else "a whole number"
         elif get_origin(hint) is Literal and settings[name] not in get_args(hint):
             wrong[name] = f"one of {', '.join(get_args(hint))}"
     for name, value in settings.items():

@@ -75,7 +75,7 @@ class UnbraidLearner:
         energy = recorded.actions.square().sum(1)
         weights = found.responsibilities[self.spans]
         calmest_first = ((weights * energy[:, None]).sum(0) / weights.sum(0).clamp_min(1e-9)).argsort()
-        return replace(found, responsibilities=found.responsibilities[:, calmest_first])
+        return found.ordered(calmest_first)
 
     def _window_starts(self) -> list[tuple[int, Int[Tensor, "start"]]]:
         """Each length of window with all the places where one fits; lengths beyond every episode become the longest."""
