@@ -11,7 +11,7 @@ from typing import Annotated, Any, assert_never
 
 import tyro
 
-from unbraid.core.errors import UnbraidError
+from unbraid.core.errors import ConfigError, UnbraidError
 from unbraid.pipeline.config import DemoConfig
 from unbraid.pipeline.requests import (
     CheckRequest,
@@ -116,6 +116,11 @@ def _config_of(asked: FitRequest) -> Any:
     from unbraid.training.config import TalkConfig, UnbraidConfig
 
     if asked.method == "talk":
+        if asked.n_modes == "auto":
+            raise ConfigError(
+                "--n-modes must be a number for --method talk, which has no search that could count modes; got auto. "
+                "Give a number, or leave --method talk out."
+            )
         config = TalkConfig(n_modes=asked.n_modes, delta_steps=asked.delta_steps, seed=asked.seed)
     else:
         config = UnbraidConfig(n_modes=asked.n_modes, seed=asked.seed)
@@ -151,10 +156,16 @@ def _say_check(found: dict[str, Any]) -> None:
 
 
 def _say_fit(found: dict[str, Any]) -> None:
-    from unbraid.report.estimates import estimate_text
+    from unbraid.report.estimates import counted, estimate_text
 
     fitted = found["fit"]
-    print(f"{found['n_modes']} modes after {found['gradient_steps']:,} gradient steps ({fitted['method']}).")
+    modes = counted(found["n_modes"], "modes")
+    print(f"{modes} after {counted(found['gradient_steps'], 'gradient steps')} ({fitted['method']}).")
+    search = found.get("search") or {}
+    if search:
+        print(search["verdict"])
+    for warning in search.get("warnings") or []:
+        print(f"warning: {warning}")
     if "held_out_log_likelihood_nats" in fitted:
         print(f"Held-out log-likelihood, nats a step: {estimate_text(fitted['held_out_log_likelihood_nats'])}")
     for entry in found.get("agreement", []):
@@ -172,7 +183,7 @@ def _say_modes(found: dict[str, Any]) -> None:
         from unbraid.report.estimates import estimate_text
 
         print(f"Agreement with {', '.join(found['experts'])}: NMI {estimate_text(found['agreement']['nmi'])}")
-    print("--json lists every one of them.")
+    print("--json lists every one of them, with the probabilities of all modes.")
 
 
 def _say_steer(found: dict[str, Any]) -> None:

@@ -184,6 +184,62 @@ def test_fit_answers_in_words_and_in_json_alike(unbraid, pile, tmp_path, method)
     assert results[0] == results[1]
 
 
+@pytest.fixture(scope="module")
+def counted(unbraid, pile, tmp_path_factory):
+    """(what it said, its run): a fit that was not told how many modes to find."""
+    run = tmp_path_factory.mktemp("runs") / "counted"
+    return unbraid("fit", pile, "--out", run, "--n-modes", "auto", "--n-steps", 2, "--held-out", 0), run
+
+
+def test_as_many_modes_as_the_evidence_supports(unbraid, counted):
+    said, run = counted
+    assert said.code == 0, said.err
+    results = json.loads((run / "results.json").read_text())
+    search = results["unbraid"]["search"]
+    assert search["n_modes"] == search["n_supported"] == results["unbraid"]["n_modes"]
+    assert said.out.startswith(f"{search['n_modes']} mode")
+    assert said.out.splitlines()[1] == search["verdict"]
+    assert json.loads((run / "run.json").read_text())["config"]["n_modes"] == "auto"
+    model = ModeModel.from_pretrained(run)
+    assert (model.n_modes, model.search) == (search["n_modes"], search)
+    assert 'id="search"' in (run / "report" / "index.html").read_text()
+    last = model.n_modes - 1
+    assert unbraid("steer", run, "--toward", last, "--episodes", 1, "--max-steps", 3).code == 0
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_what_the_search_said_and_warned_of_is_passed_on(unbraid, pile, tmp_path, monkeypatch):
+    from unbraid.modes.search import Found
+
+    told = {"verdict": "A made-up verdict.", "warnings": ["A made-up warning. Do this."], "n_modes": 2}
+    monkeypatch.setattr(Found, "facts", lambda self: told)
+    asked = ("--n-steps", 2, "--held-out", 0)
+    said = unbraid("fit", pile, "--out", tmp_path / "a", *asked)
+    assert said.out.splitlines()[1:3] == ["A made-up verdict.", "warning: A made-up warning. Do this."]
+    found = _only_json(unbraid("fit", pile, "--out", tmp_path / "b", *asked, "--json"))
+    assert found["search"] == told
+    again = _only_json(unbraid("fit", pile, "--out", tmp_path / "c", "--method", "talk", *asked, "--json"))
+    assert "search" not in again  # the talk's method has none
+
+
+def test_the_talks_method_must_be_told_how_many(unbraid, pile, tmp_path):
+    said = unbraid("fit", pile, "--out", tmp_path / "run", "--method", "talk", "--n-modes", "auto")
+    assert said.code == 2
+    assert said.err == (
+        "unbraid: --n-modes must be a number for --method talk, which has no search that could count modes; got auto. "
+        "Give a number, or leave --method talk out.\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("value", ["many", "1.5"])
+def test_a_number_of_modes_is_a_number_or_auto(unbraid, pile, tmp_path, value):
+    said = unbraid("fit", pile, "--out", tmp_path / "run", "--n-modes", value)
+    assert said.code == 2
+    assert "--n-modes" in said.err
+    assert "auto" in said.err
+
+
 @pytest.mark.usefixtures("undrawn")
 def test_the_talks_time_step_is_what_was_asked(unbraid, pile, tmp_path):
     run = tmp_path / "run"
@@ -217,9 +273,14 @@ def test_modes_of_episodes_and_of_windows(unbraid, fitted, pile):
     model, demos = ModeModel.from_pretrained(fitted), load_demos(pile)
     assert [entry["mode"] for entry in found["assignment"]] == model.predict(demos).tolist()
     assert all(0.5 <= entry["probability"] <= 1 for entry in found["assignment"])
+    probabilities = [entry["probabilities"] for entry in found["assignment"]]
+    np.testing.assert_array_equal(probabilities, model.predict_proba(demos))
+    assert all(entry["probability"] == entry["probabilities"][entry["mode"]] for entry in found["assignment"])
     windows = _only_json(unbraid("modes", fitted, pile, "--window-steps", 25, "--json"))
     assert len(windows["assignment"]) == 6 * 8
     assert [entry["first_step"] for entry in windows["assignment"][:8]] == list(range(0, 40, 5))
+    probabilities = [entry["probabilities"] for entry in windows["assignment"]]
+    np.testing.assert_array_equal(probabilities, model.predict_proba(demos, window_steps=25))
 
 
 def test_steer_measures_keeps_and_draws(unbraid, fitted, tmp_path):

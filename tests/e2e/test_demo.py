@@ -99,6 +99,8 @@ def test_our_own_method_is_told_in_the_same_form(demo):
     _, results = demo
     own = results["unbraid"]
     assert (own["n_modes"], own["gradient_steps"]) == (2, 120)
+    assert own["search"]["n_modes"] == 2
+    assert own["search"]["counts"]
     assert [table["window_steps"] for table in own["tables"]] == [1, 10, 25, 50]
     told = {(entry["level"], entry.get("window_steps"), entry["evidence"]) for entry in own["agreement"]}
     levels = [("episode", None), *(("window", steps) for steps in (10, 25, 50))]

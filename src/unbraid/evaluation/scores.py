@@ -20,6 +20,7 @@ __all__ = [
     "accuracy",
     "agreement",
     "ari",
+    "confusion_estimates",
     "confusion_percent",
     "contingency_by_episode",
     "match_modes",
@@ -136,6 +137,41 @@ def confusion_percent(contingency: Real[np.ndarray, "label mode"]) -> Float[np.n
     return 100 * contingency / np.maximum(totals, 1)
 
 
+def confusion_estimates(
+    by_episode: Int[np.ndarray, "episode label mode"], *, generator: np.random.Generator, n_resamples: int = 2000
+) -> list[list[Estimate]]:
+    """`confusion_percent` with intervals: (label, mode) estimates in percent, each over the label's own episodes.
+
+    A label without windows has zeros, no intervals and n = 0.
+
+    Args:
+        by_episode: the contingency table of every episode, as `contingency_by_episode` gives it.
+        generator: draws the bootstrap's resamples; the same ones for all cells of a label.
+        n_resamples: of the bootstrap.
+    """
+    seed = int(generator.integers(2**63))
+    _, n_labels, n_modes = by_episode.shape
+    rows: list[list[Estimate]] = []
+    for label in range(n_labels):
+        counts = by_episode[:, label]
+        if not counts.any():
+            rows.append([Estimate(0.0, None, None, 0, "episodes")] * n_modes)
+            continue
+        rows.append(
+            [
+                bootstrap_counts(
+                    lambda tables, mode=mode: 100 * tables[..., mode] / tables.sum(-1),
+                    counts,
+                    generator=np.random.default_rng(seed),
+                    n_resamples=n_resamples,
+                    within=(0.0, 100.0),
+                )
+                for mode in range(n_modes)
+            ]
+        )
+    return rows
+
+
 @dataclass(frozen=True, eq=False)
 class Agreement:
     """How well modes agree with labels, every interval a bootstrap over episodes.
@@ -145,14 +181,19 @@ class Agreement:
         ari: adjusted Rand index, in [-0.5, 1].
         purity: in (0, 1].
         accuracy: after Hungarian matching, in [0, 1].
-        contingency: (label, mode) how many windows.
+        by_episode: (episode, label, mode) how many windows of each episode that has any.
     """
 
     nmi: Estimate
     ari: Estimate
     purity: Estimate
     accuracy: Estimate
-    contingency: Int[np.ndarray, "label mode"]
+    by_episode: Int[np.ndarray, "episode label mode"]
+
+    @property
+    def contingency(self) -> Int[np.ndarray, "label mode"]:
+        """(label, mode) how many windows."""
+        return self.by_episode.sum(0)
 
     def to_json(self) -> dict[str, Any]:
         """The same as a JSON object."""
@@ -199,7 +240,7 @@ def agreement(
         )
         for name, (score, lowest) in _SCORES.items()
     }
-    return Agreement(**scores, contingency=counts.sum(0))
+    return Agreement(**scores, by_episode=counts)
 
 
 _SCORES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {

@@ -10,10 +10,19 @@ from jaxtyping import Int
 from unbraid.core.errors import DataError
 from unbraid.core.randomness import named_generator
 from unbraid.demos.episodes import Demos
-from unbraid.evaluation.scores import Agreement, agreement, confusion_percent, contingency_by_episode, match_modes
+from unbraid.evaluation.scores import (
+    Agreement,
+    agreement,
+    confusion_estimates,
+    confusion_percent,
+    contingency_by_episode,
+    match_modes,
+)
 from unbraid.training.model import Evidence, ModeModel
 
 __all__ = ["agreement_entries", "agreement_entry", "confusion_entry", "matching_of"]
+
+_SCORES = ("nmi", "ari", "accuracy", "purity")
 
 
 def confusion_entry(model: ModeModel, held_out: Demos, *, window_steps: int, seed: int) -> dict[str, Any]:
@@ -26,9 +35,10 @@ def confusion_entry(model: ModeModel, held_out: Demos, *, window_steps: int, see
         seed: of the bootstrap over episodes.
 
     Returns:
-        `window_steps`, `n_modes`, `counts` and `percent` (label, mode), `nmi` and `purity` with intervals.
+        `window_steps`, `n_modes`, `counts`, `percent` and `percent_estimates` (label, mode), the last with intervals
+        over each expert's episodes; `nmi`, `ari`, `accuracy` and `purity` with intervals.
     """
-    return _confusion(_agreement(model, held_out, window_steps, None, seed), window_steps, model.n_modes)
+    return _confusion(_agreement(model, held_out, window_steps, None, seed), window_steps, seed)
 
 
 def agreement_entry(
@@ -56,7 +66,7 @@ def agreement_entries(
 
     both: tuple[Evidence, ...] = ("combined", "encoder")
     return {
-        "tables": [_confusion(read(w, model.own_evidence), w, model.n_modes) for w in window_lengths],
+        "tables": [_confusion(read(w, model.own_evidence), w, seed) for w in window_lengths],
         "agreement": [_scores(read(w, e), w, e) for w in (None, *window_lengths[1:]) for e in both],
     }
 
@@ -69,20 +79,21 @@ def matching_of(model: ModeModel, training: Demos) -> Int[np.ndarray, "mode"]:
     return match_modes(counts.sum(0))
 
 
-def _confusion(found: Agreement, window_steps: int, n_modes: int) -> dict[str, Any]:
+def _confusion(found: Agreement, window_steps: int, seed: int) -> dict[str, Any]:
+    estimates = confusion_estimates(found.by_episode, generator=named_generator(seed, "bootstrap of cells"))
     return {
         "window_steps": window_steps,
-        "n_modes": n_modes,
+        "n_modes": found.contingency.shape[1],
         "counts": found.contingency.tolist(),
         "percent": np.round(confusion_percent(found.contingency), 2).tolist(),
-        "nmi": found.nmi.to_json(),
-        "purity": found.purity.to_json(),
+        "percent_estimates": [[cell.to_json() for cell in row] for row in estimates],
+        **{name: getattr(found, name).to_json() for name in _SCORES},
     }
 
 
 def _scores(found: Agreement, window_steps: int | None, evidence: Evidence | None) -> dict[str, Any]:
     level = {"level": "episode"} if window_steps is None else {"level": "window", "window_steps": window_steps}
-    scores = {name: getattr(found, name).to_json() for name in ("nmi", "ari", "purity", "accuracy")}
+    scores = {name: getattr(found, name).to_json() for name in _SCORES}
     return {**level, "evidence": evidence or "combined", **scores}
 
 

@@ -128,9 +128,9 @@ def _describe(asked: DemoConfig, training: Demos, held_out: Demos) -> dict[str, 
 
 
 def _own_entry(asked: DemoConfig, model: ModeModel, held_out: Demos) -> dict[str, Any]:
-    """unbraid's own method in the talk's form, and how well its modes agree with the experts."""
+    """What the search for modes said, unbraid's own method in the talk's form, and its agreement with the experts."""
     scores = agreement_entries(model, held_out, window_lengths=(1, 10, 25, 50), seed=asked.seed)
-    return {"n_modes": model.n_modes, "gradient_steps": model.config.n_steps, **scores}
+    return {"n_modes": model.n_modes, "gradient_steps": model.config.n_steps, "search": model.search, **scores}
 
 
 def _behaviour_entry(

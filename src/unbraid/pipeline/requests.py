@@ -79,8 +79,8 @@ class FitRequest:
     """The run's folder; must not exist yet, unless --resume."""
     method: Literal["unbraid", "talk"] = "unbraid"
     """unbraid's own method, or the talk's (Eloundou 2021)."""
-    n_modes: int = 2
-    """K, how many modes to find; at least 2."""
+    n_modes: int | Literal["auto"] = 2
+    """K, how many modes to find, at least 2; or auto: as many as the evidence on left-out episodes supports."""
     delta_steps: int = 1
     """The talk's time step: a transition is s[t + delta_steps] - s[t]. Only --method talk reads it."""
     n_steps: int | None = None
@@ -104,7 +104,7 @@ class FitRequest:
 
 @dataclass(frozen=True)
 class ModesRequest:
-    """Say which mode every episode (or window) of a data set is in, and how sure.
+    """Say which mode every episode (or window) of a data set is in, and how probable each mode is.
 
     Example: unbraid modes runs/first runs/pile
     """

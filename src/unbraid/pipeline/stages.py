@@ -90,7 +90,7 @@ def fit_stage(asked: FitRequest, config: FitConfig) -> dict[str, Any]:
     run, demos = asked.out, _load(asked)
     with _naming(asked.data):
         # Of all episodes, so that a message counts them as the file does; the fit asks again of those it is given.
-        require_fit_ready(demos, window_steps=1, n_modes=config.n_modes)
+        require_fit_ready(demos, window_steps=1, n_modes=2 if config.n_modes == "auto" else config.n_modes)
         training, held_out = _split(demos, asked, config.seed)
     fingerprint = training.fingerprint()
     options = LoopOptions(
@@ -149,9 +149,10 @@ def _split(demos: Demos, asked: FitRequest, seed: int) -> tuple[Demos, Demos | N
 
 
 def _fit_results(model: ModeModel, training: Demos, held_out: Demos | None) -> dict[str, Any]:
-    """What the page shows of a fit: held-out likelihood, and agreement where there are labels."""
+    """What the page shows of a fit: the search, held-out likelihood, and agreement where there are labels."""
     data = {"n_episodes": training.n_episodes, "n_steps": training.n_steps, "env_id": training.facts.get("env_id")}
     own: dict[str, Any] = {"n_modes": model.n_modes, "gradient_steps": model.config.n_steps}
+    own |= {} if model.search is None else {"search": model.search}
     fitted: dict[str, Any] = {"method": model.config.method, "training_log_likelihood_nats": model.score(training)}
     if held_out is not None:
         data["held_out_episodes"] = held_out.n_episodes
@@ -167,13 +168,11 @@ def _fit_results(model: ModeModel, training: Demos, held_out: Demos | None) -> d
 
 
 def modes_stage(asked: ModesRequest) -> dict[str, Any]:
-    """The mode of every episode (or window) of a data set, how sure, and what each mode holds."""
+    """The mode of every episode (or window) of a data set, how probable each is, and what each mode holds."""
     model, demos = ModeModel.from_pretrained(asked.run), _load(asked)
     with _naming(asked.data):
         windows = model.cut(demos, asked.window_steps)
-        scores = model.window_scores(demos, windows)
-    probabilities = np.exp(scores - scores.max(1, keepdims=True))
-    probabilities /= probabilities.sum(1, keepdims=True)
+        probabilities = model.predict_proba(demos, window_steps=asked.window_steps)
     modes = probabilities.argmax(1)
     shares = np.bincount(modes, minlength=model.n_modes) / len(modes)
     found: dict[str, Any] = {"n_modes": model.n_modes, "window_steps": asked.window_steps}
@@ -187,7 +186,13 @@ def modes_stage(asked: ModesRequest) -> dict[str, Any]:
         for mode in range(model.n_modes)
     ]
     found["assignment"] = [
-        {"episode": int(e), "first_step": int(s), "mode": int(m), "probability": float(p[m])}
+        {
+            "episode": int(e),
+            "first_step": int(s),
+            "mode": int(m),
+            "probability": float(p[m]),
+            "probabilities": p.tolist(),
+        }
         for e, s, m, p in zip(
             windows.episodes, windows.starts - demos.step_starts[windows.episodes], modes, probabilities, strict=True
         )

@@ -8,6 +8,7 @@ from unbraid.report.estimates import (
     as_estimate,
     count_text,
     counted,
+    decimals_of,
     estimate_text,
     interval_text,
     shared_n_text,
@@ -22,6 +23,7 @@ __all__ = [
     "headline",
     "match_of",
     "scores_text",
+    "step_text",
     "steps_share_text",
 ]
 
@@ -91,6 +93,17 @@ def match_of(results: Mapping[str, Any]) -> dict[int, str] | None:
     modes = (results.get("behaviour") or {}).get("modes") or []
     match = {mode["mode"]: mode["expert"] for mode in modes if mode.get("expert") is not None}
     return match if match and len(match) == len(modes) else None
+
+
+def step_text(count: Mapping[str, Any]) -> str:
+    """What the last of K modes adds, in nats, with its standard error: "113 ± 2"; "" where that was not compared."""
+    step, error = count.get("step_nats"), count.get("step_error")
+    if step is None:
+        return ""
+    if error is None:
+        return f"{value_text(step)}, standard error not estimable"
+    decimals = decimals_of({"value": step, "low": error})
+    return f"{value_text(step, decimals)} ± {value_text(error, decimals)}"
 
 
 def steps_share_text(gradient_steps: int, published_gradient_steps: int) -> str:

@@ -1,7 +1,8 @@
-"""Data -> figure: losses, use of the codes, agreement, behaviour. Nothing here writes a file."""
+"""Data -> figure: numbers of modes, losses, use of the codes, agreement, behaviour. Nothing here writes a file."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ __all__ = [
     "code_usage_figure",
     "curves_figure",
     "loss_figure",
+    "mode_counts_figure",
 ]
 
 _STEPS_LABEL = "gradient steps"
@@ -202,6 +204,43 @@ def curves_figure(curves: Sequence[Curve], levels: Sequence[Curve], layout: Layo
     handles = [_line_handle(curve.name, curve.color, curve.dashed) for curve in curves]
     handles += [Line2D([], [], color=level.color, linestyle=":", label=label(level.name)) for level in levels]
     legend_below(figure, handles, 2 if layout.max_columns > 2 else 1)
+    return figure
+
+
+def mode_counts_figure(
+    counts: Sequence[Mapping[str, Any]], layout: Layout, *, n_chosen: int, n_supported: int
+) -> Figure:
+    """The held-out gain over one mode, in nats per episode, against the number of modes.
+
+    Args:
+        counts: each with "n_modes", "gain_nats" and "step_error", one standard error of what the last mode adds (None:
+            no bar); the line is dotted over numbers that are not among them.
+        layout: how wide.
+        n_chosen: the number that the model has; a larger dot.
+        n_supported: the number that the evidence supports; a vertical line.
+    """
+    figure, (axes,) = _panels(layout, 1, 2.9, most_columns=1)
+    known = sorted((count["n_modes"], count["gain_nats"], count.get("step_error")) for count in counts)
+    axes.axvline(n_supported, color=INK, linestyle="--", linewidth=1.2)
+    for (n_modes, gain, _), (n_next, gain_next, _) in pairwise(known):
+        line = "-" if n_next == n_modes + 1 else ":"
+        axes.plot([n_modes, n_next], [gain, gain_next], color=MUTED, linestyle=line, linewidth=1.5)
+    for n_modes, gain, error in known:
+        if error is not None:
+            axes.errorbar(n_modes, gain, yerr=error, color=INK, capsize=6, linewidth=1.4, zorder=4)
+        chosen = n_modes == n_chosen
+        color = mode_color(0) if chosen else MUTED
+        axes.plot(n_modes, gain, marker="o", markersize=8 if chosen else 5, color=color, linestyle="", zorder=5)
+    axes.set_xticks([n_modes for n_modes, _, _ in known])
+    axes.set_xlim(known[0][0] - 0.4, known[-1][0] + 0.4)
+    few_ticks(axes.yaxis)
+    dress(axes, x="number of modes", y="nats per episode", title="Held-out gain over one mode")
+    handles = [
+        Line2D([], [], color=mode_color(0), marker="o", markersize=8, linestyle="", label="this model"),
+        Line2D([], [], color=INK, linestyle="--", linewidth=1.2, label="supported by the evidence"),
+        Line2D([], [], color=INK, linewidth=1.4, label="± 1 standard error of what the last mode adds"),
+    ]
+    legend_below(figure, handles, 3 if layout.max_columns > 2 else 1)
     return figure
 
 

@@ -21,13 +21,14 @@ Chapter = Callable[["RunRecord"], "Section | None"]
 
 def standard_chapters() -> tuple[Chapter, ...]:
     """The page's chapters in the order of the story; a caller may add its own before it writes."""
-    from unbraid.report.chapters import closing, opening, own, talk
+    from unbraid.report.chapters import closing, opening, own, search, talk
 
     return (
         opening.asked,
         opening.result,
         opening.seen_from_above,
         talk.talk_repeated,
+        search.search,
         own.own_method,
         own.training,
         closing.limits,

@@ -136,10 +136,11 @@ class KeyNumbers:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim, and whether it holds; None where that could not be said."""
+    """A claim, and whether it holds; None where that could not be said. `answer` says so in other words."""
 
     text: str
     holds: bool | None
+    answer: str = ""
 
 
 @dataclass(frozen=True)

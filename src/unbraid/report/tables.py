@@ -4,7 +4,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from unbraid.report.claims import difference_texts, headline, scores_text, steps_share_text
+from unbraid.report.claims import difference_texts, headline, scores_text, step_text, steps_share_text
 from unbraid.report.estimates import (
     counted,
     estimate_text,
@@ -26,7 +26,8 @@ __all__ = ["format_tables", "print_results"]
 
 def print_results(results: Mapping[str, Any], console: "Console") -> None:
     """Prints every table of a run's `results.json`, in the order of the page."""
-    for part in (*_talk_parts(results), *_own_parts(results), *_behaviour_parts(results), *_verdict_parts(results)):
+    parts = (_talk_parts, _search_parts, _own_parts, _behaviour_parts, _verdict_parts)
+    for part in (part for parts_of in parts for part in parts_of(results)):
         console.print(part)
         console.print()
 
@@ -97,6 +98,22 @@ def _pair(experts: Sequence[str], table: Mapping[str, Any], published: Published
 
 def _named(experts: Sequence[str], rows: Sequence[Any]) -> list[str]:
     return [experts[index] if index < len(experts) else f"expert {index}" for index in range(len(rows))]
+
+
+def _search_parts(results: Mapping[str, Any]) -> "list[RenderableType]":
+    """What the search for modes said, and the numbers of modes that it compared."""
+    found = (results.get("unbraid") or {}).get("search")
+    if not found:
+        return []
+    grid = _table()
+    for column in ("modes", "gain over one (nats per episode)", "the last one adds", "supported"):
+        grid.add_column(_plain(column), justify="right")
+    for count in found.get("counts") or []:
+        added = step_text(count)
+        answer = "" if not added else "yes" if count["supported"] else "no"
+        grid.add_row(*map(_plain, (str(count["n_modes"]), value_text(count["gain_nats"]), added, answer)))
+    said = [found["verdict"], *(f"warning: {warning}" for warning in found.get("warnings") or [])]
+    return [_titled("How many modes", grid, "\n".join(said))]
 
 
 def _own_parts(results: Mapping[str, Any]) -> "list[RenderableType]":

@@ -112,6 +112,35 @@ class ModeModel(nn.Module):
         """
         return self.window_scores(demos, self.cut(demos, window_steps, stride_steps), evidence).argmax(1)
 
+    def predict_proba(
+        self,
+        demos: Demos,
+        *,
+        window_steps: int | None = None,
+        stride_steps: int = 5,
+        evidence: Evidence | None = None,
+    ) -> Float[np.ndarray, "window mode"]:
+        """The probability of every mode, for every window or every episode: the softmax of `window_scores`.
+
+        The largest of a row is at what `predict` gives. The probabilities are not calibrated yet: one of 0.9 need not
+        be right nine times in ten.
+
+        Args:
+            demos: demonstrations with the widths that the model was fitted on; labels are not read.
+            window_steps: steps in a window; None takes whole episodes.
+            stride_steps: steps between windows.
+            evidence: what to read the mode from; by default all that the method has.
+
+        Returns:
+            (window, mode) in [0, 1]; rows sum to 1.
+
+        Raises:
+            ConfigError: an evidence that does not exist, or a window or stride of no steps.
+            DataError: widths that don't fit, numbers that are not finite, or no windows of that length.
+        """
+        scores = self.window_scores(demos, self.cut(demos, window_steps, stride_steps), evidence)
+        return torch.from_numpy(scores).softmax(1).numpy()
+
     def transform(
         self, demos: Demos, *, window_steps: int | None = None, stride_steps: int = 5
     ) -> Float[np.ndarray, "window mode"]:

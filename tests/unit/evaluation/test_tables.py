@@ -62,8 +62,13 @@ def test_a_confusion_table_counts_every_window_once(model, demos, window_steps):
     assert (entry["window_steps"], entry["n_modes"]) == (window_steps, 4)
     assert entry["nmi"]["value"] == pytest.approx(normalized_mutual_info_score(labels, modes))
     assert entry["purity"]["value"] == pytest.approx(counts.max(0).sum() / counts.sum())
-    assert entry["nmi"]["n"] == 7
-    assert entry["nmi"]["unit_of_n"] == "episodes"
+    assert entry["ari"]["value"] == pytest.approx(adjusted_rand_score(labels, modes))
+    for score in ("nmi", "ari", "accuracy", "purity"):
+        assert (entry[score]["n"], entry[score]["unit_of_n"]) == (7, "episodes")
+        assert entry[score]["low"] <= entry[score]["value"] <= entry[score]["high"]
+    for expert, (row, shares) in enumerate(zip(entry["percent_estimates"], entry["percent"], strict=True)):
+        np.testing.assert_allclose([cell["value"] for cell in row], shares, atol=0.005)
+        assert {cell["n"] for cell in row} == {LABELS.count(expert)}
 
 
 @pytest.mark.parametrize("window_steps", [None, 10])
@@ -81,8 +86,10 @@ def test_agreement_is_that_of_the_evidence_that_was_asked_for(model, demos, wind
 def test_the_seed_moves_the_interval_and_nothing_else(model, demos):
     first, same, other = (confusion_entry(model, demos, window_steps=10, seed=seed) for seed in (0, 0, 1))
     assert first == same
-    intervals = [(entry.pop("nmi"), entry.pop("purity")) for entry in (first, other)]
+    intervals = [[entry.pop(name) for name in ("nmi", "ari", "accuracy", "purity")] for entry in (first, other)]
+    cells = [[cell["value"] for row in entry.pop("percent_estimates") for cell in row] for entry in (first, other)]
     assert first == other
+    assert cells[0] == cells[1]
     assert intervals[0] != intervals[1]
     assert [score["value"] for score in intervals[0]] == [score["value"] for score in intervals[1]]
 

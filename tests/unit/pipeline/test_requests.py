@@ -39,6 +39,8 @@ def test_defaults_are_those_of_the_methods():
         TalkConfig.method,
     )
     assert fields["n_modes"] == UnbraidConfig().n_modes
+    asked = typing.get_type_hints(requests.FitRequest)["n_modes"]
+    assert asked == typing.get_type_hints(UnbraidConfig)["n_modes"]  # a number, or auto
     assert fields["delta_steps"] == TalkConfig().delta_steps
     assert fields["seed"] == UnbraidConfig().seed
     assert set(requests.CollectRequest(Path("x")).experts) <= set(EXPERT_NAMES)

@@ -80,6 +80,38 @@ def _behaviour() -> dict[str, Any]:
     }
 
 
+def _count(n_modes: int, gain: float, step: float | None, error: float | None, *, supported: bool) -> dict[str, Any]:
+    said = {"n_modes": n_modes, "gain_nats": gain, "step_nats": step, "step_error": error, "supported": supported}
+    return {**said, "stability": None if n_modes == 1 else 1.07 - 0.09 * n_modes}
+
+
+def made_up_search() -> dict[str, Any]:
+    """What a search may say of 100 episodes, asked for two modes."""
+    return {
+        "n_modes": 2,
+        "n_supported": 2,
+        "verdict": "The evidence supports 2 modes (the last of them by 17.4 standard errors, on 100 spans).",
+        "sureness_standard_errors": 17.43,
+        "n_spans": 100,
+        "counts": [
+            _count(1, 0.0, None, None, supported=True),
+            _count(2, 412.7, 412.7, 23.68, supported=True),
+            _count(3, 409.1, -3.64, 2.17, supported=False),
+        ],
+        "gain_of_kind_nats": {
+            "actions": 301.2,
+            "transitions over 100 steps": 95.4,
+            "transitions over 1 steps": -0.4,
+            "transitions to the end": 16.1,
+        },
+        "shares": [0.53, 0.47],
+        "perplexity": 1.9964,
+        "stability": 0.8912,
+        "silhouette": 0.4127,
+        "origin": "EM",
+    }
+
+
 def made_up_results() -> dict[str, Any]:
     generator = np.random.default_rng(0)
     windows = [(1, 0.7312), (10, 0.9457), (25, 0.9871), (50, 0.9993)]
@@ -111,6 +143,10 @@ def made_up_results() -> dict[str, Any]:
                     ],
                     "nmi": made_up(nmi, 0.0006, 20),
                     "purity": made_up(nmi + 0.0004, 0.0003, 20),
+                    "percent_estimates": [
+                        [made_up(100 * (1 - nmi) / 4, 3.3, 10), made_up(100 - 100 * (1 - nmi) / 4, 3.3, 10)],
+                        [made_up(100 - 20 * (1 - nmi), 4.4, 10), made_up(20 * (1 - nmi), 4.4, 10)],
+                    ],
                 }
                 for steps, nmi in windows
             ],
@@ -137,6 +173,7 @@ def made_up_results() -> dict[str, Any]:
             "n_modes": 2,
             "gradient_steps": 1500,
             "fit_seconds": 17.4,
+            "search": made_up_search(),
         },
         "behaviour": _behaviour(),
         "verdicts": [

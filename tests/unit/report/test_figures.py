@@ -20,6 +20,7 @@ from unbraid.report.figures import (
     code_usage_figure,
     curves_figure,
     loss_figure,
+    mode_counts_figure,
 )
 from unbraid.report.paths import HAZARD_RADIUS_M, Panel, paths_figure
 from unbraid.report.record import RunRecord, read_record
@@ -149,6 +150,28 @@ def test_curves():
     figure = curves_figure([curve], [Curve("published", [(0, 0.55)], "#ff0000")], WIDE)
     assert_every_axis_is_labelled(figure)
     assert list(figure.axes[0].lines[1].get_ydata()) == [0.55, 0.55]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_numbers_of_modes_have_their_errors_and_marks(layout: Layout):
+    counts = [
+        {"n_modes": 4, "gain_nats": 60.0, "step_nats": 2.0, "step_error": 5.0},
+        {"n_modes": 1, "gain_nats": 0.0, "step_nats": None, "step_error": None},
+        {"n_modes": 3, "gain_nats": 58.0, "step_nats": None},
+    ]
+    figure = mode_counts_figure(counts, layout, n_chosen=4, n_supported=3)
+    assert_every_axis_is_labelled(figure)
+    (axes,) = figure.axes
+    assert axes.get_ylabel() == "nats per episode"
+    joined = [line for line in axes.lines if line.get_linestyle() in ("-", ":") and len(line.get_xdata()) == 2]
+    assert [(list(line.get_xdata()), line.get_linestyle()) for line in joined] == [([1, 3], ":"), ([3, 4], "-")]
+    (supported,) = [line for line in axes.lines if line.get_linestyle() == "--"]
+    assert list(supported.get_xdata()) == [3, 3]
+    (chosen,) = [line for line in axes.lines if line.get_color() == mode_color(0)]
+    assert (list(chosen.get_xdata()), list(chosen.get_ydata())) == ([4], [60.0])
+    (bars,) = [c for c in axes.collections if isinstance(c, LineCollection)]  # only where there is an error
+    np.testing.assert_allclose(bars.get_segments()[0], [[4, 55.0], [4, 65.0]])
+    assert list(axes.get_xticks()) == [1, 3, 4]
 
 
 def test_names_are_drawn_as_they_are(record: RunRecord):

@@ -17,7 +17,7 @@ from unbraid.report.page import standard_chapters
 from unbraid.report.record import RunRecord
 from unbraid.report.sections import Paragraph, Section
 
-PICTURES = {"agreement", "behaviour", "paths", "talk_paths", "talk_published_sizes"} | {
+PICTURES = {"agreement", "behaviour", "mode_counts", "paths", "talk_paths", "talk_published_sizes"} | {
     f"{what}_{method}" for what in ("loss", "code_usage") for method in ("unbraid", "talk")
 }
 VOID = {"meta", "link", "img", "source", "wbr", "br"}
@@ -77,13 +77,13 @@ def test_it_is_well_formed_and_its_links_lead_somewhere(demo_page: str):
     assert targets <= {f"#{name}" for name in ids}
     assert [tag for tag, _ in outline.attributes].count("h1") == 1
     images = [attributes for tag, attributes in outline.attributes if tag == "img"]
-    assert len(images) == 9
+    assert len(images) == 10
     assert all(len(image["alt"] or "") > 40 for image in images)
 
 
 def test_the_story_is_told_in_order(demo_page: str):
     anchors = re.findall(r'<section id="([^"]+)"', demo_page)
-    chapters = ["asked", "result", "steering", "talk", "own", "training", "limits", "reproduce"]
+    chapters = ["asked", "result", "steering", "talk", "search", "own", "training", "limits", "reproduce"]
     assert [anchor for anchor in anchors if "-" not in anchor] == chapters
     assert anchors[4:7] == ["talk-tables", "talk-published-sizes", "talk-steering"]
 
@@ -106,6 +106,7 @@ def test_the_headline_is_the_answer(demo_page: str):
         "0.987 [0.983, 0.991]",
         "0.932 [0.927, 0.936]",
         "1.000 [interval not estimable]",
+        "93 [90, 97]",
         "12.6 [11.9, 13.3]",
         "12.4 [11.7, 13.1]",
         "0.226 [-0.144, 0.596], margin ±1.23: as good",

@@ -34,6 +34,20 @@ def test_own_tables_agreement_behaviour_and_verdicts(text: str):
     assert "does not hold: A made-up claim that fails." in words
 
 
+def test_what_the_search_said(text: str):
+    words = " ".join(text.split())
+    assert "The evidence supports 2 modes (the last of them by 17.4 standard errors, on 100 spans)." in words
+    rows = [line.split() for line in text.splitlines()]
+    assert ["2", "413", "413", "±", "24", "yes"] in rows
+    assert ["3", "409", "-3.64", "±", "2.17", "no"] in rows
+    assert text.index("How many modes") < text.index("unbraid, windows of")
+
+
+def test_warnings_of_the_search_are_passed_on(results: dict[str, Any]):
+    results["unbraid"]["search"]["warnings"] = ["A made-up warning. Do this."]
+    assert "warning: A made-up warning. Do this." in format_tables(results)
+
+
 def test_brackets_in_a_name_are_no_markup(results: dict[str, Any]):
     named = copy.deepcopy(results)
     named["experts"] = ["[red]a[/red]", "forward"]

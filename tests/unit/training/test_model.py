@@ -125,6 +125,25 @@ def test_scores_are_the_sums_of_what_each_evidence_says(model, uneven):
     np.testing.assert_array_equal(model.predict(uneven, window_steps=9), default.argmax(1))
 
 
+@pytest.mark.parametrize("evidence", [None, "combined", "encoder", "policy"])
+@pytest.mark.parametrize("window_steps", [9, None])
+def test_probabilities_are_the_softmax_of_the_scores(model, uneven, window_steps, evidence):
+    asked = {"window_steps": window_steps, "stride_steps": 4, "evidence": evidence}
+    found = model.predict_proba(uneven, **asked)
+    scores = model.window_scores(uneven, cut_windows(uneven.lengths, window_steps, stride_steps=4), evidence)
+    by_hand = np.exp(scores - scores.max(1, keepdims=True))
+    np.testing.assert_allclose(found, by_hand / by_hand.sum(1, keepdims=True), atol=1e-12)
+    np.testing.assert_allclose(found.sum(1), 1)
+    assert ((found >= 0) & (found <= 1)).all()
+    np.testing.assert_array_equal(found.argmax(1), model.predict(uneven, **asked))
+
+
+def test_probabilities_of_scores_beyond_every_exponential_are_numbers(model, uneven, monkeypatch):
+    scores = np.array([[-1e6, 0.0, 1e6], [-1e6, -1e6, -1e6]])
+    monkeypatch.setattr(ModeModel, "window_scores", lambda *_: scores)
+    np.testing.assert_array_equal(model.predict_proba(uneven), [[0, 0, 1], [1 / 3, 1 / 3, 1 / 3]])
+
+
 def test_the_score_is_the_likelihood_of_an_action_under_the_mode_that_explains_its_episode(model, uneven):
     likelihoods = model.log_likelihoods(Steps.of(uneven)).double().numpy()
     starts = uneven.step_starts
@@ -149,7 +168,7 @@ def test_other_widths_are_refused(model, obs, act):
     episode = Episode(observations=np.zeros((9, obs)), actions=np.zeros((8, act)))
     other = Demos.from_episodes([episode])
     message = rf"must have 3 observation and 2 action columns, as .*; got {obs} and {act}\. Load the matching data"
-    for verb in (model.predict, model.transform, model.score):
+    for verb in (model.predict, model.predict_proba, model.transform, model.score):
         with pytest.raises(DataError, match=message):
             verb(other)
     with pytest.raises(DataError, match=message):
@@ -161,8 +180,9 @@ def test_windows_longer_than_every_episode_are_refused(model, uneven):
         DataError, match=r"one episode must have 41 steps; the longest has 40\. Ask for a shorter window"
     ):
         model.predict(uneven, window_steps=41)
-    with pytest.raises(ConfigError, match=r"at least 1 step; got 0 and 5\. Ask for more\."):
-        model.predict(uneven, window_steps=0)
+    for verb in (model.predict, model.predict_proba, model.transform):
+        with pytest.raises(ConfigError, match=r"at least 1 step; got 0 and 5\. Ask for more\."):
+            verb(uneven, window_steps=0)
 
 
 @pytest.mark.parametrize("field", ["observations", "actions"])

@@ -70,6 +70,7 @@ def confusion_table(
     *,
     note: str = "",
     counts: Sequence[Sequence[int]] | None = None,
+    estimates: Sequence[Sequence[Any]] | None = None,
 ) -> Table:
     """A confusion table: a row per expert, a column per code, cells in percent and coloured by it.
 
@@ -79,11 +80,18 @@ def confusion_table(
         percent: each expert's share per code, in percent.
         note: said below.
         counts: the number of samples behind each cell; their sums are shown where given.
+        estimates: each cell's share with its interval, in percent; shown where given.
     """
+
+    def cell(index: int, code: int, share: float | int) -> Cell:
+        detail = interval_text(estimates[index][code], 0) if estimates else ""
+        return Cell(percent_text(share), detail=detail, heat_percent=float(share))
+
     rows = tuple(
         Row(
             experts[index] if index < len(experts) else f"expert {index}",
-            tuple(Cell(percent_text(share), heat_percent=float(share)) for share in shares),
+            tuple(cell(index, code, share) for code, share in enumerate(shares)),
+            note=n_text(estimates[index][0]) if estimates else "",
         )
         for index, shares in enumerate(percent)
     )

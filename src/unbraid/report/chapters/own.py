@@ -27,8 +27,8 @@ def own_method(record: RunRecord) -> Section | None:
         return None
     blocks: list[Block] = [
         Paragraph(
-            "unbraid keeps the talk's shape and asks what a code is for: two stretches belong to one mode when one "
-            "policy explains the actions in both. It reads a window of consecutive steps, not one transition."
+            "unbraid keeps the talk's shape and asks what a code is for: a mode is told apart by what is done and by "
+            "where it leads. It reads a window of consecutive steps, not one transition."
         )
     ]
     if own.get("tables"):
@@ -45,7 +45,14 @@ def _window_card(experts: Sequence[str], own: Mapping[str, Any], table: Mapping[
     if own.get("gradient_steps") is not None:
         steps = steps_share_text(own["gradient_steps"], PUBLISHED_GRADIENT_STEPS)
     length = counted(table["window_steps"], "steps")
-    here = confusion_table("unbraid", experts, table["percent"], note=scores_text(table), counts=table.get("counts"))
+    here = confusion_table(
+        "unbraid",
+        experts,
+        table["percent"],
+        note=scores_text(table),
+        counts=table.get("counts"),
+        estimates=table.get("percent_estimates"),
+    )
     return Card(
         f"{table.get('n_modes') or own.get('n_modes') or len(table['percent'][0])} modes, windows of {length}",
         steps,

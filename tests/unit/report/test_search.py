@@ -1,0 +1,131 @@
+"""The chapter on the search for modes: every number that the search gave, in words that say what it means."""
+
+from typing import Any
+
+import pytest
+
+from unbraid.report.chapters.search import search
+from unbraid.report.record import RunRecord
+from unbraid.report.sections import KeyNumbers, Picture, Section, Table, Verdicts
+
+
+@pytest.fixture
+def found(results: dict[str, Any]) -> dict[str, Any]:
+    return results["unbraid"]["search"]
+
+
+def _section(found: dict[str, Any] | None) -> Section | None:
+    own = {"n_modes": 2} | ({} if found is None else {"search": found})
+    return search(RunRecord(asked={}, results={"unbraid": own}, moments=(), paths={}))
+
+
+def _told(found: dict[str, Any]) -> Section:
+    section = _section(found)
+    assert section is not None
+    return section
+
+
+def _tables(section: Section) -> dict[str, Table]:
+    return {block.caption: block for block in section.blocks if isinstance(block, Table)}
+
+
+def _cells(table: Table) -> dict[str, tuple[str, ...]]:
+    return {row.header: tuple(cell.text for cell in row.cells) for row in table.rows}
+
+
+def _verdicts(section: Section) -> list[tuple[str, bool | None]]:
+    (block,) = [block for block in section.blocks if isinstance(block, Verdicts)]
+    return [(verdict.answer, verdict.holds) for verdict in block.verdicts]
+
+
+def test_without_a_search_there_is_no_chapter():
+    assert _section(None) is None
+    assert search(RunRecord(asked={}, results={}, moments=(), paths={})) is None
+
+
+def test_key_numbers(found: dict[str, Any]):
+    (block,) = [block for block in _told(found).blocks if isinstance(block, KeyNumbers)]
+    assert [number.text for number in block.numbers] == ["413", "17.4", "0.891", "0.413", "2.00 of 2"]
+    assert "n = 100 episodes" in block.numbers[0].detail
+
+
+def test_the_numbers_that_were_compared(found: dict[str, Any]):
+    section = _told(found)
+    table = _tables(section)["The numbers of modes that were compared"]
+    assert _cells(table) == {
+        "1 mode": ("0", "", "", "not estimable"),
+        "2 modes": ("413", "413 ± 24", "yes", "0.890"),
+        "3 modes": ("409", "-3.64 ± 2.17", "no", "0.800"),
+    }
+    assert [row.note for row in table.rows] == ["", "this model", ""]
+    (picture,) = [block for block in section.blocks if isinstance(block, Picture)]
+    assert "1 mode 0; 2 modes 413; 3 modes 409. This model has 2; the evidence supports 2." in picture.alt
+
+
+def test_a_number_whose_neighbour_was_not_tried_is_not_judged(found: dict[str, Any]):
+    found["counts"] = [found["counts"][0], {**found["counts"][2], "step_nats": None, "step_error": None}]
+    cells = _cells(_tables(_told(found))["The numbers of modes that were compared"])
+    assert cells["3 modes"][1:3] == ("not compared", "not compared")
+
+
+def test_stability_has_a_column_only_where_it_was_measured(found: dict[str, Any]):
+    for count in found["counts"]:
+        del count["stability"]
+    assert len(_tables(_told(found))["The numbers of modes that were compared"].columns) == 3
+
+
+def test_what_tells_them_apart_in_plain_words(found: dict[str, Any]):
+    table = _tables(_told(found))["What tells the modes apart"]
+    assert _cells(table) == {
+        "what is done": ("301", "73 %"),
+        "where it leads over 100 steps": ("95", "23 %"),
+        "where it leads over 1 step": ("0", "0 %"),
+        "where it leads by the end": ("16", "4 %"),
+    }
+    assert table.rows[2].cells[1].heat_percent == 0.0
+    found["gain_of_kind_nats"] = {"actions": -1.0, "a kind of later": 0.5}
+    cells = _cells(_tables(_told(found))["What tells the modes apart"])
+    assert cells == {"what is done": ("-1.00", "not estimable"), "a kind of later": ("0.50", "not estimable")}
+
+
+@pytest.mark.parametrize(
+    ("n_supported", "answer", "holds"), [(2, "supported", True), (3, "too few", False), (1, "too many", False)]
+)
+def test_the_verdict_is_about_the_number_that_the_model_has(
+    found: dict[str, Any], n_supported: int, answer: str, holds: bool
+):
+    assert _verdicts(_told({**found, "n_supported": n_supported})) == [(answer, holds)]
+
+
+def test_warnings_stand_below_the_verdict(found: dict[str, Any]):
+    section = _told({**found, "warnings": ["A made-up warning. Do this."]})
+    assert _verdicts(section) == [("supported", True), ("warning", False)]
+
+
+def test_modes_that_are_not_told_apart_are_named(found: dict[str, Any]):
+    table = _tables(_told(found))["How the episodes are shared out"]
+    assert _cells(table) == {"mode 0": ("53 %",), "mode 1": ("47 %",)}
+    merging = {**found, "n_modes": 4, "shares": [0.4, 0.3, 0.2, 0.1], "merge_into": [0, 1, 0, 0]}
+    table = _tables(_told(merging))["How the episodes are shared out"]
+    assert [row.cells[1].text for row in table.rows] == [
+        "not from modes 2, 3",
+        "yes",
+        "not from modes 0, 3",
+        "not from modes 0, 2",
+    ]
+    table = _tables(_told({**found, "merge_into": [0, 1]}))["How the episodes are shared out"]
+    assert len(table.columns) == 1
+
+
+def test_one_mode_has_nothing_to_tell_apart(found: dict[str, Any]):
+    one = {"n_modes": 1, "n_supported": 1, "shares": [1.0], "perplexity": 1.0, "stability": None, "silhouette": None}
+    section = _told({**found, **one, "sureness_standard_errors": None})
+    assert set(_tables(section)) == {"The numbers of modes that were compared"}
+    assert not any(isinstance(block, KeyNumbers) for block in section.blocks)
+
+
+def test_what_could_not_be_measured_is_said(found: dict[str, Any]):
+    section = _told({**found, "stability": None, "silhouette": None, "sureness_standard_errors": None, "counts": []})
+    (block,) = [block for block in section.blocks if isinstance(block, KeyNumbers)]
+    assert [number.text for number in block.numbers] == [*["not estimable"] * 4, "2.00 of 2"]
+    assert not any(isinstance(block, Picture) for block in section.blocks)
