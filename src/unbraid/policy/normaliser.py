@@ -57,7 +57,7 @@ class Normaliser(nn.Module):
 
     def forward(self, values: Float[Tensor, "*batch column"]) -> Float[Tensor, "*batch column"]:
         """Scaled values, on the normaliser's own device."""
-        return ((values.to(self.mean.device) - self.mean) / self.scale).clamp(-self.clip, self.clip)
+        return (values.to(self.mean.device) - self.mean).div_(self.scale).clamp_(-self.clip, self.clip)
 
     def undo(self, values: Float[Tensor, "*batch column"]) -> Float[Tensor, "*batch column"]:
         """From scaled values to the columns' own units (what was clipped stays clipped)."""

@@ -93,9 +93,15 @@ class UnbraidLearner:
 
     def step(self) -> dict[str, Tensor]:
         """One gradient step; the loss and its named terms, each a 0-d tensor."""
-        policy = self._policy_loss()
+        policy = self.policy_loss()
         crossentropy, commitment = self._encoder_loss()
         loss = policy + crossentropy + COMMITMENT * commitment
+        self.follow(loss)
+        terms = {"loss": loss, "policy": policy, "encoder": crossentropy, "commitment": commitment}
+        return {name: value.detach() for name, value in terms.items()}
+
+    def follow(self, loss: Float[Tensor, ""]) -> None:
+        """Takes one step down a loss, at the learning rate that is due."""
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
@@ -103,8 +109,6 @@ class UnbraidLearner:
             group["lr"] = self.config.learning_rate * self._schedule()
         self.optimizer.step()
         self.taken += 1
-        terms = {"loss": loss, "policy": policy, "encoder": crossentropy, "commitment": commitment}
-        return {name: value.detach() for name, value in terms.items()}
 
     def _schedule(self) -> float:
         """Warm-up, then a cosine to 0."""
@@ -122,7 +126,7 @@ class UnbraidLearner:
             return self.model.contexts
         return self.model.codebook(self.model.codebook.codes())
 
-    def _policy_loss(self) -> Float[Tensor, ""]:
+    def policy_loss(self) -> Float[Tensor, ""]:
         """(a) Negative log-likelihood of random steps under a mode of theirs."""
         chosen = torch.randint(self.steps.n_steps, (self.config.policy_batch,), generator=self.generator)
         mean, log_std = self.model.policy(self._states(chosen), self._contexts_of(chosen))
