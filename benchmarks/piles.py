@@ -5,13 +5,12 @@ A seed decides the episodes where they are made here, and which of them are held
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import errands
 import numpy as np
-import reaching
 
+import errands
+import reaching
 from unbraid.demos.episodes import Demos
 from unbraid.worlds.collect import collect
 from unbraid.worlds.experts import make_expert

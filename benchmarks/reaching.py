@@ -24,10 +24,14 @@ NAMES = ("cos_angle_0", "cos_angle_1", "sin_angle_0", "sin_angle_1", "velocity_0
 def angles_for(place_m: tuple[float, float], now: np.ndarray) -> np.ndarray:
     """The two joint angles (rad) that put the fingertip on a place, of both solutions the one nearer to `now`."""
     x, y = place_m
-    bend = math.acos(np.clip((x * x + y * y - LINKS_M[0] ** 2 - LINKS_M[1] ** 2) / (2 * LINKS_M[0] * LINKS_M[1]), -1, 1))
+    bend = math.acos(
+        np.clip((x * x + y * y - LINKS_M[0] ** 2 - LINKS_M[1] ** 2) / (2 * LINKS_M[0] * LINKS_M[1]), -1, 1)
+    )
     solutions = []
     for elbow in (bend, -bend):
-        shoulder = math.atan2(y, x) - math.atan2(LINKS_M[1] * math.sin(elbow), LINKS_M[0] + LINKS_M[1] * math.cos(elbow))
+        shoulder = math.atan2(y, x) - math.atan2(
+            LINKS_M[1] * math.sin(elbow), LINKS_M[0] + LINKS_M[1] * math.cos(elbow)
+        )
         turned = now[0] + (shoulder - now[0] + math.pi) % (2 * math.pi) - math.pi
         solutions.append(np.array([turned, elbow]))
     return min(solutions, key=lambda s: float(np.abs(s - now).sum()))
