@@ -3,11 +3,11 @@
 Rows: unbraid (its combined evidence, its encoder alone, its policy's likelihood alone), the encoder told the true
 labels (an upper bound), k-means, mixtures of linear policies, a VAE with a categorical latent, the talk's method
 (published and repaired, in its small preset), and unbraid with one of its ideas switched off at a time. Every row is
-given the same demonstrations, in one process and on one thread; unbraid has one default for all cases. Columns: normalised mutual
-information (NMI) of the modes with the experts, for windows at stride 5 and for whole episodes; mean over training
-seeds, in brackets the worst; and the seconds of the fit. A training seed decides the demonstrations and the fit. Then
-the closed loop (each mode of unbraid acts from its not-hot context alone, and is compared with its expert on the same
-200 seeds), what is said of too few and of too many modes, a rare expert, fewer demonstrations, and "auto".
+given the same demonstrations, in one process and on one thread; unbraid has one default for all cases. Columns:
+normalised mutual information (NMI) of the modes with the experts, for windows at stride 5 and for whole episodes; mean
+over training seeds, in brackets the worst; and the seconds of the fit. A training seed decides the demonstrations and
+the fit. Then the closed loop (each mode of unbraid acts from its not-hot context alone, and is compared with its expert
+on the same 200 seeds), what is said of too few and of too many modes, a rare expert, fewer demonstrations, and "auto".
 
 Every result is kept in `--folder`, so that an interrupted run goes on where it was: run it again. When all are there,
 `benchmarks/results/bench_modes.json` is written; until then, and with `--quick`, `bench_modes.json` in the folder.

@@ -17,6 +17,7 @@ from piles import FOUR, PILES, Pile, point_goal
 from unbraid.demos.episodes import Demos
 
 LEVELS: dict[str, int | None] = {level: int(level) for level in ("1", "5", "10", "25", "50", "100")} | {"episode": None}
+METRICS = ("goals", "return", "cost", "distance", "displacement")
 POINT_GOAL = "unbraid/PointGoal1-v0"
 DATA = Path(os.environ.get("UNBRAID_DATA", piles.SHARED))
 
@@ -259,4 +260,5 @@ TARGETS = (
 TOO_FEW, TOO_MANY = 3, 8
 LEAST_WHOLE, LEAST_PURITY, LEAST_OWN, MOST_OTHERS = 0.95, 0.98, 0.9, 0.05
 FIT_SECONDS, AUTO_SECONDS = 20.0, 60.0
+N_SEEDS = 3
 COUNTED = ("two", "four", "six")  # where "auto" must find the number of experts, with every seed

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import unbraid
-from mode_cases import LEVELS, SCORED, SWITCHED_OFF, TALK, TOO_FEW, TOO_MANY, Case, Sizes, pile_of
+from mode_cases import LEVELS, METRICS, SCORED, SWITCHED_OFF, TALK, TOO_FEW, TOO_MANY, Case, Sizes, pile_of
 from unbraid.core.randomness import named_generator
 from unbraid.core.runs import read_json, write_json
 from unbraid.demos.episodes import Demos
@@ -34,7 +34,6 @@ from unbraid.worlds.experts import make_expert
 from unbraid.worlds.rollout import rollout
 
 ROLLOUT_SEED = 930_000
-METRICS = ("goals", "return", "cost", "distance", "displacement")
 EVIDENCE = {"unbraid": ("encoder", "policy", "combined"), "talk": ("encoder",)}
 
 

@@ -17,7 +17,9 @@ from mode_cases import (
     LEAST_OWN,
     LEAST_PURITY,
     LEAST_WHOLE,
+    METRICS,
     MOST_OTHERS,
+    N_SEEDS,
     ROWS,
     SCORED,
     TARGETS,
@@ -26,13 +28,13 @@ from mode_cases import (
     Case,
     Sizes,
 )
-from mode_rows import METRICS, Job, asked_of, path_of, stored_at
+from mode_rows import Job, asked_of, path_of, stored_at
 from unbraid.core.runs import provenance
 
 JUDGED = ("goals", "return", "distance", "displacement")
 AS_GOOD = {"two": ("goal_seeking", "forward"), "four": ("goal_seeking", "forward", "circling")}
 """The modes that must be as good as their experts."""
-N_THREADS, N_SEEDS, SLACK, ROUNDING = 1, 3, 0.02, 1e-9
+N_THREADS, SLACK, ROUNDING = 1, 0.02, 1e-9
 BySeed = Mapping[int, dict[str, Any]]
 
 

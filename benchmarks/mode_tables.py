@@ -5,9 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mode_cases import BASELINES, LEVELS, LINES, TOO_FEW, TOO_MANY
-from mode_rows import METRICS
-from mode_summary import N_SEEDS
+from mode_cases import BASELINES, COUNTED, LEVELS, LINES, METRICS, N_SEEDS, TOO_FEW, TOO_MANY
 
 LOOP_TITLE = (
     "Each expert and the mode matched with it in {env_id}, means over {n_rollouts} paired seeds: expert → mode (mean "
@@ -60,7 +58,7 @@ def text_of(content: Mapping[str, Any]) -> str:
             "## The number of modes, found",
             "By training seed; the seconds are of search and fit, mean (longest)",
         ]
-        parts += [markdown(auto_table(content["auto"]))]
+        parts += [markdown(auto_table(content["auto"])), auto_text(content["auto"])]
     if content["targets"]:
         parts += ["## Targets", count_of(content["targets"]), markdown(targets_table(content["targets"]))]
     if (n_versions := len(content["source_versions"])) > 1:
@@ -191,6 +189,14 @@ def auto_table(auto: Mapping[str, Any]) -> list[list[str]]:
         line += [of_seeds(nmi) if found["n_experts"] > 1 else "", f"{found['n_training_steps']:,}"]
         table.append([*line, f"{seconds['mean']:.1f} ({seconds['worst']:.1f})"])
     return table
+
+
+def auto_text(auto: Mapping[str, Any]) -> str:
+    """How often the number of experts is found where it must be."""
+    right = [n == auto[case]["n_experts"] for case in COUNTED if case in auto for n in auto[case]["n_modes"]]
+    return (
+        f"The number of experts of {', '.join(COUNTED)} is found {sum(right)} of {len(right)} times." if right else ""
+    )
 
 
 def targets_table(targets: Sequence[Mapping[str, Any]]) -> list[list[str]]:
