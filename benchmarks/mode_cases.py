@@ -34,7 +34,7 @@ class Sizes:
     n_rollouts: int = 200
 
 
-QUICK = Sizes(most_training=8, most_held_out=4, n_steps=200, n_fit_steps=40, n_search_steps=40, n_rollouts=4)
+QUICK = Sizes(most_training=6, most_held_out=4, n_steps=200, n_fit_steps=40, n_search_steps=40, n_rollouts=4)
 
 # The rows of the tables
 
