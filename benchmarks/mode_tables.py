@@ -59,6 +59,7 @@ def text_of(content: Mapping[str, Any]) -> str:
             "By training seed; the seconds are of search and fit, mean (longest)",
         ]
         parts += [markdown(auto_table(content["auto"])), auto_text(content["auto"])]
+    parts += [time_text(content)]
     if content["targets"]:
         parts += ["## Targets", count_of(content["targets"]), markdown(targets_table(content["targets"]))]
     if (n_versions := len(content["source_versions"])) > 1:
@@ -197,6 +198,18 @@ def auto_text(auto: Mapping[str, Any]) -> str:
     return (
         f"The number of experts of {', '.join(COUNTED)} is found {sum(right)} of {len(right)} times." if right else ""
     )
+
+
+def time_text(content: Mapping[str, Any]) -> str:
+    """The seconds of a fit of four experts, and what the machine was doing meanwhile."""
+    of = {"K given": content["cases"]["four"]["rows"].get("unbraid"), '"auto"': content["auto"].get("four")}
+    lines = [
+        f"{what}: {times['seconds']['mean']:.1f} s on the clock (longest {times['seconds']['worst']:.1f}), "
+        f"{times['processor_s']['mean']:.1f} s of the processor, load up to {max(times['load_per_core']):.1f} per core"
+        for what, times in of.items()
+        if times is not None
+    ]
+    return f"A fit of four experts on {content['n_threads']} thread; {'; '.join(lines)}." if lines else ""
 
 
 def targets_table(targets: Sequence[Mapping[str, Any]]) -> list[list[str]]:
