@@ -1,32 +1,65 @@
 """The benchmark of modes: a tiny one from end to end, what it keeps, how it judges; and, marked slow, a true one."""
 
 import dataclasses
-import importlib.util
+import importlib
 import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-PATH = Path(__file__).parents[2] / "benchmarks" / "bench_modes.py"
-ROWS = "unbraid,closed_loop,supervised,kmeans,talk_5"
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+ASKED = (  # cases and rows
+    ("two", "unbraid,closed_loop,supervised,kmeans,categorical_vae,talk_1_published"),
+    ("two,one", "auto"),
+    ("order", "supervised,kmeans"),
+)
 
 
 @pytest.fixture(scope="module")
-def bench():
-    spec = importlib.util.spec_from_file_location("bench_modes", PATH)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["bench_modes"] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["bench_modes"]
+def module():
+    """Imports a module of the benchmarks' folder, where they import each other by plain name."""
+    before = set(sys.modules)
+    sys.path.insert(0, str(FOLDER))
+    yield importlib.import_module
+    sys.path.remove(str(FOLDER))
+    ours = {path.stem for path in FOLDER.glob("*.py")}
+    for name in (set(sys.modules) - before) & ours:
+        del sys.modules[name]
+
+
+@pytest.fixture(scope="module")
+def bench(module):
+    return module("bench_modes")
+
+
+@pytest.fixture(scope="module")
+def cases(module):
+    return module("mode_cases")
+
+
+@pytest.fixture(scope="module")
+def rows(module):
+    return module("mode_rows")
+
+
+@pytest.fixture(scope="module")
+def summaries(module):
+    return module("mode_summary")
+
+
+@pytest.fixture(scope="module")
+def tables(module):
+    return module("mode_tables")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, bench):
     """What a tiny run leaves behind."""
     folder = tmp_path_factory.mktemp("bench_modes")
-    bench.main(["--quick", "--cases", "two", "--seeds", "0", "--rows", ROWS, "--folder", str(folder)])
+    for cases, rows in ASKED:
+        bench.main(["--quick", "--cases", cases, "--seeds", "0", "--rows", rows, "--folder", str(folder)])
     return folder
 
 
@@ -35,49 +68,67 @@ def content(folder):
     return json.loads((folder / "bench_modes.json").read_text())
 
 
-def test_every_row_has_every_level_with_its_n_and_interval(content):
+def test_every_row_has_its_levels_with_their_n_and_interval(content):
     rows = content["cases"]["two"]["rows"]
-    assert list(rows) == ["unbraid", "supervised", "kmeans", "talk_5"]
     assert {row: list(rows[row]["nmi"]) for row in rows} == {
-        "unbraid": ["encoder", "combined"],
+        "unbraid": ["encoder", "policy", "combined"],
         "supervised": ["labels"],
         "kmeans": ["statistics"],
-        "talk_5": ["encoder"],
+        "categorical_vae": ["encoder"],
+        "talk_1_published": ["encoder"],
     }
-    for row in rows.values():
-        assert row["seconds"]["worst"] > 0
-        for levels in row["nmi"].values():
-            assert list(levels) == ["10", "25", "50", "100", "episode"]
+    for row, of_row in rows.items():
+        assert of_row["seconds"]["worst"] > 0
+        for levels in of_row["nmi"].values():
+            fine = ["25", "episode"] if row == "categorical_vae" else ["10", "25", "50", "100", "episode"]
+            assert list(levels) == fine
             for numbers in levels.values():
                 assert 0 <= numbers["low"][0] <= numbers["mean"] == numbers["worst"] <= numbers["high"][0] <= 1
                 assert numbers["n_episodes"] == 8
     n_windows = {level: numbers["n_windows"] for level, numbers in rows["kmeans"]["nmi"]["statistics"].items()}
     assert n_windows == {"10": 8 * 39, "25": 8 * 36, "50": 8 * 31, "100": 8 * 21, "episode": 8}
+    assert content["cases"]["two"]["pile"]["n_training_steps"] == 2 * 6 * 200
+    assert content["cases"]["order"]["pile"]["n_held_out_episodes"] == 4 * 4
 
 
 def test_modes_act_beside_the_experts_that_they_are_matched_with(content):
     loop = content["cases"]["two"]["closed_loop"]
     assert list(loop["experts"]) == list(loop["modes"]) == ["goal_seeking", "forward"]
-    for metric in ("goals", "return", "cost", "distance", "displacement"):
-        assert loop["experts"]["forward"][metric]["n"] == 4
-        compared = loop["modes"]["forward"][metric][0]
-        there = loop["experts"]["forward"][metric]["value"]
-        assert compared["difference"]["value"] == pytest.approx(compared["mode"] - there)
-        assert compared["holds"] in (True, False)
+    there = {expert: of_metric for expert, of_metric in loop["modes"].items() if of_metric["goals"][0] is not None}
+    assert there
+    for expert, of_metric in there.items():
+        for metric in ("goals", "return", "cost", "distance", "displacement"):
+            assert loop["experts"][expert][metric]["n"] == 4
+            compared = of_metric[metric][0]
+            of_expert = loop["experts"][expert][metric]["value"]
+            assert compared["difference"]["value"] == pytest.approx(compared["mode"] - of_expert)
+            assert compared["holds"] in (True, False)
+    assert 0 <= loop["n_as_good"][0] <= 2
+
+
+def test_the_number_of_modes_is_reported_with_its_sureness_and_seconds(content):
+    auto = content["auto"]
+    assert {case: auto[case]["n_experts"] for case in auto} == {"two": 2, "one": 1}
+    for found in auto.values():
+        assert found["n_modes"][0] >= 1
+        assert (found["sureness_standard_errors"][0] is None) == (found["n_modes"][0] == 1)
+        assert found["seconds"]["mean"] > 0
 
 
 def test_a_part_of_the_table_is_never_taken_for_the_whole(content):
     assert content["complete"] is False
-    assert {target["case"] for target in content["targets"]} == {"two"}
+    assert {target["case"] for target in content["targets"]} == {"two", "one"}
     assert {target["n_seeds"] for target in content["targets"]} == {1}
 
 
-def test_a_second_run_goes_on_from_what_is_kept(bench, folder, monkeypatch, capsys):
+def test_a_second_run_goes_on_from_what_is_kept(bench, rows, folder, monkeypatch, capsys):
     def refused(job, folder):
         raise AssertionError(job)
 
-    monkeypatch.setattr(bench, "RUNNERS", dict.fromkeys(bench.RUNNERS, refused))
-    asked = ["--quick", "--cases", "two", "--rows", ROWS, "--folder", str(folder)]
+    for row in rows.RUNNERS:
+        monkeypatch.setitem(rows.RUNNERS, row, refused)
+    cases, of_cases = ASKED[0]
+    asked = ["--quick", "--cases", cases, "--rows", of_cases, "--folder", str(folder)]
     bench.main([*asked, "--seeds", "0"])
     printed = capsys.readouterr().out
     assert printed.strip() == json.loads((folder / "bench_modes.json").read_text())["markdown"].strip()
@@ -87,24 +138,75 @@ def test_a_second_run_goes_on_from_what_is_kept(bench, folder, monkeypatch, caps
         bench.main([*asked, "--seeds", "0,1"])
 
 
-def test_what_was_asked_otherwise_is_not_taken(bench, folder):
-    job = bench.Job(bench.CASES["two"], "unbraid", 0, bench.QUICK)
-    path = bench.path_of(job, folder)
-    assert bench.stored_at(path, bench.asked_of(job)) is not None
-    longer = dataclasses.replace(bench.QUICK, n_fit_steps=181)
-    assert bench.stored_at(path, bench.asked_of(dataclasses.replace(job, sizes=longer))) is None
-    more_rollouts = dataclasses.replace(job, sizes=dataclasses.replace(bench.QUICK, n_rollouts=5))
-    assert bench.stored_at(path, bench.asked_of(more_rollouts)) is not None  # a fit has none
+def test_what_was_asked_otherwise_is_not_taken(cases, rows, folder):
+    job = rows.Job(cases.CASES["two"], "unbraid", 0, cases.QUICK)
+    path = rows.path_of(job, folder)
+    assert rows.stored_at(path, rows.asked_of(job)) is not None
+    longer = dataclasses.replace(cases.QUICK, n_fit_steps=181)
+    assert rows.stored_at(path, rows.asked_of(dataclasses.replace(job, sizes=longer))) is None
+    more_rollouts = dataclasses.replace(job, sizes=dataclasses.replace(cases.QUICK, n_rollouts=5))
+    assert rows.stored_at(path, rows.asked_of(more_rollouts)) is not None  # a fit has none
 
 
-def test_each_ablation_switches_off_one_thing(bench):
-    default = bench.config_of(bench.Job(bench.CASES["four"], "unbraid", 2, bench.QUICK))
+# What is asked
+
+
+def test_one_default_serves_every_case(cases, rows):
+    from unbraid.training.config import UnbraidConfig
+
+    for case in cases.CASES.values():
+        config = rows.config_of(rows.Job(case, "unbraid", 2, cases.Sizes()))
+        assert config == UnbraidConfig(n_modes=case.n_modes, seed=2)
+
+
+def test_each_ablation_switches_off_one_thing(cases, rows):
+    default = rows.config_of(rows.Job(cases.CASES["four"], "unbraid", 2, cases.QUICK))
     assert (default.n_modes, default.seed) == (4, 2)
-    for row, changes in bench.SWITCHED_OFF.items():
-        config = bench.config_of(bench.Job(bench.CASES["four"], row, 2, bench.QUICK))
+    for row, changes in cases.SWITCHED_OFF.items():
+        config = rows.config_of(rows.Job(cases.CASES["four"], row, 2, cases.QUICK))
         (name,) = changes
         assert getattr(config, name) != getattr(default, name)
         assert dataclasses.replace(config, **{name: getattr(default, name)}) == default
+
+
+def test_a_full_pile_is_the_one_that_has_its_name(cases, module, monkeypatch):
+    piles = module("piles")
+    asked = []
+    monkeypatch.setattr(cases, "point_goal", lambda *args, **how: asked.append((args, how)))
+    for name in ("two", "six", "unbalanced"):
+        pile = piles.PILES[name]
+        cases.simulated(type(pile)(cases.point_goal, *pile.args, **pile.keywords), 5, cases.Sizes())
+        (experts, n_training, seed), how = asked.pop()
+        assert (experts, n_training, seed) == (*pile.args, 5)
+        assert how == {"n_held_out": 24, "n_steps": 1000, **pile.keywords}
+
+
+def test_every_row_can_be_run_and_every_target_is_of_a_case_that_has_its_level(cases, rows):
+    assert set(rows.RUNNERS) == set(cases.ROWS)
+    for case in cases.CASES.values():
+        assert set(case.rows) <= set(cases.ROWS)
+        assert set(case.levels) <= set(cases.LEVELS)
+        assert not case.has_table or case.headline in case.levels
+    for target in cases.TARGETS:
+        assert target.level in cases.CASES[target.case].levels
+        assert target.of is None or target.of in cases.CASES[target.case].rows
+
+
+def test_a_case_without_its_data_is_left_out_and_named(cases, summaries, tables, monkeypatch, tmp_path):
+    monkeypatch.setattr(cases, "DATA", tmp_path)
+    assert summaries.jobs_of(["push_t"], cases.ROWS, [0], cases.QUICK) == []
+    content = summaries.summary([0], cases.QUICK, tmp_path)
+    assert content["left_out"] == ["half_cheetah", "push_t", "push_t_quarter"]
+    assert "Left out, since their data were not there: half_cheetah, push_t" in tables.text_of(content)
+
+
+def test_a_name_that_does_not_exist_is_refused(bench, capsys):
+    with pytest.raises(SystemExit):
+        bench.main(["--rows", "unbraid,kmedians"])
+    assert "kmedians" in capsys.readouterr().err
+
+
+# How it judges
 
 
 @pytest.mark.parametrize(
@@ -116,28 +218,30 @@ def test_each_ablation_switches_off_one_thing(bench):
         ([0.979, 0.98, 0.98], False),
     ],
 )
-def test_a_target_is_met_by_the_mean_and_nearly_by_the_worst_seed(bench, per_seed, met):
-    good = {level: bench.spread([1.0, 1.0, 1.0]) for level in bench.LEVELS}
-    rows = {"unbraid": {"nmi": {"combined": good | {"25": bench.spread(per_seed)}}}}
-    cases = {"two": {"rows": rows}, "four": {"rows": {}}}
-    targets = {target["what"]: target["met"] for target in bench.targets_of(cases)}
-    assert targets == {"NMI of 25-step windows >= 0.98": met, "NMI of episodes >= 1.0": True}
+def test_a_target_is_met_by_the_mean_and_nearly_by_the_worst_seed(summaries, cases, per_seed, met):
+    good = {level: summaries.spread([1.0, 1.0, 1.0]) for level in cases.LEVELS}
+    nmi = {"combined": good | {"10": summaries.spread(per_seed)}, "encoder": good}
+    targets = summaries.nmi_targets({"two": {"rows": {"unbraid": {"nmi": nmi}}}})
+    assert [target["met"] for target in targets] == [met, True, True]
+    assert targets[0]["what"] == "NMI, 10-step windows, >= 0.98"
 
 
-def test_a_mode_is_as_good_where_every_judged_metric_holds_with_every_seed(bench):
-    def loop(holds):
-        compared = [{"holds": value} if value is not None else None for value in holds]
-        good = [{"holds": True}] * len(holds)
-        return {
-            "modes": {
-                "forward": dict.fromkeys(bench.METRICS, good)
-                | {"cost": [{"holds": False}] * len(holds), "goals": compared}
-            }
-        }
+def test_a_share_of_the_bound_is_taken_seed_by_seed(summaries, cases):
+    def row(evidence, per_seed):
+        return {"seeds": [0, 1, 2], "nmi": {evidence: {"50": summaries.spread(per_seed)}}}
 
+    rows = {"unbraid": row("combined", [0.45, 0.9, 0.6]), "supervised": row("labels", [0.5, 1.0, 0.6])}
+    (target,) = summaries.nmi_targets({"lunar_lander": {"rows": rows}})
+    assert (target["worst"], target["met"]) == (0.9, True)
+    assert target["mean"] == pytest.approx(2.8 / 3, abs=1e-4)
+
+
+def test_a_mode_is_as_good_where_every_judged_metric_holds_with_every_seed(summaries, cases):
     def verdict(holds):
-        cases = {"two": {"rows": {}, "closed_loop": loop(holds)}, "four": {"rows": {}}}
-        (target,) = bench.targets_of(cases)
+        compared = [{"holds": value} if value is not None else None for value in holds]
+        good, bad = [{"holds": True}] * len(holds), [{"holds": False}] * len(holds)
+        modes = {"forward": dict.fromkeys(cases.METRICS, good) | {"cost": bad, "goals": compared}}
+        (target,) = summaries.loop_targets({"two": {"rows": {}, "closed_loop": {"modes": modes}}})
         return target["worst"], target["met"]
 
     assert verdict([True, True, True]) == (1.0, True)
@@ -145,10 +249,132 @@ def test_a_mode_is_as_good_where_every_judged_metric_holds_with_every_seed(bench
     assert verdict([True, True, None]) == (0.75, False)  # no mode was matched with the expert
 
 
-def test_a_name_that_does_not_exist_is_refused(bench, capsys):
-    with pytest.raises(SystemExit):
-        bench.main(["--rows", "unbraid,kmedians"])
-    assert "kmedians" in capsys.readouterr().err
+def checks(n_supported=6, whole=1.0, n_groups=4, pure=1.0, share=1.0, others=0.0, alone=True):
+    """What the checks of one seed might find."""
+    search = {"n_supported": n_supported, "verdict": "said", "sureness_standard_errors": 5.0}
+    purity = {which: {"25": 0.9, "episode": pure} for which in ("apart", "merged", "refitted")}
+    return {
+        "too_few": {"case": "six", "n_experts": 6, "seeds": [0]}
+        | {"per_seed": [{"search": search, "in_main_mode": {"forward": 1.0, "circling": whole}}]},
+        "too_many": {"case": "four", "n_experts": 4, "seeds": [0]}
+        | {"per_seed": [{"search": search, "n_groups": n_groups, "purity": purity}]},
+        "rarest": {"case": "unbalanced", "n_experts": 4, "seeds": [0]}
+        | {"per_seed": [{"expert": "x", "n_training": 2, "share": share, "others_share": others, "alone": alone}]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "missed"),
+    [
+        ({}, []),
+        ({"n_supported": 3}, [0]),
+        ({"whole": 0.94}, [1]),
+        ({"n_groups": 5}, [2]),
+        ({"n_groups": None}, [2]),
+        ({"pure": 0.97}, [3, 4]),
+        ({"share": 0.89}, [5]),
+        ({"alone": False}, [5]),
+        ({"others": 0.06}, [6]),
+    ],
+)
+def test_a_check_misses_what_it_is_for(summaries, tables, changes, missed):
+    found = checks(**changes)
+    targets = summaries.check_targets(found)
+    assert len(targets) == 7
+    assert [i for i, target in enumerate(targets) if not target["met"]] == missed
+    assert "- six, seed 0: said" in tables.checks_part(found)
+
+
+def test_merged_modes_are_read_as_the_groups_that_the_search_names(rows, cases, folder, monkeypatch):
+    job = rows.Job(cases.CASES["two"], "unbraid", 0, cases.QUICK)
+    model = rows.own_model(job, folder)
+    asked = []
+
+    def found(demos, config):
+        asked.append(config.n_modes)
+        return model
+
+    monkeypatch.setattr(rows, "fit", found)
+    model.search["merge_into"] = [0, 1]
+    result = rows.run_too_many(dataclasses.replace(job, row="too_many"), folder)
+    assert asked == [8, 2]
+    assert result["n_groups"] == 2
+    assert result["purity"]["merged"] == result["purity"]["apart"] == result["purity"]["refitted"]
+    model.search["merge_into"] = [1, 1]
+    result = rows.run_too_many(dataclasses.replace(job, row="too_many"), folder)
+    assert asked == [8, 2, 8, 1]
+    assert result["purity"]["merged"] == {"25": 0.5, "episode": 0.5}  # two experts with as many episodes each
+    del model.search["merge_into"]
+    assert rows.run_too_many(dataclasses.replace(job, row="too_many"), folder)["n_groups"] is None
+
+
+def test_the_rarest_expert_is_the_one_with_the_fewest_training_episodes(rows, cases, folder, monkeypatch):
+    case = dataclasses.replace(cases.CASES["two"], name="two_unequal")
+    training, held_out = cases.pile_of(cases.CASES["two"], cases.QUICK, 0)
+    fewer = training.select(np.concatenate([np.flatnonzero(training.labels == 0), np.flatnonzero(training.labels)[:2]]))
+    monkeypatch.setattr(rows, "pile_of", lambda *asked: (fewer, held_out))
+
+    class Told:
+        n_modes = 2
+        modes = held_out.labels
+
+        def predict(self, demos):
+            return self.modes
+
+    monkeypatch.setattr(rows, "own_model", lambda job, folder: Told())
+    job = rows.Job(case, "rarest", 0, cases.QUICK)
+    good = rows.run_rarest(job, folder)
+    assert good == {
+        "expert": "forward",
+        "n_training": 2,
+        "n_held_out": 4,
+        "share": 1.0,
+        "others_share": 0.0,
+        "alone": True,
+    }
+    Told.modes = np.zeros_like(held_out.labels)
+    bad = rows.run_rarest(job, folder)
+    assert (bad["others_share"], bad["alone"]) == (1.0, False)
+
+
+# The README and the page
+
+
+def test_the_short_table_names_the_best_other_method(content, tables):
+    table = tables.short_table(content["cases"])
+    two = content["cases"]["two"]["rows"]
+    line = next(line for line in table if line[0] == "two experts of PointGoal1")
+    assert line[1:4] == [
+        "25 steps",
+        tables.of_seeds(two["unbraid"]["nmi"]["combined"]["25"]),
+        tables.of_seeds(two["supervised"]["nmi"]["labels"]["25"]),
+    ]
+    others = [next(iter(two[row]["nmi"].values()))["25"] for row in ("kmeans", "categorical_vae", "talk_1_published")]
+    best = max(others, key=lambda numbers: numbers["mean"])
+    assert line[4] == tables.of_seeds(best)
+    assert line[5] in ("k-means on window statistics", "a VAE with a categorical latent")
+    assert len(table) == 3  # with its heading: cases without results have no line
+
+
+def test_a_fit_is_timed_on_the_clock_and_beside_the_load(content, tables):
+    times = {"seconds": {"mean": 12.0, "worst": 14.0}, "processor_s": {"mean": 11.0}, "load_per_core": [0.5, 0.9]}
+    cases = {"four": {"rows": {"unbraid": times}}}
+    assert tables.time_text({"cases": cases, "auto": {}, "n_threads": 1}) == (
+        "A fit of four experts on 1 thread; K given: 12.0 s on the clock (longest 14.0), 11.0 s of the processor, "
+        "load up to 0.9 per core."
+    )
+    assert tables.time_text(content) == ""  # none was fitted
+
+
+def test_the_readme_has_the_short_table_and_the_page_everything(content, module, tables):
+    readme = module("readme_tables")
+    part, page = readme.modes_part(content), readme.modes_page(content)
+    assert "(docs/results_modes.md)" in part
+    assert f"{sum(t['met'] for t in content['targets'])} of {len(content['targets'])} targets are met" in part
+    assert "| goal_seeking " in part
+    assert "## order" not in part
+    assert page.startswith("<!-- Generated by benchmarks/readme_tables.py")
+    assert content["markdown"] in page
 
 
 @pytest.mark.slow

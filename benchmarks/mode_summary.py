@@ -1,0 +1,276 @@
+"""All results of the benchmark of modes in one object: by case, check and curve, with the targets and what was met."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mode_cases import (
+    AUTO_SECONDS,
+    CASES,
+    CHECKS,
+    COUNTED,
+    CURVE,
+    FIT_SECONDS,
+    LEAST_OWN,
+    LEAST_PURITY,
+    LEAST_WHOLE,
+    METRICS,
+    MOST_OTHERS,
+    N_SEEDS,
+    ROWS,
+    SCORED,
+    TARGETS,
+    TOO_FEW,
+    TOO_MANY,
+    Case,
+    Sizes,
+)
+from mode_rows import Job, asked_of, path_of, stored_at
+from unbraid.core.runs import provenance
+
+JUDGED = ("goals", "return", "distance", "displacement")
+AS_GOOD = {"two": ("goal_seeking", "forward"), "four": ("goal_seeking", "forward", "circling")}
+"""The modes that must be as good as their experts."""
+N_THREADS, SLACK, ROUNDING = 1, 0.02, 1e-9
+BySeed = Mapping[int, dict[str, Any]]
+
+
+def jobs_of(cases: Iterable[str], rows: Iterable[str], seeds: Iterable[int], sizes: Sizes) -> list[Job]:
+    """What there is to do: seed by seed, so that demonstrations are made once; nothing where data are not there."""
+    asked = [row for row in ROWS if row in set(rows)]
+    there = [CASES[case] for case in cases if CASES[case].is_there]
+    return [Job(case, row, seed, sizes) for case in there for seed in seeds for row in asked if row in case.rows]
+
+
+def summary(seeds: Sequence[int], sizes: Sizes, folder: Path) -> dict[str, Any]:
+    """Every result that is there, with its n, and whether targets are met."""
+    jobs = jobs_of(CASES, ROWS, seeds, sizes)
+    found = {job: stored for job in jobs if (stored := stored_at(path_of(job, folder), asked_of(job)))}
+    results: dict[str, dict[str, dict[int, Any]]] = {name: {} for name in CASES}  # case -> row -> seed -> result
+    for job, stored in found.items():
+        results[job.case.name].setdefault(job.row, {})[job.seed] = stored["result"]
+    versions = sorted({stored["source"] for stored in found.values()})
+    content = {"benchmark": "modes", "sizes": asdict(sizes), "n_threads": N_THREADS}
+    content |= {"complete": len(found) == len(jobs) and len(seeds) >= N_SEEDS and len(versions) == 1}
+    content |= {"source_versions": versions, "left_out": [c.name for c in CASES.values() if not c.is_there]}
+    content |= {"cases": {c.name: case_summary(c, results[c.name]) for c in CASES.values() if c.has_table}}
+    content |= {"checks": checks_of(results), "auto": auto_of(results), "curve": curve_of(results)}
+    content |= {"targets": targets_of(content)}
+    return content | {"provenance": {k: v for k, v in provenance(seed=0).items() if k in ("python", "versions")}}
+
+
+def spread(values: Sequence[float], *, worst: Callable[[Sequence[float]], float] = min) -> dict[str, Any]:
+    """Mean and worst over seeds, and each seed's."""
+    return {"mean": round(float(np.mean(values)), 5), "worst": worst(values), "per_seed": list(values)}
+
+
+# Cases
+
+
+def case_summary(case: Case, by_row: Mapping[str, BySeed]) -> dict[str, Any]:
+    """One case: what it is, its rows, its closed loop."""
+    rows = {row: row_summary(by_row[row]) for row in SCORED if row in by_row}
+    content: dict[str, Any] = {"title": case.title, "n_modes": case.n_modes, "levels": list(case.levels)}
+    content |= {"headline": case.headline, "rows": rows}
+    if rows:
+        content["pile"] = next(iter(by_row[next(iter(rows))].values()))["pile"]
+    if "closed_loop" in by_row:
+        content["closed_loop"] = {"env_id": case.env_id, **loop_summary(by_row["closed_loop"])}
+    return content
+
+
+def row_summary(by_seed: BySeed) -> dict[str, Any]:
+    """One row: for each evidence and level the NMI over seeds, with each seed's interval over episodes."""
+    results = list(by_seed.values())
+    evidence: dict[str, Any] = {}
+    for name, levels in results[0]["evidence"].items():
+        evidence[name] = {}
+        for level in levels:
+            at = [result["evidence"][name][level] for result in results]
+            numbers = spread([a["nmi"] for a in at]) | {"low": [a["low"] for a in at], "high": [a["high"] for a in at]}
+            numbers |= {"accuracy": [a["accuracy"] for a in at]}
+            evidence[name][level] = numbers | {k: at[0][k] for k in ("n_episodes", "n_windows")}
+    return {"seeds": list(by_seed), "nmi": evidence, **times_of(results)}
+
+
+def times_of(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Seconds on the clock and of the processor over seeds (the worst is the longest), and the load beside them."""
+    times = {name: spread([r[name] for r in results], worst=max) for name in ("seconds", "processor_s")}
+    return times | {"load_per_core": [r["load_per_core"] for r in results]}
+
+
+def loop_summary(by_seed: BySeed) -> dict[str, Any]:
+    """Every expert, and for every training seed how the mode matched with it (if any) compares, metric by metric."""
+    results = list(by_seed.values())
+    experts = results[0]["experts"]
+    modes = {
+        expert: {metric: [r["modes"].get(expert, {}).get(metric) for r in results] for metric in METRICS}
+        for expert in experts
+    }
+    held = [shares_held({metric: of_metric[metric] for metric in JUDGED}) for of_metric in modes.values()]
+    n_as_good = [sum(share == 1 for share in of_seed) for of_seed in zip(*held, strict=True)]
+    return {"seeds": list(by_seed), "experts": experts, "modes": modes, "n_as_good": n_as_good}
+
+
+def shares_held(of_metric: Mapping[str, Sequence[dict[str, Any] | None]]) -> list[float]:
+    """For each training seed, the share of the metrics in which a mode is as good as its expert."""
+    return [sum(bool(c and c["holds"]) for c in seed) / len(seed) for seed in zip(*of_metric.values(), strict=True)]
+
+
+# Checks, the number of modes, and the curve
+
+
+def checks_of(results: Mapping[str, Mapping[str, BySeed]]) -> dict[str, Any]:
+    """check -> what it was done on, and each seed's result."""
+    found: dict[str, Any] = {}
+    for check in CHECKS:
+        for case, by_row in results.items():
+            if check in by_row and check != "auto":
+                found[check] = {"case": case, "n_experts": CASES[case].n_modes, "seeds": list(by_row[check])}
+                found[check] |= {"per_seed": list(by_row[check].values())}
+    return found
+
+
+def auto_of(results: Mapping[str, Mapping[str, BySeed]]) -> dict[str, Any]:
+    """case -> the numbers of modes that were chosen, how surely, and the seconds of the fit."""
+    found: dict[str, Any] = {}
+    for case, by_row in results.items():
+        if "auto" in by_row:
+            of_seed = list(by_row["auto"].values())
+            found[case] = {"n_experts": CASES[case].n_modes, "seeds": list(by_row["auto"])}
+            found[case]["n_modes"] = [r["search"]["n_modes"] for r in of_seed]
+            found[case]["sureness_standard_errors"] = [r["search"]["sureness_standard_errors"] for r in of_seed]
+            found[case]["nmi_episode"] = spread([r["nmi_episode"] for r in of_seed])
+            found[case] |= {"n_training_steps": of_seed[0]["n_training_steps"], **times_of(of_seed)}
+    return found
+
+
+def curve_of(results: Mapping[str, Mapping[str, BySeed]]) -> dict[str, Any]:
+    """Training episodes of each expert -> row -> the row."""
+    found = {str(n): results[f"curve_{n}"] for n in CURVE}
+    return {n: {row: row_summary(of_row) for row, of_row in by_row.items()} for n, by_row in found.items() if by_row}
+
+
+# Targets
+
+
+def targets_of(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every target of which there is a result: what it is, what was reached (mean, worst), whether it is met."""
+    return [
+        *nmi_targets(content["cases"]),
+        *loop_targets(content["cases"]),
+        *check_targets(content["checks"]),
+        *auto_targets(content["auto"]),
+        *time_targets(content),
+    ]
+
+
+def verdict(case: str, what: str, got: Mapping[str, Any], met: bool) -> dict[str, Any]:
+    """One target with what was reached."""
+    return {
+        "case": case,
+        "what": what,
+        "mean": got["mean"],
+        "worst": got["worst"],
+        "n_seeds": len(got["per_seed"]),
+        "met": bool(met),
+    }
+
+
+def reaches(got: Mapping[str, Any], least: float) -> bool:
+    """The mean does, and the worst seed nearly."""
+    return got["mean"] >= least - ROUNDING and got["worst"] >= least - SLACK - ROUNDING
+
+
+def nmi_targets(cases: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Those of unbraid's agreement with the experts, or of its share of another row's."""
+    found: list[dict[str, Any]] = []
+    for target in TARGETS:
+        rows = cases.get(target.case, {"rows": {}})["rows"]
+        if "unbraid" not in rows or target.of not in (None, *rows):
+            continue
+        got = rows["unbraid"]["nmi"][target.evidence][target.level]
+        if target.of is not None:
+            (bound,) = (levels[target.level] for levels in rows[target.of]["nmi"].values())
+            both = dict(zip(rows["unbraid"]["seeds"], got["per_seed"], strict=True))
+            others = dict(zip(rows[target.of]["seeds"], bound["per_seed"], strict=True))
+            got = spread([round(both[seed] / max(others[seed], ROUNDING), 5) for seed in both if seed in others])
+        found.append(verdict(target.case, target.what, got, reaches(got, target.least)))
+    return found
+
+
+def loop_targets(cases: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Those of modes that act."""
+    found: list[dict[str, Any]] = []
+    for case, experts in AS_GOOD.items():
+        modes = cases.get(case, {}).get("closed_loop", {}).get("modes", {})
+        for expert in experts:
+            if expert in modes:
+                got = spread(shares_held({metric: modes[expert][metric] for metric in JUDGED}))
+                what = f"{expert} mode as good as its expert in {', '.join(JUDGED)}"
+                found.append(verdict(case, what, got, got["worst"] == 1))
+    return found
+
+
+def check_targets(checks: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Those of too few modes, too many, and of a rare expert."""
+    found: list[dict[str, Any]] = []
+    if "too_few" in checks:
+        case, per_seed = checks["too_few"]["case"], checks["too_few"]["per_seed"]
+        got = spread([r["search"]["n_supported"] for r in per_seed])
+        found.append(verdict(case, f"asked for {TOO_FEW}, says that more are supported", got, got["worst"] > TOO_FEW))
+        got = spread([min(r["in_main_mode"].values()) for r in per_seed])
+        what = f"asked for {TOO_FEW}, each expert's episodes in one mode, >= {LEAST_WHOLE}"
+        found.append(verdict(case, what, got, got["worst"] >= LEAST_WHOLE - ROUNDING))
+    if "too_many" in checks:
+        found += too_many_targets(checks["too_many"])
+    if "rarest" in checks:
+        case, per_seed = checks["rarest"]["case"], checks["rarest"]["per_seed"]
+        alone = all(r["alone"] for r in per_seed)
+        got = spread([r["share"] for r in per_seed])
+        what = f"the rarest expert's episodes in a mode of its own, >= {LEAST_OWN}"
+        found.append(verdict(case, what, got, alone and got["worst"] >= LEAST_OWN - ROUNDING))
+        got = spread([r["others_share"] for r in per_seed], worst=max)
+        what = f"any other expert's episodes in that mode, <= {MOST_OTHERS}"
+        found.append(verdict(case, what, got, got["worst"] <= MOST_OTHERS + ROUNDING))
+    return found
+
+
+def too_many_targets(check: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Those of modes that are to be merged; 0 groups stand for no proposal."""
+    case, per_seed, n_experts = check["case"], check["per_seed"], check["n_experts"]
+    n_groups = [r["n_groups"] or 0 for r in per_seed]
+    got = spread(n_groups, worst=lambda numbers: max(numbers, key=lambda n: abs(n - n_experts)))
+    asked = f"asked for {TOO_MANY}"
+    found = [verdict(case, f"{asked}, merged into {n_experts} groups", got, set(n_groups) == {n_experts})]
+    for which, what in (("merged", "merged"), ("refitted", "fitted again with as many")):
+        if all(which in r["purity"] for r in per_seed):
+            got = spread([r["purity"][which]["episode"] for r in per_seed])
+            what = f"{asked}, {what}: purity of whole episodes >= {LEAST_PURITY}"
+            found.append(verdict(case, what, got, got["worst"] >= LEAST_PURITY - ROUNDING))
+    return found
+
+
+def auto_targets(auto: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The share of seeds with which the number of experts is found, which must be all."""
+    found: list[dict[str, Any]] = []
+    for case in (*COUNTED, "one"):
+        if case in auto:
+            n_experts = auto[case]["n_experts"]
+            got = spread([float(n == n_experts) for n in auto[case]["n_modes"]])
+            found.append(verdict(case, f'"auto" finds {n_experts}, share of seeds', got, got["worst"] == 1))
+    return found
+
+
+def time_targets(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The seconds of a fit of 100,000 steps: the fits of four experts, with their number given, and found."""
+    found: list[dict[str, Any]] = []
+    given, counted = content["cases"].get("four", {"rows": {}})["rows"].get("unbraid"), content["auto"].get("four")
+    for of, what, most in ((given, "K given", FIT_SECONDS), (counted, '"auto"', AUTO_SECONDS)):
+        if of is not None:
+            got, said = of["seconds"], f"seconds of a fit, {what}, {N_THREADS} thread, < {most:.0f}"
+            found.append(verdict("four", said, got, got["worst"] < most))
+    return found
