@@ -20,6 +20,15 @@ class Said:
     err: str
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _small_search():
+    """A third of the width and an eighth of the batch: piles are tiny here, and every fit searches for modes first."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("unbraid.modes.latents.WIDTH", 16)
+        patch.setattr("unbraid.modes.latents.BATCH", 128)
+        yield
+
+
 @pytest.fixture(scope="session")
 def unbraid() -> Callable[..., Said]:
     """Calls `unbraid ARGUMENTS` in this process."""

@@ -1,8 +1,10 @@
 """unbraid's own method as a learner: first the search for modes, then encoder, codebook and policy together."""
 
 import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import final
+from typing import TypeVar, final
 
 import torch
 from jaxtyping import Float, Int
@@ -24,6 +26,7 @@ __all__ = ["UnbraidLearner"]
 
 WARM_UP, CLIP_NORM = 50, 5.0
 STEPS_PER_WINDOW, COMMITMENT = 25, 0.25
+_T = TypeVar("_T")
 
 
 @final
@@ -39,6 +42,7 @@ class UnbraidLearner:
         self.steps, self.n_steps, self.taken = steps, config.n_steps, 0
         self.spans = spans_of(steps.episode_of_step, config.sharing)
         self.generator = torch.Generator().manual_seed(named_seed(config.seed, "unbraid", "batches"))
+        self.windows_generator = torch.Generator().manual_seed(named_seed(config.seed, "unbraid", "windows"))
         seen = Normaliser.of(steps.rows.numpy(), floor=0.02, clip=6.0)
         done = Normaliser.of(steps.actions.numpy(), floor=1e-3)
         self.found = self._search(config, seen, done)
@@ -53,6 +57,9 @@ class UnbraidLearner:
         self.model.search = self.found.facts()
         self.model.to(device)
         self.window_starts = self._window_starts()
+        # Codes on a simplex never move: encoder and policy share no weights, and two cores can learn them side by side
+        apart = config.codes == "simplex" and self.model.device.type == "cpu"
+        self._worker = ThreadPoolExecutor(1, initializer=torch.set_flush_denormal, initargs=(True,)) if apart else None
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
@@ -93,21 +100,35 @@ class UnbraidLearner:
 
     def step(self) -> dict[str, Tensor]:
         """One gradient step; the loss and its named terms, each a 0-d tensor."""
-        policy = self.policy_loss()
-        crossentropy, commitment = self._encoder_loss()
+        encoder = self._beside(self._encoder_part)
+        policy = self.policy_part()
+        crossentropy, commitment = encoder()
+        self.follow()
         loss = policy + crossentropy + COMMITMENT * commitment
-        self.follow(loss)
-        terms = {"loss": loss, "policy": policy, "encoder": crossentropy, "commitment": commitment}
-        return {name: value.detach() for name, value in terms.items()}
+        return {"loss": loss, "policy": policy, "encoder": crossentropy, "commitment": commitment}
 
-    def follow(self, loss: Float[Tensor, ""]) -> None:
-        """Takes one step down a loss, at the learning rate that is due."""
-        self.optimizer.zero_grad(set_to_none=True)
+    def _beside(self, work: Callable[[], _T]) -> Callable[[], _T]:
+        """Begins some work, at once where another thread may do it; call what is given back for its result."""
+        return work if self._worker is None else self._worker.submit(work).result
+
+    def policy_part(self) -> Float[Tensor, ""]:
+        """The policy's loss, whose gradient is added to what is there."""
+        loss = self._policy_loss()
         loss.backward()
+        return loss.detach()
+
+    def _encoder_part(self) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        crossentropy, commitment = self._encoder_loss()
+        (crossentropy + COMMITMENT * commitment).backward()
+        return crossentropy.detach(), commitment.detach()
+
+    def follow(self) -> None:
+        """Takes one step down the gradients that are there, at the learning rate that is due."""
         nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * self._schedule()
         self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
         self.taken += 1
 
     def _schedule(self) -> float:
@@ -126,7 +147,7 @@ class UnbraidLearner:
             return self.model.contexts
         return self.model.codebook(self.model.codebook.codes())
 
-    def policy_loss(self) -> Float[Tensor, ""]:
+    def _policy_loss(self) -> Float[Tensor, ""]:
         """(a) Negative log-likelihood of random steps under a mode of theirs."""
         chosen = torch.randint(self.steps.n_steps, (self.config.policy_batch,), generator=self.generator)
         mean, log_std = self.model.policy(self._states(chosen), self._contexts_of(chosen))
@@ -144,11 +165,12 @@ class UnbraidLearner:
 
     def _windows(self) -> Int[Tensor, "window step"]:
         """Windows of a random length at random places, at most 25 steps of each."""
-        length, starts = self.window_starts[int(torch.randint(len(self.window_starts), (), generator=self.generator))]
-        starts = starts[torch.randint(len(starts), (self.config.window_batch,), generator=self.generator)]
+        draws = self.windows_generator
+        length, starts = self.window_starts[int(torch.randint(len(self.window_starts), (), generator=draws))]
+        starts = starts[torch.randint(len(starts), (self.config.window_batch,), generator=draws)]
         if length <= STEPS_PER_WINDOW:
             return starts[:, None] + torch.arange(length)
-        within = torch.rand(len(starts), length, generator=self.generator).argsort(1)[:, :STEPS_PER_WINDOW]
+        within = torch.rand(len(starts), length, generator=draws).argsort(1)[:, :STEPS_PER_WINDOW]
         return starts[:, None] + within
 
     # What is done now and then
@@ -176,9 +198,12 @@ class UnbraidLearner:
 
     def tensors(self) -> dict[str, Tensor]:
         """State that is no module's and no optimiser's."""
-        return {"responsibilities": self.responsibilities, "generator": self.generator.get_state()}
+        generators = {"generator": self.generator, "windows_generator": self.windows_generator}
+        states = {name: generator.get_state() for name, generator in generators.items()}
+        return {"responsibilities": self.responsibilities, **states}
 
     def restore(self, tensors: dict[str, Tensor], taken: int) -> None:
         """Takes back what `tensors` gave, and the number of steps taken."""
         self.responsibilities, self.taken = tensors["responsibilities"], taken
         self.generator.set_state(tensors["generator"])
+        self.windows_generator.set_state(tensors["windows_generator"])

@@ -80,7 +80,7 @@ def run_apart(code):
         ),
         ("unbraid", '"starts": "few"', "starts must be one of several, random; got 'few'. The default is 'several'."),
         ("unbraid", '"n_modes": "many"', "n_modes must be a whole number, or auto; got 'many'. The default is 2."),
-        ("talk", '"n_modes": 2.5', "n_modes must be a whole number, or auto; got 2.5. The default is 4."),
+        ("talk", '"n_modes": 2.5', "n_modes must be a whole number; got 2.5. The default is 4."),
         ("unbraid", '"codes": "cube"', "codes must be one of simplex, free; got 'cube'. The default is 'simplex'."),
     ],
 )
