@@ -49,6 +49,7 @@ def published_config(delta_steps: int, seed: int) -> TalkConfig:
         steps_per_batch=50,
         policy_hidden=(256, 256),
         decoder_hidden=(1000, 1000),
+        codebook="published",
         seed=seed,
     )
 

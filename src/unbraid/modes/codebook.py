@@ -4,7 +4,7 @@ import math
 from typing import final
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 __all__ = ["FreeCodebook", "SimplexCodebook", "code_usage", "perplexity", "squared_distances"]
@@ -47,6 +47,17 @@ class FreeCodebook(nn.Module):
     def forward(self, latents: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch mode"]:
         """Squared distances of latents to the codes."""
         return squared_distances(latents, self.codes())
+
+    @torch.no_grad()
+    def start_again(
+        self, chosen: Bool[Tensor, "mode"], latents: Float[Tensor, "row latent"], generator: torch.Generator
+    ) -> None:
+        """Moves the chosen codes to latents drawn at random: at the start, and where codes are dead.
+
+        Source: Dhariwal et al. 2020, arXiv 2005.00341 (random restarts of dead codes).
+        """
+        drawn = torch.randint(len(latents), (int(chosen.sum()),), generator=generator)
+        self.embedding[chosen] = latents[drawn]
 
 
 @final

@@ -24,7 +24,7 @@ from unbraid.modes.evidence import Evidence, EvidenceKind, Recorded
 __all__ = ["SpanLatents", "span_latents"]
 
 LATENT_SIZE, WIDTH = 8, 48
-BATCH, LEARNING_RATE, LATENT_LEARNING_RATE = 1024, 5e-3, 2e-2
+BATCH, LEARNING_RATE, LATENT_LEARNING_RATE = 768, 5e-3, 2e-2
 WARM_UP, THIN_AT, THINNING_STEPS, WEIGHT_DECAY, CLIP_NORM = 50, 0.4, 20_000, 0.01, 5.0
 
 

@@ -201,7 +201,7 @@ class ModeSearch:
                     self._generator,
                     kinds=self._asked,
                     starts=self._starts_asked,
-                    n_steps=self._n_steps,
+                    n_steps=-(-self._n_steps // 2),
                 )
                 self._half_searches.append((search, left_out.sort().values))
         found = torch.zeros(self.n_spans)

@@ -33,6 +33,9 @@ class TalkConfig:
     """Observations and transitions scaled by the training set's mean and deviation, or left as they come."""
     steering: Literal["repaired", "published"] = "repaired"
     """Not-hot contexts at run time on the scale of the distances that training saw, or 0 and 1."""
+    codebook: Literal["repaired", "published"] = "repaired"
+    """Codes that start at latents of the data, where one that nothing used since the last batch starts again; or
+    anywhere near 0, and left alone."""
     n_steps: int = 1500
     """Gradient steps."""
     batch_size: int = 500
@@ -64,9 +67,9 @@ class UnbraidConfig:
     """Gradient steps of the joint fit."""
     search_steps: int = 600
     """Gradient steps of the search for modes, which comes first."""
-    policy_batch: int = 1024
+    policy_batch: int = 768
     """Steps in a batch of the policy."""
-    window_batch: int = 96
+    window_batch: int = 64
     """Windows in a batch of the encoder."""
     window_lengths: tuple[int, ...] = (10, 25, 50, 100)
     """Lengths of the encoder's training windows, in steps."""

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TypeVar, final
+from typing import Any, TypeVar, final
 
 import torch
 from jaxtyping import Float, Int
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from unbraid.core.randomness import named_generator, named_seed
 from unbraid.modes.assignment import spans_of
-from unbraid.modes.codebook import code_usage
+from unbraid.modes.codebook import code_usage, perplexity
 from unbraid.modes.evidence import Recorded
 from unbraid.modes.search import Found, ModeSearch
 from unbraid.modes.windows import cut_windows
@@ -26,6 +26,7 @@ __all__ = ["UnbraidLearner"]
 
 WARM_UP, CLIP_NORM = 50, 5.0
 STEPS_PER_WINDOW, COMMITMENT = 25, 0.25
+_COLLAPSED = 0.1
 _T = TypeVar("_T")
 
 
@@ -54,7 +55,6 @@ class UnbraidLearner:
                 self.config, observation_size=steps.rows.shape[1], action_size=steps.actions.shape[1]
             )
         self.model.observation_normaliser, self.model.action_normaliser = seen, done
-        self.model.search = self.found.facts()
         self.model.to(device)
         self.window_starts = self._window_starts()
         # Codes on a simplex never move: encoder and policy share no weights, and two cores can learn them side by side
@@ -184,7 +184,27 @@ class UnbraidLearner:
     def finished(self) -> ModeModel:
         """The model as it stands, with the contexts that a person steers it with."""
         self.model.contexts.copy_(self._contexts())
+        self.model.search = self._with_health(self.found.facts())
         return self.model
+
+    def _with_health(self, facts: dict[str, Any]) -> dict[str, Any]:
+        """What the search said, with how much each code is used where the trained encoder reads all demonstrations.
+
+        A code that is read in less than a tenth of the windows that it should be has collapsed: a warning.
+        """
+        length = min(STEPS_PER_WINDOW, int(self.steps.lengths.max()))
+        windows = cut_windows(self.steps.lengths, length, stride_steps=length)
+        read = code_usage(
+            torch.from_numpy(self.model.window_distances(self.steps, windows).argmin(1)), self.model.n_modes
+        )
+        due = code_usage(self.responsibilities.argmax(1)[self.spans[windows.starts]], self.model.n_modes)
+        warnings = [
+            f"The encoder reads mode {k} in {100 * read[k]:.1f} % of windows; it holds {100 * due[k]:.1f} %. Its "
+            "code collapsed: fit with more gradient steps, or ask for fewer modes."
+            for k in torch.nonzero(read < _COLLAPSED * due)[:, 0].tolist()
+        ]
+        codes = {"encoder_shares": read.tolist(), "encoder_perplexity": perplexity(read)}
+        return facts | codes | {"warnings": facts["warnings"] + warnings}
 
     # What an exact resume needs beside the model (see checkpoint.py)
 

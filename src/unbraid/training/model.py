@@ -29,7 +29,7 @@ Evidence = Literal["combined", "encoder", "policy"]
 
 _FORMAT, _VERSION = "unbraid-model", 1
 DISTANCE_TEMPERATURE = 0.1
-_POLICY_SHARE = 0.25
+_POLICY_SHARE = 0.3
 """What squared distances are divided by, to be nats."""
 _CHUNK = 16384
 _AGAIN = "Copy the folder again, or fit again."
@@ -184,10 +184,10 @@ class ModeModel(nn.Module):
     ) -> Float[np.ndarray, "window mode"]:
         """How well each mode explains each window, in nats; the largest is the mode.
 
-        ``policy``: the sum over the window of log pi(a | s, k). ``encoder``: -d_k / 0.1. ``combined``: a quarter of the
-        first added to the second. The talk's method has its encoder alone, by default.
+        ``policy``: the sum over the window of log pi(a | s, k). ``encoder``: -d_k / 0.1. ``combined``: three tenths of
+        the first added to the second. The talk's method has its encoder alone, by default.
 
-        Source: METHOD, part 2 (new data). Departs: a quarter, where the method adds all of it; a learned policy errs
+        Source: METHOD, part 2 (new data). Departs: three tenths, where the method adds all of it; a learned policy errs
         the same way on neighbouring steps, so that a window's steps count for fewer than they are.
 
         Raises:

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from unbraid.core.randomness import named_seed
-from unbraid.modes.codebook import code_usage
+from unbraid.modes.codebook import FreeCodebook, code_usage
 from unbraid.modes.windows import transition_steps
 from unbraid.policy.gaussian import diagonal_log_prob, perceptron
 from unbraid.policy.normaliser import Normaliser
@@ -65,6 +65,9 @@ class TalkLearner:
         self.objective = joined(config.objective)
         self.taken = 0
         self.batch = self._draw()
+        self.used = torch.zeros(config.n_modes, dtype=torch.long)  # how often each code was chosen since the last draw
+        if config.codebook == "repaired":
+            self._revive()
 
     @property
     def samples_per_step(self) -> int:
@@ -74,17 +77,31 @@ class TalkLearner:
     def _draw(self) -> Int[Tensor, "batch"]:
         return torch.randint(len(self.acts), (self.config.batch_size,), generator=self.generator)
 
+    @torch.no_grad()
+    def _revive(self) -> None:
+        """Lets codes that were not used since the last draw, at the start all, begin at latents of the new batch."""
+        assert isinstance(self.model.codebook, FreeCodebook)
+        dead = self.used == 0
+        if dead.any():
+            latents = self.model.encoder(self.model.scaled_transitions(self.steps, self.moves[self.batch]))
+            self.model.codebook.start_again(dead.to(latents.device), latents, self.generator)
+        self.used.zero_()
+
     def step(self) -> dict[str, Tensor]:
         """One gradient step; the loss and its named terms, each a 0-d tensor."""
         if self.taken and self.taken % self.config.steps_per_batch == 0:
             self.batch = self._draw()
+            if self.config.codebook == "repaired":
+                self._revive()
         model, batch = self.model, self.batch
         states = model.observation_normaliser(self.steps.rows[self.rows[batch]])
         actions = self.steps.actions[self.acts[batch]].to(model.device)
         transitions = model.scaled_transitions(self.steps, self.moves[batch])
         latents = model.encoder(transitions)
         distances = model.codebook(latents)
-        quantised = model.codebook.codes()[distances.argmin(1)]
+        modes = distances.argmin(1)
+        self.used += torch.bincount(modes, minlength=len(self.used)).cpu()
+        quantised = model.codebook.codes()[modes]
         passed = latents + (quantised - latents).detach()  # straight-through: the decoder's gradient skips the choice
         terms = vq_terms(transitions, self.decoder(passed), latents, quantised)
         mean, log_std = model.policy(states, training_context(distances, self.config))
@@ -139,11 +156,11 @@ class TalkLearner:
 
     def tensors(self) -> dict[str, Tensor]:
         """State that is no module's and no optimiser's."""
-        return {"batch": self.batch, "generator": self.generator.get_state()}
+        return {"batch": self.batch, "used": self.used, "generator": self.generator.get_state()}
 
     def restore(self, tensors: dict[str, Tensor], taken: int) -> None:
         """Takes back what `tensors` gave, and the number of steps taken."""
-        self.batch, self.taken = tensors["batch"], taken
+        self.batch, self.used, self.taken = tensors["batch"], tensors["used"], taken
         self.generator.set_state(tensors["generator"])
 
 

@@ -202,11 +202,42 @@ def test_auto_gives_a_model_of_as_many_modes_as_are_supported(reflexes, tiny, tm
     np.testing.assert_array_equal(steer(again).toward(0).predict(demos.observations[:5], deterministic=True)[0], action)
 
 
+def test_codes_that_the_encoder_does_not_use_are_said_with_a_remedy(reflexes, tiny):
+    demos = reflexes(n_labels=3, n_per_label=8)
+    learner = learner_for(demos, tiny("unbraid", n_modes=3, starts="several", search_steps=100, n_steps=150))
+    while learner.taken < learner.n_steps:
+        learner.step()
+    facts = learner.finished().search
+    assert facts["warnings"] == []
+    assert facts["encoder_perplexity"] == pytest.approx(3, abs=0.3)
+    assert sum(facts["encoder_shares"]) == pytest.approx(1)
+    with torch.no_grad():  # an encoder that says the same of everything
+        last = learner.model.encoder.of_mean[-1]
+        last.weight.zero_()
+        last.bias.copy_(learner.model.codebook.codes()[1])
+    facts = learner.finished().search
+    assert facts["encoder_perplexity"] == pytest.approx(1)
+    assert [said.split(" in ")[0] for said in facts["warnings"]] == [
+        "The encoder reads mode 0",
+        "The encoder reads mode 2",
+    ]
+    assert all("more gradient steps" in said for said in facts["warnings"])
+
+
+def test_encoder_and_policy_learn_the_same_side_by_side_as_one_after_the_other(demos, tiny, same_weights):
+    beside, after = (learner_for(demos, tiny("unbraid", n_modes=2)) for _ in range(2))
+    assert beside._worker is not None
+    after._worker = None
+    for _ in range(5):
+        assert beside.step() == after.step()
+    assert same_weights(beside.model, after.model)
+
+
 def test_the_search_says_whether_the_number_asked_for_was_right(reflexes, tiny):
     demos = reflexes(n_labels=2, n_per_label=10)
     for asked, said in ((2, "supports 2 modes"), (3, "3 are too many, by 1")):
         learner = learner_for(demos, tiny("unbraid", n_modes=asked, starts="several", search_steps=100))
-        assert said in learner.model.search["verdict"]
+        assert said in learner.found.facts()["verdict"]
         assert learner.model.n_modes == asked
 
 

@@ -120,7 +120,7 @@ def test_scores_are_the_sums_of_what_each_evidence_says(model, uneven):
     np.testing.assert_allclose(model.window_scores(uneven, windows, "policy"), policy, atol=1e-6)
     np.testing.assert_allclose(model.window_scores(uneven, windows, "encoder"), encoder, atol=1e-6)
     combined = model.window_scores(uneven, windows, "combined")
-    np.testing.assert_allclose(combined, encoder + 0.25 * policy, atol=1e-6)
+    np.testing.assert_allclose(combined, encoder + 0.3 * policy, atol=1e-6)
     default = encoder if isinstance(model.config, TalkConfig) else combined
     np.testing.assert_array_equal(model.predict(uneven, window_steps=9), default.argmax(1))
 

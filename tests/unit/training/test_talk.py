@@ -200,3 +200,28 @@ def test_making_a_learner_leaves_the_global_generator_alone(demos, tiny):
 def test_a_learner_takes_its_objective_by_name(demos, tiny):
     learner = TalkLearner(Steps.of(demos), tiny("talk", objective="product"))
     assert learner.objective is joined("product")
+
+
+def test_codes_start_at_latents_of_the_data_and_dead_ones_start_again(demos, tiny):
+    learner = learner_for(demos, tiny("talk", n_modes=3, steps_per_batch=2))
+    latents = learner.model.encoder(learner.model.scaled_transitions(learner.steps, learner.moves))
+    assert (torch.cdist(learner.model.codebook.codes(), latents).min(1).values < 1e-3).all()
+    with torch.no_grad():
+        learner.model.codebook.embedding[2] = 1e3  # nothing will ever be near
+    learner.step()
+    learner.step()
+    assert int(learner.used.sum()) == 2 * len(learner.batch)
+    assert int(learner.used[2]) == 0
+    learner.step()  # a new batch is drawn first
+    assert float(learner.model.codebook.embedding[2].abs().max()) < 100
+    assert int(learner.used.sum()) == len(learner.batch)
+
+
+def test_as_published_codes_are_left_alone(demos, tiny):
+    learner = learner_for(demos, tiny("talk", n_modes=3, steps_per_batch=2, codebook="published"))
+    assert float(learner.model.codebook.embedding.abs().max()) <= 1 / 3
+    with torch.no_grad():
+        learner.model.codebook.embedding[2] = 1e3
+    for _ in range(5):
+        learner.step()
+    assert float(learner.model.codebook.embedding[2].abs().max()) > 900
