@@ -173,7 +173,7 @@ def _cases() -> Iterable[Case]:
     loop = (*compared, vae, *talks, "closed_loop", "auto")
     yield made("two", "two experts of PointGoal1", 2, "25", *loop)
     yield made("four", "four experts of PointGoal1", 4, "25", *loop, *ablated, "too_many")
-    six = (*compared, vae, "auto", "too_few")
+    six = (*compared, "auto", "too_few")
     yield made("six", "six experts of PointGoal1, with more noise", 6, "100", *six, noise=0.2)
     yield read(
         "half_cheetah",
@@ -181,7 +181,6 @@ def _cases() -> Iterable[Case]:
         6,
         "5",
         *compared,
-        vae,
         levels=("1", "5", "25", "episode"),
         data="halfcheetah_experts",
     )
@@ -190,7 +189,7 @@ def _cases() -> Iterable[Case]:
     pusht["pile"] = functools.partial(piles.push_t, part=0.25)
     yield read("push_t_quarter", "the same people, first quarter", 2, "episode", *compared, **pusht)
     yield read("reacher", "an arm with six hidden targets", 6, "episode", *compared, vae)
-    yield read("order", "four orders of the same errands", 4, "episode", *compared, vae, *ablated)
+    yield read("order", "four orders of the same errands", 4, "episode", *compared, vae, *ablated[1:4])
     agents = "five agents of LunarLander, at stages of training"
     yield read("lunar_lander", agents, 5, "50", *compared, levels=("10", "50", "episode"))
     unequal = functools.partial(simulated, PILES["unbalanced"])
@@ -203,9 +202,11 @@ def _cases() -> Iterable[Case]:
         ("25", "50", "episode"),
         "episode",
         (*compared, "closed_loop"),
-        functools.partial(simulated, PILES["four"], held_out_level=2),
+        functools.partial(simulated, PILES["four_short"], held_out_level=2),
         env_id="unbraid/PointGoal2-v0",
     )
+    short = functools.partial(simulated, PILES["four_short"])
+    yield Case("four_short", "four experts, 100,000 steps", 4, ("25", "episode"), "episode", ("unbraid", "auto"), short)
     yield Case("one", "one expert of PointGoal1", 1, (), "", ("auto",), functools.partial(simulated, PILES["one"]))
     for n in CURVE:
         pile = functools.partial(point_goal, FOUR, n)

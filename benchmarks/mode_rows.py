@@ -311,14 +311,14 @@ def measured(controller: Controller, job: Job) -> dict[str, np.ndarray]:
 def measured_expert(name: str, job: Job, folder: Path) -> dict[str, np.ndarray]:
     """The same of an expert, which depends on no training seed."""
     asked = {"expert": name, "env_id": job.case.env_id, "noise": job.case.noise, "n_steps": job.sizes.n_steps}
-    asked |= {"n_rollouts": job.sizes.n_rollouts, "source": source_fingerprint()}
+    asked |= {"n_rollouts": job.sizes.n_rollouts, "source": source_fingerprint(fits=False)}
 
     def work() -> dict[str, list[float]]:
         values = measured(make_expert(name, action_noise=job.case.noise), job)
         return {metric: numbers.tolist() for metric, numbers in values.items()}
 
     world = job.case.env_id.partition("/")[2]
-    stored = kept(folder / "experts" / f"{name}_{world}_{job.case.noise}.json", asked, work)
+    stored = kept(folder / "experts" / f"{name}_{world}_{job.case.noise}.json", asked, work, fits=False)
     return {metric: np.array(values) for metric, values in stored.items()}
 
 
@@ -361,14 +361,15 @@ def path_of(job: Job, folder: Path) -> Path:
 
 def result_of(job: Job, folder: Path) -> dict[str, Any]:
     """A job's result: the kept one, or its work done now."""
-    return kept(path_of(job, folder), asked_of(job), lambda: RUNNERS[job.row](job, folder))
+    fits = job.row not in (*BY_WINDOWS, "supervised")
+    return kept(path_of(job, folder), asked_of(job), lambda: RUNNERS[job.row](job, folder), fits=fits)
 
 
-def kept(path: Path, asked: dict[str, Any], work: Callable[[], Any]) -> Any:
+def kept(path: Path, asked: dict[str, Any], work: Callable[[], Any], *, fits: bool) -> Any:
     """What lies at `path` if it was asked the same; otherwise what `work` gives, which then lies there, whole."""
     stored = stored_at(path, asked)
     if stored is None:
-        stored = {"asked": asked, "source": source_fingerprint(), "result": work()}
+        stored = {"asked": asked, "source": source_fingerprint(fits=fits), "result": work()}
         write_json(path, stored)
     return stored["result"]
 
@@ -380,11 +381,16 @@ def stored_at(path: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
 
 
 @functools.cache
-def source_fingerprint() -> str:
-    """Names the code that results come from, so that a table says when it mixes two versions."""
+def source_fingerprint(*, fits: bool) -> str:
+    """Names the code that results come from, so that a table says when it mixes two versions.
+
+    Args:
+        fits: whether models of ours have a part in it; other methods need none of the code that fits them.
+    """
     root, here, digest = Path(unbraid.__file__).parent, Path(__file__).parent, hashlib.sha256()
-    packages = ("demos", "evaluation", "modes", "policy", "steering", "training", "worlds")
-    of_package = [path for package in packages for path in sorted((root / package).rglob("*.py"))]
-    for path in (*of_package, *(here / f"{name}.py" for name in ("errands", "piles", "reaching"))):
+    packages = ("demos", "evaluation", "worlds", *(("modes", "policy", "steering", "training") if fits else ()))
+    paths = [path for package in packages for path in sorted((root / package).rglob("*.py"))]
+    paths += [root / "modes" / "windows.py", root / "policy" / "normaliser.py"]
+    for path in (*paths, *(here / f"{name}.py" for name in ("errands", "piles", "reaching"))):
         digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
+    return f"{'fits' if fits else 'other methods'} {digest.hexdigest()[:12]}"

@@ -62,8 +62,9 @@ def text_of(content: Mapping[str, Any]) -> str:
     parts += [time_text(content)]
     if content["targets"]:
         parts += ["## Targets", count_of(content["targets"]), markdown(targets_table(content["targets"]))]
-    if (n_versions := len(content["source_versions"])) > 1:
-        parts += [f"Not complete: made by {n_versions} versions of the source. Remove the folder and run it again."]
+    if content["mixes_versions"]:
+        versions = ", ".join(content["source_versions"])
+        parts += [f"Not complete: made by several versions of the source ({versions}). Run it in a new folder."]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -202,7 +203,7 @@ def auto_text(auto: Mapping[str, Any]) -> str:
 
 def time_text(content: Mapping[str, Any]) -> str:
     """The seconds of a fit of four experts, and what the machine was doing meanwhile."""
-    of = {"K given": content["cases"]["four"]["rows"].get("unbraid"), '"auto"': content["auto"].get("four")}
+    of = {"K given": content["fit_time"].get("unbraid"), '"auto"': content["fit_time"].get("auto")}
     lines = [
         f"{what}: {times['seconds']['mean']:.1f} s on the clock (longest {times['seconds']['worst']:.1f}), "
         f"{times['processor_s']['mean']:.1f} s of the processor, load up to {max(times['load_per_core']):.1f} per core"

@@ -138,7 +138,8 @@ SIX = (*FOUR, "careful_goal_seeking", "slow_goal_seeking")
 
 PILES: dict[str, Callable[[int], Pile]] = {
     "two": functools.partial(point_goal, TWO, 25),
-    "four": functools.partial(point_goal, FOUR, 25),
+    "four": functools.partial(point_goal, FOUR, 50),
+    "four_short": functools.partial(point_goal, FOUR, 25),
     "six": functools.partial(point_goal, SIX, 25, noise=0.2),
     "half_cheetah": half_cheetah,
     "push_t": push_t,
