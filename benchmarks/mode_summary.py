@@ -156,8 +156,9 @@ def auto_of(results: Mapping[str, Mapping[str, BySeed]]) -> dict[str, Any]:
 
 def curve_of(results: Mapping[str, Mapping[str, BySeed]]) -> dict[str, Any]:
     """Training episodes of each expert -> row -> the row."""
-    found = {str(n): results[f"curve_{n}"] for n in CURVE}
-    return {n: {row: row_summary(of_row) for row, of_row in by_row.items()} for n, by_row in found.items() if by_row}
+    found = {str(n): results[case] for n, case in CURVE.items()}
+    shown = {n: [row for row in ("unbraid", "supervised") if row in by_row] for n, by_row in found.items()}
+    return {n: {row: row_summary(found[n][row]) for row in rows} for n, rows in shown.items() if rows}
 
 
 # Targets

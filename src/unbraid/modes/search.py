@@ -139,7 +139,7 @@ class ModeSearch:
         *,
         kinds: Literal["both", "actions", "transitions"] = "both",
         starts: Literal["several", "random"] = "several",
-        n_steps: int = 600,
+        n_steps: int = 500,
     ) -> None:
         """Fits the latents of a sample of the spans.
 
@@ -231,6 +231,15 @@ class ModeSearch:
         return Candidate(both[best], held_out[best], float(fitted[best]), origin)
 
     def _starts(self, n_modes: int) -> Starts:
+        """Proposals; of those that make the same groups, one."""
+        every, found = self._proposed(n_modes), dict[bytes, tuple[str, Tensor, float]]()
+        for start in every:
+            groups = start[1].argmax(1).numpy()
+            _, first, numbers = np.unique(groups, return_index=True, return_inverse=True)
+            found.setdefault(first.argsort().argsort()[numbers].tobytes(), start)
+        return list(found.values())
+
+    def _proposed(self, n_modes: int) -> Starts:
         random_only = self._starts_asked == "random"
         starts = proposals(
             self.latents.means, self._descriptions, n_modes, self._generator, random_only=random_only or n_modes == 1

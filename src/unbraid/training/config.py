@@ -65,9 +65,9 @@ class UnbraidConfig:
     """K, the number of modes to find; "auto" takes as many as the evidence on held-out episodes supports."""
     n_steps: int = 1500
     """Gradient steps of the joint fit."""
-    search_steps: int = 600
+    search_steps: int = 500
     """Gradient steps of the search for modes, which comes first."""
-    policy_batch: int = 768
+    policy_batch: int = 640
     """Steps in a batch of the policy."""
     window_batch: int = 64
     """Windows in a batch of the encoder."""

@@ -1,16 +1,15 @@
 """unbraid's own method as a learner: first the search for modes, then encoder, codebook and policy together."""
 
 import math
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, TypeVar, final
+from typing import Any, final
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from unbraid.core.randomness import named_generator, named_seed
+from unbraid.core.side_by_side import SideBySide
 from unbraid.modes.assignment import spans_of
 from unbraid.modes.codebook import code_usage, perplexity
 from unbraid.modes.evidence import Recorded
@@ -27,7 +26,6 @@ __all__ = ["UnbraidLearner"]
 WARM_UP, CLIP_NORM = 50, 5.0
 STEPS_PER_WINDOW, COMMITMENT = 25, 0.25
 _COLLAPSED = 0.1
-_T = TypeVar("_T")
 
 
 @final
@@ -57,9 +55,9 @@ class UnbraidLearner:
         self.model.observation_normaliser, self.model.action_normaliser = seen, done
         self.model.to(device)
         self.window_starts = self._window_starts()
-        # Codes on a simplex never move: encoder and policy share no weights, and two cores can learn them side by side
+        # The contexts of codes on a simplex never change, so that encoder and policy share no weights
         apart = config.codes == "simplex" and self.model.device.type == "cpu"
-        self._worker = ThreadPoolExecutor(1, initializer=torch.set_flush_denormal, initargs=(True,)) if apart else None
+        self._side_by_side = SideBySide() if apart else None
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
@@ -100,16 +98,13 @@ class UnbraidLearner:
 
     def step(self) -> dict[str, Tensor]:
         """One gradient step; the loss and its named terms, each a 0-d tensor."""
-        encoder = self._beside(self._encoder_part)
-        policy = self.policy_part()
-        crossentropy, commitment = encoder()
+        if self._side_by_side is None:
+            policy, (crossentropy, commitment) = self.policy_part(), self._encoder_part()
+        else:
+            policy, (crossentropy, commitment) = self._side_by_side(self.policy_part, self._encoder_part)
         self.follow()
         loss = policy + crossentropy + COMMITMENT * commitment
         return {"loss": loss, "policy": policy, "encoder": crossentropy, "commitment": commitment}
-
-    def _beside(self, work: Callable[[], _T]) -> Callable[[], _T]:
-        """Begins some work, at once where another thread may do it; call what is given back for its result."""
-        return work if self._worker is None else self._worker.submit(work).result
 
     def policy_part(self) -> Float[Tensor, ""]:
         """The policy's loss, whose gradient is added to what is there."""

@@ -226,8 +226,8 @@ def test_codes_that_the_encoder_does_not_use_are_said_with_a_remedy(reflexes, ti
 
 def test_encoder_and_policy_learn_the_same_side_by_side_as_one_after_the_other(demos, tiny, same_weights):
     beside, after = (learner_for(demos, tiny("unbraid", n_modes=2)) for _ in range(2))
-    assert beside._worker is not None
-    after._worker = None
+    assert beside._side_by_side is not None
+    after._side_by_side = None
     for _ in range(5):
         assert beside.step() == after.step()
     assert same_weights(beside.model, after.model)
