@@ -146,6 +146,7 @@ def said_of(model: ModeModel) -> dict[str, Any]:
     """What the search said of the number of modes."""
     assert model.search is not None
     names = ("n_modes", "n_supported", "verdict", "sureness_standard_errors", "n_spans", "stability", "origin")
+    names += ("gain_of_kind_nats", "counts", "silhouette", "perplexity", "warnings")
     return {name: model.search[name] for name in names}
 
 

@@ -83,6 +83,8 @@ def case_summary(case: Case, by_row: Mapping[str, BySeed]) -> dict[str, Any]:
     content |= {"headline": case.headline, "rows": rows}
     if rows:
         content["pile"] = next(iter(by_row[next(iter(rows))].values()))["pile"]
+    if "unbraid" in by_row:
+        content["search"] = [result["search"] for result in by_row["unbraid"].values()]
     if "closed_loop" in by_row:
         content["closed_loop"] = {"env_id": case.env_id, **loop_summary(by_row["closed_loop"])}
     return content
