@@ -151,6 +151,7 @@ def auto_of(results: Mapping[str, Mapping[str, BySeed]]) -> dict[str, Any]:
             found[case] = {"n_experts": CASES[case].n_modes, "seeds": list(by_row["auto"])}
             found[case]["n_modes"] = [r["search"]["n_modes"] for r in of_seed]
             found[case]["sureness_standard_errors"] = [r["search"]["sureness_standard_errors"] for r in of_seed]
+            found[case]["searches"] = [r["search"] for r in of_seed]
             found[case]["nmi_episode"] = spread([r["nmi_episode"] for r in of_seed])
             found[case] |= {"n_training_steps": of_seed[0]["n_training_steps"], **times_of(of_seed)}
     return found

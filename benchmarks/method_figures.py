@@ -1,0 +1,110 @@
+"""Draws the three figures of `docs/method.md` from `benchmarks/results/bench_modes.json`, into `docs/images`.
+
+python benchmarks/method_figures.py
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from unbraid.core.runs import write_bytes
+from unbraid.report.style import INK, WIDE, dress, legend_below, mode_color, new_figure, png
+
+ROOT = Path(__file__).parent.parent
+KINDS = {"actions": "what is done", "transitions": "where it leads in some steps", "end": "where it leads by the end"}
+ABLATIONS = {  # row -> evidence it is read by, its name
+    "unbraid": ("combined", "unbraid"),
+    "evidence_actions": ("combined", "actions alone"),
+    "evidence_transitions": ("combined", "transitions alone"),
+    "starts_random": ("combined", "random starts alone"),
+    "sharing_window": ("combined", "no shared time"),
+    "codes_free": ("combined", "free codes"),
+    "talk_1": ("encoder", "the talk, repaired"),
+    "kmeans": ("statistics", "k-means"),
+    "linear_policies": ("actions", "linear policies"),
+    "supervised": ("labels", "told the labels"),
+}
+
+
+def evidence_figure(cases: Mapping[str, Any]) -> Figure:
+    """Of what modes explain of left-out spans, the share of each kind of evidence: one bar a case, mean over seeds."""
+    shown = {name: case["search"] for name, case in cases.items() if "search" in case}
+    figure = new_figure(WIDE, 0.34 * len(shown) + 1.2)
+    axes = figure.add_subplot()
+    for place, searches in enumerate(shown.values()):
+        shares = np.mean([shares_of(search["gain_of_kind_nats"]) for search in searches], axis=0)
+        starts = np.concatenate([[0], np.cumsum(shares)[:-1]])
+        axes.barh([place] * 3, shares, left=starts, color=[mode_color(k) for k in range(3)], height=0.7)
+    axes.set_yticks(range(len(shown)), list(shown))
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1)
+    dress(axes, x="share of the held-out gain over one mode", y="case")
+    legend_below(figure, [Patch(color=mode_color(k), label=name) for k, name in enumerate(KINDS.values())], 3)
+    return figure
+
+
+def shares_of(gains: Mapping[str, float]) -> list[float]:
+    """The share of each kind in the sum; what lost counts for nothing."""
+    sums = dict.fromkeys(KINDS, 0.0)
+    for name, gain in gains.items():
+        kind = "actions" if name == "actions" else "end" if name.endswith("to the end") else "transitions"
+        sums[kind] += max(gain, 0.0)
+    return [value / max(sum(sums.values()), 1e-9) for value in sums.values()]
+
+
+def ablation_figure(cases: Mapping[str, Any]) -> Figure:
+    """What each idea buys: NMI of one level, mean over seeds as a bar, seeds as dots; a panel for each of two cases."""
+    panels = (("four", "25", "four experts, 25-step windows"), ("order", "episode", "errands in four orders, episodes"))
+    figure = new_figure(WIDE, 3.6)
+    for index, (name, level, title) in enumerate(panels):
+        rows = cases[name]["rows"]
+        there = [row for row, (by, _) in ABLATIONS.items() if row in rows and level in rows[row]["nmi"].get(by, {})]
+        axes = figure.add_subplot(1, 2, index + 1)
+        for place, row in enumerate(there):
+            found = rows[row]["nmi"][ABLATIONS[row][0]][level]
+            axes.barh(place, found["mean"], color=mode_color(0 if row == "unbraid" else 4), height=0.7)
+            axes.plot(found["per_seed"], [place] * len(found["per_seed"]), "o", color=INK, markersize=3.5)
+        axes.set_yticks(range(len(there)), [ABLATIONS[row][1] for row in there])
+        axes.invert_yaxis()
+        axes.set_xlim(0, 1.02)
+        dress(axes, x="NMI with the experts (0 to 1)", y="", title=title)
+    return figure
+
+
+def counts_figure(auto: Mapping[str, Any]) -> Figure:
+    """What each further mode adds, in standard errors, beside the three that it must reach: a line a seed."""
+    shown = {name: found for name, found in auto.items() if found["n_experts"] > 1 and found.get("searches")}
+    figure = new_figure(WIDE, 3.0)
+    for index, (name, found) in enumerate(shown.items()):
+        axes = figure.add_subplot(1, len(shown), index + 1)
+        for seed, search in enumerate(found["searches"]):
+            steps = [c for c in search["counts"] if c["step_nats"] is not None and c["step_error"]]
+            numbers = [c["n_modes"] for c in steps]
+            axes.plot(numbers, [c["step_nats"] / c["step_error"] for c in steps], "o-", color=mode_color(seed), ms=4)
+        axes.axhline(3, color=INK, linestyle=":", linewidth=1.2)
+        axes.axvline(found["n_experts"], color=INK, linewidth=6, alpha=0.12)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        title = f"{found['n_experts']} experts ({name})"
+        dress(axes, x="number of modes", y="what the last adds (standard errors)" if not index else "", title=title)
+    return figure
+
+
+def main() -> None:
+    """The command line."""
+    content = json.loads((ROOT / "benchmarks" / "results" / "bench_modes.json").read_text(encoding="utf-8"))
+    figures = {
+        "method_evidence": evidence_figure(content["cases"]),
+        "method_ablations": ablation_figure(content["cases"]),
+        "method_counts": counts_figure(content["auto"]),
+    }
+    for name, figure in figures.items():
+        write_bytes(ROOT / "docs" / "images" / f"{name}.png", png(figure))
+
+
+if __name__ == "__main__":
+    main()
