@@ -210,7 +210,7 @@ def time_text(content: Mapping[str, Any]) -> str:
         for what, times in of.items()
         if times is not None
     ]
-    return f"A fit of four experts on {content['n_threads']} thread; {'; '.join(lines)}." if lines else ""
+    return f"A fit of four experts, 100,000 steps; {'; '.join(lines)}." if lines else ""
 
 
 def targets_table(targets: Sequence[Mapping[str, Any]]) -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""Writes the README's results and `docs/results_modes.md` from `benchmarks/results/*.json`: no number is typed by hand.
+"""Writes the results in the README, `docs/results_modes.md` and `docs/method.md` from `benchmarks/results/*.json`.
 
     python benchmarks/readme_tables.py [--check] [--runs RUN ...]
 
@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import mode_tables
+from mode_cases import LINES, SWITCHED_OFF
 from unbraid.core.runs import write_bytes, write_json, write_text
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-MODES_PAGE = "docs/results_modes.md"
+MODES_PAGE, METHOD_PAGE = "docs/results_modes.md", "docs/method.md"
+TITLE_OF = {"unbraid": "unbraid", "kmeans": "k-means on statistics"}
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 
 
@@ -130,6 +132,24 @@ def modes_page(modes: dict[str, Any]) -> str:
     )
 
 
+def ablations_part(modes: dict[str, Any]) -> str:
+    """What each idea buys, on the two cases on which all of it was tried."""
+    shown = (("four", "25"), ("order", "episode"))
+    names = {
+        row: title for row, _, title in LINES if row in ("unbraid", "supervised", "kmeans", "talk_1", *SWITCHED_OFF)
+    }
+    evidence_of = {row: evidence for row, evidence, _ in reversed(LINES)}
+    table = [["NMI, mean (worst of 3 seeds)", "four experts, 25 steps", "errands in four orders, episodes"]]
+    for row, title in names.items():
+        cells: list[str] = []
+        for case, level in shown:
+            found = modes["cases"][case]["rows"].get(row, {"nmi": {}})["nmi"].get(evidence_of[row], {}).get(level)
+            cells.append(mode_tables.of_seeds(found) or "not run")
+        if cells != ["not run", "not run"]:
+            table.append([TITLE_OF.get(row, title), *cells])
+    return mode_tables.markdown(table)
+
+
 def worlds_part(worlds: dict[str, Any]) -> str:
     """Control steps per second beside the bare limit."""
     rows = [
@@ -160,11 +180,11 @@ def written(name: str) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
-def readme() -> str:
-    """The README with the results between its markers."""
-    before, rest = written("README.md").split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n{render()}\n{END}{after}"
+def between(name: str, begin: str, end: str, text: str) -> str:
+    """A page with a text between its markers."""
+    before, rest = written(name).split(begin)
+    _, after = rest.split(end)
+    return f"{before}{begin}\n{text}\n{end}{after}"
 
 
 def main() -> int:
@@ -175,7 +195,10 @@ def main() -> int:
     asked = parser.parse_args()
     for run in asked.runs:
         take_over(run)
-    wanted = {"README.md": readme(), MODES_PAGE: modes_page(load("bench_modes"))}
+    modes = load("bench_modes")
+    wanted = {"README.md": between("README.md", BEGIN, END, render()), MODES_PAGE: modes_page(modes)}
+    begin, end = "<!-- ablations -->", "<!-- /ablations -->"
+    wanted[METHOD_PAGE] = between(METHOD_PAGE, begin, end, ablations_part(modes))
     differ = False
     for name, text in wanted.items():
         if not asked.check:

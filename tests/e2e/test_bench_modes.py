@@ -358,9 +358,8 @@ def test_the_short_table_names_the_best_other_method(content, tables):
 
 def test_a_fit_is_timed_on_the_clock_and_beside_the_load(content, tables):
     times = {"seconds": {"mean": 12.0, "worst": 14.0}, "processor_s": {"mean": 11.0}, "load_per_core": [0.5, 0.9]}
-    cases = {"four": {"rows": {"unbraid": times}}}
-    assert tables.time_text({"cases": cases, "auto": {}, "n_threads": 1}) == (
-        "A fit of four experts on 1 thread; K given: 12.0 s on the clock (longest 14.0), 11.0 s of the processor, "
+    assert tables.time_text({"fit_time": {"unbraid": times}}) == (
+        "A fit of four experts, 100,000 steps; K given: 12.0 s on the clock (longest 14.0), 11.0 s of the processor, "
         "load up to 0.9 per core."
     )
     assert tables.time_text(content) == ""  # none was fitted

@@ -1,0 +1,57 @@
+"""The pages below docs: their links lead somewhere, their numbers are measured, their figures can be drawn again."""
+
+import importlib
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page):
+    targets = re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
+    assert [t for t in targets if "://" not in t and not (page.parent / t).exists()] == []
+
+
+def test_the_pages_name_files_that_are_there():
+    for page in PAGES:
+        for name in re.findall(r"`((?:benchmarks|scripts|docs|src)/[\w/.]+)`", page.read_text(encoding="utf-8")):
+            assert (ROOT / name).exists(), (page.name, name)
+
+
+def test_the_figures_of_the_method_can_be_drawn_from_the_results(monkeypatch):
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    figures = importlib.import_module("method_figures")
+    content = json.loads((ROOT / "benchmarks" / "results" / "bench_modes.json").read_text(encoding="utf-8"))
+    drawn = [
+        figures.evidence_figure(content["cases"]),
+        figures.ablation_figure(content["cases"]),
+        figures.counts_figure(content["auto"]),
+    ]
+    for figure in drawn:
+        assert figure.axes
+        for axes in figure.axes:
+            assert axes.get_xlabel()
+            assert axes.has_data()
+    for name in set(sys.modules) - before:
+        if name in {path.stem for path in (ROOT / "benchmarks").glob("*.py")}:
+            del sys.modules[name]
+
+
+def test_shares_of_evidence_sum_to_one(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    figures = importlib.import_module("method_figures")
+    gains = {
+        "actions": 3.0,
+        "transitions over 5 steps": 1.0,
+        "transitions over 15 steps": -2.0,
+        "transitions to the end": 4.0,
+    }
+    assert figures.shares_of(gains) == pytest.approx([3 / 8, 1 / 8, 4 / 8])
+    del sys.modules["method_figures"]
