@@ -29,7 +29,7 @@ _MOST_MODES = 16
 _CLOSE_ERRORS = 2.0
 """Modes that explain left-out spans as well as the best, up to so many standard errors of the difference, are chosen
 among by how well they explain all spans: a mode of a single span is known to neither half."""
-_STABLE, _FEW_SPANS = 0.5, 10
+_STABLE, _FEW_SPANS, _ENOUGH_FOR_HALVES = 0.5, 10, 40
 
 
 @final
@@ -170,7 +170,7 @@ class ModeSearch:
             for kind, evidence in zip(self.latents.kinds, self.latents.evidences, strict=True)
         ]
         self._descriptions, self._recorded_sample, self._n_steps = described(sample), sample, n_steps
-        self._half_searches: list[tuple[ModeSearch, Tensor]] = []
+        self._searches_apart: list[tuple[ModeSearch, Tensor]] = []
         self._candidates: dict[int, Candidate] = {}
         self._refined: dict[int, list[Tensor]] = {}
 
@@ -192,23 +192,33 @@ class ModeSearch:
         return HeldOut(n_modes, self._candidate(n_modes).held_out.numpy())
 
     def _found_again(self, n_modes: int) -> HeldOut:
-        """Of each half of the spans by a search that sees the other half alone: latents, groups and predictors."""
-        if not self._half_searches:
-            order = torch.from_numpy(self._generator.permutation(self.n_spans))
-            for seen, left_out in ((order[::2], order[1::2]), (order[1::2], order[::2])):
-                search = ModeSearch(
-                    self._recorded_sample.of_spans(seen.sort().values),
-                    self._generator,
-                    kinds=self._asked,
-                    starts=self._starts_asked,
-                    n_steps=-(-self._n_steps // 2),
-                )
-                self._half_searches.append((search, left_out.sort().values))
+        """Of each fold of the spans by a search that sees the others alone: latents, groups and predictors."""
+        if not self._searches_apart:
+            self._searches_apart = [self._search_apart(fold) for fold in self._folds(self._candidate(n_modes))]
         found = torch.zeros(self.n_spans)
-        for search, left_out in self._half_searches:
+        for search, left_out in self._searches_apart:
             scores = search.log_likelihoods(self._recorded_sample.of_spans(left_out), search._candidate(n_modes))
             found[left_out] = scores.logsumexp(1)
         return HeldOut(n_modes, found.numpy())
+
+    def _folds(self, modes: Candidate) -> list[Int[Tensor, "left_out"]]:
+        """Halves, or quarters of few spans, with as much of each mode in all."""
+        n_folds = 2 if self.n_spans >= _ENOUGH_FOR_HALVES else min(4, self.n_spans)
+        drawn = torch.from_numpy(self._generator.permutation(self.n_spans))
+        order = drawn[modes.responsibilities.argmax(1)[drawn].argsort(stable=True)]
+        return [order[fold::n_folds].sort().values for fold in range(n_folds)]
+
+    def _search_apart(self, left_out: Int[Tensor, "left_out"]) -> "tuple[ModeSearch, Tensor]":
+        seen = torch.ones(self.n_spans, dtype=torch.bool)
+        seen[left_out] = False
+        search = ModeSearch(
+            self._recorded_sample.of_spans(torch.nonzero(seen)[:, 0]),
+            self._generator,
+            kinds=self._asked,
+            starts=self._starts_asked,
+            n_steps=-(-self._n_steps // 2),
+        )
+        return search, left_out
 
     def _candidate(self, n_modes: int) -> Candidate:
         if n_modes not in self._candidates:

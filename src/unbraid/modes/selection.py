@@ -5,7 +5,7 @@ a fiftieth of all that modes explain so far: with enough data a difference of no
 
 What is left out is scored by predictors that never saw it, of groups that were found with it in sight; of enough
 directions one always looks like two groups. So what is not plain (seven standard errors) is found again from half of
-the spans, nothing of the other half in sight, and must gain there, too.
+the spans (three quarters, where they are few), nothing of the others in sight, and must gain there, too.
 
 Source: cross-validated likelihood for the number of components, Smyth 2000 (Statistics and Computing 10), with a
 standard error over spans.
@@ -50,7 +50,7 @@ class CountEvidence:
         step_nats: over K - 1 modes; None for one mode.
         step_error: its standard error over spans.
         supported: whether the K-th mode is.
-        again_nats: the same step, found from half of the spans and scored on the other; None where that was not asked.
+        again_nats: the same step, found from a part of the spans and scored on the others; None where not asked.
         again_error: its standard error over spans.
     """
 
@@ -112,8 +112,7 @@ class Walk:
     ) -> None:
         """Args:
         held_out_of: finds the best K modes.
-        again_of: finds K modes from each half of the spans, and scores the other; None takes what is not plain as it
-            is.
+        again_of: finds K modes from a part of the spans, and scores the others; None takes what is not plain as it is.
         most: the largest K to try.
         """
         self._of, self._again_of, self._most = held_out_of, again_of, most
@@ -165,7 +164,7 @@ class Walk:
         return is_gain(self._step(n_modes), so_far)
 
     def _confirmed(self, n_modes: int) -> bool:
-        """Whether a supported mode is plain, or is found again from halves."""
+        """Whether a supported mode is plain, or is found again from a part of the spans."""
         step = self._step(n_modes)
         if self._again_of is None or step.mean() > PLAIN_ERRORS * _standard_error(step):
             return True
