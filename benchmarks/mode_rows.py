@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -34,6 +34,7 @@ from unbraid.worlds.experts import make_expert
 from unbraid.worlds.rollout import rollout
 
 ROLLOUT_SEED = 930_000
+OUR_OWN = ("modes", "policy", "steering", "training")
 EVIDENCE = {"unbraid": ("encoder", "policy", "combined"), "talk": ("encoder",)}
 
 
@@ -312,14 +313,14 @@ def measured(controller: Controller, job: Job) -> dict[str, np.ndarray]:
 def measured_expert(name: str, job: Job, folder: Path) -> dict[str, np.ndarray]:
     """The same of an expert, which depends on no training seed."""
     asked = {"expert": name, "env_id": job.case.env_id, "noise": job.case.noise, "n_steps": job.sizes.n_steps}
-    asked |= {"n_rollouts": job.sizes.n_rollouts, "source": source_fingerprint(fits=False)}
+    asked |= {"n_rollouts": job.sizes.n_rollouts, "source": source_fingerprint("other methods")}
 
     def work() -> dict[str, list[float]]:
         values = measured(make_expert(name, action_noise=job.case.noise), job)
         return {metric: numbers.tolist() for metric, numbers in values.items()}
 
     world = job.case.env_id.partition("/")[2]
-    stored = kept(folder / "experts" / f"{name}_{world}_{job.case.noise}.json", asked, work, fits=False)
+    stored = kept(folder / "experts" / f"{name}_{world}_{job.case.noise}.json", asked, work, source=asked["source"])
     return {metric: np.array(values) for metric, values in stored.items()}
 
 
@@ -362,15 +363,17 @@ def path_of(job: Job, folder: Path) -> Path:
 
 def result_of(job: Job, folder: Path) -> dict[str, Any]:
     """A job's result: the kept one, or its work done now."""
-    fits = job.row not in (*BY_WINDOWS, "supervised")
-    return kept(path_of(job, folder), asked_of(job), lambda: RUNNERS[job.row](job, folder), fits=fits)
+    source = source_fingerprint(
+        "other methods" if job.row in (*BY_WINDOWS, "supervised") else "counts" if job.row == "auto" else "fits"
+    )
+    return kept(path_of(job, folder), asked_of(job), lambda: RUNNERS[job.row](job, folder), source=source)
 
 
-def kept(path: Path, asked: dict[str, Any], work: Callable[[], Any], *, fits: bool) -> Any:
+def kept(path: Path, asked: dict[str, Any], work: Callable[[], Any], *, source: str) -> Any:
     """What lies at `path` if it was asked the same; otherwise what `work` gives, which then lies there, whole."""
     stored = stored_at(path, asked)
     if stored is None:
-        stored = {"asked": asked, "source": source_fingerprint(fits=fits), "result": work()}
+        stored = {"asked": asked, "source": source, "result": work()}
         write_json(path, stored)
     return stored["result"]
 
@@ -382,16 +385,18 @@ def stored_at(path: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
 
 
 @functools.cache
-def source_fingerprint(*, fits: bool) -> str:
-    """Names the code that results come from, so that a table says when it mixes two versions.
+def source_fingerprint(of: Literal["fits", "counts", "other methods"]) -> str:
+    """Names the code that results come from, so that a table says when it mixes two versions of one kind.
 
     Args:
-        fits: whether models of ours have a part in it; other methods need none of the code that fits them.
+        of: fits with K modes, which no change to how modes are counted concerns; counts of modes; other methods, which
+            need none of the code that fits models of ours.
     """
     root, here, digest = Path(unbraid.__file__).parent, Path(__file__).parent, hashlib.sha256()
-    packages = ("demos", "evaluation", "worlds", *(("modes", "policy", "steering", "training") if fits else ()))
+    packages = ("demos", "evaluation", "worlds", *(() if of == "other methods" else OUR_OWN))
     paths = [path for package in packages for path in sorted((root / package).rglob("*.py"))]
     paths += [root / "modes" / "windows.py", root / "policy" / "normaliser.py"]
+    paths = [path for path in paths if of == "counts" or path.name != "selection.py"]
     for path in (*paths, *(here / f"{name}.py" for name in ("errands", "piles", "reaching"))):
         digest.update(path.read_bytes())
-    return f"{'fits' if fits else 'other methods'} {digest.hexdigest()[:12]}"
+    return f"{of} {digest.hexdigest()[:12]}"

@@ -168,7 +168,8 @@ class Walk:
         step = self._step(n_modes)
         if self._again_of is None or step.mean() > PLAIN_ERRORS * _standard_error(step):
             return True
-        again = self._found_again(n_modes).log_likelihoods - self._found_again(n_modes - 1).log_likelihoods
+        fewer = self._found_again(n_modes - 1).log_likelihoods  # first: a mode of theirs split is a start of K modes
+        again = self._found_again(n_modes).log_likelihoods - fewer
         return bool(again.mean() > AGAIN_ERRORS * _standard_error(again))
 
     def _evidence(self, n_modes: int, n_supported: int) -> CountEvidence:
