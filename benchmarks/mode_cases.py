@@ -43,7 +43,6 @@ SWITCHED_OFF: dict[str, dict[str, Any]] = {
     "evidence_actions": {"evidence": "actions"},
     "evidence_transitions": {"evidence": "transitions"},
     "starts_random": {"starts": "random"},
-    "sharing_window": {"sharing": "window"},
 }
 AS_PUBLISHED: dict[str, Any] = {
     "pairing": "published",
@@ -78,7 +77,6 @@ LINES = (  # of the tables: row, evidence, title
     ("evidence_actions", "combined", "unbraid on the evidence of actions alone"),
     ("evidence_transitions", "combined", "unbraid on the evidence of transitions alone"),
     ("starts_random", "combined", "unbraid from random starts alone"),
-    ("sharing_window", "combined", "unbraid without one expert an episode"),
 )
 
 # The cases
@@ -158,7 +156,7 @@ def few(demos: Demos, most: int | None) -> Demos:
 
 def _cases() -> Iterable[Case]:
     compared, vae = ("unbraid", "supervised", *COMMON), "categorical_vae"
-    ablated = ("codes_free", "starts_random", "sharing_window")
+    ablated = ("codes_free", "starts_random")
     fine, coarse = ("10", "25", "50", "100", "episode"), ("10", "25", "episode")
 
     def made(name: str, title: str, n_modes: int, headline: str, *rows: str, **more: Any) -> Case:
