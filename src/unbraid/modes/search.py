@@ -216,7 +216,7 @@ class ModeSearch:
             self._generator,
             kinds=self._asked,
             starts=self._starts_asked,
-            n_steps=-(-self._n_steps // 2),
+            n_steps=self._n_steps,
         )
         return search, left_out
 
