@@ -5,7 +5,8 @@ a fiftieth of all that modes explain so far: with enough data a difference of no
 
 What is left out is scored by predictors that never saw it, of groups that were found with it in sight; of enough
 directions one always looks like two groups. So what is not plain (seven standard errors) is found again from half of
-the spans (three quarters, where they are few), nothing of the others in sight, and must gain there, too, by two standard errors.
+the spans (three quarters, where they are few), nothing of the others in sight, and must gain there, too, by two
+standard errors.
 
 Source: cross-validated likelihood for the number of components, Smyth 2000 (Statistics and Computing 10), with a
 standard error over spans.
