@@ -22,7 +22,6 @@ ABLATIONS = {  # row -> evidence it is read by, its name
     "evidence_actions": ("combined", "actions alone"),
     "evidence_transitions": ("combined", "transitions alone"),
     "starts_random": ("combined", "random starts alone"),
-    "codes_free": ("combined", "free codes"),
     "talk_1": ("encoder", "the talk, repaired"),
     "kmeans": ("statistics", "k-means"),
     "linear_policies": ("actions", "linear policies"),

@@ -39,7 +39,6 @@ QUICK = Sizes(most_training=6, most_held_out=4, n_steps=200, n_fit_steps=40, n_s
 # The rows of the tables
 
 SWITCHED_OFF: dict[str, dict[str, Any]] = {
-    "codes_free": {"codes": "free"},
     "evidence_actions": {"evidence": "actions"},
     "evidence_transitions": {"evidence": "transitions"},
     "starts_random": {"starts": "random"},
@@ -73,7 +72,6 @@ LINES = (  # of the tables: row, evidence, title
     ("talk_1_published", "encoder", "the talk's method as published, time step 1"),
     ("talk_1", "encoder", "the talk's method, repaired, time step 1"),
     ("talk_5", "encoder", "the talk's method, repaired, time step 5"),
-    ("codes_free", "combined", "unbraid without codes on a simplex"),
     ("evidence_actions", "combined", "unbraid on the evidence of actions alone"),
     ("evidence_transitions", "combined", "unbraid on the evidence of transitions alone"),
     ("starts_random", "combined", "unbraid from random starts alone"),
@@ -156,7 +154,6 @@ def few(demos: Demos, most: int | None) -> Demos:
 
 def _cases() -> Iterable[Case]:
     compared, vae = ("unbraid", "supervised", *COMMON), "categorical_vae"
-    ablated = ("codes_free", "starts_random")
     fine, coarse = ("10", "25", "50", "100", "episode"), ("10", "25", "episode")
 
     def made(name: str, title: str, n_modes: int, headline: str, *rows: str, **more: Any) -> Case:
@@ -170,7 +167,7 @@ def _cases() -> Iterable[Case]:
 
     loop = (*compared, vae, *TALK, "closed_loop")
     yield made("two", "two experts of PointGoal1", 2, "25", *loop, "auto")
-    yield made("four", "four experts of PointGoal1", 4, "25", *loop, *ablated, "too_many")
+    yield made("four", "four experts of PointGoal1", 4, "25", *loop, "starts_random", "too_many")
     six = (*compared, "auto", "too_few")
     yield made("six", "six experts of PointGoal1, with more noise", 6, "100", *six, noise=0.2)
     yield read(
