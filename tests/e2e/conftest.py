@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +20,19 @@ class Said:
     err: str
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _small_search():
-    """A third of the width and an eighth of the batch: piles are tiny here, and every fit searches for modes first."""
+@contextlib.contextmanager
+def small_search() -> Iterator[None]:
+    """A third of the width and a sixth of the batch: piles are tiny here, and every fit searches for modes first."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("unbraid.modes.latents.WIDTH", 16)
         patch.setattr("unbraid.modes.latents.BATCH", 128)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_search() -> Iterator[None]:
+    """For the tests of this folder, and for no others."""
+    with small_search():
         yield
 
 
@@ -58,7 +65,8 @@ def pile(unbraid, tmp_path_factory) -> Path:
 def fitted(unbraid, pile, tmp_path_factory) -> Path:
     """A run of unbraid's own method, 20 gradient steps. Look at it, don't change it."""
     run = tmp_path_factory.mktemp("runs") / "fitted"
-    said = unbraid("fit", pile, "--out", run, "--n-steps", 20, "--held-out", 0.4)
+    with small_search():
+        said = unbraid("fit", pile, "--out", run, "--n-steps", 20, "--held-out", 0.4)
     assert said.code == 0, said.err
     return run
 

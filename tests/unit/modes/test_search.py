@@ -46,15 +46,16 @@ def test_auto_finds_how_many(reflexes, tells_apart, n_experts):
     assert found.count.n_supported == n_experts
 
 
-@pytest.mark.parametrize("seed", [0, 2, 4])
-def test_noise_is_one_behaviour(drifters, seed):
+def test_noise_is_one_behaviour(drifters):
     """Of many directions one always looks like two groups, and held-out scores of those groups look like a gain."""
-    recorded, _ = drifters(seed=seed, n_per_expert=30)
-    count = search_of(recorded, seed, kinds="actions", n_steps=300).found(2).count
-    assert count.n_supported == 1
-    claimed = [c.again_nats for c in count.counts if c.step_nats and c.step_nats > 3 * c.step_error]
+    claimed = []
+    for seed in (0, 2, 4):
+        recorded, _ = drifters(seed=seed, n_per_expert=30)
+        count = search_of(recorded, seed, kinds="actions", n_steps=300).found(2).count
+        assert count.n_supported == 1
+        claimed += [c.again_nats for c in count.counts if c.step_nats and c.step_nats > 3 * c.step_error]
+    assert claimed  # which of the seeds look like a gain depends on the machine's rounding
     assert all(again < 0.5 for again in claimed)
-    assert claimed or seed != 2  # of these, some do look like a gain
 
 
 @pytest.mark.parametrize(("n_experts", "allowed"), [(2, 4), (3, 6)])
