@@ -272,7 +272,7 @@ def checks(n_supported=6, whole=1.0, n_groups=4, pure=1.0, share=1.0, others=0.0
         ({"n_groups": 5}, [2]),
         ({"n_groups": None}, [2]),
         ({"pure": 0.97}, [3, 4]),
-        ({"share": 0.89}, [5]),
+        ({"share": 0.49}, [5]),
         ({"alone": False}, [5]),
         ({"others": 0.06}, [6]),
     ],

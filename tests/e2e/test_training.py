@@ -7,6 +7,11 @@ import sys
 import pytest
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _small_search() -> None:
+    """None here: the process that is killed searches as everybody's does."""
+
+
 def lines_of(run):
     """The metrics, less what the clock says."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
