@@ -6,14 +6,15 @@ labels (an upper bound), k-means, mixtures of linear policies, a VAE with a cate
 given the same demonstrations, in one process and on one thread; unbraid has one default for all cases. Columns:
 normalised mutual information (NMI) of the modes with the experts, for windows at stride 5 and for whole episodes; mean
 over training seeds, in brackets the worst; and the seconds of the fit. A training seed decides the demonstrations and
-the fit. Then the closed loop (each mode of unbraid acts from its not-hot context alone, and is compared with its expert
-on the same 200 seeds), what is said of too few and of too many modes, a rare expert, fewer demonstrations, and "auto".
+the fit; settings were chosen on seeds 0 to 2, and the tables show seeds 3 to 5. Then the closed loop (each mode of
+unbraid acts from its not-hot context alone, and is compared with its expert on the same 200 seeds), what is said of too
+few and of too many modes, a rare expert, fewer demonstrations, and "auto".
 
 Every result is kept in `--folder`, so that an interrupted run goes on where it was: run it again. When all are there,
 `benchmarks/results/bench_modes.json` is written; until then, and with `--quick`, `bench_modes.json` in the folder.
 Cases on recordings that are not in this repository (in the folder UNBRAID_DATA) are left out where those are absent.
 
-    python benchmarks/bench_modes.py [--cases two,four] [--rows unbraid,kmeans] [--seeds 0,1,2] [--quick]
+    python benchmarks/bench_modes.py [--cases two,four] [--rows unbraid,kmeans] [--seeds 3,4,5] [--quick]
 """
 
 import argparse
@@ -57,7 +58,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=listed(CASES), default=list(CASES), help=f"of {','.join(CASES)}")
     parser.add_argument("--rows", type=listed(ROWS), default=list(ROWS), help=f"of {','.join(ROWS)}")
-    parser.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[0, 1, 2])
+    parser.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[3, 4, 5])
     parser.add_argument("--closed-loop", action=argparse.BooleanOptionalAction, default=True, help="let modes act")
     parser.add_argument(
         "--quick", action="store_true", help="tiny sizes, to see that it runs; the numbers mean nothing"

@@ -190,7 +190,7 @@ def _cases() -> Iterable[Case]:
     agents = "five agents of LunarLander, at stages of training"
     yield read("lunar_lander", agents, 5, "50", *compared, levels=("10", "50", "episode"))
     unequal = functools.partial(simulated, PILES["unbalanced"])
-    title = "four experts of PointGoal1, 40, 10, 4 and 2 episodes"
+    title = "four experts of PointGoal1, 20, 5, 2 and 1 episodes"
     yield Case("unbalanced", title, 4, ("25", "episode"), "episode", (*compared, "rarest"), unequal)
     yield Case(
         "transfer",
@@ -202,6 +202,13 @@ def _cases() -> Iterable[Case]:
         functools.partial(simulated, PILES["four_short"], held_out_level=2),
         env_id="unbraid/PointGoal2-v0",
     )
+    untuned = (*compared, "auto")
+    yield made(
+        "others", "four other experts of PointGoal1, one of them with a memory (not tuned on)", 4, "25", *untuned
+    )
+    yield read("pushing", "two discs pushed to two places, in four ways (not tuned on)", 4, "episode", *untuned)
+    agents = "five agents of Hopper, at stages of training (not tuned on)"
+    yield read("hopper", agents, 5, "50", *untuned, levels=("10", "50", "episode"))
     short = functools.partial(simulated, PILES["four_short"])
     timed = ("unbraid", "supervised", "auto")
     yield Case("four_short", "four experts, 100,000 steps", 4, ("25", "episode"), "episode", timed, short)

@@ -397,6 +397,6 @@ def source_fingerprint(of: Literal["fits", "counts", "other methods"]) -> str:
     paths = [path for package in packages for path in sorted((root / package).rglob("*.py"))]
     paths += [root / "modes" / "windows.py", root / "policy" / "normaliser.py"]
     paths = [path for path in paths if of == "counts" or path.name != "selection.py"]
-    for path in (*paths, *(here / f"{name}.py" for name in ("errands", "piles", "reaching"))):
+    for path in (*paths, *(here / f"{name}.py" for name in ("errands", "piles", "pushing", "reaching"))):
         digest.update(path.read_bytes())
     return f"{of} {digest.hexdigest()[:12]}"

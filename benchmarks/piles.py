@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 
 import errands
+import pushing
 import reaching
 from unbraid.demos.episodes import Demos
 from unbraid.worlds.collect import collect
 from unbraid.worlds.experts import make_expert
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
-LUNAR_LANDER = Path(__file__).parent / "data" / "lunar_lander.npz"
+AGENTS = Path(__file__).parent / "data"
 TRAINING_SEED, HELD_OUT_SEED = 31_000, 32_000
 Pile = tuple[Demos, Demos]
 
@@ -77,9 +78,9 @@ def push_t(seed: int, folder: Path = SHARED, *, part: float = 0.5) -> Pile:
     return split(demos_of(*arrays, ("center", "corner")), 1 / 3, seed)
 
 
-def lunar_lander(seed: int) -> Pile:
-    """Five agents trained to different stages or ends; a third of the episodes held out."""
-    with np.load(LUNAR_LANDER, allow_pickle=False) as file:
+def trained_agents(world: str, seed: int) -> Pile:
+    """Agents trained to different stages or ends (`record_agents.py`); a third of the episodes held out."""
+    with np.load(AGENTS / f"{world}.npz", allow_pickle=False) as file:
         arrays = dict(file)
     demos = Demos(
         observations=arrays["observations"],
@@ -100,6 +101,11 @@ def reacher(seed: int, n_training: int = 100) -> Pile:
 def order(seed: int, n_training: int = 60) -> Pile:
     """Two objects, two places, four plans."""
     return errands.errands(n_training, 2 * seed), errands.errands(30, 2 * seed + 1)
+
+
+def two_discs(seed: int, n_training: int = 60) -> Pile:
+    """Two discs pushed to two places, four plans."""
+    return pushing.pushing(n_training, 2 * seed), pushing.pushing(30, 2 * seed + 1)
 
 
 def split(demos: Demos, held_out: float, seed: int) -> Pile:
@@ -135,6 +141,7 @@ def demos_of(
 TWO = ("goal_seeking", "forward")
 FOUR = (*TWO, "circling", "hazard_seeking")
 SIX = (*FOUR, "careful_goal_seeking", "slow_goal_seeking")
+OTHERS = ("hazard_avoiding", "forward_turning", "careful_goal_seeking", "slow_goal_seeking")
 
 PILES: dict[str, Callable[[int], Pile]] = {
     "two": functools.partial(point_goal, TWO, 25),
@@ -145,7 +152,10 @@ PILES: dict[str, Callable[[int], Pile]] = {
     "push_t": push_t,
     "reacher": reacher,
     "order": order,
-    "lunar_lander": lunar_lander,
-    "unbalanced": functools.partial(point_goal, FOUR, (40, 10, 4, 2)),
+    "lunar_lander": functools.partial(trained_agents, "lunar_lander"),
+    "unbalanced": functools.partial(point_goal, FOUR, (20, 5, 2, 1)),
     "one": functools.partial(point_goal, TWO[:1], 50),
+    "others": functools.partial(point_goal, OTHERS, 25),
+    "pushing": two_discs,
+    "hopper": functools.partial(trained_agents, "hopper"),
 }

@@ -33,6 +33,7 @@ _PUBLIC: dict[str, str] = {
     "evaluate": "unbraid.evaluation.evaluate",
     "Evaluation": "unbraid.evaluation.evaluate",
     "agreement": "unbraid.evaluation.scores",
+    "stability": "unbraid.evaluation.scores",
     "write_report": "unbraid.report.page",
 }
 

@@ -179,9 +179,12 @@ def _say_modes(found: dict[str, Any]) -> None:
     for mode in found["modes"]:
         sure = "" if mode["mean_probability"] is None else f", mean probability {mode['mean_probability']:.3f}"
         print(f"mode {mode['mode']}: {mode['n']} {what}, {100 * mode['share']:.1f} %{sure}")
-    if "agreement" in found:
-        from unbraid.report.estimates import estimate_text
+    from unbraid.report.estimates import counted, estimate_text
 
+    if "stability" in found:
+        fits, ari = counted(found["stability"]["n_fits"], "fits"), estimate_text(found["stability"]["ari"])
+        print(f"Stability, mean adjusted Rand index over pairs of {fits}: {ari}")
+    if "agreement" in found:
         print(f"Agreement with {', '.join(found['experts'])}: NMI {estimate_text(found['agreement']['nmi'])}")
     print("--json lists every one of them, with the probabilities of all modes.")
 

@@ -278,13 +278,24 @@ def test_modes_of_episodes_and_of_windows(unbraid, fitted, pile):
     assert [entry["mode"] for entry in found["assignment"]] == model.predict(demos).tolist()
     assert all(0.5 <= entry["probability"] <= 1 for entry in found["assignment"])
     probabilities = [entry["probabilities"] for entry in found["assignment"]]
-    np.testing.assert_array_equal(probabilities, model.predict_proba(demos))
+    np.testing.assert_allclose(probabilities, model.predict_proba(demos), rtol=1e-5)  # float32, other threads
     assert all(entry["probability"] == entry["probabilities"][entry["mode"]] for entry in found["assignment"])
     windows = _only_json(unbraid("modes", fitted, pile, "--window-steps", 25, "--json"))
     assert len(windows["assignment"]) == 6 * 8
     assert [entry["first_step"] for entry in windows["assignment"][:8]] == list(range(0, 40, 5))
     probabilities = [entry["probabilities"] for entry in windows["assignment"]]
-    np.testing.assert_array_equal(probabilities, model.predict_proba(demos, window_steps=25))
+    np.testing.assert_allclose(probabilities, model.predict_proba(demos, window_steps=25), rtol=1e-5)
+
+
+def test_modes_beside_another_run_say_how_alike_they_are(unbraid, fitted, pile):
+    said = unbraid("modes", fitted, pile, "--beside", fitted)
+    assert "Stability, mean adjusted Rand index over pairs of 2 fits: 1" in said.out
+    found = _only_json(unbraid("modes", fitted, pile, "--beside", fitted, fitted, "--json"))
+    assert found["stability"] == {
+        "n_fits": 3,
+        "ari": {"value": 1.0, "low": 1.0, "high": 1.0, "n": 6, "unit_of_n": "episodes"},
+    }
+    assert unbraid("modes", fitted, pile, "--beside", pile).code == 2
 
 
 def test_steer_measures_keeps_and_draws(unbraid, fitted, tmp_path):

@@ -4,7 +4,8 @@ A contingency table is (label, mode): how many windows (or steps, or episodes) o
 score takes any number of leading axes, so that thousands of resampled tables are scored in one call.
 """
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ __all__ = [
     "match_modes",
     "nmi",
     "purity",
+    "stability",
 ]
 
 
@@ -241,6 +243,44 @@ def agreement(
         for name, (score, lowest) in _SCORES.items()
     }
     return Agreement(**scores, by_episode=counts)
+
+
+def stability(
+    modes_of_fits: Sequence[Int[np.ndarray, "window"]],
+    episode_of_row: Int[np.ndarray, "window"],
+    *,
+    generator: np.random.Generator,
+    n_resamples: int = 2000,
+) -> Estimate:
+    """How alike several fits read the same windows: the mean adjusted Rand index over all pairs of fits; no labels.
+
+    Near 1: the modes do not depend on the seed of the fit. Near 0: trust none of them.
+
+    Source: von Luxburg 2010, arXiv 1007.1075 (stability of a clustering over runs).
+
+    Args:
+        modes_of_fits: of every fit, (window,) the mode of each window; numbers and counts of modes may differ.
+        episode_of_row: (window,) the episode that each belongs to; `np.arange` where rows are episodes.
+        generator: draws the bootstrap's resamples of episodes.
+        n_resamples: of the bootstrap.
+
+    Raises:
+        DataError: fewer than two fits, no windows, or fits that read different windows.
+    """
+    if len(modes_of_fits) < 2:
+        raise DataError(f"A stability needs at least two fits; got {len(modes_of_fits)}. Fit again with another seed.")
+    n_modes = max(int(modes.max(initial=-1)) + 1 for modes in modes_of_fits)
+    pairs = [
+        contingency_by_episode(first, second, episode_of_row, n_labels=n_modes, n_modes=n_modes)
+        for first, second in itertools.combinations(modes_of_fits, 2)
+    ]
+    return bootstrap_counts(
+        lambda tables: ari(tables).mean(-1),
+        np.stack(pairs, axis=1),
+        generator=generator,
+        n_resamples=n_resamples,
+        within=(-0.5, 1.0),
+    )
 
 
 _SCORES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {

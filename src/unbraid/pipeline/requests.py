@@ -115,6 +115,8 @@ class ModesRequest:
     """The data set to read."""
     window_steps: int | None = None
     """Steps in a window; by default whole episodes."""
+    beside: tuple[Path, ...] = ()
+    """Runs of other seeds, to see whether they read the same modes (mean adjusted Rand index over pairs)."""
     drop_last_action: DropLastAction = False
     max_episode_steps: MaxEpisodeSteps = None
     json: Json = False

@@ -18,7 +18,7 @@ from unbraid.demos.store import load_demos, save_demos
 from unbraid.evaluation.behaviour import compare_modes
 from unbraid.evaluation.evaluate import Evaluation, evaluate, evaluate_all, fresh_seeds, require_fitting_world
 from unbraid.evaluation.intervals import mean_interval
-from unbraid.evaluation.scores import contingency_by_episode, match_modes
+from unbraid.evaluation.scores import contingency_by_episode, match_modes, stability
 from unbraid.evaluation.tables import agreement_entries, agreement_entry
 from unbraid.pipeline.paths import save_paths
 from unbraid.pipeline.requests import (
@@ -197,6 +197,13 @@ def modes_stage(asked: ModesRequest) -> dict[str, Any]:
             windows.episodes, windows.starts - demos.step_starts[windows.episodes], modes, probabilities, strict=True
         )
     ]
+    if asked.beside:
+        with _naming(asked.data):
+            others = [
+                ModeModel.from_pretrained(r).predict(demos, window_steps=asked.window_steps) for r in asked.beside
+            ]
+        alike = stability([modes, *others], windows.episodes, generator=named_generator(model.config.seed, "stability"))
+        found["stability"] = {"n_fits": 1 + len(others), "ari": alike.to_json()}
     if demos.labels is not None and len(np.unique(demos.labels[windows.episodes])) > 1:
         found["experts"] = list(demos.label_names)
         found["agreement"] = agreement_entry(

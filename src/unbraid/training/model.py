@@ -29,8 +29,8 @@ Evidence = Literal["combined", "encoder", "policy"]
 
 _FORMAT, _VERSION = "unbraid-model", 1
 DISTANCE_TEMPERATURE = 0.1
-_POLICY_SHARE = 0.3
 """What squared distances are divided by, to be nats."""
+_POLICY_SHARE = 0.3
 _CHUNK = 16384
 _AGAIN = "Copy the folder again, or fit again."
 

@@ -46,6 +46,7 @@ class _Seen:
         goal_direction: (env, 2) of length 1; shorter only where the lidar hardly sees the goal, 0 where it does not.
         goal_distance_m: (env,) 3 where the lidar does not see it.
         goal_unseen: (env,) 1 where the lidar does not see it, else close to 0.
+        things_direction: (env, 2) to where hazards and vases are, of length up to 1; 0 in PointGoal0, which has none.
         hazards: (env, bin) the hazard lidar.
     """
 
@@ -53,6 +54,7 @@ class _Seen:
     goal_direction: Float[np.ndarray, "env xy"]
     goal_distance_m: Float[np.ndarray, "env"]
     goal_unseen: Float[np.ndarray, "env"]
+    things_direction: Float[np.ndarray, "env xy"]
     hazards: Float[np.ndarray, "env bin"]
 
 
@@ -65,11 +67,13 @@ def _see(observations: Float[np.ndarray, "env obs"]) -> _Seen:
     goal = observations[:, 12:28]
     summed = goal @ _DIRECTIONS
     length = np.hypot(summed[:, 0], summed[:, 1])
+    things = observations[:, 28:].reshape(len(observations), -1, LIDAR_BINS).sum(axis=1) @ _DIRECTIONS
     return _Seen(
         velocity=observations[:, 3:5],
         goal_direction=summed / (length + 1e-3)[:, None],
         goal_distance_m=LIDAR_RANGE_M * (1 - goal.sum(axis=1) / 2),
         goal_unseen=np.exp(-length / 0.05),
+        things_direction=things / (np.hypot(things[:, 0], things[:, 1]) + 0.1)[:, None],
         hazards=observations[:, 28:44],
     )
 
@@ -85,11 +89,11 @@ def _drive(wish: Float[np.ndarray, "env xy"], steepness: float = 2.5) -> Float[n
     return np.stack([throttle, turn], axis=1)
 
 
-def _seek_goal(seen: _Seen, wish: Float[np.ndarray, "env xy"]) -> Float[np.ndarray, "env act"]:
-    """Drives by the wish, and looks around in a wide curve where the goal is out of the lidar's range."""
-    actions = _drive(wish)
-    actions[:, 1] += 0.3 * seen.goal_unseen
-    return actions
+def _seek_goal(seen: _Seen, wished: Float[np.ndarray, "env xy"], speed_m_s: float) -> Float[np.ndarray, "env act"]:
+    """Drives at the wished velocity; where the goal is out of the lidar's range, to where hazards and vases lie, for
+    the goal lies among them."""
+    search = speed_m_s * seen.goal_unseen[:, None] * seen.things_direction
+    return _drive(wished + search - seen.velocity)
 
 
 def _towards_goal(seen: _Seen, speed_m_s: float, eased: float) -> Float[np.ndarray, "env xy"]:
@@ -105,11 +109,11 @@ def _push(seen: _Seen, reach_m: float) -> Float[np.ndarray, "env bin"]:
 
 
 def _goal_seeking(seen: _Seen) -> Float[np.ndarray, "env act"]:
-    return _seek_goal(seen, _towards_goal(seen, 2.0, 0.6) - seen.velocity)
+    return _seek_goal(seen, _towards_goal(seen, 2.0, 0.6), 2.0)
 
 
 def _slow_goal_seeking(seen: _Seen) -> Float[np.ndarray, "env act"]:
-    return _seek_goal(seen, _towards_goal(seen, 0.5, 0.0) - seen.velocity)
+    return _seek_goal(seen, _towards_goal(seen, 0.5, 0.0), 0.5)
 
 
 def _careful_goal_seeking(seen: _Seen) -> Float[np.ndarray, "env act"]:
@@ -123,8 +127,7 @@ def _careful_goal_seeking(seen: _Seen) -> Float[np.ndarray, "env act"]:
     length = np.hypot(away[:, 0], away[:, 1])
     going = seen.goal_direction + 0.9 * seen.velocity
     side = np.tanh(3.5 * (past * going).sum(axis=1) / (length + 0.05))
-    wished = _towards_goal(seen, 1.5, 0.5) + 2.4 * away + 4 * side[:, None] * past
-    return _seek_goal(seen, wished - seen.velocity)
+    return _seek_goal(seen, _towards_goal(seen, 1.5, 0.5) + 2.4 * away + 4 * side[:, None] * past, 1.5)
 
 
 def _hazard_seeking(seen: _Seen) -> Float[np.ndarray, "env act"]:

@@ -24,6 +24,7 @@ from unbraid.evaluation.scores import (
     match_modes,
     nmi,
     purity,
+    stability,
 )
 
 SCORES = [nmi, ari, purity, accuracy]
@@ -210,6 +211,33 @@ def test_agreement_is_json() -> None:
     result = json.loads(json.dumps(agreement(*some_windows(0.1), generator=np.random.default_rng(0)).to_json()))
     assert set(result) == {"nmi", "ari", "purity", "accuracy", "contingency"}
     assert result["nmi"]["n"] == 20
+
+
+def test_stability_is_the_mean_ari_over_pairs_of_fits_whatever_their_numbers() -> None:
+    labels, noisy, episodes = some_windows(0.1)
+    finer = labels * 2 + (np.arange(len(labels)) % 2)  # each mode in two
+    found = stability([labels, 1 - noisy, finer], episodes, generator=np.random.default_rng(0))
+    pairs = [(labels, noisy), (labels, finer), (noisy, finer)]
+    assert found.value == pytest.approx(np.mean([adjusted_rand_score(*pair) for pair in pairs]))
+    assert (found.n, found.unit_of_n) == (20, "episodes")
+    assert found.low < found.value < found.high
+    again = stability([labels, 1 - noisy, finer], episodes, generator=np.random.default_rng(1))
+    assert (again.value, again.low == found.low) == (found.value, False)
+
+
+def test_fits_that_read_by_chance_are_not_stable() -> None:
+    drawn = np.random.default_rng(3).integers(3, size=(3, 600))
+    found = stability(list(drawn), np.arange(600) // 10, generator=np.random.default_rng(0))
+    assert found.low < 0.02
+    assert abs(found.value) < 0.02
+
+
+def test_stability_needs_two_fits_of_the_same_windows() -> None:
+    labels, modes, episodes = some_windows(0.1)
+    with pytest.raises(DataError, match="at least two fits; got 1"):
+        stability([labels], episodes, generator=np.random.default_rng(0))
+    with pytest.raises(DataError, match="one entry per window"):
+        inspect.unwrap(stability)([labels, modes[:-1]], episodes, generator=np.random.default_rng(0))
 
 
 def test_no_windows_are_refused() -> None:
