@@ -27,6 +27,7 @@ from torch.nn import functional
 
 import piles
 from unbraid.core.runs import provenance, write_json
+from unbraid.modes.windows import cut_windows
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.fit import learner_for
 from unbraid.training.joint import CLIP_NORM, COMMITMENT, STEPS_PER_WINDOW, UnbraidLearner
@@ -48,7 +49,9 @@ class BareLoop:
         self.states = learner.model.observation_normaliser(learner.steps.observations(every))
         self.actions = learner.model.action_normaliser(learner.steps.actions)
         self.modes = learner.responsibilities.argmax(1)[learner.spans]
-        self.contexts, self.window_starts = self.model.contexts, learner.window_starts
+        self.contexts, lengths = self.model.contexts, [places.window_steps for places in learner.places]
+        cut = [(length, cut_windows(learner.steps.lengths, length, stride_steps=1).starts) for length in lengths]
+        self.window_starts = [(length, torch.from_numpy(starts)) for length, starts in cut]
         settings = {"lr": self.config.learning_rate, "weight_decay": self.config.weight_decay, "fused": True}
         self.optimizer = torch.optim.AdamW(self.model.parameters(), **settings)
 

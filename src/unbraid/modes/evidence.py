@@ -48,6 +48,11 @@ class Recorded:
         """The observation of every step."""
         return self.rows[self.row_of_step]
 
+    @property
+    def lengths(self) -> Int[Tensor, "span"]:
+        """The steps of every span."""
+        return torch.bincount(self.spans)
+
     def of_spans(self, chosen: Int[Tensor, "chosen"]) -> "Recorded":
         """The chosen spans alone, in their order of time, numbered anew."""
         number = torch.full((int(self.spans[-1]) + 1,), -1)

@@ -19,6 +19,7 @@ from unbraid.modes.codebook import code_usage, perplexity
 from unbraid.modes.evidence import Recorded, kinds_of_evidence
 from unbraid.modes.latents import span_latents
 from unbraid.modes.selection import CountOfModes, HeldOut, Walk, is_gain
+from unbraid.modes.spans import SpanSource
 from unbraid.modes.starts import Starts, described, merges, proposals, splits
 
 __all__ = ["Candidate", "Found", "ModeSearch"]
@@ -134,7 +135,7 @@ class ModeSearch:
 
     def __init__(
         self,
-        recorded: Recorded,
+        recorded: Recorded | SpanSource,
         generator: np.random.Generator,
         *,
         kinds: Literal["both", "actions", "transitions"] = "both",
@@ -144,7 +145,7 @@ class ModeSearch:
         """Fits the latents of a sample of the spans.
 
         Args:
-            recorded: the demonstrations, scaled.
+            recorded: the demonstrations.
             generator: decides everything drawn.
             kinds: which evidence to use.
             starts: of several kinds, or random ones alone (to see what the others buy).
@@ -153,9 +154,9 @@ class ModeSearch:
         self._recorded, self._generator = recorded, generator
         self._asked: Literal["both", "actions", "transitions"] = kinds
         self._starts_asked: Literal["several", "random"] = starts
-        self._n_all = int(recorded.spans[-1]) + 1
+        self._n_all = len(recorded.lengths)
         self._sampled = self._sample()
-        sample = recorded if len(self._sampled) == self._n_all else recorded.of_spans(self._sampled)
+        sample = recorded.of_spans(self._sampled)
         self.n_spans = len(self._sampled)
         there = kinds_of_evidence(sample, kinds)
         if not there:
@@ -183,7 +184,7 @@ class ModeSearch:
 
     def _sample(self) -> Int[Tensor, "chosen"]:
         order = torch.from_numpy(self._generator.permutation(self._n_all))[:MOST_SPANS]
-        steps = torch.bincount(self._recorded.spans)[order].cumsum(0)
+        steps = self._recorded.lengths[order].cumsum(0)
         return order[: max(int((steps <= MOST_STEPS).sum()), 1)].sort().values
 
     # One number of modes
@@ -330,7 +331,8 @@ class ModeSearch:
         if self.n_spans == self._n_all:
             return chosen.responsibilities
         found = torch.zeros(self._n_all, chosen.responsibilities.shape[1])
-        for spans in torch.arange(self._n_all).split(MOST_SPANS):
+        n_blocks = min(int(self._recorded.lengths.sum()) // MOST_STEPS + 1, self._n_all)
+        for spans in torch.arange(self._n_all).tensor_split(n_blocks):
             found[spans] = torch.softmax(self.log_likelihoods(self._recorded.of_spans(spans), chosen), dim=1)
         found[self._sampled] = chosen.responsibilities
         return found

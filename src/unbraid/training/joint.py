@@ -12,8 +12,8 @@ from unbraid.core.randomness import named_generator, named_seed
 from unbraid.core.side_by_side import SideBySide
 from unbraid.modes.assignment import spans_of
 from unbraid.modes.codebook import code_usage, perplexity
-from unbraid.modes.evidence import Recorded
 from unbraid.modes.search import Found, ModeSearch
+from unbraid.modes.spans import SpanSource, WindowPlaces
 from unbraid.modes.windows import cut_windows
 from unbraid.policy.gaussian import diagonal_log_prob
 from unbraid.policy.normaliser import Normaliser
@@ -26,6 +26,7 @@ __all__ = ["UnbraidLearner"]
 WARM_UP, CLIP_NORM = 50, 5.0
 STEPS_PER_WINDOW, COMMITMENT = 25, 0.25
 _COLLAPSED = 0.1
+_BLOCK = 65536
 
 
 @final
@@ -54,7 +55,8 @@ class UnbraidLearner:
             )
         self.model.observation_normaliser, self.model.action_normaliser = seen, done
         self.model.to(device)
-        self.window_starts = self._window_starts()
+        lengths = sorted({min(length, int(steps.lengths.max())) for length in config.window_lengths})
+        self.places = [WindowPlaces(steps.lengths, length) for length in lengths]
         # The contexts of codes on a simplex never change, so that encoder and policy share no weights
         apart = config.codes == "simplex" and self.model.device.type == "cpu"
         self._side_by_side = SideBySide() if apart else None
@@ -71,22 +73,18 @@ class UnbraidLearner:
 
     def _search(self, config: UnbraidConfig, seen: Normaliser, done: Normaliser) -> Found:
         """Who is in which mode, the calmest mode first: a number that another seed gives to the same behaviour."""
-        recorded = Recorded(seen(self.steps.rows), self.steps.row_of_step, done(self.steps.actions), self.spans)
+        steps = self.steps
+        recorded = SpanSource(steps.rows, steps.row_of_step, steps.actions, self.spans, seen, done)
         generator = named_generator(config.seed, "unbraid", "search")
         search = ModeSearch(
             recorded, generator, kinds=config.evidence, starts=config.starts, n_steps=config.search_steps
         )
         found = search.found(config.n_modes)
-        energy = recorded.actions.square().sum(1)
-        weights = found.responsibilities[self.spans]
-        calmest_first = ((weights * energy[:, None]).sum(0) / weights.sum(0).clamp_min(1e-9)).argsort()
-        return found.ordered(calmest_first)
-
-    def _window_starts(self) -> list[tuple[int, Int[Tensor, "start"]]]:
-        """Each length of window with all the places where one fits; lengths beyond every episode become the longest."""
-        lengths = sorted({min(length, int(self.steps.lengths.max())) for length in self.config.window_lengths})
-        cut = [(length, cut_windows(self.steps.lengths, length, stride_steps=1).starts) for length in lengths]
-        return [(length, torch.from_numpy(starts)) for length, starts in cut]
+        energy = torch.zeros(len(recorded.lengths))
+        for block in torch.arange(steps.n_steps).split(_BLOCK):
+            energy.index_add_(0, self.spans[block], done(steps.actions[block]).square().sum(1))
+        of_mode, n_steps = found.responsibilities.T @ energy, found.responsibilities.T @ recorded.lengths.float()
+        return found.ordered((of_mode / n_steps.clamp_min(1e-9)).argsort())
 
     def _states(self, chosen: Int[Tensor, "*chosen"]) -> Float[Tensor, "*chosen obs"]:
         return self.model.observation_normaliser(self.steps.observations(chosen))
@@ -161,8 +159,8 @@ class UnbraidLearner:
     def _windows(self) -> Int[Tensor, "window step"]:
         """Windows of a random length at random places, at most 25 steps of each."""
         draws = self.windows_generator
-        length, starts = self.window_starts[int(torch.randint(len(self.window_starts), (), generator=draws))]
-        starts = starts[torch.randint(len(starts), (self.config.window_batch,), generator=draws)]
+        places = self.places[int(torch.randint(len(self.places), (), generator=draws))]
+        starts, length = places.drawn(self.config.window_batch, draws), places.window_steps
         if length <= STEPS_PER_WINDOW:
             return starts[:, None] + torch.arange(length)
         within = torch.rand(len(starts), length, generator=draws).argsort(1)[:, :STEPS_PER_WINDOW]

@@ -112,7 +112,7 @@ def test_windows_of_the_encoder_lie_in_one_episode(tiny, reflexes):
     parts = [reflexes(n_per_label=1, n_steps=n, seed=n) for n in (4, 7, 26, 33)]
     demos = Demos.from_episodes([e for part in parts for e in part])
     learner = learner_for(demos, tiny("unbraid", window_lengths=(5, 30, 1000)))
-    assert [length for length, _ in learner.window_starts] == [5, 30, 33]  # beyond every episode: the longest
+    assert [places.window_steps for places in learner.places] == [5, 30, 33]  # beyond every episode: the longest
     lengths = set()
     for _ in range(60):
         chosen = learner._windows()

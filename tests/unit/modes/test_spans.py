@@ -1,0 +1,74 @@
+"""Spans and windows are gathered where they lie."""
+
+import numpy as np
+import pytest
+import torch
+
+from unbraid.modes.evidence import Recorded
+from unbraid.modes.spans import SpanSource, WindowPlaces, places_in_spans
+from unbraid.modes.windows import cut_windows
+
+
+@pytest.fixture
+def source(recorded_of):
+    """Three spans of 3, 1 and 4 steps; rows are doubled and actions negated as they are read."""
+    generator = np.random.default_rng(0)
+    whole = recorded_of(
+        [generator.normal(size=(n + 1, 2)) for n in (3, 1, 4)], [np.ones((n, 1)) * n for n in (3, 1, 4)]
+    )
+    return SpanSource(whole.rows, whole.row_of_step, whole.actions, whole.spans, lambda x: 2 * x, lambda x: -x)
+
+
+def test_chosen_spans_are_gathered_in_the_order_asked_and_scaled(source):
+    found = source.of_spans(torch.tensor([2, 0]))
+    torch.testing.assert_close(found.states, 2 * source.rows[[6, 7, 8, 9, 0, 1, 2]])
+    torch.testing.assert_close(found.rows, 2 * source.rows[[6, 7, 8, 9, 10, 0, 1, 2, 3]])
+    assert found.actions[:, 0].tolist() == [-4] * 4 + [-3] * 3
+    assert found.spans.tolist() == [0] * 4 + [1] * 3
+    assert found.lengths.tolist() == [4, 3]
+
+
+def test_all_spans_are_what_lies_there(source):
+    found = source.of_spans(torch.arange(3))
+    whole = Recorded(2 * source.rows, source.row_of_step, -source.actions, source.spans)
+    for name in ("rows", "row_of_step", "actions", "spans"):
+        assert torch.equal(getattr(found, name), getattr(whole, name)), name
+
+
+def test_parts_of_an_episode_share_the_row_between_them():
+    """Spans of two steps within one episode of four: the second starts at the row where the first ends."""
+    rows = torch.arange(5.0)[:, None]
+    source = SpanSource(rows, torch.arange(4), torch.zeros(4, 1), torch.tensor([0, 0, 1, 1]), lambda x: x, lambda x: x)
+    found = source.of_spans(torch.tensor([0, 1]))
+    assert found.rows[:, 0].tolist() == [0, 1, 2, 2, 3, 4]
+    assert found.states[:, 0].tolist() == [0, 1, 2, 3]
+
+
+def test_only_what_is_chosen_is_read(source):
+    read = []
+
+    def scaled(rows):
+        read.append(len(rows))
+        return rows
+
+    SpanSource(source.rows, source.row_of_step, source.actions, source.spans, scaled, scaled).of_spans(
+        torch.tensor([1])
+    )
+    assert read == [2, 1]
+
+
+def test_places():
+    assert places_in_spans(torch.tensor([5, 0]), torch.tensor([2, 3])).tolist() == [5, 6, 0, 1, 2]
+
+
+def test_windows_are_drawn_from_every_place_alike():
+    lengths = np.array([3, 0, 2, 6])
+    places = WindowPlaces(lengths, 3)
+    fits = cut_windows(lengths, 3, stride_steps=1).starts
+    assert len(places) == len(fits) == 5
+    drawn = places.drawn(20_000, torch.Generator().manual_seed(0))
+    values, counts = torch.unique(drawn, return_counts=True)
+    assert values.tolist() == fits.tolist()
+    assert (counts / 20_000 - 1 / 5).abs().max() < 0.02
+    assert torch.equal(drawn, places.drawn(20_000, torch.Generator().manual_seed(0)))
+    assert not torch.equal(drawn, places.drawn(20_000, torch.Generator().manual_seed(1)))
