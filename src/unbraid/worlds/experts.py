@@ -46,7 +46,8 @@ class _Seen:
         goal_direction: (env, 2) of length 1; shorter only where the lidar hardly sees the goal, 0 where it does not.
         goal_distance_m: (env,) 3 where the lidar does not see it.
         goal_unseen: (env,) 1 where the lidar does not see it, else close to 0.
-        things_direction: (env, 2) to where hazards and vases are, of length up to 1; 0 in PointGoal0, which has none.
+        things_direction: (env, 2) to the middle of the hazards and vases in sight, shorter than 1 close to it; 0 in
+            PointGoal0, which has none.
         hazards: (env, bin) the hazard lidar.
     """
 
@@ -67,13 +68,15 @@ def _see(observations: Float[np.ndarray, "env obs"]) -> _Seen:
     goal = observations[:, 12:28]
     summed = goal @ _DIRECTIONS
     length = np.hypot(summed[:, 0], summed[:, 1])
-    things = observations[:, 28:].reshape(len(observations), -1, LIDAR_BINS).sum(axis=1) @ _DIRECTIONS
+    others = observations[:, 28:].reshape(len(observations), -1, LIDAR_BINS)
+    places_m = LIDAR_RANGE_M * (1 - others) * np.minimum(20 * others, 1)
+    things = places_m.sum(axis=1) @ _DIRECTIONS
     return _Seen(
         velocity=observations[:, 3:5],
         goal_direction=summed / (length + 1e-3)[:, None],
         goal_distance_m=LIDAR_RANGE_M * (1 - goal.sum(axis=1) / 2),
         goal_unseen=np.exp(-length / 0.05),
-        things_direction=things / (np.hypot(things[:, 0], things[:, 1]) + 0.1)[:, None],
+        things_direction=things / (np.hypot(things[:, 0], things[:, 1]) + 1.0)[:, None],
         hazards=observations[:, 28:44],
     )
 
@@ -90,8 +93,8 @@ def _drive(wish: Float[np.ndarray, "env xy"], steepness: float = 2.5) -> Float[n
 
 
 def _seek_goal(seen: _Seen, wished: Float[np.ndarray, "env xy"], speed_m_s: float) -> Float[np.ndarray, "env act"]:
-    """Drives at the wished velocity; where the goal is out of the lidar's range, to where hazards and vases lie, for
-    the goal lies among them."""
+    """Drives at the wished velocity; where the goal is out of the lidar's range, to the middle of the hazards and vases,
+    whence all of the arena is in sight."""
     search = speed_m_s * seen.goal_unseen[:, None] * seen.things_direction
     return _drive(wished + search - seen.velocity)
 

@@ -101,6 +101,25 @@ def test_goal_seeking_in_the_other_levels(level):
     assert np.mean([track["goal_reached"].sum() for track in run.tracks]) >= 3
 
 
+@pytest.mark.parametrize("name", ["goal_seeking", "careful_goal_seeking", "slow_goal_seeking"])
+def test_a_goal_out_of_sight_is_found_again(name):
+    """In PointGoal2 a goal may lie beyond the lidar's 3 m; nobody may rest there, or turn on the spot for good."""
+    run = rollout(make_expert(name), "unbraid/PointGoal2-v0", seeds=SEEDS[:24], max_steps=1000)
+    unseen = (run.demos.observations[run.demos.row_of_step, 12:28].sum(axis=1) < 1e-6).reshape(24, 1000)
+    assert unseen.any(axis=1).sum() >= 3  # it happens
+    assert not unseen[:, -400:].all(axis=1).any()
+    assert unseen.mean() < 0.1
+
+
+def test_without_hazards_and_vases_a_goal_out_of_sight_is_not_looked_for():
+    """PointGoal0's arena is smaller than the lidar's range: the only wish left is to rest."""
+    seen = np.zeros((1, 28))
+    actions, _ = make_expert("goal_seeking", action_noise=0.0).act(
+        seen, None, np.zeros(1, dtype=bool), np.zeros((1, 2))
+    )
+    np.testing.assert_array_equal(actions, 0)
+
+
 def test_experts_are_smooth_but_for_the_clock():
     """A step of a thousandth in what is seen moves no action by more than a twentieth."""
     generator = np.random.default_rng(0)
