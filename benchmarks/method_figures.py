@@ -25,7 +25,7 @@ ABLATIONS = {  # row -> evidence it is read by, its name
     "talk_1": ("encoder", "the talk, repaired"),
     "kmeans": ("statistics", "k-means"),
     "linear_policies": ("actions", "linear policies"),
-    "supervised": ("labels", "told the labels"),
+    "supervised": ("combined", "told the labels"),
 }
 
 

@@ -18,7 +18,7 @@ from mode_cases import LEVELS, METRICS, SCORED, SWITCHED_OFF, TALK, TOO_FEW, TOO
 from unbraid.core.randomness import named_generator
 from unbraid.core.runs import read_json, write_json
 from unbraid.demos.episodes import Demos
-from unbraid.evaluation.baselines import kmeans_windows, supervised_bound
+from unbraid.evaluation.baselines import kmeans_windows, supervised_fit
 from unbraid.evaluation.behaviour import compare_modes, measure
 from unbraid.evaluation.categorical_vae import categorical_vae
 from unbraid.evaluation.linear_policies import linear_policies
@@ -35,6 +35,15 @@ from unbraid.worlds.rollout import rollout
 
 ROLLOUT_SEED = 930_000
 OUR_OWN = ("modes", "policy", "steering", "training")
+OTHERS_NEED = (
+    *(f"demos/{name}.py" for name in ("arrays", "episodes")),
+    *(f"evaluation/{n}.py" for n in ("baselines", "categorical_vae", "linear_policies", "scores", "transition_kmeans")),
+    *(f"modes/{name}.py" for name in ("codebook", "encoders", "windows")),
+    *(f"policy/{name}.py" for name in ("contexts", "gaussian", "normaliser")),
+    *(f"training/{name}.py" for name in ("adabelief", "objectives", "talk")),
+    *(f"worlds/{name}.py" for name in ("collect", "experts", "lidar", "layout", "point_goal_physics", "rollout")),
+)
+"""The code that other methods' results hang on."""
 EVIDENCE = {"unbraid": ("encoder", "policy", "combined"), "talk": ("encoder",)}
 
 
@@ -163,13 +172,14 @@ def expert_of_mode(model: ModeModel, training: Demos) -> list[str | None]:
 
 
 def run_supervised(job: Job, folder: Path) -> dict[str, Any]:
-    """What an encoder of this size reads when it is told the training labels."""
+    """The same fit, told the training labels in place of a search."""
     training, held_out = pile_of(job.case, job.sizes, job.seed)
-    few = {} if job.sizes.n_fit_steps is None else {"n_iterations": job.sizes.n_fit_steps}
-    bound, took = timed(lambda: supervised_bound(training, seed=job.seed, **few))
-    modes = {level: bound.predict(held_out, window_steps=LEVELS[level]) for level in job.case.levels}
-    found = {"labels": scores(held_out, modes, len(training.label_names))}
-    return {"evidence": found, **took, "pile": about(training, held_out)}
+    config = config_of(job)
+    assert isinstance(config, UnbraidConfig)
+    model, took = timed(lambda: supervised_fit(training, config))
+    modes = modes_of(model, held_out, job.case.levels)
+    evidence = {name: scores(held_out, of_level, model.n_modes) for name, of_level in modes.items()}
+    return {"evidence": evidence, **took, "pile": about(training, held_out)}
 
 
 BY_WINDOWS: dict[str, tuple[str, Callable[..., np.ndarray]]] = {  # row -> evidence, method
@@ -313,7 +323,7 @@ def measured(controller: Controller, job: Job) -> dict[str, np.ndarray]:
 def measured_expert(name: str, job: Job, folder: Path) -> dict[str, np.ndarray]:
     """The same of an expert, which depends on no training seed."""
     asked = {"expert": name, "env_id": job.case.env_id, "noise": job.case.noise, "n_steps": job.sizes.n_steps}
-    asked |= {"n_rollouts": job.sizes.n_rollouts, "source": source_fingerprint("other methods")}
+    asked |= {"n_rollouts": job.sizes.n_rollouts, "source": source_fingerprint("fits", None)}
 
     def work() -> dict[str, list[float]]:
         values = measured(make_expert(name, action_noise=job.case.noise), job)
@@ -326,6 +336,7 @@ def measured_expert(name: str, job: Job, folder: Path) -> dict[str, np.ndarray]:
 
 RUNNERS_OF_FITS: dict[str, Callable[[Job, Path], dict[str, Any]]] = {
     **{row: run_fit for row in SCORED if row not in (*BY_WINDOWS, "supervised")},
+    "supervised": run_supervised,
     "too_few": run_too_few,
     "too_many": run_too_many,
     "auto": run_auto,
@@ -333,7 +344,6 @@ RUNNERS_OF_FITS: dict[str, Callable[[Job, Path], dict[str, Any]]] = {
 RUNNERS: dict[str, Callable[[Job, Path], dict[str, Any]]] = {
     **RUNNERS_OF_FITS,
     **dict.fromkeys(BY_WINDOWS, run_by_windows),
-    "supervised": run_supervised,
     "rarest": run_rarest,
     "closed_loop": run_closed_loop,
 }
@@ -363,9 +373,7 @@ def path_of(job: Job, folder: Path) -> Path:
 
 def result_of(job: Job, folder: Path) -> dict[str, Any]:
     """A job's result: the kept one, or its work done now."""
-    source = source_fingerprint(
-        "other methods" if job.row in (*BY_WINDOWS, "supervised") else "counts" if job.row == "auto" else "fits"
-    )
+    source = source_fingerprint("other methods" if job.row in (*BY_WINDOWS, *TALK) else "fits", job.case.world)
     return kept(path_of(job, folder), asked_of(job), lambda: RUNNERS[job.row](job, folder), source=source)
 
 
@@ -385,18 +393,20 @@ def stored_at(path: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
 
 
 @functools.cache
-def source_fingerprint(of: Literal["fits", "counts", "other methods"]) -> str:
+def source_fingerprint(of: Literal["fits", "other methods"], world: str | None) -> str:
     """Names the code that results come from, so that a table says when it mixes two versions of one kind.
 
     Args:
-        of: fits with K modes, which no change to how modes are counted concerns; counts of modes; other methods, which
-            need none of the code that fits models of ours.
+        of: fits of unbraid's own method; other methods, which need none of the code of that.
+        world: the module beside this one that makes a case's demonstrations; None for PointGoal's and recordings.
     """
     root, here, digest = Path(unbraid.__file__).parent, Path(__file__).parent, hashlib.sha256()
-    packages = ("demos", "evaluation", "worlds", *(() if of == "other methods" else OUR_OWN))
-    paths = [path for package in packages for path in sorted((root / package).rglob("*.py"))]
-    paths += [root / "modes" / "windows.py", root / "policy" / "normaliser.py"]
-    paths = [path for path in paths if of == "counts" or path.name != "selection.py"]
-    for path in (*paths, *(here / f"{name}.py" for name in ("errands", "piles", "pushing", "reaching"))):
+    if of == "other methods":
+        paths = [root / name for name in OTHERS_NEED]
+    else:
+        packages = ("demos", "evaluation", "worlds", *OUR_OWN)
+        paths = [path for package in packages for path in sorted((root / package).rglob("*.py"))]
+    paths += [here / f"{name}.py" for name in ("piles", *([] if world is None else [world]))]
+    for path in paths:
         digest.update(path.read_bytes())
-    return f"{of} {digest.hexdigest()[:12]}"
+    return f"{of}{'' if world is None else f' on {world}'} {digest.hexdigest()[:12]}"

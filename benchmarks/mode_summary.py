@@ -204,7 +204,8 @@ def nmi_targets(cases: Mapping[str, Any]) -> list[dict[str, Any]]:
             continue
         got = rows["unbraid"]["nmi"][target.evidence][target.level]
         if target.of is not None:
-            (bound,) = (levels[target.level] for levels in rows[target.of]["nmi"].values())
+            of_row = rows[target.of]["nmi"]
+            bound = of_row[target.evidence if target.evidence in of_row else next(iter(of_row))][target.level]
             both = dict(zip(rows["unbraid"]["seeds"], got["per_seed"], strict=True))
             others = dict(zip(rows[target.of]["seeds"], bound["per_seed"], strict=True))
             got = spread([round(both[seed] / max(others[seed], ROUNDING), 5) for seed in both if seed in others])
@@ -230,8 +231,10 @@ def check_targets(checks: Mapping[str, Any]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     if "too_few" in checks:
         case, per_seed = checks["too_few"]["case"], checks["too_few"]["per_seed"]
-        got = spread([r["search"]["n_supported"] for r in per_seed])
-        found.append(verdict(case, f"asked for {TOO_FEW}, says that more are supported", got, got["worst"] > TOO_FEW))
+        got = spread([r["search"]["n_supported"] - TOO_FEW for r in per_seed])
+        short = checks["too_few"]["n_experts"] - TOO_FEW
+        right = set(got["per_seed"]) == {short}
+        found.append(verdict(case, f"asked for {TOO_FEW}, says that they are too few by {short}", got, right))
         got = spread([min(r["in_main_mode"].values()) for r in per_seed])
         what = f"asked for {TOO_FEW}, each expert's episodes in one mode, >= {LEAST_WHOLE}"
         found.append(verdict(case, what, got, got["worst"] >= LEAST_WHOLE - ROUNDING))
@@ -258,9 +261,10 @@ def too_many_targets(check: Mapping[str, Any]) -> list[dict[str, Any]]:
     found = [verdict(case, f"{asked}, merged into {n_experts} groups", got, set(n_groups) == {n_experts})]
     for which, what in (("merged", "merged"), ("refitted", "fitted again with as many")):
         if all(which in r["purity"] for r in per_seed):
-            got = spread([r["purity"][which]["episode"] for r in per_seed])
-            what = f"{asked}, {what}: purity of whole episodes >= {LEAST_PURITY}"
-            found.append(verdict(case, what, got, got["worst"] >= LEAST_PURITY - ROUNDING))
+            for level, of in (("25", "25-step windows"), ("episode", "whole episodes")):
+                got = spread([r["purity"][which][level] for r in per_seed])
+                said = f"{asked}, {what}: purity of {of} >= {LEAST_PURITY}"
+                found.append(verdict(case, said, got, got["worst"] >= LEAST_PURITY - ROUNDING))
     return found
 
 

@@ -176,7 +176,7 @@ def curve_table(curve: Mapping[str, Any]) -> list[list[str]]:
         ["episodes of each", *(f"{who}, {column_of(x)}" for who in ("unbraid", "bound") for x in ("25", "episode"))]
     ]
     for n, rows in curve.items():
-        of_row = (("unbraid", "combined"), ("supervised", "labels"))
+        of_row = (("unbraid", "combined"), ("supervised", "combined"))
         nmi = [rows[row]["nmi"][evidence] if row in rows else {} for row, evidence in of_row]
         table.append([n, *(of_seeds(levels.get(level)) for levels in nmi for level in ("25", "episode"))])
     return table
@@ -249,7 +249,7 @@ def short_table(cases: Mapping[str, Any]) -> list[list[str]]:
     """A line for every case that has results: unbraid, the bound, and the best of the other methods."""
     table = [["demonstrations", "read on", "unbraid", "told the labels", "best other method", "which"]]
     evidence_of, title_of = {row: e for row, e, _ in LINES}, {row: title for row, _, title in LINES}
-    evidence_of["unbraid"] = "combined"
+    evidence_of |= {"unbraid": "combined", "supervised": "combined"}
     for case in cases.values():
         level = case["headline"]
         found = {row: of_row["nmi"][evidence_of[row]].get(level) for row, of_row in case["rows"].items()}

@@ -93,9 +93,9 @@ def trained_agents(world: str, seed: int) -> Pile:
     return split(demos, 1 / 3, seed)
 
 
-def reacher(seed: int, n_training: int = 100) -> Pile:
+def reacher(seed: int, n_training: int = 100, elbow: reaching.Elbow = "nearest") -> Pile:
     """An arm with six hidden targets."""
-    return reaching.reaching(n_training, 2 * seed), reaching.reaching(30, 2 * seed + 1)
+    return reaching.reaching(n_training, 2 * seed, elbow), reaching.reaching(30, 2 * seed + 1, elbow)
 
 
 def order(seed: int, n_training: int = 60) -> Pile:
@@ -151,6 +151,7 @@ PILES: dict[str, Callable[[int], Pile]] = {
     "half_cheetah": half_cheetah,
     "push_t": push_t,
     "reacher": reacher,
+    "reacher_elbows": functools.partial(reacher, elbow="either"),
     "order": order,
     "lunar_lander": functools.partial(trained_agents, "lunar_lander"),
     "unbalanced": functools.partial(point_goal, FOUR, (20, 5, 2, 1)),

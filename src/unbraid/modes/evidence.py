@@ -60,6 +60,13 @@ class Recorded:
         kept = torch.nonzero(number[self.spans] >= 0)[:, 0]
         return Recorded(self.rows, self.row_of_step[kept], self.actions[kept], number[self.spans[kept]])
 
+    def first_steps(self, n_steps: int) -> "Recorded":
+        """The beginning of every span, at most so many steps of each."""
+        kept = torch.arange(len(self.spans)) - (self.lengths.cumsum(0) - self.lengths)[self.spans] < n_steps
+        if bool(kept.all()):
+            return self
+        return Recorded(self.rows, self.row_of_step[kept], self.actions[kept], self.spans[kept])
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -190,7 +197,7 @@ def correlation_time_steps(residuals: Float[Tensor, "step target"], there: Tenso
 
     Source: integrated autocorrelation time, Sokal 1997 (Monte Carlo methods in statistical mechanics), section 3.
     """
-    scaled = residuals / residuals.square().mean(0).sqrt().clamp_min(1e-6)
+    scaled = residuals / residuals[there].square().mean(0).sqrt().clamp_min(1e-6)
     total = torch.ones(scaled.shape[1])
     going_on = torch.ones(scaled.shape[1], dtype=torch.bool)
     for lag in range(1, min(_MOST_LAGS, len(scaled))):

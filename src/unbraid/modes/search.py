@@ -1,7 +1,7 @@
 """The search for modes: latents, starts of several kinds, EM, and the choice by what holds on spans left out.
 
-Nothing here knows a policy, a label or a data set. A good start is never lost: what EM makes of a start is taken only
-where it explains left-out spans better than the start itself did.
+Nothing here knows a policy, a label or a data set. A good start is never lost: it remains a candidate beside what EM
+makes of it.
 """
 
 import dataclasses
@@ -20,12 +20,13 @@ from unbraid.modes.evidence import Recorded, kinds_of_evidence
 from unbraid.modes.latents import span_latents
 from unbraid.modes.selection import CountOfModes, HeldOut, Walk, is_gain
 from unbraid.modes.spans import SpanSource
-from unbraid.modes.starts import Starts, described, merges, proposals, splits
+from unbraid.modes.starts import Starts, described, kmeans_groups, merges, proposals, splits
 
 __all__ = ["Candidate", "Found", "ModeSearch"]
 
-MOST_SPANS, MOST_STEPS = 2000, 300_000
-"""The mixture is fitted on a uniform sample of at most so many spans and steps; the others are assigned after."""
+MOST_SPANS, MOST_STEPS, PIECE_STEPS = 2000, 300_000, 5000
+"""The mixture is fitted on a uniform sample of at most so many spans and steps; the others are assigned after. Of spans
+that are longer than that allows, their beginning is taken: at least so many steps of each."""
 _MOST_MODES = 16
 _CLOSE_ERRORS = 2.0
 """Modes that explain left-out spans as well as the best, up to so many standard errors of the difference, are chosen
@@ -43,12 +44,14 @@ class Candidate:
         held_out: (span,) each span's log-likelihood under the mixture of the half that it is not in, in nats.
         fitted: the log-likelihood of all spans under the mixture fitted to all of them, in nats.
         origin: what proposed it.
+        refined: which of EM's results it is; None for a start.
     """
 
     responsibilities: Float[Tensor, "span mode"]
     held_out: Float[Tensor, "span"]
     fitted: float
     origin: str
+    refined: Tensor | None
 
 
 @final
@@ -60,8 +63,8 @@ class Found:
         responsibilities: (span, mode) of all spans; rows sum to 1.
         count: what the evidence says of the number of modes.
         gain_of_kind: kind of evidence -> what the modes add to it held out, in nats a span.
-        stability_of: number of modes -> the mean adjusted Rand index between the best and what EM made of every start;
-            of each number that was tried, above one.
+        stability_of: number of modes -> the mean adjusted Rand index between the best and what else EM made of the
+            starts, the eight likeliest of them; of each number that was tried, above one.
         merge_into: (mode,) the group of each mode; modes whose union explains left-out spans as well share one.
         silhouette: of the latents under the modes, in [-1, 1]; None with one mode.
         origin: what proposed the modes.
@@ -155,8 +158,9 @@ class ModeSearch:
         self._asked: Literal["both", "actions", "transitions"] = kinds
         self._starts_asked: Literal["several", "random"] = starts
         self._n_all = len(recorded.lengths)
+        self._piece_steps = max(MOST_STEPS // self._n_all, PIECE_STEPS)
         self._sampled = self._sample()
-        sample = recorded.of_spans(self._sampled)
+        sample = recorded.of_spans(self._sampled).first_steps(self._piece_steps)
         self.n_spans = len(self._sampled)
         there = kinds_of_evidence(sample, kinds)
         if not there:
@@ -183,8 +187,9 @@ class ModeSearch:
         return self._described(self._candidate(n_chosen), n_chosen, count)
 
     def _sample(self) -> Int[Tensor, "chosen"]:
+        """As many spans as there may be; of a long one, no more steps than its share of them (see `_piece_steps`)."""
         order = torch.from_numpy(self._generator.permutation(self._n_all))[:MOST_SPANS]
-        steps = self._recorded.lengths[order].cumsum(0)
+        steps = self._recorded.lengths[order].clamp_max(self._piece_steps).cumsum(0)
         return order[: max(int((steps <= MOST_STEPS).sum()), 1)].sort().values
 
     # One number of modes
@@ -232,14 +237,15 @@ class ModeSearch:
         begun = torch.stack([responsibilities for _, responsibilities, _ in starts])
         first_beta = torch.tensor([beta for _, _, beta in starts])
         refined = mixture.expectation_maximisation(self.statistics, begun, first_beta=first_beta)
-        self._refined[n_modes] = [r.argmax(1) for r in refined]
+        self._refined[n_modes] = list(refined)
         both = torch.cat([begun, refined])
         held_out, fitted = self._held_out(both), self._fitted(both)
         behind = held_out[held_out.sum(1).argmax()] - held_out
         close = behind.sum(1) <= _CLOSE_ERRORS * behind.std(1, correction=0) * len(behind[0]) ** 0.5
         best = int(torch.where(close, fitted, -torch.inf).argmax())
-        origin = starts[best][0] if best < len(starts) else "EM"
-        return Candidate(both[best], held_out[best], float(fitted[best]), origin)
+        made = None if best < len(starts) else self._refined[n_modes][best - len(starts)]
+        origin = starts[best][0] if made is None else "EM"
+        return Candidate(both[best], held_out[best], float(fitted[best]), origin, made)
 
     def _starts(self, n_modes: int) -> Starts:
         """Proposals; of those that make the same groups, one."""
@@ -266,7 +272,7 @@ class ModeSearch:
         many = min(2 * n_modes, self.n_spans - 1, n_modes + 6)
         if many <= n_modes:
             return []
-        start = proposals(self.latents.means, self._descriptions, many, self._generator)[2][1]
+        start = kmeans_groups(self.latents.means, many, self._generator)
         while start.shape[1] > n_modes:
             start = merges(start)[self._held_out_of_unions(start).sum(1).argmax()]
         return [("more groups, merged", start, 1.0)]
@@ -277,7 +283,8 @@ class ModeSearch:
         return (mixture.sum_of(across) + log_shares).logsumexp(-1)
 
     def _held_out_of_unions(self, responsibilities: Float[Tensor, "span mode"]) -> Float[Tensor, "pair span"]:
-        """`_held_out` of every pair of modes made one; what all the other modes say is worked out once."""
+        """About `_held_out` of every pair of modes made one, to choose among pairs: what all the other modes say is
+        worked out once, and a union is drawn towards itself, not towards everybody."""
         halves = mixture.alternating_halves(responsibilities[None])
         pairs = torch.combinations(torch.arange(responsibilities.shape[1]))
         unions = responsibilities[:, pairs].sum(2).T[..., None]
@@ -310,11 +317,12 @@ class ModeSearch:
         apart = mixture.scored_across_halves(self.statistics, chosen.responsibilities[None])
         own = [part[0].gather(1, modes[:, None])[:, 0].mean() for part in apart]
         gains = [float(mine - part[0].mean()) for mine, part in zip(own, alone, strict=True)]
-        stability_of = {
-            k: float(np.mean([adjusted_rand_score(candidate.responsibilities.argmax(1), r) for r in self._refined[k]]))
-            for k, candidate in self._candidates.items()
-            if k > 1
-        }
+        stability_of: dict[int, float] = {}
+        for k, candidate in self._candidates.items():
+            groups = candidate.responsibilities.argmax(1)
+            others = [r for r in self._refined[k] if r is not candidate.refined] if k > 1 else []
+            if others:
+                stability_of[k] = float(np.mean([adjusted_rand_score(groups, r.argmax(1)) for r in others]))
         several = 1 < len(modes.unique()) < self.n_spans
         return Found(
             responsibilities=self._of_everybody(chosen),
@@ -351,12 +359,12 @@ class ModeSearch:
         groups = list(range(responsibilities.shape[1]))
         alone = self._held_out(torch.ones(1, self.n_spans, 1))[0]
         while responsibilities.shape[1] > 1:
-            scores = self._held_out_of_unions(responsibilities)
-            best = int(scores.sum(1).argmax())
-            if is_gain((held_out - scores[best]).numpy(), (held_out - alone).numpy()):
+            best = int(self._held_out_of_unions(responsibilities).sum(1).argmax())
+            merged = merges(responsibilities)[best]
+            held_out_merged = self._held_out(merged[None])[0]
+            if is_gain((held_out - held_out_merged).numpy(), (held_out - alone).numpy()):
                 break
             first, second = torch.combinations(torch.arange(responsibilities.shape[1]))[best].tolist()
             groups = [first if g == second else g - (g > second) for g in groups]
-            responsibilities = merges(responsibilities)[best]
-            held_out = self._held_out(responsibilities[None])[0]
+            responsibilities, held_out = merged, held_out_merged
         return tuple(groups)

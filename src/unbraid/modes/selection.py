@@ -49,7 +49,7 @@ class CountEvidence:
         n_modes: K.
         gain_nats: over one mode, the mean of a span.
         step_nats: over K - 1 modes; None for one mode.
-        step_error: its standard error over spans.
+        step_error: its standard error over spans; None with one span.
         supported: whether the K-th mode is.
         again_nats: the same step, found from a part of the spans and scored on the others; None where not asked.
         again_error: its standard error over spans.
@@ -157,12 +157,14 @@ class Walk:
         return self._again[n_modes]
 
     def _step(self, n_modes: int) -> Float[np.ndarray, "span"]:
-        return self._held_out(n_modes).log_likelihoods - self._held_out(n_modes - 1).log_likelihoods
+        fewer = self._held_out(n_modes - 1).log_likelihoods  # first: a mode of theirs split is a start of K modes
+        return self._held_out(n_modes).log_likelihoods - fewer
 
     def _supported(self, n_modes: int) -> bool:
         """Whether the mode that comes last adds anything over one fewer."""
+        step = self._step(n_modes)
         so_far = self._held_out(n_modes).log_likelihoods - self._held_out(1).log_likelihoods
-        return is_gain(self._step(n_modes), so_far)
+        return is_gain(step, so_far)
 
     def _confirmed(self, n_modes: int) -> bool:
         """Whether a supported mode is plain, or is found again from a part of the spans."""
@@ -181,9 +183,13 @@ class Walk:
         step, again = self._step(n_modes), (None, None)
         if {n_modes, n_modes - 1} <= set(self._again):
             difference = self._again[n_modes].log_likelihoods - self._again[n_modes - 1].log_likelihoods
-            again = float(difference.mean()), _standard_error(difference)
+            again_error = _standard_error(difference)
+            again = float(difference.mean()), again_error if math.isfinite(again_error) else None
         supported = n_modes <= n_supported and self._supported(n_modes)
-        return CountEvidence(n_modes, gain, float(step.mean()), _standard_error(step), supported, *again)
+        error = _standard_error(step)
+        return CountEvidence(
+            n_modes, gain, float(step.mean()), error if math.isfinite(error) else None, supported, *again
+        )
 
 
 def is_gain(step: Float[np.ndarray, "span"], so_far: Float[np.ndarray, "span"]) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unbraid.modes.evidence import Recorded
 
-__all__ = ["Starts", "described", "merges", "proposals", "splits"]
+__all__ = ["Starts", "described", "kmeans_groups", "merges", "proposals", "splits"]
 
 _KMEANS, _MIXTURES, _RANDOM = 3, 3, 2
 _CERTAINTY, _RANDOM_BETA = 0.98, 0.02
@@ -65,6 +65,15 @@ def proposals(
         propose("Ward's tree of latents", _ward(latents, n_modes))
         propose("k-means of descriptions", _kmeans(descriptions, n_modes, generator))
     return found
+
+
+def kmeans_groups(
+    latents: Float[np.ndarray, "span latent"], n_groups: int, generator: np.random.Generator
+) -> Float[Tensor, "span group"]:
+    """Responsibilities of groups by k-means on latents, soft by a fiftieth."""
+    with _quiet():
+        groups = _kmeans(latents, n_groups, generator)
+    return _softened(torch.as_tensor(groups, dtype=torch.long), n_groups)
 
 
 def splits(

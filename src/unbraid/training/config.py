@@ -63,12 +63,12 @@ class UnbraidConfig:
 
     n_modes: int | Literal["auto"] = 2
     """K, the number of modes to find; "auto" takes as many as the evidence on held-out episodes supports."""
-    n_steps: int = 1500
-    """Gradient steps of the joint fit."""
+    n_steps: int | Literal["auto"] = "auto"
+    """Gradient steps of the joint fit; "auto" takes 1,500 for up to 100,000 recorded steps, and more for more."""
     search_steps: int = 500
     """Gradient steps of the search for modes, which comes first."""
-    policy_batch: int = 640
-    """Steps in a batch of the policy."""
+    policy_batch: int | Literal["auto"] = "auto"
+    """Steps in a batch of the policy; "auto" takes a hundredth of those recorded, at least 256 and at most 1024."""
     window_batch: int = 64
     """Windows in a batch of the encoder."""
     window_lengths: tuple[int, ...] = (10, 25, 50, 100)
@@ -95,6 +95,16 @@ class UnbraidConfig:
     def __post_init__(self) -> None:
         _require_possible(self)
 
+    def sized_for(self, n_recorded: int) -> "UnbraidConfig":
+        """The same with numbers of gradient steps and of a batch, for so many recorded steps.
+
+        With few demonstrations, more steps or larger batches read unseen ones worse; with many, better
+        (docs/experiments.md).
+        """
+        n_steps = round(1500 * min(max(n_recorded / 100_000, 1), 10)) if self.n_steps == "auto" else self.n_steps
+        batch = min(max(n_recorded // 100, 256), 1024) if self.policy_batch == "auto" else self.policy_batch
+        return dataclasses.replace(self, n_steps=n_steps, policy_batch=batch)
+
 
 FitConfig = TalkConfig | UnbraidConfig
 
@@ -114,8 +124,8 @@ def _require_possible(config: "FitConfig") -> None:
     settings: dict[str, Any] = vars(config)
     wrong: dict[str, str] = {}
     for name, hint in get_type_hints(type(config)).items():
-        if name == "n_modes":
-            auto = isinstance(config, UnbraidConfig)
+        auto = Literal["auto"] in get_args(hint)
+        if name == "n_modes" or auto:
             if not isinstance(settings[name], int) and not (auto and settings[name] == "auto"):
                 wrong[name] = "a whole number, or auto" if auto else "a whole number"
         elif get_origin(hint) is Literal and settings[name] not in get_args(hint):
@@ -124,7 +134,7 @@ def _require_possible(config: "FitConfig") -> None:
         if isinstance(value, tuple):
             if any(v < 1 for v in value) or (name == "window_lengths" and not value):
                 wrong[name] = "whole numbers of at least 1"
-        elif name in _AT_LEAST_ONE and value < 1:
+        elif name in _AT_LEAST_ONE and isinstance(value, int) and value < 1:
             wrong[name] = "at least 1"
         elif name in ("seed", "commitment", "weight_decay") and not 0 <= value < math.inf:
             wrong[name] = "at least 0"

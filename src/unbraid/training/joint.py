@@ -4,10 +4,12 @@ import math
 from dataclasses import replace
 from typing import Any, final
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from unbraid.core.errors import ConfigError
 from unbraid.core.randomness import named_generator, named_seed
 from unbraid.core.side_by_side import SideBySide
 from unbraid.modes.assignment import spans_of
@@ -37,16 +39,39 @@ class UnbraidLearner:
     learned little is already certain of whole episodes, and what it revises, it spoils (docs/experiments.md).
     """
 
-    def __init__(self, steps: Steps, config: UnbraidConfig, device: str = "cpu") -> None:
-        """Searches for modes, and draws the initial weights, all from the config's seed."""
-        self.steps, self.n_steps, self.taken = steps, config.n_steps, 0
+    def __init__(
+        self,
+        steps: Steps,
+        config: UnbraidConfig,
+        device: str = "cpu",
+        *,
+        given: Float[Tensor, "span mode"] | None = None,
+    ) -> None:
+        """Searches for modes, and draws the initial weights, all from the config's seed.
+
+        Args:
+            steps: the demonstrations.
+            config: what is asked; `n_modes` is left alone where responsibilities are given.
+            device: where the networks are.
+            given: responsibilities of the spans, which then are not searched for.
+
+        Raises:
+            ConfigError: more modes than spans.
+        """
+        config = config.sized_for(steps.n_steps)
+        assert config.n_steps != "auto"
+        assert config.policy_batch != "auto"
+        self.steps, self.n_steps, self.samples_per_step, self.taken = steps, config.n_steps, config.policy_batch, 0
         self.spans = spans_of(steps.episode_of_step, config.sharing)
         self.generator = torch.Generator().manual_seed(named_seed(config.seed, "unbraid", "batches"))
         self.windows_generator = torch.Generator().manual_seed(named_seed(config.seed, "unbraid", "windows"))
-        seen = Normaliser.of(steps.rows.numpy(), floor=0.02, clip=6.0)
-        done = Normaliser.of(steps.actions.numpy(), floor=1e-3)
-        self.found = self._search(config, seen, done)
-        self.responsibilities = self.found.responsibilities
+        seen = _scaling(steps.rows.numpy(), floor=0.02, clip=6.0)
+        done = _scaling(steps.actions.numpy(), floor=1e-3)
+        self.found: Found | None = None
+        if given is None:
+            self.found = self._search(config, seen, done)
+            given = self.found.responsibilities
+        self.responsibilities = given
         self.config = replace(config, n_modes=self.responsibilities.shape[1])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(named_seed(config.seed, "unbraid", "weights"))
@@ -64,11 +89,6 @@ class UnbraidLearner:
             self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
 
-    @property
-    def samples_per_step(self) -> int:
-        """Steps in a batch of the policy."""
-        return self.config.policy_batch
-
     # What is prepared before the first step
 
     def _search(self, config: UnbraidConfig, seen: Normaliser, done: Normaliser) -> Found:
@@ -76,6 +96,12 @@ class UnbraidLearner:
         steps = self.steps
         recorded = SpanSource(steps.rows, steps.row_of_step, steps.actions, self.spans, seen, done)
         generator = named_generator(config.seed, "unbraid", "search")
+        if config.n_modes != "auto" and config.n_modes > len(recorded.lengths):
+            what = "demonstrations" if config.sharing == "episode" else "stretches of them"
+            raise ConfigError(
+                f"There must be at least as many {what} as modes; got {len(recorded.lengths)} for {config.n_modes} "
+                "modes. Ask for fewer modes, or bring more demonstrations."
+            )
         search = ModeSearch(
             recorded, generator, kinds=config.evidence, starts=config.starts, n_steps=config.search_steps
         )
@@ -142,7 +168,7 @@ class UnbraidLearner:
 
     def _policy_loss(self) -> Float[Tensor, ""]:
         """(a) Negative log-likelihood of random steps under a mode of theirs."""
-        chosen = torch.randint(self.steps.n_steps, (self.config.policy_batch,), generator=self.generator)
+        chosen = torch.randint(self.steps.n_steps, (self.samples_per_step,), generator=self.generator)
         mean, log_std = self.model.policy(self._states(chosen), self._contexts_of(chosen))
         return -diagonal_log_prob(self._actions(chosen), mean, log_std).sum(-1).mean()
 
@@ -177,7 +203,7 @@ class UnbraidLearner:
     def finished(self) -> ModeModel:
         """The model as it stands, with the contexts that a person steers it with."""
         self.model.contexts.copy_(self._contexts())
-        self.model.search = self._with_health(self.found.facts())
+        self.model.search = None if self.found is None else self._with_health(self.found.facts())
         return self.model
 
     def _with_health(self, facts: dict[str, Any]) -> dict[str, Any]:
@@ -186,11 +212,14 @@ class UnbraidLearner:
         A code that is read in less than a tenth of the windows that it should be has collapsed: a warning.
         """
         length = min(STEPS_PER_WINDOW, int(self.steps.lengths.max()))
-        windows = cut_windows(self.steps.lengths, length, stride_steps=length)
-        read = code_usage(
-            torch.from_numpy(self.model.window_distances(self.steps, windows).argmin(1)), self.model.n_modes
-        )
-        due = code_usage(self.responsibilities.argmax(1)[self.spans[windows.starts]], self.model.n_modes)
+        starts = torch.from_numpy(cut_windows(self.steps.lengths, length, stride_steps=length).starts)
+        modes = [
+            self.model.codebook(self.model.encoder(self._states(chosen), self._actions(chosen))).argmin(1).cpu()
+            for some in starts.split(_BLOCK // length)
+            for chosen in [some[:, None] + torch.arange(length)]
+        ]
+        read = code_usage(torch.cat(modes), self.model.n_modes)
+        due = code_usage(self.responsibilities.argmax(1)[self.spans[starts]], self.model.n_modes)
         warnings = [
             f"The encoder reads mode {k} in {100 * read[k]:.1f} % of windows; it holds {100 * due[k]:.1f} %. Its "
             "code collapsed: fit with more gradient steps, or ask for fewer modes."
@@ -220,3 +249,11 @@ class UnbraidLearner:
         self.responsibilities, self.taken = tensors["responsibilities"], taken
         self.generator.set_state(tensors["generator"])
         self.windows_generator.set_state(tensors["windows_generator"])
+
+
+def _scaling(values: Float[np.ndarray, "row column"], *, floor: float, clip: float = math.inf) -> Normaliser:
+    """A normaliser whose floor is a share of a column's range where that is below 1, for units may be large."""
+    made = Normaliser.of(values, floor=0.0, clip=clip)
+    ranges = torch.as_tensor(values.max(0) - values.min(0))
+    made.scale += floor * torch.where(ranges > 0, ranges.clamp_max(1.0), 1.0)
+    return made

@@ -93,8 +93,8 @@ def _drive(wish: Float[np.ndarray, "env xy"], steepness: float = 2.5) -> Float[n
 
 
 def _seek_goal(seen: _Seen, wished: Float[np.ndarray, "env xy"], speed_m_s: float) -> Float[np.ndarray, "env act"]:
-    """Drives at the wished velocity; where the goal is out of the lidar's range, to the middle of the hazards and vases,
-    whence all of the arena is in sight."""
+    """Drives at the wished velocity; where the goal is out of the lidar's range, to the middle of the hazards and
+    vases, whence all of the arena is in sight."""
     search = speed_m_s * seen.goal_unseen[:, None] * seen.things_direction
     return _drive(wished + search - seen.velocity)
 
