@@ -7,9 +7,10 @@ import pytest
 
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.demos.episodes import Demos, Episode
-from unbraid.evaluation.baselines import kmeans_episodes, kmeans_windows, supervised_bound
+from unbraid.evaluation.baselines import kmeans_episodes, kmeans_windows, supervised_fit
 from unbraid.evaluation.scores import agreement
 from unbraid.modes.windows import cut_windows
+from unbraid.training.config import UnbraidConfig
 
 NAMES = ("left", "right", "wild")
 
@@ -85,48 +86,52 @@ def test_kmeans_without_enough_windows_is_refused(n_modes: int, window_steps: in
         kmeans_windows(demos, demos, n_modes=n_modes, window_steps=window_steps, seed=0)
 
 
-def test_the_supervised_bound_reads_reflexes() -> None:
-    bound = supervised_bound(reflexes(6, seed=0), seed=0, n_iterations=150)
+SMALL = UnbraidConfig(n_steps=150, policy_batch=128, window_batch=32, policy_hidden=(32, 32))
+
+
+def test_the_supervised_fit_reads_reflexes() -> None:
+    bound = supervised_fit(reflexes(6, seed=0), SMALL)
+    assert (bound.n_modes, bound.search) == (3, None)
     held_out = reflexes(4, seed=1)
     windows = cut_windows(held_out.lengths, 25)
     assert held_out.labels is not None
-    found = bound.predict(held_out, window_steps=25)
+    found = bound.predict(held_out, window_steps=25, evidence="encoder")
     assert found.shape == (len(windows),)
     assert nmi_of(held_out.labels[windows.episodes], found) > 0.9
-    assert bound.predict(held_out, window_steps=None).tolist() == held_out.labels.tolist()
-    assert bound.predict(held_out.without_labels(), window_steps=25).tolist() == found.tolist()
+    assert bound.predict(held_out).tolist() == held_out.labels.tolist()
 
 
-def test_the_supervised_bounds_seed_suffices_and_matters_and_touches_no_other() -> None:
+def test_the_supervised_fits_seed_suffices_and_matters_and_touches_no_other() -> None:
     torch = pytest.importorskip("torch")
     demos = reflexes(1, seed=0, n_steps=30)
 
-    def weights(seed: int) -> list[np.ndarray]:
-        return list(supervised_bound(demos, seed=seed, n_iterations=3).weights)
+    def weights(seed: int) -> np.ndarray:
+        return supervised_fit(demos, replace(SMALL, n_steps=3, seed=seed)).encoder.per_step[0].weight.detach().numpy()
 
     before = torch.random.get_rng_state()
     first, again, other = weights(0), weights(0), weights(1)
-    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
-    assert not np.array_equal(first[0], other[0])
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_the_supervised_bound_has_the_shape_of_the_encoder() -> None:
-    bound = supervised_bound(reflexes(1, seed=0, n_steps=8), seed=0, n_iterations=1)  # shorter than any window
-    assert [w.shape for w in bound.weights] == [(64, 4), (64, 64), (3, 64)]
-    assert [b.shape for b in bound.biases] == [(64,), (64,), (3,)]
+def test_episodes_without_steps_have_no_say_in_the_supervised_fit() -> None:
+    empty = Episode(np.zeros((1, 3)), np.zeros((0, 1)), label=0)
+    demos = reflexes(2, seed=0, n_steps=30)
+    demos = Demos.from_episodes([empty, *demos], label_names=demos.label_names)
+    assert supervised_fit(demos, replace(SMALL, n_steps=3)).n_modes == 3
 
 
-def test_the_supervised_bound_needs_labels_and_steps() -> None:
+def test_the_supervised_fit_needs_labels_and_steps() -> None:
     demos = reflexes(1, seed=0, n_steps=12)
     nothing = Demos.from_episodes([Episode(np.zeros((1, 3)), np.zeros((0, 1)), label=0)], label_names=("left",))
     for unfit in (demos.without_labels(), replace(demos, labels=None), nothing):
         with pytest.raises(DataError, match="needs labelled episodes"):
-            supervised_bound(unfit, seed=0)
+            supervised_fit(unfit)
 
 
 def test_a_wrong_shape_raises_in_the_tests() -> None:
-    from unbraid.evaluation.baselines import SupervisedBound
+    from unbraid.evaluation.scores import match_modes
 
     with pytest.raises(Exception, match="Type-check"):
-        SupervisedBound(np.zeros((2, 2)), np.ones(2), weights=(), biases=())
+        match_modes(np.zeros((2, 2, 2)))

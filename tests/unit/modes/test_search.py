@@ -152,8 +152,46 @@ def test_a_sample_has_no_more_steps_than_it_may(reflexes, monkeypatch):
     recorded, _ = reflexes(2)
     monkeypatch.setattr(search, "MOST_STEPS", 6 * 40 + 39)
     assert search_of(recorded, n_steps=2).n_spans == 6
-    monkeypatch.setattr(search, "MOST_STEPS", 1)
-    assert search_of(recorded, n_steps=2).n_spans == 1
+
+
+def test_spans_too_long_for_the_sample_are_read_in_part(reflexes, tells_apart, monkeypatch):
+    """All of them, not the few whose whole would fit."""
+    recorded, labels = reflexes(2, n_steps=60)
+    monkeypatch.setattr(search, "MOST_STEPS", 16 * 30)
+    monkeypatch.setattr(search, "PIECE_STEPS", 10)
+    sought = search_of(recorded)
+    assert sought.n_spans == 16
+    assert sought.statistics[0].counts.max() <= 30
+    found = sought.found(2)
+    assert tells_apart(found.responsibilities.argmax(1), labels)
+    assert found.responsibilities.shape == (16, 2)
+
+
+def test_one_span_is_one_behaviour_and_json(reflexes):
+    facts = search_of(reflexes(1, n_per_expert=1)[0], n_steps=5).found("auto").facts()
+    assert facts["n_supported"] == 1
+    assert json.dumps(facts, allow_nan=False)
+
+
+def test_fewer_modes_come_first_so_that_one_of_them_split_is_a_start(reflexes, monkeypatch):
+    seen = []
+
+    def seen_splits(responsibilities, latents, generator):
+        seen.append(responsibilities.shape[1])
+        return []
+
+    monkeypatch.setattr(search, "splits", seen_splits)
+    search_of(reflexes(3)[0], n_steps=20).found(3)
+    assert 2 in seen
+
+
+def test_stability_leaves_the_chosen_itself_out(reflexes):
+    sought = search_of(reflexes(2)[0])
+    found = sought.found(2)
+    chosen = sought._candidates[2]
+    others = [r for r in sought._refined[2] if r is not chosen.refined]
+    assert len(others) == len(sought._refined[2]) - (chosen.origin == "EM")
+    assert (2 in found.stability_of) == bool(others)
 
 
 def test_the_seed_suffices_and_matters(reflexes):

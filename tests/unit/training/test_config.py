@@ -45,7 +45,7 @@ def test_settings_of_before_are_unknown(setting):
 @pytest.mark.parametrize(
     ("kind", "settings", "message"),
     [
-        (UnbraidConfig, {"n_steps": 0}, r"n_steps must be at least 1; got 0\. The default is 1500\."),
+        (UnbraidConfig, {"n_steps": 0}, r"n_steps must be at least 1; got 0\. The default is 'auto'\."),
         (UnbraidConfig, {"search_steps": 0}, r"search_steps must be at least 1; got 0\. The default is 500\."),
         (TalkConfig, {"batch_size": -5}, r"batch_size must be at least 1; got -5\. The default is 500\."),
         (TalkConfig, {"steps_per_batch": 0}, r"steps_per_batch must be at least 1; got 0\."),

@@ -10,9 +10,12 @@ import torch
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.demos.episodes import Demos, Episode
 from unbraid.steering.steered import steer
+from unbraid.training import joint
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.fit import fit, learner_for
+from unbraid.training.joint import UnbraidLearner
 from unbraid.training.model import ModeModel
+from unbraid.training.steps import Steps
 
 
 def same_partition(found, labels):
@@ -292,3 +295,27 @@ def test_a_number_that_is_none_is_found_by_its_episode(demos, tiny, method, fiel
     values[row, 1] = np.nan
     with pytest.raises(DataError, match=rf"[Ee]pisode 2.*{field}\[1\]"):
         fit(dataclasses.replace(demos, **{field: values}), tiny(method))
+
+
+def test_numbers_of_steps_and_of_a_batch_follow_the_demonstrations():
+    config = UnbraidConfig()
+    assert [config.sized_for(n).n_steps for n in (10, 100_000, 150_000, 10**8)] == [1500, 1500, 2250, 15_000]
+    assert [config.sized_for(n).policy_batch for n in (10, 50_000, 10**8)] == [256, 500, 1024]
+    asked = UnbraidConfig(n_steps=7, policy_batch=9)
+    assert asked.sized_for(10**8) == asked
+
+
+def test_units_do_not_matter():
+    """A column in kilometres is scaled like one in metres; constant columns become 0, not infinite."""
+    values = np.random.default_rng(0).uniform(-1, 1, size=(500, 3)).astype(np.float32)
+    values[:, 2] = 5.0
+    scaled = joint._scaling(values, floor=0.02)(torch.from_numpy(values))
+    small = values * np.array([1e-3, 1, 1], np.float32)
+    again = joint._scaling(small, floor=0.02)(torch.from_numpy(small))
+    np.testing.assert_allclose(again[:, 0], scaled[:, 0], rtol=0.03)
+    assert (again[:, 2] == 0).all()
+
+
+def test_more_modes_than_demonstrations_are_refused(demos):
+    with pytest.raises(ConfigError, match=r"at least as many demonstrations as modes; got \d+ for 99 modes"):
+        UnbraidLearner(Steps.of(demos), UnbraidConfig(n_modes=99))
