@@ -22,6 +22,8 @@ ABLATIONS = {  # row -> evidence it is read by, its name
     "evidence_actions": ("combined", "actions alone"),
     "evidence_transitions": ("combined", "transitions alone"),
     "starts_random": ("combined", "random starts alone"),
+    "codes_free": ("combined", "codes anywhere"),
+    "sharing_window": ("combined", "an expert for ten steps"),
     "talk_1": ("encoder", "the talk, repaired"),
     "kmeans": ("statistics", "k-means"),
     "linear_policies": ("actions", "linear policies"),

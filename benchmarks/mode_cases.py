@@ -42,6 +42,8 @@ SWITCHED_OFF: dict[str, dict[str, Any]] = {
     "evidence_actions": {"evidence": "actions"},
     "evidence_transitions": {"evidence": "transitions"},
     "starts_random": {"starts": "random"},
+    "codes_free": {"codes": "free"},
+    "sharing_window": {"sharing": "window"},
 }
 AS_PUBLISHED: dict[str, Any] = {
     "pairing": "published",
@@ -76,6 +78,8 @@ LINES = (  # of the tables: row, evidence, title
     ("evidence_actions", "combined", "unbraid on the evidence of actions alone"),
     ("evidence_transitions", "combined", "unbraid on the evidence of transitions alone"),
     ("starts_random", "combined", "unbraid from random starts alone"),
+    ("codes_free", "combined", "unbraid with codes anywhere"),
+    ("sharing_window", "combined", "unbraid with an expert for every ten steps"),
 )
 
 # The cases
@@ -190,7 +194,7 @@ def _cases() -> Iterable[Case]:
     yield read("reacher", "an arm with six hidden targets", 6, "episode", *compared, world="reaching")
     arm = "the same arm, the elbow on either side: six experts with two habits each"
     yield read("reacher_elbows", arm, 6, "episode", *compared, "auto", world="reaching")
-    ablations = ("evidence_actions", "evidence_transitions", "starts_random")
+    ablations = tuple(SWITCHED_OFF)
     world: dict[str, Any] = {"levels": ("1", *coarse), "world": "errands"}
     yield read("order", "four orders of the same errands", 4, "episode", *compared, vae, "talk_1", *ablations, **world)
     agents = "five agents of LunarLander, at stages of training"

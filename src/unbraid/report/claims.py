@@ -18,6 +18,7 @@ from unbraid.report.estimates import (
 
 __all__ = [
     "SCORES",
+    "again_text",
     "as_good_counts",
     "difference_texts",
     "headline",
@@ -97,7 +98,15 @@ def match_of(results: Mapping[str, Any]) -> dict[int, str] | None:
 
 def step_text(count: Mapping[str, Any]) -> str:
     """What the last of K modes adds, in nats, with its standard error: "113 ± 2"; "" where that was not compared."""
-    step, error = count.get("step_nats"), count.get("step_error")
+    return _with_error(count.get("step_nats"), count.get("step_error"))
+
+
+def again_text(count: Mapping[str, Any]) -> str:
+    """The same of modes found from a part of the episodes, scored on the others; "" where that was not asked."""
+    return _with_error(count.get("again_nats"), count.get("again_error"))
+
+
+def _with_error(step: float | None, error: float | None) -> str:
     if step is None:
         return ""
     if error is None:

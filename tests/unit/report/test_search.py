@@ -68,6 +68,13 @@ def test_a_number_whose_neighbour_was_not_tried_is_not_judged(found: dict[str, A
     assert cells["3 modes"][1:3] == ("not compared", "not compared")
 
 
+def test_what_is_found_again_has_a_column_where_it_was_asked(found: dict[str, Any]):
+    found["counts"][1] |= {"again_nats": 12.0, "again_error": 3.0}
+    table = _tables(_told(found))["The numbers of modes that were compared"]
+    place = table.columns.index("found again without them (nats per episode)")
+    assert [cells[place] for cells in _cells(table).values()] == ["not asked", "12.0 ± 3.0", "not asked"]
+
+
 def test_stability_has_a_column_only_where_it_was_measured(found: dict[str, Any]):
     for count in found["counts"]:
         del count["stability"]

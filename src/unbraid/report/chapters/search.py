@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from unbraid.report.chapters.building import drawn
-from unbraid.report.claims import step_text
+from unbraid.report.claims import again_text, step_text
 from unbraid.report.estimates import SCORE_DECIMALS, counted, decimals_of, percent_text, value_text
 from unbraid.report.figures import mode_counts_figure
 from unbraid.report.record import RunRecord
@@ -113,12 +113,14 @@ def _counts_table(found: Mapping[str, Any]) -> Table:
     counts = found["counts"]
     gains = _alike(count["gain_nats"] for count in counts)
     with_stability = any(count.get("stability") is not None for count in counts)
+    with_again = any(count.get("again_nats") is not None for count in counts)
     rows = tuple(
         Row(
             counted(count["n_modes"], "modes"),
             (
                 Cell(gain),
                 _step_cell(count),
+                *((Cell(again_text(count) or "not asked"),) if with_again else ()),
                 _answer_cell(count),
                 *((Cell(value_text(count.get("stability"), SCORE_DECIMALS)),) if with_stability else ()),
             ),
@@ -132,12 +134,14 @@ def _counts_table(found: Mapping[str, Any]) -> Table:
         columns=(
             "gain over one mode (nats per episode)",
             "the last one adds (nats per episode)",
+            *(("found again without them (nats per episode)",) if with_again else ()),
             "is it supported?",
             *(("stability over starts (ARI)",) if with_stability else ()),
         ),
         rows=rows,
         note="A mode is supported when it predicts left-out episodes better than one mode fewer does, by clearly more "
-        f"than the standard error (after ±) and than a trifle of the whole gain. n = "
+        "than the standard error (after ±) and than a trifle of the whole gain. Where that is not plain, the modes are "
+        "found again from a part of the episodes, and must gain on the others, which that search has not seen. n = "
         f"{counted(found['n_spans'], 'episodes')}.",
     )
 
