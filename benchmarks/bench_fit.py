@@ -154,7 +154,7 @@ def measure(n_rounds: int, n_steps: int, *, quick: bool) -> dict[str, Any]:
         learner.follow()
 
     def sides(ours: Step, theirs: Step) -> dict[str, Any]:
-        return compare(ours, theirs, batch=config.policy_batch, n_rounds=n_rounds, n_steps=n_steps)
+        return compare(ours, theirs, batch=learner.samples_per_step, n_rounds=n_rounds, n_steps=n_steps)
 
     steps = {"joint": sides(learner.step, bare.step), "policy": sides(policy_step, bare.policy_step)}
     learner.taken = 0

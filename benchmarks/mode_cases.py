@@ -285,7 +285,7 @@ TARGETS = (
     Target("transfer", "episode", 0.95),
 )
 TOO_FEW, TOO_MANY = 3, 8
-LEAST_WHOLE, LEAST_PURITY, LEAST_OWN, MOST_OTHERS = 0.95, 0.98, 0.5, 0.05
+LEAST_WHOLE, LEAST_PURITY, MOST_OTHERS = 0.95, 0.98, 0.05
 FIT_SECONDS, AUTO_SECONDS = 20.0, 60.0
 N_SEEDS = 3
 COUNTED = ("two", "four_short", "six")  # where "auto" must find the number of experts, with every seed

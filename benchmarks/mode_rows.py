@@ -179,7 +179,9 @@ def run_supervised(job: Job, folder: Path) -> dict[str, Any]:
     model, took = timed(lambda: supervised_fit(training, config))
     modes = modes_of(model, held_out, job.case.levels)
     evidence = {name: scores(held_out, of_level, model.n_modes) for name, of_level in modes.items()}
-    return {"evidence": evidence, **took, "pile": about(training, held_out)}
+    table = table_of(held_out, model.predict(held_out), "episode", model.n_modes)
+    own = (table.diagonal() / table.sum(1)).round(5).tolist()
+    return {"evidence": evidence, "in_own_mode": own, **took, "pile": about(training, held_out)}
 
 
 BY_WINDOWS: dict[str, tuple[str, Callable[..., np.ndarray]]] = {  # row -> evidence, method
@@ -250,22 +252,27 @@ def purities(model: ModeModel, held_out: Demos, group_of_mode: range | list[int]
 
 
 def run_rarest(job: Job, folder: Path) -> dict[str, Any]:
-    """Whether the expert with the fewest training episodes has a mode of its own on held-out episodes: its share in its
-    main mode, the most that any other expert has there, and whether it is nobody else's main mode."""
+    """Whether the expert with the fewest training episodes has a mode of its own: on training episodes, and on held-out
+    ones; and the share of those that are read as its own, beside that of the same fit told the labels."""
     training, held_out = pile_of(job.case, job.sizes, job.seed)
     assert training.labels is not None
     model = own_model(job, folder)
-    table = table_of(held_out, model.predict(held_out), "episode", model.n_modes)
-    rarest = int(np.bincount(training.labels, minlength=len(table)).argmin())
-    main, shares = table.argmax(1), table / table.sum(1, keepdims=True)
-    others = np.delete(np.arange(len(table)), rarest)
+    tables = [table_of(demos, model.predict(demos), "episode", model.n_modes) for demos in (training, held_out)]
+    rarest = int(np.bincount(training.labels, minlength=len(tables[0])).argmin())
+    others = np.delete(np.arange(len(tables[0])), rarest)
+    main, in_training = (table.argmax(1) for table in reversed(tables))
+    shares = tables[1] / tables[1].sum(1, keepdims=True)
+    bound = result_of(replace(job, row="supervised"), folder)["in_own_mode"]
     return {
         "expert": training.label_names[rarest],
         "n_training": int((training.labels == rarest).sum()),
-        "n_held_out": int(table[rarest].sum()),
+        "n_held_out": int(tables[1][rarest].sum()),
         "share": round(float(shares[rarest, main[rarest]]), 5),
+        "share_told_labels": bound[rarest],
         "others_share": round(float(shares[others, main[rarest]].max()), 5),
         "alone": bool((main[others] != main[rarest]).all()),
+        "alone_in_training": bool((tables[0][others, in_training[rarest]] == 0).all()),
+        "same_mode": bool(main[rarest] == in_training[rarest]),
     }
 
 

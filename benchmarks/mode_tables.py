@@ -163,10 +163,17 @@ def rarest_lines(check: Mapping[str, Any]) -> list[tuple[str, list[Any]]]:
     """An expert with few episodes."""
     per_seed = check["per_seed"]
     first = per_seed[0]
+    rarest = f"{first['expert']} ({first['n_training']} training episode{'' if first['n_training'] == 1 else 's'})"
+
+    def yes(*names: str) -> list[str]:
+        return ["yes" if all(r[name] for name in names) else "no" for r in per_seed]
+
     return [
-        (f"{first['expert']} ({first['n_training']} episodes): share in its main mode", [r["share"] for r in per_seed]),
+        (f"{rarest}: alone in a mode of training episodes", yes("alone_in_training")),
+        (f"share of {first['n_held_out']} held-out episodes in its main mode", [r["share"] for r in per_seed]),
+        ("the same, of a fit told the labels", [r["share_told_labels"] for r in per_seed]),
         ("most of any other expert in that mode", [r["others_share"] for r in per_seed]),
-        ("nobody else's main mode", ["yes" if r["alone"] else "no" for r in per_seed]),
+        ("the mode of its training episodes, and nobody else's", yes("alone", "same_mode")),
     ]
 
 

@@ -107,6 +107,7 @@ def render() -> str:
         "The talk's method at its published sizes for 50,000 gradient steps, K = 4 (`scripts/bench talk`):",
         talk_part(load("bench_talk")),
         modes_part(load("bench_modes")),
+        fit_part(load("bench_fit")),
         "The world (`scripts/bench worlds`), 2 cores, control steps per second:",
         worlds_part(worlds),
     ]
@@ -148,6 +149,27 @@ def ablations_part(modes: dict[str, Any]) -> str:
         if cells != ["not run", "not run"]:
             table.append([TITLE_OF.get(row, title), *cells])
     return mode_tables.markdown(table)
+
+
+def fit_part(fit: dict[str, Any]) -> str:
+    """Samples per second beside a bare loop, and the seconds of a fit's parts."""
+    rows = [
+        [
+            name,
+            f"{part['samples_per_s']['median']:,.0f}",
+            f"{part['bare_samples_per_s']['median']:,.0f}",
+            f"{part['ratio']['median']:.2f} [{part['ratio']['quartile_1']:.2f}, {part['ratio']['quartile_3']:.2f}]",
+            f"{part['ratio_of_processor_time']['median']:.2f}",
+        ]
+        for name, part in fit["steps"].items()
+    ]
+    head = ["step", "unbraid, samples/s", "bare loop", "ratio [quartiles]", "of processor time"]
+    seconds = {name: f"{part['seconds']:.1f} s" for name, part in fit["seconds"].items()}
+    return (
+        f"The speed of a fit of four experts, {fit['n_training_steps']:,} steps, beside a bare PyTorch loop of the "
+        f"same networks (`scripts/bench fit`): {seconds['fit']} with K given, {seconds['fit_auto']} with `auto`.\n\n"
+        f"{markdown(head, rows)}"
+    )
 
 
 def worlds_part(worlds: dict[str, Any]) -> str:

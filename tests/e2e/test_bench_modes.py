@@ -72,7 +72,7 @@ def test_every_row_has_its_levels_with_their_n_and_interval(content):
     rows = content["cases"]["two"]["rows"]
     assert {row: list(rows[row]["nmi"]) for row in rows} == {
         "unbraid": ["encoder", "policy", "combined"],
-        "supervised": ["labels"],
+        "supervised": ["encoder", "policy", "combined"],
         "kmeans": ["statistics"],
         "categorical_vae": ["encoder"],
         "talk_1_published": ["encoder"],
@@ -230,7 +230,7 @@ def test_a_share_of_the_bound_is_taken_seed_by_seed(summaries, cases):
     def row(evidence, per_seed):
         return {"seeds": [0, 1, 2], "nmi": {evidence: {"50": summaries.spread(per_seed)}}}
 
-    rows = {"unbraid": row("combined", [0.45, 0.9, 0.6]), "supervised": row("labels", [0.5, 1.0, 0.6])}
+    rows = {"unbraid": row("combined", [0.45, 0.9, 0.6]), "supervised": row("combined", [0.5, 1.0, 0.6])}
     (target,) = summaries.nmi_targets({"lunar_lander": {"rows": rows}})
     assert (target["worst"], target["met"]) == (0.9, True)
     assert target["mean"] == pytest.approx(2.8 / 3, abs=1e-4)
@@ -249,17 +249,21 @@ def test_a_mode_is_as_good_where_every_judged_metric_holds_with_every_seed(summa
     assert verdict([True, True, None]) == (0.75, False)  # no mode was matched with the expert
 
 
-def checks(n_supported=6, whole=1.0, n_groups=4, pure=1.0, share=1.0, others=0.0, alone=True):
+RAREST = {"expert": "x", "n_training": 2, "n_held_out": 4, "share": 0.75, "share_told_labels": 1.0}
+RAREST |= {"alone": True, "alone_in_training": True, "same_mode": True}
+
+
+def checks(n_supported=6, whole=1.0, n_groups=4, pure=1.0, others=0.0, **not_own):
     """What the checks of one seed might find."""
     search = {"n_supported": n_supported, "verdict": "said", "sureness_standard_errors": 5.0}
-    purity = {which: {"25": 0.9, "episode": pure} for which in ("apart", "merged", "refitted")}
+    purity = {which: {"25": pure, "episode": 1.0} for which in ("apart", "merged", "refitted")}
     return {
         "too_few": {"case": "six", "n_experts": 6, "seeds": [0]}
         | {"per_seed": [{"search": search, "in_main_mode": {"forward": 1.0, "circling": whole}}]},
         "too_many": {"case": "four", "n_experts": 4, "seeds": [0]}
         | {"per_seed": [{"search": search, "n_groups": n_groups, "purity": purity}]},
         "rarest": {"case": "unbalanced", "n_experts": 4, "seeds": [0]}
-        | {"per_seed": [{"expert": "x", "n_training": 2, "share": share, "others_share": others, "alone": alone}]},
+        | {"per_seed": [{**RAREST, "others_share": others, **not_own}]},
     }
 
 
@@ -268,19 +272,21 @@ def checks(n_supported=6, whole=1.0, n_groups=4, pure=1.0, share=1.0, others=0.0
     [
         ({}, []),
         ({"n_supported": 3}, [0]),
+        ({"n_supported": 5}, [0]),
         ({"whole": 0.94}, [1]),
         ({"n_groups": 5}, [2]),
         ({"n_groups": None}, [2]),
-        ({"pure": 0.97}, [3, 4]),
-        ({"share": 0.49}, [5]),
-        ({"alone": False}, [5]),
-        ({"others": 0.06}, [6]),
+        ({"pure": 0.97}, [3, 5]),
+        ({"alone": False}, [7]),
+        ({"alone_in_training": False}, [7]),
+        ({"same_mode": False}, [7]),
+        ({"others": 0.06}, [8]),
     ],
 )
 def test_a_check_misses_what_it_is_for(summaries, tables, changes, missed):
     found = checks(**changes)
     targets = summaries.check_targets(found)
-    assert len(targets) == 7
+    assert len(targets) == 9
     assert [i for i, target in enumerate(targets) if not target["met"]] == missed
     assert "- six, seed 0: said" in tables.checks_part(found)
 
@@ -316,12 +322,15 @@ def test_the_rarest_expert_is_the_one_with_the_fewest_training_episodes(rows, ca
 
     class Told:
         n_modes = 2
-        modes = held_out.labels
+
+        def reads(self, demos):
+            return demos.labels
 
         def predict(self, demos):
-            return self.modes
+            return self.reads(demos)
 
     monkeypatch.setattr(rows, "own_model", lambda job, folder: Told())
+    monkeypatch.setattr(rows, "result_of", lambda job, folder: {"in_own_mode": [1.0, 0.5]})
     job = rows.Job(case, "rarest", 0, cases.QUICK)
     good = rows.run_rarest(job, folder)
     assert good == {
@@ -329,12 +338,15 @@ def test_the_rarest_expert_is_the_one_with_the_fewest_training_episodes(rows, ca
         "n_training": 2,
         "n_held_out": 4,
         "share": 1.0,
+        "share_told_labels": 0.5,
         "others_share": 0.0,
         "alone": True,
+        "alone_in_training": True,
+        "same_mode": True,
     }
-    Told.modes = np.zeros_like(held_out.labels)
+    Told.reads = lambda self, demos: np.zeros_like(demos.labels)
     bad = rows.run_rarest(job, folder)
-    assert (bad["others_share"], bad["alone"]) == (1.0, False)
+    assert (bad["others_share"], bad["alone"], bad["alone_in_training"]) == (1.0, False, False)
 
 
 # The README and the page
@@ -347,7 +359,7 @@ def test_the_short_table_names_the_best_other_method(content, tables):
     assert line[1:4] == [
         "25 steps",
         tables.of_seeds(two["unbraid"]["nmi"]["combined"]["25"]),
-        tables.of_seeds(two["supervised"]["nmi"]["labels"]["25"]),
+        tables.of_seeds(two["supervised"]["nmi"]["combined"]["25"]),
     ]
     others = [next(iter(two[row]["nmi"].values()))["25"] for row in ("kmeans", "categorical_vae", "talk_1_published")]
     best = max(others, key=lambda numbers: numbers["mean"])
