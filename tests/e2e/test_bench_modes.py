@@ -277,9 +277,9 @@ def checks(n_supported=6, whole=1.0, n_groups=4, pure=1.0, others=0.0, **not_own
         ({"n_groups": 5}, [2]),
         ({"n_groups": None}, [2]),
         ({"pure": 0.97}, [3, 5]),
-        ({"alone": False}, [7]),
         ({"alone_in_training": False}, [7]),
-        ({"same_mode": False}, [7]),
+        ({"alone": False}, [8]),
+        ({"same_mode": False}, [8]),
         ({"others": 0.06}, [8]),
     ],
 )
