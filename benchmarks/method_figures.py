@@ -29,6 +29,7 @@ ABLATIONS = {  # row -> evidence it is read by, its name
     "linear_policies": ("actions", "linear policies"),
     "supervised": ("combined", "told the labels"),
 }
+COUNTS_SHOWN = ("two", "four_short", "six", "others", "pushing", "hopper")
 
 
 def evidence_figure(cases: Mapping[str, Any]) -> Figure:
@@ -78,10 +79,11 @@ def ablation_figure(cases: Mapping[str, Any]) -> Figure:
 
 def counts_figure(auto: Mapping[str, Any]) -> Figure:
     """What each further mode adds, in standard errors, beside the three that it must reach: a line a seed."""
-    shown = {name: found for name, found in auto.items() if found["n_experts"] > 1 and found.get("searches")}
-    figure = new_figure(WIDE, 3.0)
+    shown = {name: auto[name] for name in COUNTS_SHOWN if name in auto and auto[name].get("searches")}
+    n_rows = max(-(-len(shown) // 3), 1)
+    figure = new_figure(WIDE, 2.9 * n_rows)
     for index, (name, found) in enumerate(shown.items()):
-        axes = figure.add_subplot(1, len(shown), index + 1)
+        axes = figure.add_subplot(n_rows, 3, index + 1)
         for seed, search in enumerate(found["searches"]):
             steps = [c for c in search["counts"] if c["step_nats"] is not None and c["step_error"]]
             numbers = [c["n_modes"] for c in steps]
@@ -90,7 +92,7 @@ def counts_figure(auto: Mapping[str, Any]) -> Figure:
         axes.axvline(found["n_experts"], color=INK, linewidth=6, alpha=0.12)
         axes.xaxis.get_major_locator().set_params(integer=True)
         title = f"{found['n_experts']} experts ({name})"
-        dress(axes, x="number of modes", y="what the last adds (standard errors)" if not index else "", title=title)
+        dress(axes, x="number of modes", y="what the last adds (s.e.)" if index % 3 == 0 else "", title=title)
     return figure
 
 
