@@ -312,7 +312,7 @@ def test_units_do_not_matter():
     scaled = joint._scaling(values, floor=0.02)(torch.from_numpy(values))
     small = values * np.array([1e-3, 1, 1], np.float32)
     again = joint._scaling(small, floor=0.02)(torch.from_numpy(small))
-    np.testing.assert_allclose(again[:, 0], scaled[:, 0], rtol=0.03)
+    np.testing.assert_allclose(again[:, 0], scaled[:, 0], rtol=0.04)  # the floor is 0.02 of 1, or of the range
     assert (again[:, 2] == 0).all()
 
 
