@@ -44,6 +44,9 @@ OTHERS_NEED = (
     *(f"worlds/{name}.py" for name in ("collect", "experts", "lidar", "layout", "point_goal_physics", "rollout")),
 )
 """The code that other methods' results hang on."""
+FINDS_MODES = tuple(f"modes/{n}.py" for n in ("evidence", "latents", "mixture", "search", "selection", "starts"))
+"""The code of the search for modes. A fit that is told the labels needs none of it, nor does a model that acts."""
+Kind = Literal["fits", "modes given", "other methods"]
 EVIDENCE = {"unbraid": ("encoder", "policy", "combined"), "talk": ("encoder",)}
 
 
@@ -359,12 +362,15 @@ RUNNERS: dict[str, Callable[[Job, Path], dict[str, Any]]] = {
 # Keeping results
 
 
-def asked_of(job: Job) -> dict[str, Any]:
-    """What a kept result must have been asked, to be taken for this job's."""
+def asked_of(job: Job, folder: Path) -> dict[str, Any]:
+    """What a kept result must have been asked, to be taken for this job's; of modes that act, which model they are."""
     config, sizes = config_of(job), asdict(job.sizes)
     if job.row != "closed_loop":
         del sizes["n_rollouts"]
+    weights = model_folder(job, folder) / "model.safetensors"
+    acts = job.row == "closed_loop" and weights.exists()
     return {
+        **({"model": hashlib.sha256(weights.read_bytes()).hexdigest()[:12]} if acts else {}),
         "case": {"name": job.case.name, "n_modes": job.case.n_modes, "levels": list(job.case.levels)},
         "row": job.row,
         "sizes": sizes,
@@ -380,8 +386,17 @@ def path_of(job: Job, folder: Path) -> Path:
 
 def result_of(job: Job, folder: Path) -> dict[str, Any]:
     """A job's result: the kept one, or its work done now."""
-    source = source_fingerprint("other methods" if job.row in (*BY_WINDOWS, *TALK) else "fits", job.case.world)
-    return kept(path_of(job, folder), asked_of(job), lambda: RUNNERS[job.row](job, folder), source=source)
+    if job.row == "closed_loop":
+        result_of(replace(job, row="unbraid"), folder)  # first: what is asked names the model
+    source = source_fingerprint(kind_of(job.row), job.case.world)
+    return kept(path_of(job, folder), asked_of(job, folder), lambda: RUNNERS[job.row](job, folder), source=source)
+
+
+def kind_of(row: str) -> Kind:
+    """Which code a row's results hang on."""
+    if row in (*BY_WINDOWS, *TALK):
+        return "other methods"
+    return "modes given" if row in ("supervised", "closed_loop") else "fits"
 
 
 def kept(path: Path, asked: dict[str, Any], work: Callable[[], Any], *, source: str) -> Any:
@@ -400,11 +415,12 @@ def stored_at(path: Path, asked: dict[str, Any]) -> dict[str, Any] | None:
 
 
 @functools.cache
-def source_fingerprint(of: Literal["fits", "other methods"], world: str | None) -> str:
+def source_fingerprint(of: Kind, world: str | None) -> str:
     """Names the code that results come from, so that a table says when it mixes two versions of one kind.
 
     Args:
-        of: fits of unbraid's own method; other methods, which need none of the code of that.
+        of: fits of unbraid's own method; those whose modes are given, which need no search for them; other methods,
+            which need none of the code of ours.
         world: the module beside this one that makes a case's demonstrations; None for PointGoal's and recordings.
     """
     root, here, digest = Path(unbraid.__file__).parent, Path(__file__).parent, hashlib.sha256()
@@ -413,6 +429,8 @@ def source_fingerprint(of: Literal["fits", "other methods"], world: str | None) 
     else:
         packages = ("demos", "evaluation", "worlds", *OUR_OWN)
         paths = [path for package in packages for path in sorted((root / package).rglob("*.py"))]
+        if of == "modes given":
+            paths = [path for path in paths if path.relative_to(root).as_posix() not in FINDS_MODES]
     paths += [here / f"{name}.py" for name in ("piles", *([] if world is None else [world]))]
     for path in paths:
         digest.update(path.read_bytes())

@@ -47,7 +47,7 @@ def jobs_of(cases: Iterable[str], rows: Iterable[str], seeds: Iterable[int], siz
 def summary(seeds: Sequence[int], sizes: Sizes, folder: Path) -> dict[str, Any]:
     """Every result that is there, with its n, and whether targets are met."""
     jobs = jobs_of(CASES, ROWS, seeds, sizes)
-    found = {job: stored for job in jobs if (stored := stored_at(path_of(job, folder), asked_of(job)))}
+    found = {job: stored for job in jobs if (stored := stored_at(path_of(job, folder), asked_of(job, folder)))}
     results: dict[str, dict[str, dict[int, Any]]] = {name: {} for name in CASES}  # case -> row -> seed -> result
     for job, stored in found.items():
         results[job.case.name].setdefault(job.row, {})[job.seed] = stored["result"]

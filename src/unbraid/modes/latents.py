@@ -11,6 +11,7 @@ in Bojanowski et al. 2018, arXiv 1707.05776 (there without variance).
 """
 
 import math
+import threading
 from dataclasses import dataclass
 from typing import final
 
@@ -26,6 +27,8 @@ __all__ = ["SpanLatents", "span_latents"]
 LATENT_SIZE, WIDTH = 8, 48
 BATCH, LEARNING_RATE, LATENT_LEARNING_RATE = 768, 5e-3, 2e-2
 WARM_UP, THIN_AT, THINNING_STEPS, WEIGHT_DECAY, CLIP_NORM = 50, 0.4, 20_000, 0.01, 5.0
+_SEEDED = threading.Lock()
+"""torch's own generator is the whole program's, and two searches may run side by side."""
 
 
 @final
@@ -102,7 +105,7 @@ def span_latents(
     targets, weights = torch.cat(parts, dim=1), _weights(recorded, kinds)
     kind_of_target = torch.repeat_interleave(torch.arange(len(kinds)), torch.tensor(sizes))
     least_log_std = torch.cat([torch.full((n,), 0.5 * math.log(k.floor)) for n, k in zip(sizes, kinds, strict=True)])
-    with torch.random.fork_rng(devices=[]):
+    with _SEEDED, torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(generator.integers(2**63)))
         model = _Readouts(states.shape[1], len(lengths), targets.shape[1])
     optimizer = _optimizer(model)

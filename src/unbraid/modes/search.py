@@ -5,6 +5,7 @@ makes of it.
 """
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, final
 
@@ -14,13 +15,22 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from unbraid.core.errors import ConfigError
+from unbraid.core.side_by_side import SideBySide
 from unbraid.modes import mixture
 from unbraid.modes.codebook import code_usage, perplexity
 from unbraid.modes.evidence import Recorded, kinds_of_evidence
 from unbraid.modes.latents import span_latents
 from unbraid.modes.selection import CountOfModes, HeldOut, Walk, is_gain
 from unbraid.modes.spans import SpanSource
-from unbraid.modes.starts import Starts, described, kmeans_groups, merges, proposals, splits
+from unbraid.modes.starts import (
+    Starts,
+    described,
+    kmeans_groups,
+    merges,
+    proposals,
+    single_threaded_and_quiet,
+    splits,
+)
 
 __all__ = ["Candidate", "Found", "ModeSearch"]
 
@@ -175,7 +185,7 @@ class ModeSearch:
             for kind, evidence in zip(self.latents.kinds, self.latents.evidences, strict=True)
         ]
         self._descriptions, self._recorded_sample, self._n_steps = described(sample), sample, n_steps
-        self._searches_apart: list[tuple[ModeSearch, Tensor]] = []
+        self._searches_apart: list[SearchApart] = []
         self._candidates: dict[int, Candidate] = {}
         self._refined: dict[int, list[Tensor]] = {}
 
@@ -198,13 +208,20 @@ class ModeSearch:
         return HeldOut(n_modes, self._candidate(n_modes).held_out.numpy())
 
     def _found_again(self, n_modes: int) -> HeldOut:
-        """Of each fold of the spans by a search that sees the others alone: latents, groups and predictors."""
+        """Of each fold of the spans by a search that sees the others alone: latents, groups and predictors. Two folds
+        at a time, each with draws of its own, so that which is first decides nothing."""
         if not self._searches_apart:
-            self._searches_apart = [self._search_apart(fold) for fold in self._folds(self._candidate(n_modes))]
+            folds = self._folds(self._candidate(n_modes))
+            draws = self._generator.spawn(len(folds))
+            self._searches_apart = [SearchApart(fold, own) for fold, own in zip(folds, draws, strict=True)]
+
+        def score(some: list[SearchApart]) -> None:
+            for apart in some:
+                found[apart.left_out] = self._scored_apart(apart, n_modes)
+
         found = torch.zeros(self.n_spans)
-        for search, left_out in self._searches_apart:
-            scores = search.log_likelihoods(self._recorded_sample.of_spans(left_out), search._candidate(n_modes))
-            found[left_out] = scores.logsumexp(1)
+        with single_threaded_and_quiet():
+            SideBySide()(lambda: score(self._searches_apart[::2]), lambda: score(self._searches_apart[1::2]))
         return HeldOut(n_modes, found.numpy())
 
     def _folds(self, modes: Candidate) -> list[Int[Tensor, "left_out"]]:
@@ -214,17 +231,20 @@ class ModeSearch:
         order = drawn[modes.responsibilities.argmax(1)[drawn].argsort(stable=True)]
         return [order[fold::n_folds].sort().values for fold in range(n_folds)]
 
-    def _search_apart(self, left_out: Int[Tensor, "left_out"]) -> "tuple[ModeSearch, Tensor]":
-        seen = torch.ones(self.n_spans, dtype=torch.bool)
-        seen[left_out] = False
-        search = ModeSearch(
-            self._recorded_sample.of_spans(torch.nonzero(seen)[:, 0]),
-            self._generator,
-            kinds=self._asked,
-            starts=self._starts_asked,
-            n_steps=self._n_steps,
-        )
-        return search, left_out
+    def _scored_apart(self, apart: "SearchApart", n_modes: int) -> Float[Tensor, "left_out"]:
+        if apart.search is None:
+            seen = torch.ones(self.n_spans, dtype=torch.bool)
+            seen[apart.left_out] = False
+            n_steps = math.ceil(self._n_steps * int(seen.sum()) / self.n_spans)  # as often over each span
+            apart.search = ModeSearch(
+                self._recorded_sample.of_spans(torch.nonzero(seen)[:, 0]),
+                apart.generator,
+                kinds=self._asked,
+                starts=self._starts_asked,
+                n_steps=n_steps,
+            )
+        left_out = self._recorded_sample.of_spans(apart.left_out)
+        return apart.search.log_likelihoods(left_out, apart.search._candidate(n_modes)).logsumexp(1)
 
     def _candidate(self, n_modes: int) -> Candidate:
         if n_modes not in self._candidates:
@@ -368,3 +388,19 @@ class ModeSearch:
             groups = [first if g == second else g - (g > second) for g in groups]
             responsibilities, held_out = merged, held_out_merged
         return tuple(groups)
+
+
+@final
+@dataclass(eq=False)
+class SearchApart:
+    """A search that sees all spans but some; made when it is first asked.
+
+    Attributes:
+        left_out: the spans that it does not see.
+        generator: decides all that it draws.
+        search: the search; None before it was asked.
+    """
+
+    left_out: Int[Tensor, "left_out"]
+    generator: np.random.Generator
+    search: ModeSearch | None = None

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unbraid.modes.evidence import Recorded
 
-__all__ = ["Starts", "described", "kmeans_groups", "merges", "proposals", "splits"]
+__all__ = ["Starts", "described", "kmeans_groups", "merges", "proposals", "single_threaded_and_quiet", "splits"]
 
 _KMEANS, _MIXTURES, _RANDOM = 3, 3, 2
 _CERTAINTY, _RANDOM_BETA = 0.98, 0.02
@@ -141,6 +141,16 @@ def _ward(points: Float[np.ndarray, "span column"], n_modes: int) -> Int[np.ndar
     from sklearn.cluster import AgglomerativeClustering
 
     return np.asarray(AgglomerativeClustering(n_modes).fit_predict(points), dtype=np.int64)
+
+
+@contextmanager
+def single_threaded_and_quiet() -> Generator[None]:
+    """Around two searches on two threads: the groupings within set warnings and threads for the whole program, and
+    undo it in any order; here, all is as before in the end."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1), _quiet():
+        yield
 
 
 @contextmanager
