@@ -141,11 +141,36 @@ def test_a_second_run_goes_on_from_what_is_kept(bench, rows, folder, monkeypatch
 def test_what_was_asked_otherwise_is_not_taken(cases, rows, folder):
     job = rows.Job(cases.CASES["two"], "unbraid", 0, cases.QUICK)
     path = rows.path_of(job, folder)
-    assert rows.stored_at(path, rows.asked_of(job)) is not None
+    assert rows.stored_at(path, rows.asked_of(job, folder)) is not None
     longer = dataclasses.replace(cases.QUICK, n_fit_steps=181)
-    assert rows.stored_at(path, rows.asked_of(dataclasses.replace(job, sizes=longer))) is None
+    assert rows.stored_at(path, rows.asked_of(dataclasses.replace(job, sizes=longer), folder)) is None
     more_rollouts = dataclasses.replace(job, sizes=dataclasses.replace(cases.QUICK, n_rollouts=5))
-    assert rows.stored_at(path, rows.asked_of(more_rollouts)) is not None  # a fit has none
+    assert rows.stored_at(path, rows.asked_of(more_rollouts, folder)) is not None  # a fit has none
+
+
+def test_modes_that_acted_are_taken_for_those_of_their_own_model_alone(cases, rows, folder, tmp_path):
+    job = rows.Job(cases.CASES["two"], "closed_loop", 0, cases.QUICK)
+    path, own = rows.path_of(job, folder), rows.model_folder(job, folder) / "model.safetensors"
+    assert rows.stored_at(path, rows.asked_of(job, folder)) is not None
+    other = rows.model_folder(job, tmp_path) / "model.safetensors"
+    other.parent.mkdir(parents=True)
+    other.write_bytes(own.read_bytes())
+    assert rows.stored_at(path, rows.asked_of(job, tmp_path)) is not None
+    other.write_bytes(own.read_bytes()[:-1] + b"?")
+    assert rows.stored_at(path, rows.asked_of(job, tmp_path)) is None
+
+
+def test_results_hang_on_the_code_that_they_need(rows):
+    kinds = {row: rows.kind_of(row) for row in ("unbraid", "auto", "supervised", "closed_loop", "kmeans", "talk_1")}
+    assert kinds == {
+        "unbraid": "fits",
+        "auto": "fits",
+        "supervised": "modes given",
+        "closed_loop": "modes given",
+        "kmeans": "other methods",
+        "talk_1": "other methods",
+    }
+    assert len({rows.source_fingerprint(kind, None) for kind in set(kinds.values())}) == 3
 
 
 # What is asked

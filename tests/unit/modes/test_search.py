@@ -1,6 +1,7 @@
 """The search: it finds who is who, and how many, by what is done and by where it leads."""
 
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -212,6 +213,43 @@ def test_the_global_generators_are_left_alone(reflexes):
     search_of(recorded, n_steps=5).found(2)
     assert torch.equal(torch.rand(3), expected[0])
     np.testing.assert_array_equal(np.random.rand(3), expected[1])  # noqa: NPY002
+
+
+@pytest.mark.parametrize("n_per_expert", [4, 25])
+def test_what_is_found_again_does_not_hang_on_which_part_is_first(drifters, monkeypatch, n_per_expert):
+    """Two searches draw at once, and neither may take from the other's luck."""
+
+    def one_by_one(self, here, there):
+        second = there()
+        return here(), second
+
+    recorded, _ = drifters(n_per_expert=n_per_expert)
+    at_once = search_of(recorded, n_steps=40)._found_again(2)
+    monkeypatch.setattr("unbraid.core.side_by_side.SideBySide.__call__", one_by_one)
+    in_turn = search_of(recorded, n_steps=40)._found_again(2)
+    np.testing.assert_array_equal(at_once.log_likelihoods, in_turn.log_likelihoods)
+
+
+def test_what_is_found_again_has_not_seen_what_it_is_scored_on(drifters):
+    recorded, _ = drifters(n_per_expert=25)
+    whole = search_of(recorded, n_steps=40)
+    whole._found_again(1)
+    left_out = torch.cat([apart.left_out for apart in whole._searches_apart])
+    assert left_out.sort().values.tolist() == list(range(50))
+    for apart in whole._searches_apart:
+        assert apart.search.n_spans == 25
+        seen = [i for i in range(50) if i not in apart.left_out.tolist()]
+        expected = recorded.of_spans(torch.tensor(seen))
+        assert torch.equal(apart.search._recorded_sample.actions, expected.actions)
+
+
+def test_warnings_and_threads_are_as_before(drifters):
+    from threadpoolctl import threadpool_info
+
+    recorded, _ = drifters(n_per_expert=25)
+    before = list(warnings.filters), [pool["num_threads"] for pool in threadpool_info()]
+    search_of(recorded, n_steps=20)._found_again(2)
+    assert (list(warnings.filters), [pool["num_threads"] for pool in threadpool_info()]) == before
 
 
 @pytest.mark.parametrize("n_modes", [1, 2, "auto"])
