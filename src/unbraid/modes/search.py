@@ -185,7 +185,7 @@ class ModeSearch:
             for kind, evidence in zip(self.latents.kinds, self.latents.evidences, strict=True)
         ]
         self._descriptions, self._recorded_sample, self._n_steps = described(sample), sample, n_steps
-        self._searches_apart: list[SearchApart] = []
+        self._searches_apart: list[_SearchApart] = []
         self._candidates: dict[int, Candidate] = {}
         self._refined: dict[int, list[Tensor]] = {}
 
@@ -213,9 +213,9 @@ class ModeSearch:
         if not self._searches_apart:
             folds = self._folds(self._candidate(n_modes))
             draws = self._generator.spawn(len(folds))
-            self._searches_apart = [SearchApart(fold, own) for fold, own in zip(folds, draws, strict=True)]
+            self._searches_apart = [_SearchApart(fold, own) for fold, own in zip(folds, draws, strict=True)]
 
-        def score(some: list[SearchApart]) -> None:
+        def score(some: list[_SearchApart]) -> None:
             for apart in some:
                 found[apart.left_out] = self._scored_apart(apart, n_modes)
 
@@ -231,7 +231,7 @@ class ModeSearch:
         order = drawn[modes.responsibilities.argmax(1)[drawn].argsort(stable=True)]
         return [order[fold::n_folds].sort().values for fold in range(n_folds)]
 
-    def _scored_apart(self, apart: "SearchApart", n_modes: int) -> Float[Tensor, "left_out"]:
+    def _scored_apart(self, apart: "_SearchApart", n_modes: int) -> Float[Tensor, "left_out"]:
         if apart.search is None:
             seen = torch.ones(self.n_spans, dtype=torch.bool)
             seen[apart.left_out] = False
@@ -392,7 +392,7 @@ class ModeSearch:
 
 @final
 @dataclass(eq=False)
-class SearchApart:
+class _SearchApart:
     """A search that sees all spans but some; made when it is first asked.
 
     Attributes:
