@@ -260,22 +260,22 @@ def run_rarest(job: Job, folder: Path) -> dict[str, Any]:
     training, held_out = pile_of(job.case, job.sizes, job.seed)
     assert training.labels is not None
     model = own_model(job, folder)
-    tables = [table_of(demos, model.predict(demos), "episode", model.n_modes) for demos in (training, held_out)]
-    rarest = int(np.bincount(training.labels, minlength=len(tables[0])).argmin())
-    others = np.delete(np.arange(len(tables[0])), rarest)
-    main, in_training = (table.argmax(1) for table in reversed(tables))
-    shares = tables[1] / tables[1].sum(1, keepdims=True)
+    seen, unseen = (table_of(demos, model.predict(demos), "episode", model.n_modes) for demos in (training, held_out))
+    rarest = int(np.bincount(training.labels, minlength=len(seen)).argmin())
+    others = np.delete(np.arange(len(seen)), rarest)
+    main, in_training = unseen.argmax(1), int(seen[rarest].argmax())
+    shares = unseen / unseen.sum(1, keepdims=True)
     bound = result_of(replace(job, row="supervised"), folder)["in_own_mode"]
     return {
         "expert": training.label_names[rarest],
         "n_training": int((training.labels == rarest).sum()),
-        "n_held_out": int(tables[1][rarest].sum()),
+        "n_held_out": int(unseen[rarest].sum()),
         "share": round(float(shares[rarest, main[rarest]]), 5),
         "share_told_labels": bound[rarest],
         "others_share": round(float(shares[others, main[rarest]].max()), 5),
         "alone": bool((main[others] != main[rarest]).all()),
-        "alone_in_training": bool((tables[0][others, in_training[rarest]] == 0).all()),
-        "same_mode": bool(main[rarest] == in_training[rarest]),
+        "alone_in_training": bool((seen[others, in_training] == 0).all()),
+        "same_mode": bool(main[rarest] == in_training),
     }
 
 
