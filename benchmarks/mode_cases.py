@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+import changing
 import piles
 from piles import FOUR, PILES, Pile, point_goal
 from unbraid.demos.episodes import Demos
@@ -61,7 +62,7 @@ COMMON = ("kmeans", "kmeans_transitions", "linear_policies")
 """The baselines of every case; the others, which are slow or fare no better, are those of some."""
 SCORED = ("unbraid", "supervised", *BASELINES, *SWITCHED_OFF)
 CHECKS = ("too_few", "too_many", "rarest", "auto")
-ROWS = ("unbraid", "closed_loop", *CHECKS, *SCORED[1:])
+ROWS = ("unbraid", "closed_loop", *CHECKS, "over_time", *SCORED[1:])
 LINES = (  # of the tables: row, evidence, title
     ("unbraid", "combined", "unbraid"),
     ("unbraid", "encoder", "unbraid, encoder alone"),
@@ -99,6 +100,7 @@ class Case:
         env_id, noise: where modes and experts act, and the experts' noise; for the row `closed_loop`.
         data: the folder that the case needs, of those in `DATA`; None where it needs none.
         world: the module beside this one that makes the demonstrations; None for PointGoal's, and for recordings.
+        n_more_seeds: training seeds beside those of the other cases.
     """
 
     name: str
@@ -112,6 +114,7 @@ class Case:
     noise: float = 0.15
     data: str | None = None
     world: str | None = None
+    n_more_seeds: int = 0
 
     @property
     def is_there(self) -> bool:
@@ -222,6 +225,7 @@ def _cases() -> Iterable[Case]:
     )
     agents = "five agents of Hopper, at stages of training (not tuned on)"
     yield read("hopper", agents, 5, "50", *untuned, levels=("10", "50", "episode"))
+    yield from _changing()
     short = functools.partial(simulated, PILES["four_short"])
     yield Case("four_short", "four experts, 100,000 steps", 4, ("25", "episode"), "episode", ("unbraid", "auto"), short)
     yield Case("one", "one expert of PointGoal1", 1, (), "", ("auto",), functools.partial(simulated, PILES["one"]))
@@ -230,6 +234,34 @@ def _cases() -> Iterable[Case]:
         rows = ("unbraid", "supervised")
         make = functools.partial(simulated, pile)
         yield Case(CURVE[n], f"four experts, {n} episodes of each", 4, ("25", "episode"), "episode", rows, make)
+
+
+def _changing() -> Iterable[Case]:
+    """Those whose experts change within an episode; a step has an expert, and an episode none."""
+    told: dict[str, Any] = {"levels": (), "headline": "", "rows": ("over_time",), "world": "changing"}
+    make = functools.partial(taking_over, only_second="forward")
+    title = "one of four experts takes over from another, forward only second"
+    yield Case("forward_second", title, 4, make=make, n_more_seeds=2, **told)
+    title = "one of four experts takes over from another, in any order"
+    yield Case("any_order", title, 4, make=taking_over, n_more_seeds=2, **told)
+    title = "two of six policies of HalfCheetah, one spliced to the other"
+    yield Case("half_cheetah_spliced", title, 6, make=spliced_cheetahs, data="halfcheetah_experts", **told)
+
+
+def taking_over(seed: int, sizes: Sizes, *, only_second: str | None = None) -> Pile:
+    """Experts of PointGoal that take over from one another; half as many episodes held out."""
+    n_training, n_steps = 8 if only_second is None else 10, min(sizes.n_steps, 500)
+    how: dict[str, Any] = {"only_second": only_second, "n_steps": n_steps}
+    few_of_each = 1 if sizes.most_training is not None else None
+    training = changing.changing(FOUR, few_of_each or n_training, 41_000 + seed, **how)
+    return training, changing.changing(FOUR, few_of_each or n_training // 2, 42_000 + seed, **how)
+
+
+def spliced_cheetahs(seed: int, sizes: Sizes) -> Pile:
+    """HalfCheetah's recorded policies, the beginning of one episode before the end of another."""
+    training, held_out = piles.half_cheetah(seed, DATA)
+    few_of_each = few(training, sizes.most_training), few(held_out, sizes.most_held_out)
+    return changing.spliced(few_of_each[0], seed), changing.spliced(few_of_each[1], seed + 100)
 
 
 CURVE = {2: "curve_2", 5: "curve_5", 10: "curve_10", 24: "curve_24", 50: "four"}
@@ -284,6 +316,9 @@ TARGETS = (
     Target("lunar_lander", "50", 0.9, of="supervised"),
     Target("transfer", "episode", 0.95),
 )
+OVER_TIME = {"forward_second": (0.95, None), "any_order": (0.87, None), "half_cheetah_spliced": (0.95, "supervised")}
+"""Case -> the least NMI of single steps, of the worst seed; or as a share of the supervised bound's, of the mean."""
+MOST_ERROR_STEPS, MOST_SPURIOUS = 2.0, 0.1
 TOO_FEW, TOO_MANY = 3, 8
 LEAST_WHOLE, LEAST_PURITY, MOST_OTHERS = 0.95, 0.98, 0.05
 FIT_SECONDS, AUTO_SECONDS = 20.0, 60.0

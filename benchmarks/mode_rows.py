@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,16 +14,19 @@ from typing import Any, Literal
 import numpy as np
 
 import unbraid
+from changing import EXPERT
 from mode_cases import LEVELS, METRICS, SCORED, SWITCHED_OFF, TALK, TOO_FEW, TOO_MANY, Case, Sizes, pile_of
 from unbraid.core.randomness import named_generator
 from unbraid.core.runs import read_json, write_json
 from unbraid.demos.episodes import Demos
 from unbraid.evaluation.baselines import kmeans_windows, supervised_fit
 from unbraid.evaluation.behaviour import compare_modes, measure
+from unbraid.evaluation.boundaries import boundary_scores
 from unbraid.evaluation.categorical_vae import categorical_vae
 from unbraid.evaluation.linear_policies import linear_policies
 from unbraid.evaluation.scores import agreement, contingency_by_episode, match_modes, purity
 from unbraid.evaluation.transition_kmeans import kmeans_transitions
+from unbraid.modes.timeline import ChangePoint
 from unbraid.modes.windows import Windows, cut_windows
 from unbraid.steering.steered import steer
 from unbraid.training.config import FitConfig, TalkConfig, UnbraidConfig, config_to_json
@@ -44,7 +47,9 @@ OTHERS_NEED = (
     *(f"worlds/{name}.py" for name in ("collect", "experts", "lidar", "layout", "point_goal_physics", "rollout")),
 )
 """The code that other methods' results hang on."""
-FINDS_MODES = tuple(f"modes/{n}.py" for n in ("evidence", "latents", "mixture", "search", "selection", "starts"))
+FINDS_MODES = tuple(
+    f"modes/{n}.py" for n in ("changes", "evidence", "latents", "mixture", "search", "selection", "starts")
+)
 """The code of the search for modes. A fit that is told the labels needs none of it, nor does a model that acts."""
 Kind = Literal["fits", "modes given", "other methods"]
 EVIDENCE = {"unbraid": ("encoder", "policy", "combined"), "talk": ("encoder",)}
@@ -294,6 +299,49 @@ def run_auto(job: Job, folder: Path) -> dict[str, Any]:
     return {"search": said_of(model), "nmi_episode": nmi, "n_training_steps": training.n_steps, **took}
 
 
+def run_over_time(job: Job, folder: Path) -> dict[str, Any]:
+    """Experts that change within an episode: the agreement of every step's mode with its expert, and where the changes
+    are found; of a fit, and of one told who acted at every step."""
+    training, held_out = pile_of(job.case, job.sizes, job.seed)
+    told = np.array(training.facts[EXPERT])
+    config = config_of(job)
+    assert isinstance(config, UnbraidConfig)
+    model, took = timed(lambda: fit(replace(training, facts={}), config))
+    bound = supervised_fit(replace(training, facts={}), config, labels_of_steps=told)
+    assert model.search is not None
+    result = {"search": said_of(model), "changes": model.search["changes"], "switch_rate": model.switch_rate, **took}
+    result |= {"unbraid": read_over_time(model, held_out), "supervised": read_over_time(bound, held_out)}
+    result["pile"] = {"experts": list(training.facts["experts"]), "n_training_episodes": training.n_episodes}
+    return result | {"n_training_steps": training.n_steps, "n_held_out_episodes": held_out.n_episodes}
+
+
+def read_over_time(model: ModeModel, held_out: Demos) -> dict[str, Any]:
+    """NMI of single steps with its interval over episodes, and the errors of changes."""
+    told, names = np.array(held_out.facts[EXPERT]), held_out.facts["experts"]
+    timeline = model.timeline(held_out)
+    agreed = agreement(
+        told,
+        timeline.modes,
+        held_out.episode_of_step,
+        generator=named_generator(0, "bootstrap"),
+        n_labels=len(names),
+        n_modes=model.n_modes,
+    )
+    within = [c.low_step <= true <= c.high_step for c, true in matched_changes(timeline.change_points, told, held_out)]
+    found = {"nmi": agreed.nmi.value, "low": agreed.nmi.low, "high": agreed.nmi.high, "n_episodes": agreed.nmi.n}
+    found |= boundary_scores(told, timeline.modes, held_out.lengths).to_json()
+    return found | {"within_interval": float(np.mean(within)) if within else None}
+
+
+def matched_changes(found: Sequence[ChangePoint], told: np.ndarray, demos: Demos) -> Iterator[tuple[ChangePoint, int]]:
+    """Each found change beside the nearest true one of its episode."""
+    for change in found:
+        start, n = demos.step_starts[change.episode], demos.lengths[change.episode]
+        true = np.flatnonzero(np.diff(told[start : start + n])) + 1
+        if len(true):
+            yield change, int(true[np.abs(true - change.step).argmin()])
+
+
 # The closed loop
 
 
@@ -350,6 +398,7 @@ RUNNERS_OF_FITS: dict[str, Callable[[Job, Path], dict[str, Any]]] = {
     "too_few": run_too_few,
     "too_many": run_too_many,
     "auto": run_auto,
+    "over_time": run_over_time,
 }
 RUNNERS: dict[str, Callable[[Job, Path], dict[str, Any]]] = {
     **RUNNERS_OF_FITS,

@@ -17,8 +17,11 @@ from mode_cases import (
     LEAST_PURITY,
     LEAST_WHOLE,
     METRICS,
+    MOST_ERROR_STEPS,
     MOST_OTHERS,
+    MOST_SPURIOUS,
     N_SEEDS,
+    OVER_TIME,
     ROWS,
     SCORED,
     TARGETS,
@@ -34,6 +37,8 @@ JUDGED = ("goals", "return", "distance", "displacement")
 AS_GOOD = {"two": ("goal_seeking", "forward"), "four": ("goal_seeking", "forward", "circling")}
 """The modes that must be as good as their experts."""
 N_THREADS, SLACK, ROUNDING = 1, 0.02, 1e-9
+FARTHEST = 50.0
+"""What stands for the error of a change where none is matched, in steps: the farthest that any may be."""
 BySeed = Mapping[int, dict[str, Any]]
 
 
@@ -41,7 +46,19 @@ def jobs_of(cases: Iterable[str], rows: Iterable[str], seeds: Iterable[int], siz
     """What there is to do: seed by seed, so that demonstrations are made once; nothing where data are not there."""
     asked = [row for row in ROWS if row in set(rows)]
     there = [CASES[case] for case in cases if CASES[case].is_there]
-    return [Job(case, row, seed, sizes) for case in there for seed in seeds for row in asked if row in case.rows]
+    return [
+        Job(case, row, seed, sizes)
+        for case in there
+        for seed in seeds_of(case, seeds)
+        for row in asked
+        if row in case.rows
+    ]
+
+
+def seeds_of(case: Case, seeds: Iterable[int]) -> list[int]:
+    """A case's training seeds: those of all, and the next ones where it has more."""
+    own = list(seeds)
+    return own + [max(own) + 1 + i for i in range(case.n_more_seeds)]
 
 
 def summary(seeds: Sequence[int], sizes: Sizes, folder: Path) -> dict[str, Any]:
@@ -62,6 +79,7 @@ def summary(seeds: Sequence[int], sizes: Sizes, folder: Path) -> dict[str, Any]:
     }
     content |= {"cases": {c.name: case_summary(c, results[c.name]) for c in CASES.values() if c.has_table}}
     content |= {"checks": checks_of(results), "auto": auto_of(results), "curve": curve_of(results)}
+    content |= {"over_time": over_time_of(results)}
     content |= {"fit_time": {row: times_of(list(of.values())) for row, of in results["four_short"].items()}}
     content |= {"targets": targets_of(content)}
     return content | {"provenance": {k: v for k, v in provenance(seed=0).items() if k in ("python", "versions")}}
@@ -156,6 +174,22 @@ def auto_of(results: Mapping[str, Mapping[str, BySeed]]) -> dict[str, Any]:
     return found
 
 
+def over_time_of(results: Mapping[str, Mapping[str, BySeed]]) -> dict[str, Any]:
+    """case -> experts that change within an episode: what is read of every step, and of the changes, by seed."""
+    found: dict[str, Any] = {}
+    for case, by_row in results.items():
+        if "over_time" in by_row:
+            of_seed = list(by_row["over_time"].values())
+            found[case] = {"title": CASES[case].title, "seeds": list(by_row["over_time"]), "pile": of_seed[0]["pile"]}
+            found[case] |= {name: of_seed[0][name] for name in ("n_training_steps", "n_held_out_episodes")}
+            for row in ("unbraid", "supervised"):
+                read = [r[row] for r in of_seed]
+                found[case][row] = {"nmi": spread([round(r["nmi"], 5) for r in read]), "per_seed": read}
+            found[case]["found"] = [r["changes"]["within_episodes"] for r in of_seed]
+            found[case] |= times_of(of_seed)
+    return found
+
+
 def curve_of(results: Mapping[str, Mapping[str, BySeed]]) -> dict[str, Any]:
     """Training episodes of each expert -> row -> the row."""
     found = {str(n): results[case] for n, case in CURVE.items()}
@@ -173,6 +207,7 @@ def targets_of(content: Mapping[str, Any]) -> list[dict[str, Any]]:
         *loop_targets(content["cases"]),
         *check_targets(content["checks"]),
         *auto_targets(content["auto"]),
+        *over_time_targets(content["over_time"]),
         *time_targets(content),
     ]
 
@@ -274,6 +309,29 @@ def auto_targets(auto: Mapping[str, Any]) -> list[dict[str, Any]]:
             n_experts = auto[case]["n_experts"]
             got = spread([float(n == n_experts) for n in auto[case]["n_modes"]])
             found.append(verdict(case, f'"auto" finds {n_experts}, share of seeds', got, got["worst"] == 1))
+    return found
+
+
+def over_time_targets(over_time: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Those of experts that change within an episode."""
+    found: list[dict[str, Any]] = []
+    for case, of in over_time.items():
+        least, share_of = OVER_TIME[case]
+        got, per_seed = of["unbraid"]["nmi"], of["unbraid"]["per_seed"]
+        if share_of is None:
+            what = f"NMI of single steps, every seed >= {least}"
+            found.append(verdict(case, what, got, got["worst"] >= least - ROUNDING))
+        else:
+            both = zip(got["per_seed"], of[share_of]["nmi"]["per_seed"], strict=True)
+            got = spread([round(own / max(bound, ROUNDING), 5) for own, bound in both])
+            found.append(verdict(case, f"NMI of single steps over the bound's, >= {least}", got, reaches(got, least)))
+        got = spread([(r["error_quartiles_steps"] or [0, FARTHEST])[1] for r in per_seed], worst=max)
+        what = f"median error of a change, in steps, every seed <= {MOST_ERROR_STEPS:.0f}"
+        found.append(verdict(case, what, got, got["worst"] <= MOST_ERROR_STEPS))
+        got = spread([round(r["spurious_per_episode"]["value"], 5) for r in per_seed], worst=max)
+        what = f"changes an episode that are not there, mean <= {MOST_SPURIOUS}, every seed at most {SLACK} more"
+        met = got["mean"] <= MOST_SPURIOUS + ROUNDING and got["worst"] <= MOST_SPURIOUS + SLACK + ROUNDING
+        found.append(verdict(case, what, got, met))
     return found
 
 

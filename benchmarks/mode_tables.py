@@ -13,6 +13,13 @@ LOOP_TITLE = (
     "but cost: {n_as_good} of {n_modes} modes, by training seed."
 )
 
+OVER_TIME_TITLE = (
+    "Every held-out step is read given its whole episode. A change that was found is matched with a true one of its "
+    "episode, one to one, where they lie within 50 steps: the median error, then true changes that none is matched "
+    "with and found ones that are not there, an episode; mean over seeds (worst). In interval: the share of found "
+    "changes whose nine-in-ten interval holds the nearest true one."
+)
+
 
 def markdown(table: Sequence[Sequence[str]]) -> str:
     """A Markdown table whose columns stand below each other in plain text, too."""
@@ -59,6 +66,9 @@ def text_of(content: Mapping[str, Any]) -> str:
             "By training seed; the seconds are of search and fit, mean (longest)",
         ]
         parts += [markdown(auto_table(content["auto"])), auto_text(content["auto"])]
+    if content["over_time"]:
+        parts += ["## Experts that change within an episode", OVER_TIME_TITLE]
+        parts += [markdown(over_time_table(content["over_time"]))]
     parts += [time_text(content)]
     if content["targets"]:
         parts += ["## Targets", count_of(content["targets"]), markdown(targets_table(content["targets"]))]
@@ -208,6 +218,29 @@ def auto_text(auto: Mapping[str, Any]) -> str:
     )
 
 
+def over_time_table(over_time: Mapping[str, Any]) -> list[list[str]]:
+    """Two lines for every case: unbraid, and the bound."""
+    table = [
+        ["demonstrations", "seeds", "", "NMI of steps", "error, steps", "missing", "not there", "in interval", "fit s"]
+    ]
+    for of in over_time.values():
+        for row, title in (("unbraid", "unbraid"), ("supervised", "told who acts when")):
+            read = of[row]["per_seed"]
+            quartiles = [r["error_quartiles_steps"] for r in read if r["error_quartiles_steps"]]
+            median = (
+                f"{np.mean([q[1] for q in quartiles]):.1f} ({max(q[1] for q in quartiles):.1f})" if quartiles else ""
+            )
+            cells = [of["title"], str(len(read)), title] if row == "unbraid" else ["", "", title]
+            cells += [of_seeds(of[row]["nmi"]), median]
+            for name in ("missing_per_episode", "spurious_per_episode"):
+                values = [r[name]["value"] for r in read]
+                cells.append(f"{np.mean(values):.2f} ({max(values):.2f})")
+            inside = [r["within_interval"] for r in read if r["within_interval"] is not None]
+            cells.append(f"{np.mean(inside):.2f}" if inside else "")
+            table.append([*cells, f"{of['seconds']['mean']:.0f}" if row == "unbraid" else ""])
+    return table
+
+
 def time_text(content: Mapping[str, Any]) -> str:
     """The seconds of a fit of four experts, and what the machine was doing meanwhile."""
     of = {"K given": content["fit_time"].get("unbraid"), '"auto"': content["fit_time"].get("auto")}
@@ -245,7 +278,13 @@ def count_of(targets: Sequence[Mapping[str, Any]]) -> str:
 
 def short_text(content: Mapping[str, Any]) -> str:
     """For the README: every case at its headline level, how many targets are met, and two closed loops."""
-    parts = [markdown(short_table(content["cases"])), left_out_text(content), count_of(content["targets"])]
+    parts = [markdown(short_table(content["cases"])), left_out_text(content)]
+    if content["over_time"]:
+        parts += [
+            "Experts that take over from one another within an episode: NMI of single held-out steps, mean (worst)"
+        ]
+        parts += [markdown([line[:-1] for line in over_time_table(content["over_time"])])]
+    parts += [count_of(content["targets"])]
     for name in ("two", "four"):
         if "closed_loop" in content["cases"][name]:
             parts += loop_part(content["cases"][name], content["sizes"])

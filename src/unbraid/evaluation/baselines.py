@@ -66,32 +66,44 @@ def kmeans_episodes(train: Demos, held_out: Demos, *, n_modes: int, seed: int) -
     return kmeans_windows(train, held_out, n_modes=n_modes, window_steps=None, seed=seed)
 
 
-def supervised_fit(train: Demos, config: UnbraidConfig | None = None) -> ModeModel:
+def supervised_fit(
+    train: Demos, config: UnbraidConfig | None = None, *, labels_of_steps: Int[np.ndarray, "step"] | None = None
+) -> ModeModel:
     """The upper bound: unbraid's own fit, encoder and policy alike, told who acted in place of a search for modes.
 
     Args:
-        train: with labels; mode k is the expert with label k.
+        train: with labels, or with those of its steps beside it; mode k is the expert with label k.
         config: of the fit; `n_modes` is the number of labels, whatever it says.
+        labels_of_steps: the expert of every step, where experts change within an episode.
 
     Raises:
         DataError: `train` has no labels, or no steps.
     """
     import torch
 
-    from unbraid.training.joint import UnbraidLearner
+    from unbraid.modes.changes import stretches_of
+    from unbraid.training.joint import Given, UnbraidLearner
     from unbraid.training.loop import LoopOptions, computing, run_loop
     from unbraid.training.steps import Steps
 
-    if train.labels is None or not train.n_steps:
+    if (train.labels is None and labels_of_steps is None) or not train.n_steps:
         raise DataError(
             f"The supervised bound needs labelled episodes with steps; got {train.n_steps} steps, "
             f"{'no ' if train.labels is None else ''}labels. Collect demonstrations of known experts."
         )
-    labels = torch.from_numpy(train.labels[train.lengths > 0].astype(np.int64))
-    told = torch.nn.functional.one_hot(labels, len(train.label_names)).float()
+    if labels_of_steps is None:
+        assert train.labels is not None
+        labels, n_labels = train.labels[train.episode_of_step], len(train.label_names)
+    else:
+        labels, n_labels = labels_of_steps, int(labels_of_steps.max()) + 1
+    stretches = stretches_of(labels.astype(np.int64), train.lengths)
+    first = np.flatnonzero(np.diff(stretches, prepend=-1))
+    told = torch.nn.functional.one_hot(torch.from_numpy(labels[first].astype(np.int64)), n_labels).float()
     options = LoopOptions()
     with computing(options.n_threads):
-        learner = UnbraidLearner(Steps.of(train.without_labels()), config or UnbraidConfig(), given=told)
+        steps = Steps.of(train.without_labels())
+        given = Given(torch.from_numpy(stretches), told)
+        learner = UnbraidLearner(steps, config or UnbraidConfig(), given=given)
         run_loop(learner, options)
         return learner.finished().eval()
 

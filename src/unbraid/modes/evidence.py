@@ -105,6 +105,11 @@ class EvidenceKind:
     centre: Float[Tensor, "obs"] | None = None
     directions: Float[Tensor, "obs target"] | None = None
 
+    @property
+    def says_something_of_a_step(self) -> bool:
+        """Whether it is read from about a step's own time, and not from all that is left of a span."""
+        return self.centre is None or self.horizon_steps is not None
+
     def read(self, recorded: Recorded) -> Evidence:
         """Targets and weights of every step."""
         if self.centre is None or self.directions is None:

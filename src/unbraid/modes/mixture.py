@@ -28,6 +28,7 @@ __all__ = [
     "scored",
     "scored_across_halves",
     "span_statistics",
+    "step_statistics",
     "sum_of",
 ]
 
@@ -100,6 +101,32 @@ def span_statistics(
     square.index_add_(0, spans, evidence.targets.square() * evidence.weights[:, None])
     n = torch.zeros(len(counts)).index_add_(0, spans, evidence.weights)
     return SpanStatistics(torch.stack(gram), torch.stack(cross), square, n, floor)
+
+
+def step_statistics(
+    features: Float[Tensor, "step feature"],
+    evidence: Evidence,
+    responsibilities: Float[Tensor, "step mode"],
+    *,
+    floor: float,
+) -> SpanStatistics:
+    """Sums up the steps of each mode, as if they were one span.
+
+    Args:
+        features: phi of every step.
+        evidence: what is to be predicted, and what each step counts for.
+        responsibilities: how much of each step each mode learns from.
+        floor: the least variance of a prediction.
+    """
+    upper = torch.triu_indices(features.shape[1], features.shape[1])
+    gram, cross = [], []
+    weights = responsibilities * evidence.weights[:, None]
+    for weight in weights.T:
+        weighted = features * weight[:, None]
+        gram.append((features.T @ weighted)[upper[0], upper[1]])
+        cross.append(weighted.T @ evidence.targets)
+    square = weights.T @ evidence.targets.square()
+    return SpanStatistics(torch.stack(gram), torch.stack(cross), square, weights.sum(0), floor)
 
 
 def fit_predictors(s: SpanStatistics, responsibilities: Float[Tensor, "start span mode"]) -> Predictors:

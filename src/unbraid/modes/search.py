@@ -184,7 +184,8 @@ class ModeSearch:
             mixture.span_statistics(features, evidence, sample.spans, floor=kind.floor)
             for kind, evidence in zip(self.latents.kinds, self.latents.evidences, strict=True)
         ]
-        self._descriptions, self._recorded_sample, self._n_steps = described(sample), sample, n_steps
+        self.sample = sample
+        self._descriptions, self._n_steps = described(sample), n_steps
         self._searches_apart: list[_SearchApart] = []
         self._candidates: dict[int, Candidate] = {}
         self._refined: dict[int, list[Tensor]] = {}
@@ -195,6 +196,19 @@ class ModeSearch:
         count = walk.whole() if n_modes == "auto" else walk.around(n_modes)
         n_chosen = count.n_supported if n_modes == "auto" else n_modes
         return self._described(self._candidate(n_chosen), n_chosen, count)
+
+    def of_sample(self, n_modes: int) -> Float[Tensor, "span mode"]:
+        """Responsibilities of K modes for the spans of `sample`."""
+        return self._candidate(n_modes).responsibilities
+
+    def glance(self, n_modes: int | Literal["auto"]) -> Float[Tensor, "span mode"]:
+        """Responsibilities of K modes for all spans, or of as many as the evidence supports: a look that is not the
+        last. Of more modes and fewer nothing is said, and nothing is found again from a part."""
+        if n_modes == "auto":
+            n_modes = Walk(self._held_out_of, most=min(_MOST_MODES, self.n_spans)).whole().n_supported
+        elif n_modes > 2:
+            self._candidate(n_modes - 1)  # a mode of theirs split is a start
+        return self._of_everybody(self._candidate(n_modes))
 
     def _sample(self) -> Int[Tensor, "chosen"]:
         """As many spans as there may be; of a long one, no more steps than its share of them (see `_piece_steps`)."""
@@ -237,13 +251,13 @@ class ModeSearch:
             seen[apart.left_out] = False
             n_steps = math.ceil(self._n_steps * int(seen.sum()) / self.n_spans)  # as often over each span
             apart.search = ModeSearch(
-                self._recorded_sample.of_spans(torch.nonzero(seen)[:, 0]),
+                self.sample.of_spans(torch.nonzero(seen)[:, 0]),
                 apart.generator,
                 kinds=self._asked,
                 starts=self._starts_asked,
                 n_steps=n_steps,
             )
-        left_out = self._recorded_sample.of_spans(apart.left_out)
+        left_out = self.sample.of_spans(apart.left_out)
         return apart.search.log_likelihoods(left_out, apart.search._candidate(n_modes)).logsumexp(1)
 
     def _candidate(self, n_modes: int) -> Candidate:

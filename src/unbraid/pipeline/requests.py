@@ -81,6 +81,9 @@ class FitRequest:
     """unbraid's own method, or the talk's (Eloundou 2021)."""
     n_modes: int | Literal["auto"] = 2
     """K, how many modes to find, at least 2; or auto: as many as the evidence on left-out episodes supports."""
+    sharing: Literal["auto", "episode", "changing"] = "auto"
+    """Whether an episode has one expert, or experts take over from one another within it; auto: as the evidence says.
+    Only --method unbraid reads it."""
     delta_steps: int = 1
     """The talk's time step: a transition is s[t + delta_steps] - s[t]. Only --method talk reads it."""
     n_steps: int | None = None

@@ -18,6 +18,7 @@ from unbraid.demos.store import load_demos, save_demos
 from unbraid.evaluation.behaviour import compare_modes
 from unbraid.evaluation.evaluate import Evaluation, evaluate, evaluate_all, fresh_seeds, require_fitting_world
 from unbraid.evaluation.intervals import mean_interval
+from unbraid.evaluation.over_time import over_time_entry
 from unbraid.evaluation.scores import contingency_by_episode, match_modes, stability
 from unbraid.evaluation.tables import agreement_entries, agreement_entry
 from unbraid.pipeline.paths import save_paths
@@ -156,6 +157,7 @@ def _fit_results(model: ModeModel, training: Demos, held_out: Demos | None) -> d
     fitted: dict[str, Any] = {"method": model.config.method, "training_log_likelihood_nats": model.score(training)}
     if held_out is not None:
         data["held_out_episodes"] = held_out.n_episodes
+        own |= {"over_time": over_time_entry(model, held_out)} if model.switch_rate > 0 else {}
         per_episode = np.array([model.score(held_out.select([e])) for e in np.flatnonzero(held_out.lengths).tolist()])
         fitted["held_out_log_likelihood_nats"] = mean_interval(per_episode).to_json()
         if held_out.labels is not None and len(np.unique(held_out.labels)) > 1:  # of one expert nothing is told apart
@@ -197,6 +199,10 @@ def modes_stage(asked: ModesRequest) -> dict[str, Any]:
             windows.episodes, windows.starts - demos.step_starts[windows.episodes], modes, probabilities, strict=True
         )
     ]
+    if model.switch_rate > 0:
+        timeline = model.timeline(demos)
+        found["switch_rate"] = model.switch_rate
+        found["change_points"] = [point.to_json() for point in timeline.change_points]
     if asked.beside:
         with _naming(asked.data):
             others = [

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from unbraid.report.estimates import as_estimate
@@ -27,6 +28,7 @@ __all__ = [
     "curves_figure",
     "loss_figure",
     "mode_counts_figure",
+    "timeline_figure",
 ]
 
 _STEPS_LABEL = "gradient steps"
@@ -317,3 +319,35 @@ def _dot(axes: Axes, quantity: Any, place: float | int, *, color: str, hollow: b
     marker = "D" if hollow else "o"
     face = "white" if hollow else color
     axes.plot(value, place, marker=marker, markersize=6, mfc=face, mec=color, mew=1.4, linestyle="", zorder=4)
+
+
+def timeline_figure(episodes: Sequence[Mapping[str, Any]], layout: Layout) -> Figure:
+    """Every episode as a bar over its steps, in the mixture of its modes' colours by probability, with its changes.
+
+    Args:
+        episodes: each with "episode", "n_steps", "probabilities" (moment, mode) and "change_points".
+        layout: how wide.
+    """
+    n_modes = len(episodes[0]["probabilities"][0])
+    colors = np.array([to_rgb(mode_color(mode)) for mode in range(n_modes)])
+    figure = new_figure(layout, 0.26 * len(episodes) + 1.3)
+    axes = figure.add_subplot()
+    for row, episode in enumerate(episodes):
+        mixed = np.clip(np.asarray(episode["probabilities"]) @ colors, 0, 1)
+        extent = (0, episode["n_steps"], row - 0.38, row + 0.38)
+        axes.imshow(mixed[None], extent=extent, aspect="auto", interpolation="nearest", zorder=2)
+        for point in episode["change_points"]:
+            axes.plot([point["step"]] * 2, [row - 0.46, row + 0.46], color=INK, linewidth=1.4, zorder=4)
+            width = point["high_step"] - point["low_step"]
+            axes.add_patch(
+                Rectangle((point["low_step"], row - 0.46), width, 0.92, color=INK, alpha=0.35, linewidth=0, zorder=3)
+            )
+    axes.set_xlim(0, max(episode["n_steps"] for episode in episodes))
+    axes.set_ylim(len(episodes) - 0.4, -0.6)
+    dress(axes, x="step of the episode", y="held-out episode")
+    axes.grid(visible=False)
+    axes.set_yticks(range(len(episodes)), [str(episode["episode"]) for episode in episodes])
+    few_ticks(axes.xaxis)
+    handles = [Patch(color=mode_color(mode), label=f"mode {mode}") for mode in range(n_modes)]
+    legend_below(figure, handles, min(n_modes, layout.max_columns))
+    return figure

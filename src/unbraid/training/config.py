@@ -87,8 +87,9 @@ class UnbraidConfig:
     """Change 2: modes are told apart by what is done and by where it leads, or by one of them alone."""
     starts: Literal["several", "random"] = "several"
     """Change 3: the search for modes starts from proposals of several kinds, or at random (off)."""
-    sharing: Literal["episode", "window"] = "episode"
-    """Change 4: an episode has one expert, or every window of 10 steps has one of its own (off)."""
+    sharing: Literal["auto", "episode", "changing", "window"] = "auto"
+    """Change 4, who shares a mode: all steps of an episode; those between two changes, where experts take over from one
+    another within it; the first or the second as the evidence says ("auto"); or every window of 10 steps (off)."""
     seed: int = 0
     """The one seed of the fit."""
 

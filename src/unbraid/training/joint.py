@@ -1,7 +1,8 @@
 """unbraid's own method as a learner: first the search for modes, then encoder, codebook and policy together."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, final
 
 import numpy as np
@@ -13,6 +14,8 @@ from unbraid.core.errors import ConfigError
 from unbraid.core.randomness import named_generator, named_seed
 from unbraid.core.side_by_side import SideBySide
 from unbraid.modes.assignment import spans_of
+from unbraid.modes.chain import estimated_rate
+from unbraid.modes.changes import Changes, changes_within, stretches_of_one_mode
 from unbraid.modes.codebook import code_usage, perplexity
 from unbraid.modes.search import Found, ModeSearch
 from unbraid.modes.spans import SpanSource, WindowPlaces
@@ -23,12 +26,26 @@ from unbraid.training.config import UnbraidConfig
 from unbraid.training.model import DISTANCE_TEMPERATURE, ModeModel
 from unbraid.training.steps import Steps
 
-__all__ = ["UnbraidLearner"]
+__all__ = ["Given", "UnbraidLearner"]
 
 WARM_UP, CLIP_NORM = 50, 5.0
 STEPS_PER_WINDOW, COMMITMENT = 25, 0.25
 _COLLAPSED = 0.1
 _BLOCK = 65536
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What is known of who acted.
+
+    Attributes:
+        spans: (step,) the stretch that each step shares its mode with: 0, 0, ..., 1, 1, ..., without gaps.
+        responsibilities: (span, mode); rows sum to 1.
+    """
+
+    spans: Int[Tensor, "step"]
+    responsibilities: Float[Tensor, "span mode"]
 
 
 @final
@@ -45,7 +62,7 @@ class UnbraidLearner:
         config: UnbraidConfig,
         device: str = "cpu",
         *,
-        given: Float[Tensor, "span mode"] | None = None,
+        given: "Given | None" = None,
     ) -> None:
         """Searches for modes, and draws the initial weights, all from the config's seed.
 
@@ -53,7 +70,7 @@ class UnbraidLearner:
             steps: the demonstrations.
             config: what is asked; `n_modes` is left alone where responsibilities are given.
             device: where the networks are.
-            given: responsibilities of the spans, which then are not searched for.
+            given: spans and their responsibilities, which then are not searched for.
 
         Raises:
             ConfigError: more modes than spans.
@@ -62,16 +79,18 @@ class UnbraidLearner:
         assert config.n_steps != "auto"
         assert config.policy_batch != "auto"
         self.steps, self.n_steps, self.samples_per_step, self.taken = steps, config.n_steps, config.policy_batch, 0
-        self.spans = spans_of(steps.episode_of_step, config.sharing)
+        self.spans = spans_of(steps.episode_of_step, "window" if config.sharing == "window" else "episode")
         self.generator = torch.Generator().manual_seed(named_seed(config.seed, "unbraid", "batches"))
         self.windows_generator = torch.Generator().manual_seed(named_seed(config.seed, "unbraid", "windows"))
         seen = _scaling(steps.rows.numpy(), floor=0.02, clip=6.0)
         done = _scaling(steps.actions.numpy(), floor=1e-3)
         self.found: Found | None = None
+        self.changes: Changes | None = None
         if given is None:
             self.found = self._search(config, seen, done)
-            given = self.found.responsibilities
-        self.responsibilities = given
+            self.responsibilities = self.found.responsibilities
+        else:
+            self.spans, self.responsibilities = given.spans, given.responsibilities
         self.config = replace(config, n_modes=self.responsibilities.shape[1])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(named_seed(config.seed, "unbraid", "weights"))
@@ -92,24 +111,36 @@ class UnbraidLearner:
     # What is prepared before the first step
 
     def _search(self, config: UnbraidConfig, seen: Normaliser, done: Normaliser) -> Found:
-        """Who is in which mode, the calmest mode first: a number that another seed gives to the same behaviour."""
+        """Who is in which mode, the calmest mode first: a number that another seed gives to the same behaviour.
+
+        Where experts change within an episode, spans become the stretches between the changes, and modes are searched
+        for among those.
+        """
         steps = self.steps
-        recorded = SpanSource(steps.rows, steps.row_of_step, steps.actions, self.spans, seen, done)
+        source = SpanSource(steps.rows, steps.row_of_step, steps.actions, self.spans, seen, done)
         generator = named_generator(config.seed, "unbraid", "search")
-        if config.n_modes != "auto" and config.n_modes > len(recorded.lengths):
-            what = "demonstrations" if config.sharing == "episode" else "stretches of them"
+        if config.n_modes != "auto" and config.n_modes > len(source.lengths):
+            what = "stretches of demonstrations" if config.sharing == "window" else "demonstrations"
             raise ConfigError(
-                f"There must be at least as many {what} as modes; got {len(recorded.lengths)} for {config.n_modes} "
+                f"There must be at least as many {what} as modes; got {len(source.lengths)} for {config.n_modes} "
                 "modes. Ask for fewer modes, or bring more demonstrations."
             )
-        search = ModeSearch(
-            recorded, generator, kinds=config.evidence, starts=config.starts, n_steps=config.search_steps
-        )
+        search_among = partial(ModeSearch, kinds=config.evidence, starts=config.starts, n_steps=config.search_steps)
+        search = search_among(source, generator)
         found = search.found(config.n_modes)
-        energy = torch.zeros(len(recorded.lengths))
+        if config.sharing in ("auto", "changing") and config.n_modes != 1 and len(source.lengths) > 1:
+            n_modes, assumed = max(found.responsibilities.shape[1], 2), config.sharing == "changing"
+            self.changes = changes_within(search, n_modes, assumed=assumed)
+            turn_steps = self.changes.turn_steps
+            if turn_steps is not None:
+                draws = named_generator(config.seed, "unbraid", "stretches")
+                self.spans = stretches_of_one_mode(source, search_among, config.n_modes, turn_steps, draws)
+                source = replace(source, spans=self.spans)
+                found = search_among(source, draws).found(config.n_modes)
+        energy = torch.zeros(len(source.lengths))
         for block in torch.arange(steps.n_steps).split(_BLOCK):
             energy.index_add_(0, self.spans[block], done(steps.actions[block]).square().sum(1))
-        of_mode, n_steps = found.responsibilities.T @ energy, found.responsibilities.T @ recorded.lengths.float()
+        of_mode, n_steps = found.responsibilities.T @ energy, found.responsibilities.T @ source.lengths.float()
         return found.ordered((of_mode / n_steps.clamp_min(1e-9)).argsort())
 
     def _states(self, chosen: Int[Tensor, "*chosen"]) -> Float[Tensor, "*chosen obs"]:
@@ -203,8 +234,17 @@ class UnbraidLearner:
     def finished(self) -> ModeModel:
         """The model as it stands, with the contexts that a person steers it with."""
         self.model.contexts.copy_(self._contexts())
-        self.model.search = None if self.found is None else self._with_health(self.found.facts())
+        if int(self.spans[-1]) + 1 > int((self.steps.lengths > 0).sum()) and self.config.sharing != "window":
+            self.model.switch_rate = estimated_rate(self.model.step_scores(self.steps), self.steps.lengths)
+        self.model.search = None if self.found is None else self._with_health(self._facts(self.found))
         return self.model
+
+    def _facts(self, found: Found) -> dict[str, Any]:
+        """What the search said of the modes, and of changes within episodes."""
+        if self.changes is None:
+            return found.facts() | {"changes": None}
+        n_changes = int(self.spans[-1]) + 1 - int((self.steps.lengths > 0).sum())
+        return found.facts() | {"changes": self.changes.facts() | {"n_changes": n_changes}}
 
     def _with_health(self, facts: dict[str, Any]) -> dict[str, Any]:
         """What the search said, with how much each code is used where the trained encoder reads all demonstrations.

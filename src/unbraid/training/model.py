@@ -13,8 +13,10 @@ from unbraid.core.errors import ConfigError, DataError, ModelError
 from unbraid.core.runs import new_folder, read_json, write_bytes, write_json
 from unbraid.core.shapes import require_finite
 from unbraid.demos.episodes import Demos
+from unbraid.modes.chain import bounded
 from unbraid.modes.codebook import FreeCodebook, SimplexCodebook
 from unbraid.modes.encoders import SpanSums, StepWindowEncoder, TransitionEncoder
+from unbraid.modes.timeline import Timeline, timeline_of
 from unbraid.modes.windows import Windows, cut_windows
 from unbraid.policy.contexts import every_not_hot
 from unbraid.policy.gaussian import GaussianPolicy, diagonal_log_prob
@@ -31,6 +33,9 @@ _FORMAT, _VERSION = "unbraid-model", 1
 DISTANCE_TEMPERATURE = 0.1
 """What squared distances are divided by, to be nats."""
 _POLICY_SHARE = 0.3
+_STEP_SHARE, _STEP_WINDOW = 0.25, 25
+"""Over time, a step counts for a quarter of itself, since readings of neighbours err alike; the encoder reads it in
+windows of 25 steps."""
 _CHUNK = 16384
 _AGAIN = "Copy the folder again, or fit again."
 
@@ -44,6 +49,8 @@ class ModeModel(nn.Module):
         contexts: (mode, mode) row k is the context that asks the policy for mode k.
         n_modes, observation_size, action_size: K and the widths.
         search: what the search for modes said, as JSON (see `modes.search.Found.facts`); None where there was none.
+        switch_rate: the probability that a step changes the mode, as the demonstrations had it; 0 where an episode has
+            one mode.
     """
 
     contexts: Tensor
@@ -56,6 +63,7 @@ class ModeModel(nn.Module):
         self.config, self.n_modes = config, config.n_modes
         self.observation_size, self.action_size = observation_size, action_size
         self.search: dict[str, Any] | None = None
+        self.switch_rate = 0.0
         self.observation_normaliser = Normaliser(observation_size)
         self.action_normaliser = Normaliser(action_size)
         self.register_buffer("contexts", torch.from_numpy(every_not_hot(self.n_modes)).float())
@@ -152,6 +160,40 @@ class ModeModel(nn.Module):
         windows = self.cut(demos, None)
         totals = _window_sums(self.log_likelihoods(Steps.of(demos)), windows)
         return float(totals.max(1).sum() / demos.n_steps)
+
+    def timeline(self, demos: Demos) -> Timeline:
+        """The mode of every step, and where modes change: a sticky chain over `step_scores`, at `switch_rate`.
+
+        Raises:
+            DataError: widths that don't fit, or numbers that are not finite.
+        """
+        self._require_fitting(demos)
+        return timeline_of(self.step_scores(Steps.of(demos)), demos.lengths, self.switch_rate)
+
+    def step_scores(self, steps: Steps) -> Float[np.ndarray, "step mode"]:
+        """What each step says of each mode, in nats, such that steps may be added up over a stretch.
+
+        A quarter of: three tenths of log pi(a | s, k), and the encoder's log-probability of the mode in windows of 25
+        steps (the whole of a shorter episode), shared out among a window's steps, the mean of the windows that hold
+        the step.
+        """
+        lengths, ends = steps.lengths, np.cumsum(steps.lengths)
+        short = np.minimum(lengths, _STEP_WINDOW)
+        n_windows = np.where(lengths > 0, lengths - short + 1, 0)
+        of_window = np.repeat(short, n_windows)
+        within = np.arange(n_windows.sum()) - np.repeat(np.cumsum(n_windows) - n_windows, n_windows)
+        starts = np.repeat(ends - lengths, n_windows) + within
+        distances = self.window_distances(
+            steps, Windows(starts, of_window, np.repeat(np.arange(len(short)), n_windows))
+        )
+        read = torch.from_numpy(-distances / DISTANCE_TEMPERATURE).log_softmax(1).numpy()
+        held = np.column_stack([read / of_window[:, None], np.ones(len(starts))])
+        sums = np.zeros((steps.n_steps + 1, self.n_modes + 1))
+        np.add.at(sums, starts, held)
+        np.add.at(sums, starts + of_window, -held)
+        sums = sums[:-1].cumsum(0)
+        of_encoder = sums[:, :-1] / sums[:, -1:].round()
+        return _STEP_SHARE * bounded(_POLICY_SHARE * self.log_likelihoods(steps).double().numpy() + of_encoder)
 
     def cut(self, demos: Demos, window_steps: int | None, stride_steps: int = 5) -> Windows:
         """The windows of demonstrations that fit this model.
@@ -280,6 +322,7 @@ class ModeModel(nn.Module):
                 "observation_size": self.observation_size,
                 "action_size": self.action_size,
                 "config": config_to_json(self.config),
+                "switch_rate": self.switch_rate,
             }
             write_json(folder / "config.json", content)
             if self.search is not None:
@@ -306,6 +349,7 @@ class ModeModel(nn.Module):
                 observation_size=content["observation_size"],
                 action_size=content["action_size"],
             )
+            made.switch_rate = float(content.get("switch_rate", 0.0))  # models of before had none
             made.load_state_dict(load_file(folder / "model.safetensors"))
             if (folder / "search.json").exists():
                 made.search = read_json(folder / "search.json", error=ModelError, remedy=_AGAIN)

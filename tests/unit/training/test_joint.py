@@ -319,3 +319,61 @@ def test_units_do_not_matter():
 def test_more_modes_than_demonstrations_are_refused(demos):
     with pytest.raises(ConfigError, match=r"at least as many demonstrations as modes; got \d+ for 99 modes"):
         UnbraidLearner(Steps.of(demos), UnbraidConfig(n_modes=99))
+
+
+# Experts that change within an episode
+
+
+@pytest.fixture(scope="module")
+def taking_over():
+    """(demonstrations, the expert of each step): from about the middle of every episode, the other expert acts."""
+
+    def make(seed, n_episodes=16, n_steps=100):
+        generator = np.random.default_rng(seed)
+        episodes, experts = [], []
+        for first in np.arange(n_episodes) % 2:
+            own = np.where(np.arange(n_steps) < generator.integers(30, 70), first, 1 - first)
+            seen = generator.normal(size=(n_steps + 1, 3)).astype(np.float32)
+            sign = np.where(own == 0, 1.0, -1.0)[:, None]
+            done = sign * seen[:-1, :2] + 0.4 * generator.normal(size=(n_steps, 2))
+            episodes.append(Episode(observations=seen, actions=done.astype(np.float32)))
+            experts.append(own)
+        return Demos.from_episodes(episodes), np.concatenate(experts)
+
+    return make
+
+
+def small(**settings):
+    sizes = {"n_steps": 250, "search_steps": 60, "policy_batch": 256, "window_batch": 32, "learning_rate": 1e-2}
+    return UnbraidConfig(**(sizes | {"policy_hidden": (32, 32), "window_lengths": (5, 10)} | settings))
+
+
+def test_experts_that_take_over_are_told_apart_step_by_step(taking_over):
+    (training, _), (held_out, experts) = taking_over(0), taking_over(1)
+    model = fit(training, small())
+    assert model.search["changes"]["within_episodes"]
+    assert 14 <= model.search["changes"]["n_changes"] <= 18
+    assert 1 / 200 < model.switch_rate < 1 / 50
+    found = model.timeline(held_out)
+    agreeing = (found.modes == experts).mean()
+    assert max(agreeing, 1 - agreeing) > 0.98
+    assert 14 <= len(found.change_points) <= 18
+
+
+def test_it_is_for_the_asker_to_say_whether_experts_change(taking_over, demos, tiny):
+    training, _ = taking_over(0)
+    model = fit(training, small(sharing="episode", n_steps=5))
+    assert (model.search["changes"], model.switch_rate) == (None, 0)
+    quick = {"starts": "several", "n_steps": 5, "search_steps": 30}
+    for sharing in ("auto", "changing"):
+        told = fit(demos, tiny("unbraid", sharing=sharing, **quick)).search["changes"]
+        assert (told["within_episodes"], told["n_changes"]) == (False, 0)
+
+
+def test_the_bound_may_be_told_who_acts_at_every_step(taking_over):
+    from unbraid.evaluation.baselines import supervised_fit
+
+    (training, told), (held_out, experts) = taking_over(0), taking_over(1)
+    model = supervised_fit(training, small(), labels_of_steps=told)
+    assert (model.timeline(held_out).modes == experts).mean() > 0.98
+    assert model.search is None

@@ -9,7 +9,7 @@ import torch
 
 from unbraid.core.errors import ConfigError, DataError, ModelError, RunError
 from unbraid.demos.episodes import Demos, Episode
-from unbraid.modes.windows import cut_windows
+from unbraid.modes.windows import Windows, cut_windows
 from unbraid.training.config import TalkConfig, config_to_json
 from unbraid.training.fit import fit
 from unbraid.training.model import ModeModel
@@ -249,6 +249,7 @@ def test_the_config_says_who_wrote_it_and_nothing_of_where(model, tmp_path):
         "observation_size": 3,
         "action_size": 2,
         "config": json.loads(json.dumps(config_to_json(model.config))),
+        "switch_rate": 0.0,
     }
 
 
@@ -304,3 +305,54 @@ def test_what_is_no_whole_model_is_refused(models, tmp_path, damage, message):
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(ModelError, match=r"must exist; there is no model here\."):
         ModeModel.from_pretrained(tmp_path / "nothing")
+
+
+# Over time
+
+
+def test_what_a_step_says_is_shared_out_from_all_windows_that_hold_it(models, uneven):
+    model = models["unbraid"]
+    steps = Steps.of(uneven)
+    policy = model.log_likelihoods(steps).double().numpy()
+    wanted = np.zeros((uneven.n_steps, 3))
+    for start, n in zip(uneven.step_starts[:-1], uneven.lengths, strict=True):
+        if n == 0:
+            continue
+        windows = [(start + i, min(n, 25)) for i in range(max(n - 25, 0) + 1)]
+        cut = Windows(*(np.array(column) for column in zip(*windows, strict=True)), np.zeros(len(windows), dtype=int))
+        scores = -model.window_distances(steps, cut) / 0.1
+        told = scores - np.log(np.exp(scores).sum(1, keepdims=True))
+        for t in range(start, start + n):
+            wanted[t] = np.mean([s / w for s, (i, w) in zip(told, windows, strict=True) if i <= t < i + w], axis=0)
+    wanted += 0.3 * policy
+    wanted = 0.25 * np.maximum(wanted - wanted.max(1, keepdims=True), -4)
+    np.testing.assert_allclose(model.step_scores(steps), wanted, atol=1e-6)
+
+
+def test_where_nothing_switches_an_episode_has_one_mode(models, uneven):
+    found = models["unbraid"].timeline(uneven)
+    assert found.change_points == ()
+    assert found.modes.shape == (uneven.n_steps,)
+    for start, n in zip(uneven.step_starts[:-1], uneven.lengths, strict=True):
+        assert len(set(found.modes[start : start + n])) == min(n, 1)
+
+
+def test_a_timeline_needs_demonstrations_that_fit(models, identities):
+    with pytest.raises(DataError, match="must have 3 observation and 2 action columns"):
+        models["unbraid"].timeline(identities([4]))
+
+
+def test_the_rate_of_switching_is_kept_and_may_be_absent(models, tmp_path):
+    model = models["unbraid"]
+    assert model.switch_rate == 0
+    model.switch_rate = 0.0125
+    try:
+        model.save_pretrained(tmp_path / "model")
+    finally:
+        model.switch_rate = 0.0
+    assert ModeModel.from_pretrained(tmp_path / "model").switch_rate == 0.0125
+    path = tmp_path / "model" / "config.json"
+    content = json.loads(path.read_text())
+    del content["switch_rate"]
+    path.write_text(json.dumps(content))
+    assert ModeModel.from_pretrained(tmp_path / "model").switch_rate == 0

@@ -38,6 +38,8 @@ def search(record: RunRecord) -> Section | None:
         "Numbers of modes are compared by how well they predict episodes that they were not fitted on: each half of "
         "the episodes is predicted by what the other half taught."
     )
+    if _spans(found) == "stretches":
+        intro += " Experts change within an episode here: an episode of this chapter is a stretch between two changes."
     several = found["n_modes"] > 1
     blocks: list[Block] = [Paragraph(intro), _verdicts(found)]
     if several:
@@ -52,12 +54,28 @@ def search(record: RunRecord) -> Section | None:
 
 
 def _verdicts(found: Mapping[str, Any]) -> Verdicts:
-    """The verdict, and the search's warnings below it."""
+    """The verdict, whether experts change within an episode, and the search's warnings below it."""
     n_modes, n_supported = found["n_modes"], found["n_supported"]
     answer = "supported" if n_modes == n_supported else "too few" if n_modes < n_supported else "too many"
     verdict = Verdict(found["verdict"], n_modes == n_supported, answer=answer)
+    changes = _changes_verdict(found["changes"]) if found.get("changes") else ()
     warnings = (Verdict(warning, False, answer="warning") for warning in found.get("warnings") or [])
-    return Verdicts((verdict, *warnings))
+    return Verdicts((verdict, *changes, *warnings))
+
+
+def _spans(found: Mapping[str, Any]) -> str:
+    """What the search put into modes."""
+    return "stretches" if (found.get("changes") or {}).get("n_changes") else "episodes"
+
+
+def _changes_verdict(changes: Mapping[str, Any]) -> tuple[Verdict, ...]:
+    """Whether experts change within an episode, and what that adds to the explanation of left-out ones."""
+    error = "" if changes["gain_error"] is None else f" ± {value_text(changes['gain_error'])}"
+    gains = f"a left-out episode gains {value_text(changes['gain_nats'])}{error} nats where its mode may change"
+    if changes["n_changes"]:
+        told = counted(changes["n_changes"], "changes")
+        return (Verdict(f"Experts take over from one another within episodes: {told}; {gains}.", None, "seen"),)
+    return (Verdict(f"Every episode has one expert: {gains}.", None, "none seen"),)
 
 
 def _key_numbers(found: Mapping[str, Any]) -> tuple[KeyNumber, ...]:
@@ -68,7 +86,7 @@ def _key_numbers(found: Mapping[str, Any]) -> tuple[KeyNumber, ...]:
             "Held-out gain over one mode",
             value_text(gain),
             f"nats per episode: how much better {n_modes} modes predict an episode than one does; "
-            f"n = {counted(found['n_spans'], 'episodes')}",
+            f"n = {counted(found['n_spans'], _spans(found))}",
         ),
         KeyNumber(
             "Sureness of the number",
@@ -142,7 +160,7 @@ def _counts_table(found: Mapping[str, Any]) -> Table:
         note="A mode is supported when it predicts left-out episodes better than one mode fewer does, by clearly more "
         "than the standard error (after ±) and than a trifle of the whole gain. Where that is not plain, the modes are "
         "found again from a part of the episodes, and must gain on the others, which that search has not seen. n = "
-        f"{counted(found['n_spans'], 'episodes')}.",
+        f"{counted(found['n_spans'], _spans(found))}.",
     )
 
 
@@ -177,7 +195,7 @@ def _evidence_table(found: Mapping[str, Any]) -> Table:
         rows=rows,
         note="How much better each kind of evidence of a left-out episode is predicted by the episode's own mode than "
         "by one mode for all. A kind below 0 does not tell them apart. n = "
-        f"{counted(found['n_spans'], 'episodes')}.",
+        f"{counted(found['n_spans'], _spans(found))}.",
     )
 
 

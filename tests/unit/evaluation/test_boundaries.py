@@ -1,0 +1,41 @@
+"""Changes are matched one to one; those that nothing matches are counted apart."""
+
+import numpy as np
+
+from unbraid.evaluation.boundaries import boundary_scores
+
+
+def steps(n, *changes):
+    """Modes of an episode that alternate at the given steps."""
+    return np.searchsorted(np.array(changes), np.arange(n), side="right") % 2
+
+
+def test_errors_missing_and_spurious_ones():
+    lengths = np.array([100, 100, 100, 0, 1])
+    labels = np.concatenate([steps(100, 40), steps(100, 20, 70), steps(100), [0]])
+    modes = np.concatenate([steps(100, 43), steps(100, 21), steps(100, 30, 33), [1]])
+    found = boundary_scores(labels, modes, lengths)
+    assert sorted(found.errors_steps.tolist()) == [1, 3]
+    assert found.missing.tolist() == [0, 1, 0, 0, 0]
+    assert found.spurious.tolist() == [0, 0, 2, 0, 0]
+    told = found.to_json()
+    assert told["n_matched"] == 2
+    assert told["error_quartiles_steps"][1] == 2
+    assert told["missing_per_episode"]["value"] == 0.2
+
+
+def test_as_many_as_possible_are_matched_and_none_twice():
+    """The nearest first would match 50 with 52, and leave 10 and 90 without a partner that is near enough."""
+    found = boundary_scores(steps(100, 50, 60), steps(100, 52, 55), np.array([100]))
+    assert sorted(found.errors_steps.tolist()) == [2, 5]
+    found = boundary_scores(steps(100, 50), steps(100, 49, 51), np.array([100]))
+    assert found.errors_steps.tolist() == [1]
+    assert found.spurious.tolist() == [1]
+
+
+def test_what_lies_too_far_apart_is_no_match():
+    found = boundary_scores(steps(200, 20), steps(200, 150), np.array([200]))
+    assert len(found.errors_steps) == 0
+    assert (found.missing.tolist(), found.spurious.tolist()) == ([1], [1])
+    assert found.to_json()["error_quartiles_steps"] is None
+    assert len(boundary_scores(steps(200, 20), steps(200, 150), np.array([200]), farthest_steps=130).errors_steps) == 1

@@ -1,0 +1,119 @@
+"""Whether experts take over from one another within an episode, and where: found where they do, denied where not."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from unbraid.modes import changes
+from unbraid.modes.changes import Changes, changes_within, stretches_of_one_mode
+from unbraid.modes.search import ModeSearch
+from unbraid.modes.spans import SpanSource
+
+STEPS = 60
+SLOPES = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]])
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    """A third of the width, and one restart of two: EM, which solves for every feature, takes a moment."""
+    monkeypatch.setattr("unbraid.modes.latents.WIDTH", 16)
+    monkeypatch.setattr("unbraid.modes.changes._SHARES_OF_TURN", (1 / 3, 1 / 2))
+
+
+@pytest.fixture
+def taking_over(recorded_of):
+    """(recorded, expert of each step): from about the middle of every episode, another expert acts."""
+
+    def make(n_experts=2, n_episodes=18, *, changing=True, n_steps=100, seed=0):
+        generator = np.random.default_rng(seed)
+        observations, actions, modes = [], [], []
+        for episode in range(n_episodes):
+            first = episode % n_experts
+            second = (first + 1 + episode // n_experts % (n_experts - 1)) % n_experts if changing else first
+            own = np.where(np.arange(n_steps) < generator.integers(30, 70), first, second)
+            seen = generator.normal(size=(n_steps + 1, 3))
+            done = np.stack([(seen[:-1, :2] * SLOPES[own]).sum(1), seen[:-1, 2]], axis=1)
+            observations.append(seen)
+            actions.append(done + 0.5 * generator.normal(size=done.shape))
+            modes.append(own)
+        return recorded_of(observations, actions), np.concatenate(modes)
+
+    return make
+
+
+search_of = partial(ModeSearch, n_steps=STEPS)
+
+
+def source_of(recorded):
+    same = torch.nn.Identity()
+    return SpanSource(recorded.rows, recorded.row_of_step, recorded.actions, recorded.spans, same, same)
+
+
+def purity(stretches, modes):
+    """The share of steps whose expert is the commonest one of their stretch."""
+    counts = np.zeros((int(stretches[-1]) + 1, modes.max() + 1))
+    np.add.at(counts, (stretches.numpy(), modes), 1)
+    return counts.max(1).sum() / len(modes)
+
+
+@pytest.mark.parametrize("n_experts", [2, 3])
+def test_experts_that_take_over_are_found_and_where(taking_over, n_experts):
+    recorded, modes = taking_over(n_experts)
+    found = changes_within(search_of(recorded, np.random.default_rng(0)), n_experts)
+    assert found.are_there
+    assert 15 < found.turn_steps < 150  # 50 is the truth
+    cut = stretches_of_one_mode(source_of(recorded), search_of, n_experts, found.turn_steps, np.random.default_rng(0))
+    assert purity(cut, modes) > 0.98
+    assert 36 <= int(cut[-1]) + 1 <= 42  # two in each of 18 episodes
+    assert (np.diff(cut.numpy()) >= 0).all()
+    assert ((recorded.spans[1:] != recorded.spans[:-1]) <= (cut[1:] != cut[:-1])).all()  # no stretch in two episodes
+
+
+def test_experts_that_keep_to_their_episode_do_not(taking_over):
+    recorded, _ = taking_over(changing=False)
+    found = changes_within(search_of(recorded, np.random.default_rng(0)), 2)
+    assert not found.are_there
+    assert found.turn_steps is None
+    assert found.modes_nats > 10
+    assumed = changes_within(search_of(recorded, np.random.default_rng(0)), 2, assumed=True)
+    assert assumed.turn_steps > 1000
+
+
+def test_cutting_leaves_whole_what_does_not_change(taking_over):
+    recorded, _ = taking_over(changing=False, n_episodes=8)
+    cut = stretches_of_one_mode(source_of(recorded), search_of, 2, 50.0, np.random.default_rng(0))
+    assert torch.equal(cut, recorded.spans)
+
+
+def test_a_sample_teaches_where_to_cut_the_others(taking_over, monkeypatch):
+    """With room for ten episodes of eighteen, all are cut; blocks as small as two episodes give the same cuts."""
+    recorded, modes = taking_over()
+    monkeypatch.setattr(changes, "MOST_STEPS", 1000)
+    cut = stretches_of_one_mode(source_of(recorded), search_of, 2, 50.0, np.random.default_rng(0))
+    assert purity(cut, modes) > 0.97
+
+
+def test_a_generator_suffices(taking_over):
+    recorded, _ = taking_over(n_episodes=6)
+    first, again = (
+        stretches_of_one_mode(source_of(recorded), search_of, 2, 50.0, np.random.default_rng(3)) for _ in range(2)
+    )
+    assert torch.equal(first, again)
+
+
+@pytest.mark.parametrize(
+    ("gain", "error", "modes", "there"),
+    [
+        (9.0, 1.0, 20.0, True),
+        (9.0, 4.0, 20.0, False),  # could be chance
+        (2.0, 0.1, 4.0, False),  # less than the price of a change
+        (9.0, 1.0, 200.0, False),  # a trifle beside what tells modes apart
+        (9.0, None, 20.0, False),  # one episode
+    ],
+)
+def test_what_counts_as_changes(gain, error, modes, there):
+    found = Changes(gain, error, modes)
+    assert found.are_there == there
+    assert found.facts() == {"within_episodes": there, "gain_nats": gain, "gain_error": error, "modes_nats": modes}
