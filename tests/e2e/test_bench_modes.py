@@ -14,6 +14,7 @@ ASKED = (  # cases and rows
     ("two", "unbraid,closed_loop,supervised,kmeans,categorical_vae,talk_1_published"),
     ("two,one", "auto"),
     ("order", "supervised,kmeans"),
+    ("forward_second", "over_time"),
 )
 
 
@@ -117,8 +118,28 @@ def test_the_number_of_modes_is_reported_with_its_sureness_and_seconds(content):
 
 def test_a_part_of_the_table_is_never_taken_for_the_whole(content):
     assert content["complete"] is False
-    assert {target["case"] for target in content["targets"]} == {"two", "one"}
-    assert {target["n_seeds"] for target in content["targets"]} == {1}
+    assert {target["case"] for target in content["targets"]} == {"two", "one", "forward_second"}
+    n_seeds = {target["case"]: target["n_seeds"] for target in content["targets"]}
+    assert n_seeds == {"two": 1, "one": 1, "forward_second": 3}  # it has two seeds more than others
+
+
+def test_experts_that_change_are_read_step_by_step(content):
+    found = content["over_time"]["forward_second"]
+    assert found["seeds"] == [0, 1, 2]
+    assert found["pile"] == {"experts": ["goal_seeking", "forward", "circling", "hazard_seeking"]} | {
+        "n_training_episodes": 9
+    }
+    assert len(found["found"]) == 3
+    for row in ("unbraid", "supervised"):
+        assert found[row]["nmi"]["worst"] == min(found[row]["nmi"]["per_seed"])
+        for read in found[row]["per_seed"]:
+            assert 0 <= read["low"] <= read["nmi"] <= read["high"] <= 1
+            assert read["missing_per_episode"]["n"] == read["n_episodes"] == 9
+    assert {t["what"].split(",")[0] for t in content["targets"] if t["case"] == "forward_second"} == {
+        "NMI of single steps",
+        "median error of a change",
+        "changes an episode that are not there",
+    }
 
 
 def test_a_second_run_goes_on_from_what_is_kept(bench, rows, folder, monkeypatch, capsys):
@@ -221,7 +242,7 @@ def test_a_case_without_its_data_is_left_out_and_named(cases, summaries, tables,
     monkeypatch.setattr(cases, "DATA", tmp_path)
     assert summaries.jobs_of(["push_t"], cases.ROWS, [0], cases.QUICK) == []
     content = summaries.summary([0], cases.QUICK, tmp_path)
-    assert content["left_out"] == ["half_cheetah", "push_t", "push_t_quarter"]
+    assert content["left_out"] == ["half_cheetah", "push_t", "push_t_quarter", "half_cheetah_spliced"]
     assert "Left out, since their data were not there: half_cheetah, push_t" in tables.text_of(content)
 
 

@@ -15,7 +15,6 @@ import numpy as np
 from jaxtyping import Float, Int
 
 __all__ = [
-    "LEAST_RATE",
     "Smoothed",
     "best_path",
     "bounded",
@@ -26,7 +25,7 @@ __all__ = [
     "smoothed",
 ]
 
-LEAST_RATE, _MOST_RATE = 1e-12, 0.5
+_LEAST_RATE, _MOST_RATE = 1e-12, 0.5
 _MOST_NATS = 4.0
 """What one step may say against a mode, beside the best one: a single odd step is no change."""
 _FIRST_RATE, _ROUNDS, _CLOSE, _NO_CHANGE = 0.01, 60, 1e-3, 1e-2
@@ -193,12 +192,12 @@ def estimated_rate(log_likelihoods: Float[np.ndarray, "step mode"], lengths: Int
     """
     n_chances = int(np.maximum(lengths - 1, 0).sum())
     if n_chances == 0 or log_likelihoods.shape[1] == 1:
-        return LEAST_RATE
+        return _LEAST_RATE
     rate = _FIRST_RATE
     for _ in range(_ROUNDS):
         found = float(smoothed(log_likelihoods, lengths, rate).changes.sum()) / n_chances
         if found * n_chances < _NO_CHANGE:
-            return LEAST_RATE
+            return _LEAST_RATE
         found = min(found, _MOST_RATE)
         if abs(math.log(found / rate)) < _CLOSE:
             return found

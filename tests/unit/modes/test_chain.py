@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from unbraid.modes.chain import (
-    LEAST_RATE,
     best_path,
     bounded,
     constant_log_evidence,
@@ -108,8 +107,8 @@ def test_the_rate_of_switching_is_estimated(rate):
     modes = (np.cumsum(switches, axis=1) % 2).ravel()
     values = np.where(modes[:, None] == np.arange(2), 2.0, 0.0) + generator.normal(size=(len(modes), 2))
     assert estimated_rate(values, lengths) == pytest.approx(rate, rel=0.25)
-    assert estimated_rate(np.repeat(values[:40], 500, axis=0), lengths) == LEAST_RATE  # every episode has one mode
-    assert estimated_rate(values[:, :1], lengths) == LEAST_RATE
+    assert estimated_rate(np.repeat(values[:40], 500, axis=0), lengths) < 1e-9  # every episode has one mode
+    assert estimated_rate(values[:, :1], lengths) < 1e-9
 
 
 def test_one_mode_and_no_steps():
