@@ -20,8 +20,6 @@ __all__ = [
     "bounded",
     "constant_log_evidence",
     "estimated_rate",
-    "filtered",
-    "next_filtered",
     "smoothed",
 ]
 
@@ -147,40 +145,6 @@ def best_path(
         if t:
             last[: len(rows)] = came_from[rows, last[: len(rows)]]
     return path
-
-
-def filtered(
-    log_likelihoods: Float[np.ndarray, "step mode"], lengths: Int[np.ndarray, "episode"], switch_rate: float
-) -> Float[np.ndarray, "step mode"]:
-    """p(mode of the step | the episode up to it): what can be known while it goes on.
-
-    Args:
-        log_likelihoods: what each step says of each mode, in nats.
-        lengths: (episode,) the steps of each, which lie end to end.
-        switch_rate: rho, the probability that a step changes the mode, in [0, 1).
-    """
-    packed = _Packed(lengths)
-    found = np.empty(log_likelihoods.shape)
-    belief: Float[np.ndarray, "episode mode"] | None = None
-    for t in range(packed.longest):
-        rows = packed.rows_at(t)
-        belief = next_filtered(None if belief is None else belief[: len(rows)], log_likelihoods[rows], switch_rate)
-        found[rows] = belief
-    return found
-
-
-def next_filtered(
-    belief: Float[np.ndarray, "episode mode"] | None,
-    log_likelihoods: Float[np.ndarray, "episode mode"],
-    switch_rate: float,
-) -> Float[np.ndarray, "episode mode"]:
-    """One step of `filtered`: p(mode now | all up to now) from p(mode before | all before); None before the first."""
-    n_modes = log_likelihoods.shape[1]
-    seen, _ = _likelihoods(log_likelihoods)
-    if belief is not None:
-        stay, move = _moves(n_modes, switch_rate)
-        seen = seen * (stay * belief + move * belief.sum(1, keepdims=True))
-    return seen / seen.sum(1, keepdims=True)
 
 
 def estimated_rate(log_likelihoods: Float[np.ndarray, "step mode"], lengths: Int[np.ndarray, "episode"]) -> float:

@@ -10,8 +10,6 @@ from unbraid.modes.chain import (
     bounded,
     constant_log_evidence,
     estimated_rate,
-    filtered,
-    next_filtered,
     smoothed,
 )
 
@@ -42,11 +40,7 @@ def enumerated(log_likelihoods, rate):
 def test_all_of_it_is_what_the_enumeration_says():
     """Episodes of different lengths, one without steps and one of a single step."""
     values = scores()
-    found, path, past = (
-        smoothed(values, LENGTHS, RATE),
-        best_path(values, LENGTHS, RATE),
-        filtered(values, LENGTHS, RATE),
-    )
+    found, path = smoothed(values, LENGTHS, RATE), best_path(values, LENGTHS, RATE)
     for episode, end in enumerate(np.cumsum(LENGTHS)):
         own = slice(int(end - LENGTHS[episode]), int(end))
         if LENGTHS[episode] == 0:
@@ -59,11 +53,6 @@ def test_all_of_it_is_what_the_enumeration_says():
         assert tuple(path[own]) == best
         if LENGTHS[episode] > 3:
             np.testing.assert_allclose(found.constant(own.start + 1, own.start + 3), constant)
-        for t in range(
-            LENGTHS[episode]
-        ):  # what is known of a step so far is what the episode cut there says of its end
-            cut = enumerated(values[own][: t + 1], RATE)[0]
-            np.testing.assert_allclose(past[own][t], cut[-1])
 
 
 def test_the_order_of_episodes_decides_nothing():
@@ -123,11 +112,3 @@ def test_an_episode_of_one_mode_is_the_limit_of_no_switching():
     np.testing.assert_allclose(
         constant_log_evidence(values, LENGTHS), smoothed(values, LENGTHS, 1e-13).log_evidence, atol=1e-9
     )
-
-
-def test_a_belief_is_carried_on_step_by_step():
-    values = scores(4)
-    belief = None
-    for t in range(4):
-        belief = next_filtered(belief, values[t : t + 1], RATE)
-    np.testing.assert_allclose(belief[0], filtered(values, np.array([4]), RATE)[-1], rtol=1e-12)
