@@ -282,7 +282,7 @@ def short_text(content: Mapping[str, Any]) -> str:
     if content["over_time"]:
         parts += [
             "Experts that take over from one another within an episode. NMI of single held-out steps; the median error "
-            "of a change; changes an episode that are missing, and found ones that are not there; mean over seeds (worst)."
+            "of a change; an episode's missing changes, and found ones that are not there; mean over seeds (worst)."
         ]
         parts += [markdown([line[:-1] for line in over_time_table(content["over_time"])])]
     parts += [count_of(content["targets"])]
