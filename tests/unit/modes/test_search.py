@@ -240,7 +240,7 @@ def test_what_is_found_again_has_not_seen_what_it_is_scored_on(drifters):
         assert apart.search.n_spans == 25
         seen = [i for i in range(50) if i not in apart.left_out.tolist()]
         expected = recorded.of_spans(torch.tensor(seen))
-        assert torch.equal(apart.search._recorded_sample.actions, expected.actions)
+        assert torch.equal(apart.search.sample.actions, expected.actions)
 
 
 def test_warnings_and_threads_are_as_before(drifters):
