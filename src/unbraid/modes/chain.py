@@ -20,6 +20,8 @@ __all__ = [
     "bounded",
     "constant_log_evidence",
     "estimated_rate",
+    "filtered",
+    "next_log_belief",
     "smoothed",
 ]
 
@@ -145,6 +147,49 @@ def best_path(
         if t:
             last[: len(rows)] = came_from[rows, last[: len(rows)]]
     return path
+
+
+def filtered(
+    log_likelihoods: Float[np.ndarray, "step mode"], lengths: Int[np.ndarray, "episode"], switch_rate: float
+) -> Float[np.ndarray, "step mode"]:
+    """p(mode of the step | the episode up to it): what can be known while it goes on.
+
+    Args:
+        log_likelihoods: what each step says of each mode, in nats.
+        lengths: (episode,) the steps of each, which lie end to end.
+        switch_rate: rho, the probability that a step changes the mode, in [0, 1).
+    """
+    packed = _Packed(lengths)
+    found = np.empty(log_likelihoods.shape)
+    belief: Float[np.ndarray, "episode mode"] | None = None
+    for t in range(packed.longest):
+        rows = packed.rows_at(t)
+        before = None if belief is None else belief[: len(rows)]
+        belief = next_log_belief(before, log_likelihoods[rows], switch_rate)
+        found[rows] = np.exp(belief)
+    return found
+
+
+def next_log_belief(
+    belief: Float[np.ndarray, "*episode mode"] | None,
+    log_likelihoods: Float[np.ndarray, "*episode mode"],
+    switch_rate: float,
+) -> Float[np.ndarray, "*episode mode"]:
+    """One step of `filtered`, in logarithms.
+
+    Args:
+        belief: log p(mode of the step before | all up to it); None before the first step.
+        log_likelihoods: what this step says of each mode, in nats.
+        switch_rate: rho, the probability that a step changes the mode, in [0, 1).
+    """
+    now = np.maximum(log_likelihoods - log_likelihoods.max(-1, keepdims=True), -_MOST_NATS)
+    if belief is not None and switch_rate > 0:
+        stay, move = _moves(now.shape[-1], switch_rate)
+        now = now + np.log(stay * np.exp(belief) + move)
+    elif belief is not None:
+        now = now + belief
+    most = now.max(-1, keepdims=True)
+    return now - most - np.log(np.exp(now - most).sum(-1, keepdims=True))
 
 
 def estimated_rate(log_likelihoods: Float[np.ndarray, "step mode"], lengths: Int[np.ndarray, "episode"]) -> float:

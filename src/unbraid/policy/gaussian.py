@@ -9,9 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["GaussianPolicy", "diagonal_log_prob", "perceptron"]
+__all__ = ["LOG_STD_HIGH", "LOG_STD_LOW", "GaussianPolicy", "diagonal_log_prob", "log_likelihoods_of_modes", "perceptron"]
 
-_LOG_STD_LOW, _LOG_STD_HIGH = -3.0, 0.5
+LOG_STD_LOW = -3.0
+LOG_STD_HIGH = 0.5
 
 
 def perceptron(sizes: Sequence[int], activation: type[nn.Module]) -> nn.Sequential:
@@ -65,4 +66,18 @@ class GaussianPolicy(nn.Module):
             return out, self.log_std.expand_as(out)
         mean, wish = out.chunk(2, dim=-1)
         log_std = self.log_std_of_context(contexts) + 1.5 * torch.tanh(wish / 1.5)
-        return mean, log_std.clamp(_LOG_STD_LOW, _LOG_STD_HIGH)
+        return mean, log_std.clamp(LOG_STD_LOW, LOG_STD_HIGH)
+
+
+def log_likelihoods_of_modes(
+    policy: GaussianPolicy,
+    states: Float[Tensor, "step obs"],
+    actions: Float[Tensor, "step act"],
+    contexts: Float[Tensor, "mode mode"],
+) -> Float[Tensor, "step mode"]:
+    """log pi(a | s, k) for every row of contexts, all in scaled units."""
+    columns = []
+    for context in contexts:
+        mean, log_std = policy(states, context.expand(len(states), -1))
+        columns.append(diagonal_log_prob(actions, mean, log_std).sum(-1))
+    return torch.stack(columns, dim=1)

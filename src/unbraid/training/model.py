@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, Literal, final, get_args
+from typing import TYPE_CHECKING, Any, Literal, final, get_args
 
 import numpy as np
 import torch
@@ -13,18 +13,28 @@ from unbraid.core.errors import ConfigError, DataError, ModelError
 from unbraid.core.runs import new_folder, read_json, write_bytes, write_json
 from unbraid.core.shapes import require_finite
 from unbraid.demos.episodes import Demos
-from unbraid.modes.chain import bounded
+from unbraid.modes.chain import bounded, filtered
 from unbraid.modes.codebook import FreeCodebook, SimplexCodebook
 from unbraid.modes.encoders import SpanSums, StepWindowEncoder, TransitionEncoder
 from unbraid.modes.timeline import Timeline, timeline_of
 from unbraid.modes.windows import Windows, cut_windows
 from unbraid.policy.contexts import every_not_hot
-from unbraid.policy.gaussian import GaussianPolicy, diagonal_log_prob
+from unbraid.policy.gaussian import GaussianPolicy, log_likelihoods_of_modes
 from unbraid.policy.normaliser import Normaliser
 from unbraid.training.config import FitConfig, TalkConfig, config_from_json, config_to_json
 from unbraid.training.steps import Steps
 
-__all__ = ["DISTANCE_TEMPERATURE", "Evidence", "ModeModel", "policy_log_likelihoods"]
+if TYPE_CHECKING:
+    from unbraid.training.online import Belief, Observer
+
+__all__ = [
+    "DISTANCE_TEMPERATURE",
+    "POLICY_SHARE",
+    "STEP_SHARE",
+    "STEP_WINDOW",
+    "Evidence",
+    "ModeModel",
+]
 
 Evidence = Literal["combined", "encoder", "policy"]
 """What a mode is read from: the encoder's distances, the policy's likelihood, or the sum of both."""
@@ -32,8 +42,9 @@ Evidence = Literal["combined", "encoder", "policy"]
 _FORMAT, _VERSION = "unbraid-model", 1
 DISTANCE_TEMPERATURE = 0.1
 """What squared distances are divided by, to be nats."""
-_POLICY_SHARE = 0.3
-_STEP_SHARE, _STEP_WINDOW = 0.25, 25
+POLICY_SHARE = 0.3
+STEP_SHARE = 0.25
+STEP_WINDOW = 25
 """Over time, a step counts for a quarter of itself, since readings of neighbours err alike; the encoder reads it in
 windows of 25 steps."""
 _CHUNK = 16384
@@ -64,6 +75,7 @@ class ModeModel(nn.Module):
         self.observation_size, self.action_size = observation_size, action_size
         self.search: dict[str, Any] | None = None
         self.switch_rate = 0.0
+        self._observer: Observer | None = None
         self.observation_normaliser = Normaliser(observation_size)
         self.action_normaliser = Normaliser(action_size)
         self.register_buffer("contexts", torch.from_numpy(every_not_hot(self.n_modes)).float())
@@ -170,6 +182,38 @@ class ModeModel(nn.Module):
         self._require_fitting(demos)
         return timeline_of(self.step_scores(Steps.of(demos)), demos.lengths, self.switch_rate)
 
+    def filter(self, demos: Demos) -> Float[np.ndarray, "step mode"]:
+        """p(mode of the step | its episode up to it): what `observe` says of it while the episode goes on.
+
+        As `timeline`, but the encoder reads a step in the window of the last 25 steps alone.
+
+        Raises:
+            DataError: widths that don't fit, or numbers that are not finite.
+        """
+        self._require_fitting(demos)
+        steps = Steps.of(demos)
+        within = np.arange(steps.n_steps) - demos.step_starts[:-1][demos.episode_of_step]
+        of_window = np.minimum(within + 1, STEP_WINDOW)
+        windows = Windows(np.arange(steps.n_steps) + 1 - of_window, of_window, demos.episode_of_step)
+        return filtered(self._scores(steps, self._read(steps, windows) / STEP_WINDOW), demos.lengths, self.switch_rate)
+
+    def observe(
+        self, state: "Belief | None", observation: Float[np.ndarray, "obs"], action: Float[np.ndarray, "act"]
+    ) -> "Belief":
+        """What is known of the mode of a robot that is running, after one more step; its first has no state before.
+
+        The weights are those of the first call; take an `unbraid.training.online.Observer` where they still change.
+
+        Raises:
+            ConfigError: a model of the talk's method.
+            DataError: widths that don't fit, or numbers that are not finite.
+        """
+        if self._observer is None:
+            from unbraid.training.online import Observer  # which knows models
+
+            self._observer = Observer(self)
+        return self._observer.observe(state, observation, action)
+
     def step_scores(self, steps: Steps) -> Float[np.ndarray, "step mode"]:
         """What each step says of each mode, in nats, such that steps may be added up over a stretch.
 
@@ -178,22 +222,28 @@ class ModeModel(nn.Module):
         the step.
         """
         lengths, ends = steps.lengths, np.cumsum(steps.lengths)
-        short = np.minimum(lengths, _STEP_WINDOW)
+        short = np.minimum(lengths, STEP_WINDOW)
         n_windows = np.where(lengths > 0, lengths - short + 1, 0)
         of_window = np.repeat(short, n_windows)
         within = np.arange(n_windows.sum()) - np.repeat(np.cumsum(n_windows) - n_windows, n_windows)
         starts = np.repeat(ends - lengths, n_windows) + within
-        distances = self.window_distances(
-            steps, Windows(starts, of_window, np.repeat(np.arange(len(short)), n_windows))
-        )
-        read = torch.from_numpy(-distances / DISTANCE_TEMPERATURE).log_softmax(1).numpy()
+        windows = Windows(starts, of_window, np.repeat(np.arange(len(short)), n_windows))
+        read = self._read(steps, windows)
         held = np.column_stack([read / of_window[:, None], np.ones(len(starts))])
         sums = np.zeros((steps.n_steps + 1, self.n_modes + 1))
         np.add.at(sums, starts, held)
         np.add.at(sums, starts + of_window, -held)
         sums = sums[:-1].cumsum(0)
         of_encoder = sums[:, :-1] / sums[:, -1:].round()
-        return _STEP_SHARE * bounded(_POLICY_SHARE * self.log_likelihoods(steps).double().numpy() + of_encoder)
+        return self._scores(steps, of_encoder)
+
+    def _read(self, steps: Steps, windows: Windows) -> Float[np.ndarray, "window mode"]:
+        """The encoder's log-probability of each mode, in nats."""
+        scaled = torch.from_numpy(-self.window_distances(steps, windows) / DISTANCE_TEMPERATURE)
+        return scaled.log_softmax(1).numpy()
+
+    def _scores(self, steps: Steps, of_encoder: Float[np.ndarray, "step mode"]) -> Float[np.ndarray, "step mode"]:
+        return STEP_SHARE * bounded(POLICY_SHARE * self.log_likelihoods(steps).double().numpy() + of_encoder)
 
     def cut(self, demos: Demos, window_steps: int | None, stride_steps: int = 5) -> Windows:
         """The windows of demonstrations that fit this model.
@@ -243,7 +293,7 @@ class ModeModel(nn.Module):
             raise ConfigError(f"The evidence must be one of {get_args(Evidence)}; got {evidence!r}. Name one of them.")
         scores = np.zeros((len(windows), self.n_modes))
         if evidence != "encoder":
-            share = _POLICY_SHARE if evidence == "combined" else 1.0
+            share = POLICY_SHARE if evidence == "combined" else 1.0
             scores += share * _window_sums(self.log_likelihoods(steps), windows)
         if evidence != "policy":
             scores -= self.window_distances(steps, windows) / DISTANCE_TEMPERATURE
@@ -257,7 +307,7 @@ class ModeModel(nn.Module):
             chosen = torch.arange(start, min(start + _CHUNK, steps.n_steps))
             states = self.observation_normaliser(steps.observations(chosen))
             actions = self.action_normaliser(steps.actions[chosen])
-            out[chosen] = policy_log_likelihoods(self.policy, states, actions, self.contexts).cpu()
+            out[chosen] = log_likelihoods_of_modes(self.policy, states, actions, self.contexts).cpu()
         return out - float(self.action_normaliser.scale.log().sum())
 
     @torch.no_grad()
@@ -375,20 +425,6 @@ def _read_model_config(path: Path) -> dict[str, Any]:
             f"{path} must have version {_VERSION}; it has {content.get('version')}. Use the unbraid that wrote it."
         )
     return content
-
-
-def policy_log_likelihoods(
-    policy: GaussianPolicy,
-    states: Float[Tensor, "step obs"],
-    actions: Float[Tensor, "step act"],
-    contexts: Float[Tensor, "mode mode"],
-) -> Float[Tensor, "step mode"]:
-    """log pi(a | s, k) for every row of contexts, all in scaled units."""
-    columns = []
-    for context in contexts:
-        mean, log_std = policy(states, context.expand(len(states), -1))
-        columns.append(diagonal_log_prob(actions, mean, log_std).sum(-1))
-    return torch.stack(columns, dim=1)
 
 
 def _window_sums(values: Float[Tensor, "step mode"], windows: Windows) -> Float[np.ndarray, "window mode"]:

@@ -10,6 +10,7 @@ from unbraid.modes.chain import (
     bounded,
     constant_log_evidence,
     estimated_rate,
+    filtered,
     smoothed,
 )
 
@@ -112,3 +113,13 @@ def test_an_episode_of_one_mode_is_the_limit_of_no_switching():
     np.testing.assert_allclose(
         constant_log_evidence(values, LENGTHS), smoothed(values, LENGTHS, 1e-13).log_evidence, atol=1e-9
     )
+
+
+@pytest.mark.parametrize("rate", [0.0, RATE])
+def test_what_is_known_so_far_is_what_the_episode_cut_there_says_of_its_end(rate):
+    values = scores()
+    found = filtered(values, LENGTHS, rate)
+    for end, n in zip(np.cumsum(LENGTHS).tolist(), LENGTHS.tolist(), strict=True):
+        for t in range(1, n + 1):
+            cut = smoothed(values[end - n : end - n + t], np.array([t]), max(rate, 1e-13))
+            np.testing.assert_allclose(found[end - n + t - 1], cut.probabilities[-1], rtol=1e-9)

@@ -1,0 +1,72 @@
+"""What is observed step by step is what the demonstrations say of each step up to it."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from unbraid.core.errors import ConfigError, DataError
+from unbraid.training.fit import fit
+from unbraid.training.online import Observer
+
+
+@pytest.fixture(scope="module")
+def model(demos, tiny):
+    return fit(demos, tiny("unbraid", n_modes=3))
+
+
+@pytest.fixture(params=[0.0, 0.03])
+def switching(request, model):
+    """The model, with and without changes within an episode."""
+    before, model.switch_rate, model._observer = model.switch_rate, request.param, None
+    yield model
+    model.switch_rate, model._observer = before, None
+
+
+def observed(model, episode):
+    belief, found = None, []
+    for observation, action in zip(episode.observations[:-1], episode.actions, strict=True):
+        belief = model.observe(belief, observation, action)
+        found.append(belief.probabilities)
+    return np.array(found)
+
+
+def test_it_is_the_posterior_that_sees_the_same_past(switching, demos):
+    found = switching.filter(demos)
+    np.testing.assert_allclose(found.sum(1), 1)
+    for number, (start, n) in enumerate(zip(demos.step_starts[:-1], demos.lengths, strict=True)):
+        own = observed(switching, demos.episode(number))
+        np.testing.assert_allclose(own, found[start : start + n], atol=1e-5)
+
+
+def test_what_comes_later_changes_nothing(switching, demos):
+    first = demos.episode(0)
+    short = dataclasses.replace(first, observations=first.observations[:31], actions=first.actions[:30])
+    np.testing.assert_array_equal(observed(switching, first)[:30], observed(switching, short))
+
+
+def test_a_belief_never_changes(model, demos):
+    episode = demos.episode(0)
+    first = model.observe(None, episode.observations[0], episode.actions[0])
+    kept = first.probabilities.copy(), first.recent.copy()
+    belief = first
+    for t in range(1, 40):
+        belief = model.observe(belief, episode.observations[t], episode.actions[t])
+        assert len(belief.recent) == min(t + 1, 25)
+    np.testing.assert_array_equal(first.probabilities, kept[0])
+    np.testing.assert_array_equal(first.recent, kept[1])
+    again = model.observe(None, episode.observations[0], episode.actions[0])
+    np.testing.assert_array_equal(again.probabilities, kept[0])
+
+
+def test_a_step_that_does_not_fit_is_refused(model, demos):
+    episode = demos.episode(0)
+    with pytest.raises(DataError, match="must have 3 and 2 numbers; got 2 and 2"):
+        model.observe(None, episode.observations[0, :2], episode.actions[0])
+    with pytest.raises(DataError, match="must be finite; got others"):
+        model.observe(None, np.array([0.0, np.nan, 0.0]), episode.actions[0])
+
+
+def test_the_talks_method_reads_what_is_to_come(demos, tiny):
+    with pytest.raises(ConfigError, match="of the talk's, which reads where a step leads"):
+        Observer(fit(demos, tiny("talk")))
