@@ -9,7 +9,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["LOG_STD_HIGH", "LOG_STD_LOW", "GaussianPolicy", "diagonal_log_prob", "log_likelihoods_of_modes", "perceptron"]
+__all__ = [
+    "LOG_STD_HIGH",
+    "LOG_STD_LOW",
+    "GaussianPolicy",
+    "diagonal_log_prob",
+    "log_likelihoods_of_modes",
+    "perceptron",
+]
 
 LOG_STD_LOW = -3.0
 LOG_STD_HIGH = 0.5
