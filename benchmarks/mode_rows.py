@@ -26,7 +26,7 @@ from unbraid.evaluation.categorical_vae import categorical_vae
 from unbraid.evaluation.linear_policies import linear_policies
 from unbraid.evaluation.scores import agreement, contingency_by_episode, match_modes, purity
 from unbraid.evaluation.transition_kmeans import kmeans_transitions
-from unbraid.modes.timeline import ChangePoint
+from unbraid.modes.timeline import ChangePoint, change_steps
 from unbraid.modes.windows import Windows, cut_windows
 from unbraid.steering.steered import steer
 from unbraid.training.config import FitConfig, TalkConfig, UnbraidConfig, config_to_json
@@ -337,7 +337,7 @@ def matched_changes(found: Sequence[ChangePoint], told: np.ndarray, demos: Demos
     """Each found change beside the nearest true one of its episode."""
     for change in found:
         start, n = demos.step_starts[change.episode], demos.lengths[change.episode]
-        true = np.flatnonzero(np.diff(told[start : start + n])) + 1
+        true = change_steps(told[start : start + n])
         if len(true):
             yield change, int(true[np.abs(true - change.step).argmin()])
 

@@ -32,13 +32,12 @@ from mode_cases import (
 )
 from mode_rows import Job, asked_of, path_of, stored_at
 from unbraid.core.runs import provenance
+from unbraid.evaluation.boundaries import FARTHEST_STEPS
 
 JUDGED = ("goals", "return", "distance", "displacement")
 AS_GOOD = {"two": ("goal_seeking", "forward"), "four": ("goal_seeking", "forward", "circling")}
 """The modes that must be as good as their experts."""
 N_THREADS, SLACK, ROUNDING = 1, 0.02, 1e-9
-FARTHEST = 50.0
-"""What stands for the error of a change where none is matched, in steps: the farthest that any may be."""
 BySeed = Mapping[int, dict[str, Any]]
 
 
@@ -325,7 +324,8 @@ def over_time_targets(over_time: Mapping[str, Any]) -> list[dict[str, Any]]:
             both = zip(got["per_seed"], of[share_of]["nmi"]["per_seed"], strict=True)
             got = spread([round(own / max(bound, ROUNDING), 5) for own, bound in both])
             found.append(verdict(case, f"NMI of single steps over the bound's, >= {least}", got, reaches(got, least)))
-        got = spread([(r["error_quartiles_steps"] or [0, FARTHEST])[1] for r in per_seed], worst=max)
+        # where none is matched, the farthest that any may be
+        got = spread([(r["error_quartiles_steps"] or [0.0, float(FARTHEST_STEPS)])[1] for r in per_seed], worst=max)
         what = f"median error of a change, in steps, every seed <= {MOST_ERROR_STEPS:.0f}"
         found.append(verdict(case, what, got, got["worst"] <= MOST_ERROR_STEPS))
         got = spread([round(r["spurious_per_episode"]["value"], 5) for r in per_seed], worst=max)

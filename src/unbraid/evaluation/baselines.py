@@ -81,7 +81,7 @@ def supervised_fit(
     """
     import torch
 
-    from unbraid.modes.changes import stretches_of
+    from unbraid.modes.assignment import stretches_of
     from unbraid.training.joint import Given, UnbraidLearner
     from unbraid.training.loop import LoopOptions, computing, run_loop
     from unbraid.training.steps import Steps
@@ -96,7 +96,7 @@ def supervised_fit(
         labels, n_labels = train.labels[train.episode_of_step], len(train.label_names)
     else:
         labels, n_labels = labels_of_steps, int(labels_of_steps.max()) + 1
-    stretches = stretches_of(labels.astype(np.int64), train.lengths)
+    stretches = stretches_of(labels, train.episode_of_step)
     first = np.flatnonzero(np.diff(stretches, prepend=-1))
     told = torch.nn.functional.one_hot(torch.from_numpy(labels[first].astype(np.int64)), n_labels).float()
     options = LoopOptions()

@@ -7,10 +7,12 @@ import numpy as np
 from jaxtyping import Int
 
 from unbraid.evaluation.intervals import mean_interval
+from unbraid.modes.timeline import change_steps
 
-__all__ = ["BoundaryScores", "boundary_scores"]
+__all__ = ["FARTHEST_STEPS", "BoundaryScores", "boundary_scores"]
 
-_FARTHEST_STEPS = 50
+FARTHEST_STEPS = 50
+"""Changes that lie farther apart are not the same."""
 
 
 @final
@@ -44,7 +46,7 @@ def boundary_scores(
     modes: Int[np.ndarray, "step"],
     lengths: Int[np.ndarray, "episode"],
     *,
-    farthest_steps: int = _FARTHEST_STEPS,
+    farthest_steps: int = FARTHEST_STEPS,
 ) -> BoundaryScores:
     """Matches changes one to one within each episode, as many as possible, with the least sum of distances.
 
@@ -61,7 +63,7 @@ def boundary_scores(
     errors: list[int] = []
     missing, spurious = np.zeros(len(lengths), dtype=np.int64), np.zeros(len(lengths), dtype=np.int64)
     for episode, (end, n) in enumerate(zip(np.cumsum(lengths).tolist(), lengths.tolist(), strict=True)):
-        true, found = _changes(labels[end - n : end]), _changes(modes[end - n : end])
+        true, found = change_steps(labels[end - n : end]), change_steps(modes[end - n : end])
         apart = np.abs(true[:, None] - found)
         far = (farthest_steps + 1) * (1 + min(apart.shape))  # more than all that could be matched
         rows, columns = linear_sum_assignment(np.where(apart <= farthest_steps, apart, far))
@@ -70,7 +72,3 @@ def boundary_scores(
         errors += matched.tolist()
         missing[episode], spurious[episode] = len(true) - len(matched), len(found) - len(matched)
     return BoundaryScores(np.array(errors, dtype=np.int64), missing, spurious)
-
-
-def _changes(of_step: Int[np.ndarray, "step"]) -> Int[np.ndarray, "change"]:
-    return np.flatnonzero(of_step[1:] != of_step[:-1]) + 1

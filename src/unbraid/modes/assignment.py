@@ -2,11 +2,12 @@
 
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-__all__ = ["spans_of"]
+__all__ = ["spans_of", "stretches_of"]
 
 
 def spans_of(
@@ -16,11 +17,22 @@ def spans_of(
 
     Numbered 0, 1, 2, ... in order, without gaps (episodes without steps have no stretch).
     """
-    _, episodes = torch.unique_consecutive(episode_of_step, return_inverse=True)
-    if sharing == "episode":
-        return episodes
-    first = torch.searchsorted(episodes, episodes)
-    part = (torch.arange(len(episodes)) - first) // window_steps
-    starts = torch.ones_like(part, dtype=torch.bool)
-    starts[1:] = (part[1:] != part[:-1]) | (episodes[1:] != episodes[:-1])
-    return starts.long().cumsum(0) - 1
+    part = torch.zeros_like(episode_of_step)
+    if sharing == "window":
+        first = torch.searchsorted(episode_of_step, episode_of_step)
+        part = (torch.arange(len(part)) - first) // window_steps
+    return torch.from_numpy(stretches_of(part.numpy(), episode_of_step.numpy()))
+
+
+def stretches_of(of_step: Int[np.ndarray, "step"], episode_of_step: Int[np.ndarray, "step"]) -> Int[np.ndarray, "step"]:
+    """The stretch of every step: a new one where an episode begins, or what is told of steps changes.
+
+    Numbered 0, 1, 2, ... in order, without gaps.
+
+    Args:
+        of_step: what is told of every step: its mode, its expert, its part of the episode.
+        episode_of_step: (step,) the episode of each step.
+    """
+    begins = np.ones(len(of_step), dtype=bool)
+    begins[1:] = (of_step[1:] != of_step[:-1]) | (episode_of_step[1:] != episode_of_step[:-1])
+    return np.cumsum(begins) - 1

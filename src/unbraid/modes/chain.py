@@ -58,9 +58,9 @@ class Smoothed:
         return float((self.probabilities[first] * going_on.prod(0)).sum())
 
 
-def bounded(log_likelihoods: Float[np.ndarray, "step mode"]) -> Float[np.ndarray, "step mode"]:
+def bounded(log_likelihoods: Float[np.ndarray, "*step mode"]) -> Float[np.ndarray, "*step mode"]:
     """Beside each step's best mode, and no mode by more than 4 nats below it."""
-    return np.maximum(log_likelihoods - log_likelihoods.max(1, keepdims=True), -_MOST_NATS)
+    return np.maximum(log_likelihoods - log_likelihoods.max(-1, keepdims=True), -_MOST_NATS)
 
 
 def smoothed(
@@ -182,7 +182,7 @@ def next_log_belief(
         log_likelihoods: what this step says of each mode, in nats.
         switch_rate: rho, the probability that a step changes the mode, in [0, 1).
     """
-    now = np.maximum(log_likelihoods - log_likelihoods.max(-1, keepdims=True), -_MOST_NATS)
+    now = bounded(log_likelihoods)
     if belief is not None and switch_rate > 0:
         stay, move = _moves(now.shape[-1], switch_rate)
         now = now + np.log(stay * np.exp(belief) + move)

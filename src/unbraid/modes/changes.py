@@ -23,6 +23,7 @@ from torch import Tensor
 
 from unbraid.core.side_by_side import SideBySide
 from unbraid.modes import mixture
+from unbraid.modes.assignment import stretches_of
 from unbraid.modes.chain import best_path, constant_log_evidence, estimated_rate, smoothed
 from unbraid.modes.evidence import ACTION_FLOOR, Evidence, Recorded
 from unbraid.modes.latents import SpanLatents
@@ -30,7 +31,7 @@ from unbraid.modes.search import MOST_STEPS, ModeSearch
 from unbraid.modes.spans import SpanSource
 from unbraid.modes.starts import single_threaded_and_quiet
 
-__all__ = ["Changes", "changes_within", "stretches_of", "stretches_of_one_mode"]
+__all__ = ["Changes", "changes_within", "stretches_of_one_mode"]
 
 _LEAST_NATS, _LEAST_ERRORS, _LEAST_SHARE = 4.0, 3.0, 0.15
 _LOOKED_AT_STEPS = 50_000
@@ -162,23 +163,10 @@ def stretches_of_one_mode(
     judge = begun[len(begun) // 2]
     best = max(begun, key=lambda cutting: judge.evidence_of(cutting.path))
     if len(sampled) == len(source.lengths):
-        return torch.from_numpy(stretches_of(best.path, source.lengths.numpy()))
+        return torch.from_numpy(stretches_of(best.path, source.spans.numpy()))
     n_blocks = min(int(source.lengths.sum()) // MOST_STEPS + 1, len(source.lengths))
     paths = [best.path_of(source.of_spans(b)) for b in torch.arange(len(source.lengths)).tensor_split(n_blocks)]
-    return torch.from_numpy(stretches_of(np.concatenate(paths), source.lengths.numpy()))
-
-
-def stretches_of(path: Int[np.ndarray, "step"], lengths: Int[np.ndarray, "episode"]) -> Int[np.ndarray, "step"]:
-    """The stretch of every step: a new one where an episode begins, or the mode changes; 0, 0, ..., 1, 1, ...
-
-    Args:
-        path: the mode of every step.
-        lengths: (episode,) the steps of each, which lie end to end.
-    """
-    episodes = np.repeat(np.arange(len(lengths)), lengths)
-    begins = np.ones(len(path), dtype=bool)
-    begins[1:] = (path[1:] != path[:-1]) | (episodes[1:] != episodes[:-1])
-    return np.cumsum(begins) - 1
+    return torch.from_numpy(stretches_of(np.concatenate(paths), source.spans.numpy()))
 
 
 @final
@@ -195,8 +183,8 @@ class _Cutting:
     ) -> None:
         self._recorded, self._search_among, self._generator = recorded, search_among, generator
         self._n_modes: int | Literal["auto"] = n_modes
-        self.width, self._lengths = width, recorded.lengths.numpy()
-        self._spans = _parts(recorded.spans.numpy(), width)
+        self.width, self._lengths, self._episodes = width, recorded.lengths.numpy(), recorded.spans.numpy()
+        self._spans = _parts(self._episodes, width)
         self.path = np.zeros(len(self._spans), dtype=np.int64)
         self._features_to_judge_by: Tensor | None = None
         self._steps: _StepEvidence | None = None
@@ -215,10 +203,10 @@ class _Cutting:
             self._modes = torch.from_numpy(smoothed(scores, self._lengths, _RATE).probabilities).float()
             scores = self._steps.scored(self._modes)
         path = best_path(scores, self._lengths, _RATE)
-        absorbed = torch.from_numpy(_absorbed(path, self._lengths))
+        absorbed = torch.from_numpy(_absorbed(path, self._episodes))
         self._modes = torch.nn.functional.one_hot(absorbed, scores.shape[1]).float()
         self.path = best_path(self._steps.scored(self._modes), self._lengths, _RATE)
-        spans = stretches_of(self.path, self._lengths)
+        spans = stretches_of(self.path, self._episodes)
         self._spans = spans if longest_steps is None else _parts(spans, longest_steps)
 
     def path_of(self, recorded: Recorded) -> Int[np.ndarray, "step"]:
@@ -288,17 +276,17 @@ class _StepEvidence:
         return np.where((halves == 0).numpy()[:, None], found[0], found[1])
 
 
-def _absorbed(path: Int[np.ndarray, "step"], lengths: Int[np.ndarray, "episode"]) -> Int[np.ndarray, "step"]:
+def _absorbed(path: Int[np.ndarray, "step"], episode_of_step: Int[np.ndarray, "step"]) -> Int[np.ndarray, "step"]:
     """The modes, where a stretch that is short has the mode of the longer of its neighbours in the episode.
 
     Short is less than a quarter of the stretch that half of all steps lie in or in longer ones. What an expert does for
     a moment (setting out from rest, say) may look like another's. Once its mode has learned from it, the chain can say
     whether it is.
     """
-    stretches = stretches_of(path, lengths)
+    stretches = stretches_of(path, episode_of_step)
     first = np.flatnonzero(np.diff(stretches, prepend=-1))
     n_steps, modes = np.bincount(stretches), path[first]
-    episodes = np.repeat(np.arange(len(lengths)), lengths)[first]
+    episodes = episode_of_step[first]
     told = modes.copy()
     typical = np.sort(n_steps[stretches])[len(stretches) // 2]
     for short in np.flatnonzero(n_steps < _SHORT * typical):

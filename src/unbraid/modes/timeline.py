@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 
 from unbraid.modes.chain import best_path, smoothed
 
-__all__ = ["ChangePoint", "Timeline", "timeline_of"]
+__all__ = ["ChangePoint", "Timeline", "change_steps", "timeline_of"]
 
 _TAIL = 0.05
 
@@ -55,6 +55,11 @@ class Timeline:
     change_points: tuple[ChangePoint, ...]
 
 
+def change_steps(modes: Int[np.ndarray, "step"]) -> Int[np.ndarray, "change"]:
+    """The steps of one episode whose mode is not that of the step before."""
+    return np.flatnonzero(modes[1:] != modes[:-1]) + 1
+
+
 def timeline_of(
     scores: Float[np.ndarray, "step mode"], lengths: Int[np.ndarray, "episode"], switch_rate: float
 ) -> Timeline:
@@ -76,7 +81,7 @@ def timeline_of(
     for episode, start in enumerate((np.cumsum(lengths) - lengths).tolist()):
         end = start + int(lengths[episode])
         own = modes[start:end]
-        edges = np.concatenate([[0], np.flatnonzero(own[1:] != own[:-1]) + 1, [len(own)]])
+        edges = np.concatenate([[0], change_steps(own), [len(own)]])
         middles = (edges[1:] + edges[:-1]) // 2
         for i, step in enumerate(edges[1:-1].tolist()):
             likely = found.changes[start + middles[i] + 1 : start + middles[i + 1] + 1]

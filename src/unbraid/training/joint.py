@@ -62,7 +62,7 @@ class UnbraidLearner:
         config: UnbraidConfig,
         device: str = "cpu",
         *,
-        given: "Given | None" = None,
+        given: Given | None = None,
     ) -> None:
         """Searches for modes, and draws the initial weights, all from the config's seed.
 
@@ -234,7 +234,7 @@ class UnbraidLearner:
     def finished(self) -> ModeModel:
         """The model as it stands, with the contexts that a person steers it with."""
         self.model.contexts.copy_(self._contexts())
-        if int(self.spans[-1]) + 1 > int((self.steps.lengths > 0).sum()) and self.config.sharing != "window":
+        if self._n_changes and self.config.sharing != "window":
             self.model.switch_rate = estimated_rate(self.model.step_scores(self.steps), self.steps.lengths)
         self.model.search = None if self.found is None else self._with_health(self._facts(self.found))
         return self.model
@@ -243,8 +243,12 @@ class UnbraidLearner:
         """What the search said of the modes, and of changes within episodes."""
         if self.changes is None:
             return found.facts() | {"changes": None}
-        n_changes = int(self.spans[-1]) + 1 - int((self.steps.lengths > 0).sum())
-        return found.facts() | {"changes": self.changes.facts() | {"n_changes": n_changes}}
+        return found.facts() | {"changes": self.changes.facts() | {"n_changes": self._n_changes}}
+
+    @property
+    def _n_changes(self) -> int:
+        """How many more spans there are than episodes with steps."""
+        return int(self.spans[-1]) + 1 - int((self.steps.lengths > 0).sum())
 
     def _with_health(self, facts: dict[str, Any]) -> dict[str, Any]:
         """What the search said, with how much each code is used where the trained encoder reads all demonstrations.

@@ -231,8 +231,8 @@ class ModeModel(nn.Module):
         read = self._read(steps, windows)
         held = np.column_stack([read / of_window[:, None], np.ones(len(starts))])
         sums = np.zeros((steps.n_steps + 1, self.n_modes + 1))
-        np.add.at(sums, starts, held)
-        np.add.at(sums, starts + of_window, -held)
+        sums[starts] += held  # no two windows begin at one step, or end
+        sums[starts + of_window] -= held
         sums = sums[:-1].cumsum(0)
         of_encoder = sums[:, :-1] / sums[:, -1:].round()
         return self._scores(steps, of_encoder)

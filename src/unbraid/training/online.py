@@ -90,7 +90,7 @@ class Observer:
             raise DataError("An observation and an action must be finite; got others. Leave such steps out.")
         recent = step if belief is None else np.concatenate([belief.recent[1 - STEP_WINDOW :], step])
         before = None if belief is None else belief.log_probabilities
-        scores = STEP_SHARE * bounded((POLICY_SHARE * self._policy(state, done) + self._encoder(recent))[None])[0]
+        scores = STEP_SHARE * bounded(POLICY_SHARE * self._policy(state, done) + self._encoder(recent))
         return Belief(next_log_belief(before, scores, self._rate), recent)
 
     def _policy(self, state: Float[np.ndarray, "obs"], action: Float[np.ndarray, "act"]) -> Float[np.ndarray, "mode"]:
