@@ -32,7 +32,7 @@ from unbraid.training.config import UnbraidConfig
 from unbraid.training.fit import learner_for
 from unbraid.training.joint import CLIP_NORM, COMMITMENT, STEPS_PER_WINDOW, UnbraidLearner
 from unbraid.training.loop import computing
-from unbraid.training.model import DISTANCE_TEMPERATURE
+from unbraid.training.networks import DISTANCE_TEMPERATURE
 
 TARGET_RATIO, TARGET_SECONDS, TARGET_SECONDS_AUTO = 0.9, 20.0, 60.0
 RESULT = Path(__file__).parent / "results" / "bench_fit.json"

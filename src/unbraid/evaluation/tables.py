@@ -18,7 +18,8 @@ from unbraid.evaluation.scores import (
     contingency_by_episode,
     match_modes,
 )
-from unbraid.training.model import Evidence, ModeModel
+from unbraid.training.model import ModeModel
+from unbraid.training.networks import Evidence
 
 __all__ = ["agreement_entries", "agreement_entry", "confusion_entry", "matching_of"]
 

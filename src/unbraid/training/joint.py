@@ -23,7 +23,8 @@ from unbraid.modes.windows import cut_windows
 from unbraid.policy.gaussian import diagonal_log_prob
 from unbraid.policy.normaliser import Normaliser
 from unbraid.training.config import UnbraidConfig
-from unbraid.training.model import DISTANCE_TEMPERATURE, ModeModel
+from unbraid.training.model import ModeModel
+from unbraid.training.networks import DISTANCE_TEMPERATURE
 from unbraid.training.steps import Steps
 
 __all__ = ["Given", "UnbraidLearner"]

@@ -14,7 +14,8 @@ from unbraid.modes.chain import bounded, next_log_belief
 from unbraid.modes.encoders import StepWindowEncoder
 from unbraid.policy.gaussian import LOG_STD_HIGH, LOG_STD_LOW
 from unbraid.policy.normaliser import Normaliser
-from unbraid.training.model import DISTANCE_TEMPERATURE, POLICY_SHARE, STEP_SHARE, STEP_WINDOW, ModeModel
+from unbraid.training.model import ModeModel
+from unbraid.training.networks import DISTANCE_TEMPERATURE, POLICY_SHARE, STEP_SHARE, STEP_WINDOW
 
 __all__ = ["Belief", "Observer"]
 

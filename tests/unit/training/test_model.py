@@ -159,7 +159,7 @@ def test_a_window_is_the_same_whatever_lies_beside_it(model, demos, uneven):
 
 def test_more_steps_than_a_chunk_are_read_as_one(model, demos, monkeypatch):
     whole = model.window_scores(demos, model.cut(demos, 10), "combined")
-    monkeypatch.setattr("unbraid.training.model._CHUNK", 37)
+    monkeypatch.setattr("unbraid.training.networks._CHUNK", 37)
     np.testing.assert_allclose(model.window_scores(demos, model.cut(demos, 10), "combined"), whole, atol=1e-3)
 
 

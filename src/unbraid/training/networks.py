@@ -1,0 +1,210 @@
+"""The networks of a model: encoder, codebook, policy and normalisers, and what they make of recorded steps."""
+
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from unbraid.core.errors import ConfigError
+from unbraid.modes.chain import bounded
+from unbraid.modes.codebook import FreeCodebook, SimplexCodebook
+from unbraid.modes.encoders import SpanSums, StepWindowEncoder, TransitionEncoder
+from unbraid.modes.windows import Windows
+from unbraid.policy.contexts import every_not_hot
+from unbraid.policy.gaussian import GaussianPolicy, log_likelihoods_of_modes
+from unbraid.policy.normaliser import Normaliser
+from unbraid.training.config import FitConfig, TalkConfig
+from unbraid.training.steps import Steps
+
+__all__ = [
+    "DISTANCE_TEMPERATURE",
+    "POLICY_SHARE",
+    "STEP_SHARE",
+    "STEP_WINDOW",
+    "Evidence",
+    "ModeNetworks",
+    "window_sums",
+]
+
+Evidence = Literal["combined", "encoder", "policy"]
+"""What a mode is read from: the encoder's distances, the policy's likelihood, or the sum of both."""
+
+DISTANCE_TEMPERATURE = 0.1
+"""What squared distances are divided by, to be nats."""
+POLICY_SHARE = 0.3
+STEP_SHARE = 0.25
+STEP_WINDOW = 25
+"""Over time, a step counts for a quarter of itself, since readings of neighbours err alike; the encoder reads it in
+windows of 25 steps."""
+_CHUNK = 16384
+
+
+class ModeNetworks(nn.Module):
+    """Encoder, codebook, policy and normalisers of K modes; what they say of recorded steps and of windows of them.
+
+    Attributes:
+        config: what was asked of the fit.
+        contexts: (mode, mode) row k is the context that asks the policy for mode k.
+        n_modes, observation_size, action_size: K and the widths.
+    """
+
+    contexts: Tensor
+
+    def __init__(self, config: FitConfig, *, observation_size: int, action_size: int) -> None:
+        """Untrained networks."""
+        super().__init__()
+        if config.n_modes == "auto":
+            raise ValueError("a model has a number of modes; a fit finds it first")
+        self.config, self.n_modes = config, config.n_modes
+        self.observation_size, self.action_size = observation_size, action_size
+        self.observation_normaliser = Normaliser(observation_size)
+        self.action_normaliser = Normaliser(action_size)
+        self.register_buffer("contexts", torch.from_numpy(every_not_hot(self.n_modes)).float())
+        if isinstance(config, TalkConfig):
+            self.transition_normaliser = Normaliser(observation_size)
+            self.encoder = TransitionEncoder(observation_size, latent_size=observation_size)
+            self.codebook = FreeCodebook(self.n_modes, observation_size)
+        else:
+            latent_size = max(8, self.n_modes)
+            self.encoder = StepWindowEncoder(
+                observation_size, action_size, width=config.encoder_width, latent_size=latent_size
+            )
+            free = config.codes == "free"
+            self.codebook = (FreeCodebook if free else SimplexCodebook)(self.n_modes, latent_size)
+        self.policy = GaussianPolicy(
+            observation_size,
+            action_size,
+            n_modes=self.n_modes,
+            hidden=config.policy_hidden,
+            activation="tanh" if isinstance(config, TalkConfig) else "silu",
+            spread="state_independent" if isinstance(config, TalkConfig) else "context",
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are. What goes in and what comes out is on the CPU."""
+        return self.contexts.device
+
+    @property
+    def own_evidence(self) -> Evidence:
+        """What the method reads a mode from when nobody says: the talk's its encoder, unbraid's both."""
+        return "encoder" if isinstance(self.config, TalkConfig) else "combined"
+
+    # What they say of steps and of windows
+
+    def step_scores(self, steps: Steps) -> Float[np.ndarray, "step mode"]:
+        """What each step says of each mode, in nats, such that steps may be added up over a stretch.
+
+        A quarter of: three tenths of log pi(a | s, k), and the encoder's log-probability of the mode in windows of 25
+        steps (the whole of a shorter episode), shared out among a window's steps, the mean of the windows that hold
+        the step.
+        """
+        lengths, ends = steps.lengths, np.cumsum(steps.lengths)
+        short = np.minimum(lengths, STEP_WINDOW)
+        n_windows = np.where(lengths > 0, lengths - short + 1, 0)
+        of_window = np.repeat(short, n_windows)
+        within = np.arange(n_windows.sum()) - np.repeat(np.cumsum(n_windows) - n_windows, n_windows)
+        starts = np.repeat(ends - lengths, n_windows) + within
+        windows = Windows(starts, of_window, np.repeat(np.arange(len(short)), n_windows))
+        read = self._read(steps, windows)
+        held = np.column_stack([read / of_window[:, None], np.ones(len(starts))])
+        sums = np.zeros((steps.n_steps + 1, self.n_modes + 1))
+        sums[starts] += held  # no two windows begin at one step, or end
+        sums[starts + of_window] -= held
+        sums = sums[:-1].cumsum(0)
+        of_encoder = sums[:, :-1] / sums[:, -1:].round()
+        return self._scores(steps, of_encoder)
+
+    def step_scores_so_far(self, steps: Steps) -> Float[np.ndarray, "step mode"]:
+        """As `step_scores`, but the encoder reads a step in the one window of the 25 steps that end with it."""
+        ends = np.cumsum(steps.lengths)
+        within = np.arange(steps.n_steps) - (ends - steps.lengths)[steps.episode_of_step.numpy()]
+        of_window = np.minimum(within + 1, STEP_WINDOW)
+        windows = Windows(np.arange(steps.n_steps) + 1 - of_window, of_window, steps.episode_of_step.numpy())
+        return self._scores(steps, self._read(steps, windows) / STEP_WINDOW)
+
+    def _read(self, steps: Steps, windows: Windows) -> Float[np.ndarray, "window mode"]:
+        """The encoder's log-probability of each mode, in nats."""
+        scaled = torch.from_numpy(-self.window_distances(steps, windows) / DISTANCE_TEMPERATURE)
+        return scaled.log_softmax(1).numpy()
+
+    def _scores(self, steps: Steps, of_encoder: Float[np.ndarray, "step mode"]) -> Float[np.ndarray, "step mode"]:
+        return STEP_SHARE * bounded(POLICY_SHARE * self.log_likelihoods(steps).double().numpy() + of_encoder)
+
+    def scores_of_windows(self, steps: Steps, windows: Windows, evidence: Evidence) -> Float[np.ndarray, "window mode"]:
+        """How well each mode explains each window, in nats: see `ModeModel.window_scores`.
+
+        Raises:
+            ConfigError: an evidence that does not exist.
+        """
+        if evidence not in get_args(Evidence):
+            raise ConfigError(f"The evidence must be one of {get_args(Evidence)}; got {evidence!r}. Name one of them.")
+        scores = np.zeros((len(windows), self.n_modes))
+        if evidence != "encoder":
+            share = POLICY_SHARE if evidence == "combined" else 1.0
+            scores += share * window_sums(self.log_likelihoods(steps), windows)
+        if evidence != "policy":
+            scores -= self.window_distances(steps, windows) / DISTANCE_TEMPERATURE
+        return scores
+
+    @torch.no_grad()
+    def log_likelihoods(self, steps: Steps) -> Float[Tensor, "step mode"]:
+        """log pi(a | s, k) of every step under every mode's context, in nats."""
+        out = torch.empty(steps.n_steps, self.n_modes)
+        for start in range(0, steps.n_steps, _CHUNK):
+            chosen = torch.arange(start, min(start + _CHUNK, steps.n_steps))
+            states = self.observation_normaliser(steps.observations(chosen))
+            actions = self.action_normaliser(steps.actions[chosen])
+            out[chosen] = log_likelihoods_of_modes(self.policy, states, actions, self.contexts).cpu()
+        return out - float(self.action_normaliser.scale.log().sum())
+
+    @torch.no_grad()
+    def window_distances(self, steps: Steps, windows: Windows) -> Float[np.ndarray, "window mode"]:
+        """Squared distances of each window to the codes; the talk's are the mean over the window's transitions."""
+        if isinstance(self.encoder, TransitionEncoder):
+            return self._mean_transition_distances(steps, windows, self.encoder)
+        starts, lengths = torch.from_numpy(windows.starts), torch.from_numpy(windows.lengths)
+        features = torch.empty(steps.n_steps, self.encoder.width)
+        for start in range(0, steps.n_steps, _CHUNK):
+            chosen = torch.arange(start, min(start + _CHUNK, steps.n_steps))
+            states = self.observation_normaliser(steps.observations(chosen))
+            features[chosen] = self.encoder.features(states, self.action_normaliser(steps.actions[chosen])).cpu()
+        means = (SpanSums(features)(starts, lengths) / lengths[:, None]).to(torch.float32)
+        return self.codebook(self.encoder.of_mean(means.to(self.device))).cpu().double().numpy()
+
+    def _mean_transition_distances(
+        self, steps: Steps, windows: Windows, encoder: TransitionEncoder
+    ) -> Float[np.ndarray, "window mode"]:
+        """The last steps of an episode, which have no s[t + dt], are read by the transition to its end, and only in
+        windows that hold no other steps: there, a shorter transition says more than none."""
+        assert isinstance(self.config, TalkConfig)
+        starts, lengths = torch.from_numpy(windows.starts), torch.from_numpy(windows.lengths)
+        distances = torch.empty(steps.n_steps, self.n_modes)
+        for chosen in torch.arange(steps.n_steps).split(_CHUNK):
+            reach = steps.steps_left[chosen].clamp_max(self.config.delta_steps)
+            moved = self.transition_normaliser(steps.transitions(chosen, reach))
+            distances[chosen] = self.codebook(encoder(moved)).cpu()
+        full = (steps.steps_left >= self.config.delta_steps)[:, None].float()
+        sums = SpanSums(torch.cat([distances * full, full], dim=1))(starts, lengths)
+        of_all = SpanSums(distances)(starts, lengths) / lengths[:, None]
+        return torch.where(sums[:, -1:] > 0, sums[:, :-1] / sums[:, -1:].clamp_min(1), of_all).numpy()
+
+    def scaled_transitions(self, steps: Steps, chosen: Int[Tensor, "chosen"]) -> Float[Tensor, "chosen obs"]:
+        """The talk's input at the chosen steps."""
+        assert isinstance(self.config, TalkConfig)
+        return self.transition_normaliser(steps.transitions(chosen, self.config.delta_steps))
+
+    @torch.no_grad()
+    def action_distribution(
+        self, observations: Float[Tensor, "batch obs"], contexts: Float[Tensor, "batch mode"]
+    ) -> tuple[Float[Tensor, "batch act"], Float[Tensor, "batch act"]]:
+        """(mean, deviation) of pi(a | s, c) in the action's own units."""
+        mean, log_std = self.policy(self.observation_normaliser(observations), contexts.to(self.device))
+        return self.action_normaliser.undo(mean).cpu(), (log_std.exp() * self.action_normaliser.scale).cpu()
+
+
+def window_sums(values: Float[Tensor, "step mode"], windows: Windows) -> Float[np.ndarray, "window mode"]:
+    """The sum over each window."""
+    return SpanSums(values)(torch.from_numpy(windows.starts), torch.from_numpy(windows.lengths)).numpy()
