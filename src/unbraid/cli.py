@@ -179,6 +179,9 @@ def _say_modes(found: dict[str, Any]) -> None:
     for mode in found["modes"]:
         sure = "" if mode["mean_probability"] is None else f", mean probability {mode['mean_probability']:.3f}"
         print(f"mode {mode['mode']}: {mode['n']} {what}, {100 * mode['share']:.1f} %{sure}")
+    unsure = found["not_sure"]
+    if unsure["min_probability"] > 0:
+        print(f"not sure: {100 * unsure['share']:.1f} %, where no mode has {unsure['min_probability']}")
     from unbraid.report.estimates import counted, estimate_text
 
     if "stability" in found:

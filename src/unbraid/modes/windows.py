@@ -1,5 +1,6 @@
 """Windows: which consecutive steps of one episode belong together, as indices into flat arrays (never copies)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,7 +8,7 @@ from jaxtyping import Int
 
 from unbraid.core.errors import ConfigError
 
-__all__ = ["Windows", "cut_windows", "transition_steps"]
+__all__ = ["Windows", "cut_windows", "joined_windows", "transition_steps"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +57,15 @@ def cut_windows(
         starts=step_starts[episodes] + within * stride_steps,
         lengths=np.full(len(episodes), window_steps, dtype=np.int64),
         episodes=episodes,
+    )
+
+
+def joined_windows(windows: Sequence[Windows]) -> Windows:
+    """All of several, one after another, so that one reading serves them all."""
+    return Windows(
+        starts=np.concatenate([some.starts for some in windows]),
+        lengths=np.concatenate([some.lengths for some in windows]),
+        episodes=np.concatenate([some.episodes for some in windows]),
     )
 
 

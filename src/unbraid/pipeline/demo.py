@@ -9,6 +9,7 @@ from unbraid.core.runs import create_run, provenance, write_json
 from unbraid.demos.episodes import Demos
 from unbraid.evaluation.behaviour import compare_modes
 from unbraid.evaluation.evaluate import Evaluation, evaluate_all, fresh_seeds
+from unbraid.evaluation.reliability import reliability_entries
 from unbraid.evaluation.tables import agreement_entries, matching_of
 from unbraid.pipeline.config import DemoConfig
 from unbraid.pipeline.paths import save_paths
@@ -54,7 +55,7 @@ def run_demo(asked: DemoConfig) -> Path:
             "experts": list(asked.experts),
             "data": _describe(asked, training, held_out),
             "talk": talk.entry,
-            "unbraid": _own_entry(asked, model, held_out),
+            "unbraid": _own_entry(asked, model, training, held_out),
             "behaviour": _behaviour_entry(asked, experts, modes, model, training) | {"talk_modes": talk_modes.entries},
         }
         results["verdicts"] = verdicts_of(results)
@@ -127,9 +128,12 @@ def _describe(asked: DemoConfig, training: Demos, held_out: Demos) -> dict[str, 
     }
 
 
-def _own_entry(asked: DemoConfig, model: ModeModel, held_out: Demos) -> dict[str, Any]:
+def _own_entry(asked: DemoConfig, model: ModeModel, training: Demos, held_out: Demos) -> dict[str, Any]:
     """What the search for modes said, unbraid's own method in the talk's form, and its agreement with the experts."""
     scores = agreement_entries(model, held_out, window_lengths=(1, 10, 25, 50), seed=asked.seed)
+    scores["reliability"] = reliability_entries(
+        model, held_out, window_lengths=(10, 50), expert_of_mode=matching_of(model, training), seed=asked.seed
+    )
     return {"n_modes": model.n_modes, "gradient_steps": model.config.n_steps, "search": model.search, **scores}
 
 

@@ -118,6 +118,8 @@ class ModesRequest:
     """The data set to read."""
     window_steps: int | None = None
     """Steps in a window; by default whole episodes."""
+    min_probability: float = 0.0
+    """Below it a window gets no mode, but -1: not sure."""
     beside: tuple[Path, ...] = ()
     """Runs of other seeds, to see whether they read the same modes (mean adjusted Rand index over pairs)."""
     drop_last_action: DropLastAction = False

@@ -19,8 +19,10 @@ from unbraid.evaluation.behaviour import compare_modes
 from unbraid.evaluation.evaluate import Evaluation, evaluate, evaluate_all, fresh_seeds, require_fitting_world
 from unbraid.evaluation.intervals import mean_interval
 from unbraid.evaluation.over_time import over_time_entry
+from unbraid.evaluation.reliability import reliability_entries
 from unbraid.evaluation.scores import contingency_by_episode, match_modes, stability
-from unbraid.evaluation.tables import agreement_entries, agreement_entry
+from unbraid.evaluation.tables import agreement_entries, agreement_entry, matching_of
+from unbraid.modes.calibration import likeliest
 from unbraid.pipeline.paths import save_paths
 from unbraid.pipeline.requests import (
     CheckRequest,
@@ -158,6 +160,11 @@ def _fit_results(model: ModeModel, training: Demos, held_out: Demos | None) -> d
     if held_out is not None:
         data["held_out_episodes"] = held_out.n_episodes
         own |= {"over_time": over_time_entry(model, held_out)} if model.switch_rate > 0 else {}
+        matching = None if training.labels is None else matching_of(model, training)
+        if model.n_modes > 1 and model.switch_rate == 0:  # one mode is always right, and a change within a window never
+            own["reliability"] = reliability_entries(
+                model, held_out, window_lengths=(10, 50), expert_of_mode=matching, seed=model.config.seed
+            )
         per_episode = np.array([model.score(held_out.select([e])) for e in np.flatnonzero(held_out.lengths).tolist()])
         fitted["held_out_log_likelihood_nats"] = mean_interval(per_episode).to_json()
         if held_out.labels is not None and len(np.unique(held_out.labels)) > 1:  # of one expert nothing is told apart
@@ -175,9 +182,10 @@ def modes_stage(asked: ModesRequest) -> dict[str, Any]:
     with _naming(asked.data):
         windows = model.cut(demos, asked.window_steps)
         probabilities = model.predict_proba(demos, window_steps=asked.window_steps)
-    modes = probabilities.argmax(1)
+    modes = likeliest(probabilities, asked.min_probability)
     shares = np.bincount(modes, minlength=model.n_modes) / len(modes)
     found: dict[str, Any] = {"n_modes": model.n_modes, "window_steps": asked.window_steps}
+    found["not_sure"] = {"min_probability": asked.min_probability, "share": float((modes < 0).mean())}
     found["modes"] = [
         {
             "mode": mode,
@@ -192,7 +200,7 @@ def modes_stage(asked: ModesRequest) -> dict[str, Any]:
             "episode": int(e),
             "first_step": int(s),
             "mode": int(m),
-            "probability": float(p[m]),
+            "probability": float(p.max()),
             "probabilities": p.tolist(),
         }
         for e, s, m, p in zip(

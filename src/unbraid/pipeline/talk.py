@@ -20,6 +20,7 @@ from unbraid.training.config import TalkConfig
 from unbraid.training.fit import learner_for
 from unbraid.training.loop import LoopOptions, run_loop
 from unbraid.training.model import ModeModel
+from unbraid.training.talk import TalkLearner
 
 __all__ = ["TalkModes", "TalkRepeated", "repeat_talk", "talk_modes_in_the_world"]
 
@@ -85,6 +86,7 @@ def repeat_talk(asked: DemoConfig, training: Demos, held_out: Demos) -> TalkRepe
 def _fit_in_stages(config: TalkConfig, training: Demos, metrics: list[dict[str, Any]]) -> dict[str, ModeModel]:
     """One fit, with the model as it stood after the first epoch, midway and at the end."""
     learner = learner_for(training, config)
+    assert isinstance(learner, TalkLearner)
     about = {"method": "talk", "n_modes": config.n_modes, "delta_steps": config.delta_steps}
     stages: dict[str, ModeModel] = {}
     until = {"first_epoch": config.steps_per_batch, "midway": config.n_steps // 2, "end": config.n_steps}

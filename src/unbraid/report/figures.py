@@ -28,6 +28,7 @@ __all__ = [
     "curves_figure",
     "loss_figure",
     "mode_counts_figure",
+    "reliability_figure",
     "timeline_figure",
 ]
 
@@ -319,6 +320,46 @@ def _dot(axes: Axes, quantity: Any, place: float | int, *, color: str, hollow: b
     marker = "D" if hollow else "o"
     face = "white" if hollow else color
     axes.plot(value, place, marker=marker, markersize=6, mfc=face, mec=color, mew=1.4, linestyle="", zorder=4)
+
+
+def reliability_figure(entries: Sequence[Mapping[str, Any]], layout: Layout) -> Figure:
+    """The share right against probability, beside the share wrong against the share that gets a mode.
+
+    Args:
+        entries: one for each length of window, with "window_steps", "bins" and "risk_coverage".
+        layout: how wide.
+    """
+    figure = new_figure(layout, 3.4 if layout.max_columns > 1 else 6.6)
+    shape = (1, 2) if layout.max_columns > 1 else (2, 1)
+    (reliable, risky) = figure.subplots(*shape).flatten()
+    reliable.plot([0, 1], [0, 1], color=MUTED, linewidth=1.0, zorder=1)
+    handles: list[Line2D] = []
+    for number, entry in enumerate(entries):
+        color = mode_color(number)
+        bins, points = entry["bins"], [p for p in entry["risk_coverage"] if p["error"] is not None]
+        reliable.plot(
+            [b["probability"] for b in bins], [b["right"] for b in bins], "o-", color=color, markersize=4, linewidth=1.2
+        )
+        risky.plot(
+            [100 * p["coverage"] for p in points],
+            [100 * p["error"] for p in points],
+            "o-",
+            color=color,
+            markersize=4,
+            linewidth=1.2,
+        )
+        steps = entry["window_steps"]
+        handles.append(Line2D([], [], color=color, marker="o", label=f"{steps} step{'s' if steps != 1 else ''}"))
+    least = min(min(b["probability"], b["right"]) for entry in entries for b in entry["bins"])
+    reliable.set_xlim(max(0.1 * np.floor(10 * least), 0) - 0.02, 1.02)
+    reliable.set_ylim(*reliable.get_xlim())
+    dress(reliable, x="probability of the likeliest mode", y="share of windows right")
+    dress(risky, x="windows that get a mode, in %", y="of those, wrong, in %")
+    risky.set_ylim(bottom=0)
+    for axes in (reliable, risky):
+        few_ticks(axes.xaxis)
+    legend_below(figure, handles, min(len(handles), layout.max_columns))
+    return figure
 
 
 def timeline_figure(episodes: Sequence[Mapping[str, Any]], layout: Layout) -> Figure:

@@ -19,15 +19,17 @@ _KEPT = 2
 
 @runtime_checkable
 class Learner(Protocol):
-    """What a training loop drives and a checkpoint holds; one class a method.
+    """What a training loop drives and a checkpoint holds; one class a method."""
 
-    Attributes:
-        n_steps: gradient steps that were asked for.
-        taken: gradient steps taken so far.
-    """
+    @property
+    def n_steps(self) -> int:
+        """Gradient steps that were asked for."""
+        ...
 
-    n_steps: int
-    taken: int
+    @property
+    def taken(self) -> int:
+        """Gradient steps taken so far."""
+        ...
 
     @property
     def samples_per_step(self) -> int:

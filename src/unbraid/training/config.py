@@ -90,6 +90,9 @@ class UnbraidConfig:
     sharing: Literal["auto", "episode", "changing", "window"] = "auto"
     """Change 4, who shares a mode: all steps of an episode; those between two changes, where experts take over from one
     another within it; the first or the second as the evidence says ("auto"); or every window of 10 steps (off)."""
+    calibration: Literal["left_out", "off"] = "left_out"
+    """Whether probabilities are made to come true on a fifth of the demonstrations, which a second, smaller fit beside
+    the first does not see."""
     seed: int = 0
     """The one seed of the fit."""
 

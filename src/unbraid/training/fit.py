@@ -7,6 +7,7 @@ import torch
 from unbraid.core.errors import ConfigError
 from unbraid.demos.check import require_fit_ready
 from unbraid.demos.episodes import Demos
+from unbraid.training.calibrated import CalibratedLearner
 from unbraid.training.config import FitConfig, TalkConfig, UnbraidConfig, config_to_json
 from unbraid.training.joint import UnbraidLearner
 from unbraid.training.loop import LoopOptions, computing, run_loop
@@ -17,7 +18,9 @@ from unbraid.training.talk import TalkLearner
 __all__ = ["fit", "learner_for"]
 
 
-def learner_for(demos: Demos, config: FitConfig, device: str = "auto") -> TalkLearner | UnbraidLearner:
+def learner_for(
+    demos: Demos, config: FitConfig, device: str = "auto"
+) -> TalkLearner | UnbraidLearner | CalibratedLearner:
     """A learner that has not taken a step, for those who drive it themselves.
 
     Raises:
@@ -28,7 +31,9 @@ def learner_for(demos: Demos, config: FitConfig, device: str = "auto") -> TalkLe
     require_fit_ready(demos, window_steps=shortest, n_modes=n_modes)
     steps = Steps.of(demos)
     place = _resolved(device)
-    return TalkLearner(steps, config, place) if isinstance(config, TalkConfig) else UnbraidLearner(steps, config, place)
+    if isinstance(config, TalkConfig):
+        return TalkLearner(steps, config, place)
+    return (UnbraidLearner if config.calibration == "off" else CalibratedLearner)(steps, config, place)
 
 
 def _resolved(device: str) -> str:

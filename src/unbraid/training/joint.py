@@ -1,6 +1,7 @@
 """unbraid's own method as a learner: first the search for modes, then encoder, codebook and policy together."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, final
@@ -64,6 +65,7 @@ class UnbraidLearner:
         device: str = "cpu",
         *,
         given: Given | None = None,
+        one_thread: bool = False,
     ) -> None:
         """Searches for modes, and draws the initial weights, all from the config's seed.
 
@@ -72,6 +74,7 @@ class UnbraidLearner:
             config: what is asked; `n_modes` is left alone where responsibilities are given.
             device: where the networks are.
             given: spans and their responsibilities, which then are not searched for.
+            one_thread: whether encoder and policy take turns, and have not a thread each.
 
         Raises:
             ConfigError: more modes than spans.
@@ -103,7 +106,7 @@ class UnbraidLearner:
         lengths = sorted({min(length, int(steps.lengths.max())) for length in config.window_lengths})
         self.places = [WindowPlaces(steps.lengths, length) for length in lengths]
         # The contexts of codes on a simplex never change, so that encoder and policy share no weights
-        apart = config.codes == "simplex" and self.model.device.type == "cpu"
+        apart = config.codes == "simplex" and self.model.device.type == "cpu" and not one_thread
         self._side_by_side = SideBySide() if apart else None
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
@@ -152,12 +155,22 @@ class UnbraidLearner:
 
     # One step
 
-    def step(self) -> dict[str, Tensor]:
-        """One gradient step; the loss and its named terms, each a 0-d tensor."""
+    def step(self, beside: Callable[[], object] = lambda: None) -> dict[str, Tensor]:
+        """One gradient step; the loss and its named terms, each a 0-d tensor.
+
+        Args:
+            beside: work that has nothing to do with it, done in the thread that has less to do.
+        """
+
+        def encoder_part() -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+            found = self._encoder_part()
+            beside()
+            return found
+
         if self._side_by_side is None:
-            policy, (crossentropy, commitment) = self.policy_part(), self._encoder_part()
+            policy, (crossentropy, commitment) = self.policy_part(), encoder_part()
         else:
-            policy, (crossentropy, commitment) = self._side_by_side(self.policy_part, self._encoder_part)
+            policy, (crossentropy, commitment) = self._side_by_side(self.policy_part, encoder_part)
         self.follow()
         loss = policy + crossentropy + COMMITMENT * commitment
         return {"loss": loss, "policy": policy, "encoder": crossentropy, "commitment": commitment}

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
+from scipy.special import softmax
 
 from unbraid.core.errors import DataError, ModelError
 from unbraid.core.runs import new_folder, read_json, write_bytes, write_json
 from unbraid.core.shapes import require_finite
 from unbraid.demos.episodes import Demos
+from unbraid.modes.calibration import Calibration, likeliest
 from unbraid.modes.chain import filtered
 from unbraid.modes.timeline import Timeline, timeline_of
 from unbraid.modes.windows import Windows, cut_windows
@@ -33,6 +34,7 @@ class ModeModel(ModeNetworks):
     """One model of K modes: networks, and the verbs for demonstrations.
 
     Attributes:
+        calibration: temperatures that make probabilities come true; None where nothing was left out to fit them on.
         search: what the search for modes said, as JSON (see `modes.search.Found.facts`); None where there was none.
         switch_rate: the probability that a step changes the mode, as the demonstrations had it; 0 where an episode has
             one mode.
@@ -43,6 +45,7 @@ class ModeModel(ModeNetworks):
         super().__init__(config, observation_size=observation_size, action_size=action_size)
         self.search: dict[str, Any] | None = None
         self.switch_rate = 0.0
+        self.calibration: Calibration | None = None
         self._observer: Observer | None = None
 
     # What the model says of demonstrations
@@ -54,19 +57,28 @@ class ModeModel(ModeNetworks):
         window_steps: int | None = None,
         stride_steps: int = 5,
         evidence: Evidence | None = None,
+        min_probability: float = 0.0,
     ) -> Int[np.ndarray, "window"]:
-        """The mode of every window, or of every episode.
+        """The mode of every window, or of every episode; -1 where that is not sure enough.
 
         Args:
             demos: demonstrations with the widths that the model was fitted on; labels are not read.
             window_steps: steps in a window (METHOD, part 5: at stride 5); None takes whole episodes.
             stride_steps: steps between windows.
             evidence: what to read the mode from; by default all that the method has.
+            min_probability: a window whose likeliest mode is less probable than that (see `predict_proba`) gets -1.
+
+        Returns:
+            (window,) modes; -1 is "not sure", as scikit-learn's clusterers say of noise.
 
         Raises:
+            ConfigError: an evidence that does not exist, a window or stride of no steps, or no probability.
             DataError: widths that don't fit, or no windows of that length.
         """
-        return self.window_scores(demos, self.cut(demos, window_steps, stride_steps), evidence).argmax(1)
+        probabilities = self.predict_proba(
+            demos, window_steps=window_steps, stride_steps=stride_steps, evidence=evidence
+        )
+        return likeliest(probabilities, min_probability)
 
     def predict_proba(
         self,
@@ -76,10 +88,12 @@ class ModeModel(ModeNetworks):
         stride_steps: int = 5,
         evidence: Evidence | None = None,
     ) -> Float[np.ndarray, "window mode"]:
-        """The probability of every mode, for every window or every episode: the softmax of `window_scores`.
+        """The probability of every mode, for every window or every episode.
 
-        The largest of a row is at what `predict` gives. The probabilities are not calibrated yet: one of 0.9 need not
-        be right nine times in ten.
+        The softmax of `window_scores` over a temperature that follows from the window's length (`calibration`), so
+        that of windows with a probability of 0.9 nine in ten are of that mode. The largest of a row is at what
+        `predict` gives. A model without a calibration, as the talk's, takes 1 for all temperatures, and claims too
+        much.
 
         Args:
             demos: demonstrations with the widths that the model was fitted on; labels are not read.
@@ -94,8 +108,16 @@ class ModeModel(ModeNetworks):
             ConfigError: an evidence that does not exist, or a window or stride of no steps.
             DataError: widths that don't fit, numbers that are not finite, or no windows of that length.
         """
-        scores = self.window_scores(demos, self.cut(demos, window_steps, stride_steps), evidence)
-        return torch.from_numpy(scores).softmax(1).numpy()
+        windows = self.cut(demos, window_steps, stride_steps)
+        return self.calibrated(self.window_scores(demos, windows, evidence), windows, evidence)
+
+    def calibrated(
+        self, scores: Float[np.ndarray, "window mode"], windows: Windows, evidence: Evidence | None = None
+    ) -> Float[np.ndarray, "window mode"]:
+        """The probabilities that `window_scores` stand for: see `predict_proba`."""
+        if self.calibration is not None:
+            scores = scores / self.calibration.of(evidence or self.own_evidence, windows.lengths)[:, None]
+        return softmax(scores, axis=1)
 
     def transform(
         self, demos: Demos, *, window_steps: int | None = None, stride_steps: int = 5
@@ -162,7 +184,8 @@ class ModeModel(ModeNetworks):
             DataError: widths that don't fit, or numbers that are not finite.
         """
         self._require_fitting(demos)
-        return self.scores_of_windows(Steps.of(demos), windows, evidence or self.own_evidence)
+        kind = evidence or self.own_evidence
+        return self.scores_of_windows(Steps.of(demos), windows, (kind,))[kind]
 
     def cut(self, demos: Demos, window_steps: int | None, stride_steps: int = 5) -> Windows:
         """The windows of demonstrations that fit this model.
@@ -213,6 +236,8 @@ class ModeModel(ModeNetworks):
             write_json(folder / "config.json", content)
             if self.search is not None:
                 write_json(folder / "search.json", self.search)
+            if self.calibration is not None:
+                write_json(folder / "calibration.json", self.calibration.to_json())
             tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
             write_bytes(folder / "model.safetensors", save(tensors, metadata={"format": "pt"}))
 
@@ -239,6 +264,9 @@ class ModeModel(ModeNetworks):
             made.load_state_dict(load_file(folder / "model.safetensors"))
             if (folder / "search.json").exists():
                 made.search = read_json(folder / "search.json", error=ModelError, remedy=_AGAIN)
+            if (folder / "calibration.json").exists():
+                content = read_json(folder / "calibration.json", error=ModelError, remedy=_AGAIN)
+                made.calibration = Calibration.from_json(content)
         except KeyError as error:
             raise ModelError(f"{folder} must hold a whole model; config.json lacks {error}. {_AGAIN}") from error
         except (TypeError, ValueError, RuntimeError, SafetensorError, OSError) as error:

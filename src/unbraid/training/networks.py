@@ -1,5 +1,6 @@
 """The networks of a model: encoder, codebook, policy and normalisers, and what they make of recorded steps."""
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -133,21 +134,25 @@ class ModeNetworks(nn.Module):
     def _scores(self, steps: Steps, of_encoder: Float[np.ndarray, "step mode"]) -> Float[np.ndarray, "step mode"]:
         return STEP_SHARE * bounded(POLICY_SHARE * self.log_likelihoods(steps).double().numpy() + of_encoder)
 
-    def scores_of_windows(self, steps: Steps, windows: Windows, evidence: Evidence) -> Float[np.ndarray, "window mode"]:
-        """How well each mode explains each window, in nats: see `ModeModel.window_scores`.
+    def scores_of_windows(
+        self, steps: Steps, windows: Windows, kinds: Sequence[Evidence]
+    ) -> dict[Evidence, Float[np.ndarray, "window mode"]]:
+        """How well each mode explains each window, in nats, by each kind of evidence: see `ModeModel.window_scores`.
 
         Raises:
             ConfigError: an evidence that does not exist.
         """
-        if evidence not in get_args(Evidence):
-            raise ConfigError(f"The evidence must be one of {get_args(Evidence)}; got {evidence!r}. Name one of them.")
-        scores = np.zeros((len(windows), self.n_modes))
-        if evidence != "encoder":
-            share = POLICY_SHARE if evidence == "combined" else 1.0
-            scores += share * window_sums(self.log_likelihoods(steps), windows)
-        if evidence != "policy":
-            scores -= self.window_distances(steps, windows) / DISTANCE_TEMPERATURE
-        return scores
+        for kind in kinds:
+            if kind not in get_args(Evidence):
+                raise ConfigError(f"The evidence must be one of {get_args(Evidence)}; got {kind!r}. Name one of them.")
+        nothing = np.zeros((len(windows), self.n_modes))
+        policy = nothing if set(kinds) == {"encoder"} else window_sums(self.log_likelihoods(steps), windows)
+        encoder = nothing
+        if set(kinds) != {"policy"}:
+            encoder = -self.window_distances(steps, windows) / DISTANCE_TEMPERATURE
+        scores: dict[Evidence, Float[np.ndarray, "window mode"]] = {"policy": policy, "encoder": encoder}
+        scores["combined"] = POLICY_SHARE * policy + encoder
+        return {kind: scores[kind] for kind in kinds}
 
     @torch.no_grad()
     def log_likelihoods(self, steps: Steps) -> Float[Tensor, "step mode"]:

@@ -52,6 +52,24 @@ class Steps:
             lengths=demos.lengths,
         )
 
+    def of_stretches(self, stretch_of_step: Int[Tensor, "step"], chosen: Int[Tensor, "stretch"]) -> "Steps":
+        """The steps of the chosen stretches (numbered from 0 in their order), each an episode of its own.
+
+        The rows are shared; no transition may be read from what a stretch does not hold.
+        """
+        number = torch.full((int(stretch_of_step.max()) + 1,), -1)
+        number[chosen] = torch.arange(len(chosen))
+        stretches = number[stretch_of_step]
+        kept = torch.nonzero(stretches >= 0)[:, 0]
+        stretches = stretches[kept]
+        return Steps(
+            rows=self.rows,
+            actions=self.actions[kept],
+            row_of_step=self.row_of_step[kept],
+            episode_of_step=stretches,
+            lengths=torch.bincount(stretches, minlength=len(chosen)).numpy(),
+        )
+
     @property
     def n_steps(self) -> int:
         """The number of actions in all."""

@@ -56,6 +56,7 @@ def make_tiny(method, **settings):
         return TalkConfig(**(small | {"policy_hidden": (8,), "decoder_hidden": (8,)} | settings))
     small = {"n_modes": 2, "n_steps": 20, "policy_batch": 64, "window_batch": 16, "window_lengths": (5, 10)}
     small |= {"policy_hidden": (16, 16), "encoder_width": 16, "search_steps": 20, "starts": "random"}
+    small |= {"calibration": "off"}  # which fits a second model beside the first
     return UnbraidConfig(**(small | settings))
 
 

@@ -1,0 +1,176 @@
+"""Does a probability come true? Reliability, expected calibration error, and what is left where the unsure are out."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, final
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from unbraid.core.errors import DataError
+from unbraid.core.randomness import named_generator
+from unbraid.demos.episodes import Demos
+from unbraid.evaluation.intervals import bootstrap_over_episodes
+from unbraid.training.model import ModeModel
+
+__all__ = [
+    "N_BINS",
+    "Bin",
+    "RiskCoverage",
+    "calibration_error",
+    "calibration_error_by_chance",
+    "reliability_bins",
+    "reliability_entries",
+    "risk_coverage",
+]
+
+N_BINS = 15
+_RESAMPLES, _CHANCES = 500, 20
+_SHOWN_PROBABILITIES = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+
+
+@final
+@dataclass(frozen=True)
+class Bin:
+    """Windows that are about as sure.
+
+    Attributes:
+        probability: the mean probability of their likeliest mode.
+        right: the share of them for which it is the mode.
+        n_windows: how many there are.
+    """
+
+    probability: float
+    right: float
+    n_windows: int
+
+
+@final
+@dataclass(frozen=True)
+class RiskCoverage:
+    """What is left where windows that are not sure enough get no mode.
+
+    Attributes:
+        min_probability: what the likeliest mode must have.
+        coverage: the share of windows that get a mode.
+        error: the share of those that get a wrong one; None where none gets one.
+    """
+
+    min_probability: float
+    coverage: float
+    error: float | None
+
+
+def reliability_bins(
+    probabilities: Float[np.ndarray, "window"], right: Bool[np.ndarray, "window"], n_bins: int = N_BINS
+) -> tuple[Bin, ...]:
+    """Windows by rising probability in bins of equal mass.
+
+    Windows that are equally sure stand for one another: each counts as right as often as all of them are, so that
+    their order decides nothing where a bin's edge falls among them.
+    """
+    order = np.argsort(probabilities, kind="stable")
+    sure = probabilities[order]
+    _, group, sizes = np.unique(sure, return_inverse=True, return_counts=True)
+    share = (np.bincount(group, right[order].astype(float)) / sizes)[group]
+    parts = zip(np.array_split(sure, n_bins), np.array_split(share, n_bins), strict=True)
+    return tuple(Bin(float(p.mean()), float(r.mean()), len(p)) for p, r in parts if len(p))
+
+
+def calibration_error(
+    probabilities: Float[np.ndarray, "window"], right: Bool[np.ndarray, "window"], n_bins: int = N_BINS
+) -> float:
+    """The expected calibration error: the mean over windows of |probability - share right| of their bin.
+
+    Source: Naeini et al. 2015 (equal-width bins); bins of equal mass as in Nguyen and O'Connor 2015, arXiv 1508.05154.
+
+    Args:
+        probabilities: (window,) of the likeliest mode, in [0, 1].
+        right: (window,) whether it is the mode.
+        n_bins: bins of equal mass.
+
+    Raises:
+        DataError: no windows.
+    """
+    if not len(probabilities):
+        raise DataError("A calibration error needs at least one window; got none. Use shorter windows.")
+    bins = reliability_bins(probabilities, right, n_bins)
+    return sum(b.n_windows * abs(b.probability - b.right) for b in bins) / len(probabilities)
+
+
+def calibration_error_by_chance(
+    probabilities: Float[np.ndarray, "window"], generator: np.random.Generator, n_bins: int = N_BINS
+) -> float:
+    """What `calibration_error` is on average where every probability is true, and windows are independent: its floor
+    with so few windows."""
+    drawn = [generator.random(len(probabilities)) < probabilities for _ in range(_CHANCES)]
+    return float(np.mean([calibration_error(probabilities, right, n_bins) for right in drawn]))
+
+
+def risk_coverage(
+    probabilities: Float[np.ndarray, "window"],
+    right: Bool[np.ndarray, "window"],
+    min_probabilities: Float[np.ndarray, "threshold"],
+) -> tuple[RiskCoverage, ...]:
+    """Coverage and error for each least probability.
+
+    Source: El-Yaniv and Wiener 2010 (the risk-coverage curve of a selective classifier).
+    """
+    found: list[RiskCoverage] = []
+    for least in min_probabilities.tolist():
+        answered = probabilities >= least
+        error = 1 - float(right[answered].mean()) if answered.any() else None
+        found.append(RiskCoverage(least, float(answered.mean()), error))
+    return tuple(found)
+
+
+def reliability_entries(
+    model: ModeModel,
+    held_out: Demos,
+    *,
+    window_lengths: tuple[int, ...],
+    expert_of_mode: Int[np.ndarray, "mode"] | None,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """How often windows are right that are so and so sure, one JSON object for each length of window.
+
+    A window's mode is right where it is that of its whole episode, as the model reads it; and, where there are
+    experts, where it is matched with the expert.
+
+    Args:
+        model: of any method.
+        held_out: episodes that no training saw.
+        window_lengths: in steps; those that no episode has are left out.
+        expert_of_mode: (mode,) the label that each is matched with on training episodes, -1 for none; None where
+            labels are not to be read.
+        seed: of the bootstrap over episodes.
+    """
+    whole = np.full(held_out.n_episodes, -1)
+    whole[np.flatnonzero(held_out.lengths)] = model.predict(held_out)
+    found: list[dict[str, Any]] = []
+    for window_steps in window_lengths:
+        if window_steps > int(held_out.lengths.max(initial=0)):
+            continue
+        windows = model.cut(held_out, window_steps)
+        probabilities = model.calibrated(model.window_scores(held_out, windows), windows)
+        modes, sure = probabilities.argmax(1), probabilities.max(1)
+        truths = {"episode": modes == whole[windows.episodes]}
+        if expert_of_mode is not None and held_out.labels is not None:
+            truths["expert"] = expert_of_mode[modes] == held_out.labels[windows.episodes]
+        for truth, right in truths.items():
+            generator = named_generator(seed, "bootstrap")
+            error = bootstrap_over_episodes(
+                calibration_error,
+                windows.episodes,
+                (sure, right),
+                generator=generator,
+                n_resamples=_RESAMPLES,
+                within=(0, 1),
+            )
+            curve = risk_coverage(sure, right, np.array(_SHOWN_PROBABILITIES))
+            entry: dict[str, Any] = {"window_steps": window_steps, "right_is": truth, "n_windows": len(modes)}
+            entry["calibration_error"] = error.to_json()
+            entry["by_chance"] = calibration_error_by_chance(sure, generator)
+            entry["bins"] = [asdict(b) for b in reliability_bins(sure, right)]
+            entry["risk_coverage"] = [asdict(point) for point in curve]
+            found.append(entry)
+    return found

@@ -1,0 +1,57 @@
+"""Reliability: hand-counted cases, ties, chance, and what is left where the unsure are out."""
+
+import numpy as np
+import pytest
+
+from unbraid.core.errors import DataError
+from unbraid.evaluation.reliability import (
+    calibration_error,
+    calibration_error_by_chance,
+    reliability_bins,
+    risk_coverage,
+)
+
+
+def test_a_hand_counted_case():
+    probabilities = np.array([0.5, 0.6, 0.9, 1.0])
+    right = np.array([True, False, True, True])
+    low, high = reliability_bins(probabilities, right, 2)
+    assert (low.probability, low.right, low.n_windows) == pytest.approx((0.55, 0.5, 2))
+    assert (high.probability, high.right, high.n_windows) == pytest.approx((0.95, 1.0, 2))
+    assert calibration_error(probabilities, right, 2) == pytest.approx(0.05)
+
+
+def test_the_order_of_those_that_are_equally_sure_decides_nothing():
+    probabilities = np.full(100, 0.8)
+    right = np.arange(100) < 80
+    assert calibration_error(probabilities, right) == pytest.approx(0, abs=1e-12)
+    assert calibration_error(probabilities, right[::-1]) == pytest.approx(0, abs=1e-12)
+
+
+def test_true_probabilities_err_by_chance_alone_and_false_ones_by_more():
+    draws = np.random.default_rng(0)
+    probabilities = draws.uniform(0.5, 1, size=3000)
+    right = draws.random(3000) < probabilities
+    floor = calibration_error_by_chance(probabilities, draws)
+    assert 0.005 < floor < 0.04
+    assert calibration_error(probabilities, right) < 2 * floor
+    overconfident = 1 - (1 - probabilities) / 4
+    assert calibration_error(overconfident, right) == pytest.approx(
+        float((overconfident - probabilities).mean()), abs=0.02
+    )
+
+
+def test_there_may_be_fewer_windows_than_bins_but_not_none():
+    assert calibration_error(np.array([0.7]), np.array([True])) == pytest.approx(0.3)
+    with pytest.raises(DataError, match="at least one window"):
+        calibration_error(np.zeros(0), np.zeros(0, dtype=bool))
+
+
+def test_the_fewer_get_a_mode_the_fewer_are_wrong():
+    probabilities = np.array([0.5, 0.7, 0.9, 0.95])
+    right = np.array([False, False, True, True])
+    any_, some, most, none = risk_coverage(probabilities, right, np.array([0.0, 0.6, 0.8, 0.99]))
+    assert (any_.coverage, any_.error) == (1.0, 0.5)
+    assert (some.coverage, some.error) == pytest.approx((0.75, 1 / 3))
+    assert (most.coverage, most.error) == (0.5, 0.0)
+    assert (none.coverage, none.error) == (0.0, None)
