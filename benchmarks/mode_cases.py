@@ -319,6 +319,9 @@ TARGETS = (
 OVER_TIME = {"forward_second": (0.95, None), "any_order": (0.87, None), "half_cheetah_spliced": (0.95, "supervised")}
 """Case -> the least NMI of single steps, of the worst seed; or as a share of the supervised bound's, of the mean."""
 MOST_ERROR_STEPS, MOST_SPURIOUS = 2.0, 0.1
+CALIBRATED_STEPS, MOST_CALIBRATION_ERROR = (10, 50), 0.03
+SLACK = 0.02
+"""By how much the worst seed may miss what the mean must reach."""
 TOO_FEW, TOO_MANY = 3, 8
 LEAST_WHOLE, LEAST_PURITY, MOST_OTHERS = 0.95, 0.98, 0.05
 FIT_SECONDS, AUTO_SECONDS = 20.0, 60.0

@@ -16,6 +16,7 @@ import numpy as np
 import unbraid
 from changing import EXPERT
 from mode_cases import LEVELS, METRICS, SCORED, SWITCHED_OFF, TALK, TOO_FEW, TOO_MANY, Case, Sizes, pile_of
+from mode_certainty import certainty_of
 from unbraid.core.randomness import named_generator
 from unbraid.core.runs import read_json, write_json
 from unbraid.demos.episodes import Demos
@@ -24,10 +25,11 @@ from unbraid.evaluation.behaviour import compare_modes, measure
 from unbraid.evaluation.boundaries import boundary_scores
 from unbraid.evaluation.categorical_vae import categorical_vae
 from unbraid.evaluation.linear_policies import linear_policies
-from unbraid.evaluation.scores import agreement, contingency_by_episode, match_modes, purity
+from unbraid.evaluation.scores import agreement, contingency_by_episode, purity
+from unbraid.evaluation.tables import matching_of
 from unbraid.evaluation.transition_kmeans import kmeans_transitions
 from unbraid.modes.timeline import ChangePoint, change_steps
-from unbraid.modes.windows import Windows, cut_windows
+from unbraid.modes.windows import cut_windows, joined_windows
 from unbraid.steering.steered import steer
 from unbraid.training.config import FitConfig, TalkConfig, UnbraidConfig, config_to_json
 from unbraid.training.fit import fit
@@ -113,11 +115,7 @@ def scores(held_out: Demos, modes: Mapping[str, np.ndarray], n_modes: int) -> di
 def modes_of(model: ModeModel, demos: Demos, levels: tuple[str, ...]) -> dict[str, dict[str, np.ndarray]]:
     """evidence -> level -> the mode of every window; the talk's method has its encoder alone."""
     cut = [cut_windows(demos.lengths, LEVELS[level]) for level in levels]
-    together = Windows(
-        starts=np.concatenate([windows.starts for windows in cut]),
-        lengths=np.concatenate([windows.lengths for windows in cut]),
-        episodes=np.concatenate([windows.episodes for windows in cut]),
-    )
+    together = joined_windows(cut)
     ends = np.cumsum([len(windows) for windows in cut])[:-1]
     found: dict[str, dict[str, np.ndarray]] = {}
     for evidence in EVIDENCE[model.config.method]:
@@ -156,7 +154,9 @@ def run_fit(job: Job, folder: Path) -> dict[str, Any]:
         lies = model_folder(job, folder)
         shutil.rmtree(lies, ignore_errors=True)
         model.save_pretrained(lies)
-        result |= {"expert_of_mode": expert_of_mode(model, training), "search": said_of(model)}
+        matched = matching_of(model, training)
+        result["expert_of_mode"] = [training.label_names[label] if label >= 0 else None for label in matched]
+        result |= {"search": said_of(model), "certainty": certainty_of(model, held_out, matched)}
     return result
 
 
@@ -171,12 +171,6 @@ def said_of(model: ModeModel) -> dict[str, Any]:
 def model_folder(job: Job, folder: Path) -> Path:
     """Where the model of unbraid's own row lies."""
     return folder / job.case.name / f"model_seed{job.seed}"
-
-
-def expert_of_mode(model: ModeModel, training: Demos) -> list[str | None]:
-    """The expert that each mode is matched with, one to one, on the training episodes."""
-    matched = match_modes(table_of(training, model.predict(training), "episode", model.n_modes))
-    return [training.label_names[label] if label >= 0 else None for label in matched]
 
 
 def run_supervised(job: Job, folder: Path) -> dict[str, Any]:

@@ -24,12 +24,14 @@ from mode_cases import (
     OVER_TIME,
     ROWS,
     SCORED,
+    SLACK,
     TARGETS,
     TOO_FEW,
     TOO_MANY,
     Case,
     Sizes,
 )
+from mode_certainty import certainty_summary, certainty_targets
 from mode_rows import Job, asked_of, path_of, stored_at
 from unbraid.core.runs import provenance
 from unbraid.evaluation.boundaries import FARTHEST_STEPS
@@ -37,7 +39,7 @@ from unbraid.evaluation.boundaries import FARTHEST_STEPS
 JUDGED = ("goals", "return", "distance", "displacement")
 AS_GOOD = {"two": ("goal_seeking", "forward"), "four": ("goal_seeking", "forward", "circling")}
 """The modes that must be as good as their experts."""
-N_THREADS, SLACK, ROUNDING = 1, 0.02, 1e-9
+N_THREADS, ROUNDING = 1, 1e-9
 BySeed = Mapping[int, dict[str, Any]]
 
 
@@ -101,6 +103,7 @@ def case_summary(case: Case, by_row: Mapping[str, BySeed]) -> dict[str, Any]:
         content["pile"] = next(iter(by_row[next(iter(rows))].values()))["pile"]
     if "unbraid" in by_row:
         content["search"] = [result["search"] for result in by_row["unbraid"].values()]
+        content["certainty"] = certainty_summary(by_row["unbraid"])
     if "closed_loop" in by_row:
         content["closed_loop"] = {"env_id": case.env_id, **loop_summary(by_row["closed_loop"])}
     return content
@@ -207,6 +210,7 @@ def targets_of(content: Mapping[str, Any]) -> list[dict[str, Any]]:
         *check_targets(content["checks"]),
         *auto_targets(content["auto"]),
         *over_time_targets(content["over_time"]),
+        *certainty_targets(content["cases"]),
         *time_targets(content),
     ]
 

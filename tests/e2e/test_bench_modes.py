@@ -118,9 +118,9 @@ def test_the_number_of_modes_is_reported_with_its_sureness_and_seconds(content):
 
 def test_a_part_of_the_table_is_never_taken_for_the_whole(content):
     assert content["complete"] is False
-    assert {target["case"] for target in content["targets"]} == {"two", "one", "forward_second"}
+    assert {target["case"] for target in content["targets"]} == {"two", "one", "forward_second", "all"}
     n_seeds = {target["case"]: target["n_seeds"] for target in content["targets"]}
-    assert n_seeds == {"two": 1, "one": 1, "forward_second": 3}  # it has two seeds more than others
+    assert n_seeds == {"two": 1, "one": 1, "all": 1, "forward_second": 3}  # it has two seeds more than others
 
 
 def test_experts_that_change_are_read_step_by_step(content):
@@ -443,3 +443,22 @@ def test_two_experts_are_told_apart(bench, tmp_path):
     assert found["25"]["worst"] >= 0.96
     assert found["episode"]["worst"] == 1.0
     assert found["25"]["worst"] > rows["kmeans"]["nmi"]["statistics"]["25"]["worst"]
+
+
+def test_probabilities_are_held_against_what_comes_true(content, summaries, tables):
+    entries = content["cases"]["two"]["certainty"]
+    assert [(e["window_steps"], e["right_is"]) for e in entries] == [
+        (steps, right) for steps in (10, 50) for right in ("episode", "expert")
+    ]
+    for entry in entries:
+        assert 0 <= entry["error_low"][0] <= entry["mean"] == entry["worst"] <= entry["error_high"][0] <= 1
+        assert entry["n_windows"] == {10: 8 * 39, 50: 8 * 31}[entry["window_steps"]]
+        assert 0 <= entry["sure"][0] <= 1
+    assert "By chance" in tables.text_of(content)
+    good = [e | {"mean": 0.03, "worst": 0.05} for e in entries]
+    bad = [e | {"mean": 0.031, "worst": 0.031} for e in entries]
+    targets = summaries.certainty_targets({"good": {"certainty": good}, "bad": {"certainty": bad}, "none": {}})
+    assert len(targets) == 4
+    assert [t["met"] for t in targets] == [False] * 4
+    assert all("missed in bad" in t["what"] for t in targets)
+    assert all(t["met"] for t in summaries.certainty_targets({"good": {"certainty": good}}))

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from unbraid.core.errors import DataError
 from unbraid.core.randomness import named_generator
 from unbraid.demos.episodes import Demos
-from unbraid.evaluation.intervals import bootstrap_over_episodes
+from unbraid.evaluation.intervals import Estimate, bootstrap_counts
 from unbraid.training.model import ModeModel
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 N_BINS = 15
-_RESAMPLES, _CHANCES = 500, 20
+_CHANCES, _MILLIONTHS = 20, 1e6
 _SHOWN_PROBABILITIES = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
@@ -68,12 +68,43 @@ def reliability_bins(
     Windows that are equally sure stand for one another: each counts as right as often as all of them are, so that
     their order decides nothing where a bin's edge falls among them.
     """
-    order = np.argsort(probabilities, kind="stable")
-    sure = probabilities[order]
-    _, group, sizes = np.unique(sure, return_inverse=True, return_counts=True)
-    share = (np.bincount(group, right[order].astype(float)) / sizes)[group]
-    parts = zip(np.array_split(sure, n_bins), np.array_split(share, n_bins), strict=True)
-    return tuple(Bin(float(p.mean()), float(r.mean()), len(p)) for p, r in parts if len(p))
+    bins, share = _binned(probabilities, right, n_bins)
+    sizes = np.bincount(bins, minlength=n_bins)
+    sums = [np.bincount(bins, weights=values, minlength=n_bins) for values in (probabilities, share)]
+    parts = zip(*sums, sizes.tolist(), strict=True)
+    return tuple(Bin(float(p) / n, float(r) / n, n) for p, r, n in parts if n)
+
+
+def _binned(
+    probabilities: Float[np.ndarray, "window"], right: Bool[np.ndarray, "window"], n_bins: int
+) -> tuple[Int[np.ndarray, "window"], Float[np.ndarray, "window"]]:
+    """The bin of every window, and the share right of those that are as sure as it is."""
+    _, group, sizes = np.unique(probabilities, return_inverse=True, return_counts=True)
+    share = (np.bincount(group, right.astype(float)) / sizes)[group]
+    bins = np.empty(len(probabilities), dtype=np.int64)
+    parts = np.array_split(np.argsort(probabilities, kind="stable"), n_bins)
+    for number, windows in enumerate(parts):
+        bins[windows] = number
+    return bins, share
+
+
+def _error_with_interval(
+    probabilities: Float[np.ndarray, "window"],
+    right: Bool[np.ndarray, "window"],
+    episodes: Int[np.ndarray, "window"],
+    generator: np.random.Generator,
+) -> Estimate:
+    """`calibration_error`, with an interval over episodes; the resamples keep the bins."""
+    bins, share = _binned(probabilities, right, N_BINS)
+    _, row = np.unique(episodes, return_inverse=True)
+    counts = np.zeros((row.max() + 1, N_BINS, 3))
+    for column, values in enumerate((np.full(len(bins), 1 / _MILLIONTHS), probabilities, share)):
+        np.add.at(counts[..., column], (row, bins), values * _MILLIONTHS)
+
+    def error(sums: np.ndarray) -> np.ndarray:
+        return np.asarray(np.abs(sums[..., 1] - sums[..., 2]).sum(-1) / (_MILLIONTHS * sums[..., 0].sum(-1)))
+
+    return bootstrap_counts(error, np.rint(counts).astype(np.int64), generator=generator, within=(0.0, 1.0))
 
 
 def calibration_error(
@@ -158,14 +189,7 @@ def reliability_entries(
             truths["expert"] = expert_of_mode[modes] == held_out.labels[windows.episodes]
         for truth, right in truths.items():
             generator = named_generator(seed, "bootstrap")
-            error = bootstrap_over_episodes(
-                calibration_error,
-                windows.episodes,
-                (sure, right),
-                generator=generator,
-                n_resamples=_RESAMPLES,
-                within=(0, 1),
-            )
+            error = _error_with_interval(sure, right, windows.episodes, generator)
             curve = risk_coverage(sure, right, np.array(_SHOWN_PROBABILITIES))
             entry: dict[str, Any] = {"window_steps": window_steps, "right_is": truth, "n_windows": len(modes)}
             entry["calibration_error"] = error.to_json()

@@ -5,6 +5,7 @@ import pytest
 
 from unbraid.core.errors import DataError
 from unbraid.evaluation.reliability import (
+    _error_with_interval,
     calibration_error,
     calibration_error_by_chance,
     reliability_bins,
@@ -55,3 +56,16 @@ def test_the_fewer_get_a_mode_the_fewer_are_wrong():
     assert (some.coverage, some.error) == pytest.approx((0.75, 1 / 3))
     assert (most.coverage, most.error) == (0.5, 0.0)
     assert (none.coverage, none.error) == (0.0, None)
+
+
+def test_the_interval_is_over_episodes_about_the_error_itself():
+    draws = np.random.default_rng(0)
+    probabilities = draws.uniform(0.5, 1, size=600)
+    right = draws.random(600) < probabilities - 0.2
+    episodes = np.repeat(np.arange(30), 20)
+    found = _error_with_interval(probabilities, right, episodes, draws)
+    assert found.value == pytest.approx(calibration_error(probabilities, right), abs=1e-5)
+    assert found.low < found.value < found.high
+    assert (found.n, found.unit_of_n) == (30, "episodes")
+    alone = _error_with_interval(probabilities, right, np.zeros(600, dtype=np.int64), draws)
+    assert (alone.low, alone.high) == (None, None)
