@@ -60,7 +60,7 @@ class Smoothed:
 
 def bounded(log_likelihoods: Float[np.ndarray, "*step mode"]) -> Float[np.ndarray, "*step mode"]:
     """Beside each step's best mode, and no mode by more than 4 nats below it."""
-    return np.maximum(log_likelihoods - log_likelihoods.max(-1, keepdims=True), -_MOST_NATS)
+    return np.maximum(log_likelihoods - np.maximum.reduce(log_likelihoods, axis=-1, keepdims=True), -_MOST_NATS)
 
 
 def smoothed(
@@ -179,17 +179,16 @@ def next_log_belief(
 
     Args:
         belief: log p(mode of the step before | all up to it); None before the first step.
-        log_likelihoods: what this step says of each mode, in nats.
+        log_likelihoods: what this step says of each mode, in nats, bounded.
         switch_rate: rho, the probability that a step changes the mode, in [0, 1).
     """
-    now = bounded(log_likelihoods)
+    now = log_likelihoods
     if belief is not None and switch_rate > 0:
         stay, move = _moves(now.shape[-1], switch_rate)
         now = now + np.log(stay * np.exp(belief) + move)
     elif belief is not None:
         now = now + belief
-    most = now.max(-1, keepdims=True)
-    return now - most - np.log(np.exp(now - most).sum(-1, keepdims=True))
+    return now - np.logaddexp.reduce(now, axis=-1, keepdims=True)
 
 
 def estimated_rate(log_likelihoods: Float[np.ndarray, "step mode"], lengths: Int[np.ndarray, "episode"]) -> float:

@@ -19,6 +19,9 @@ from unbraid.training.networks import DISTANCE_TEMPERATURE, POLICY_SHARE, STEP_S
 
 __all__ = ["Belief", "Observer"]
 
+_MEANS = [np.full(n, 1 / max(n, 1), dtype=np.float32) for n in range(STEP_WINDOW + 1)]
+"""(n,) what makes the mean of n rows, a product: half the time of a sum."""
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -55,12 +58,20 @@ class Observer:
                 "where a step leads. Fit with --method unbraid."
             )
         self._states, self._actions = _scaling(model.observation_normaliser), _scaling(model.action_normaliser)
-        self._per_step, self._of_mean = _layers(model.encoder.per_step), _layers(model.encoder.of_mean)
-        self._codes = _array(model.codebook.codes())
+        self._per_step = _layers(model.encoder.per_step)
+        *hidden, (weights, bias) = _layers(model.encoder.of_mean)
+        codes = _array(model.codebook.codes())
+        # -|z - e_k|^2 = 2 z e_k - |e_k|^2 and what all modes share: linear in z, and so in what z is made of
+        share = np.float32(1 / (DISTANCE_TEMPERATURE * STEP_WINDOW))
+        towards = (2 * bias @ codes.T - np.square(codes).sum(1)) * share
+        self._of_mean = [*hidden, (weights @ codes.T * (2 * share), towards)]
+        self._nothing = [np.zeros(n, dtype=np.float32) for n in (model.observation_size, model.action_size)]
+        self._weights = np.full(model.action_size, -POLICY_SHARE, dtype=np.float32)
         contexts = _array(model.contexts)
         (first, bias), *self._rest = _layers(model.policy.trunk)
         n_observed = model.observation_size
-        self._of_state, self._of_context = first[:n_observed], contexts @ first[n_observed:] + bias
+        self._of_state = np.ascontiguousarray(first[:n_observed])
+        self._of_context = contexts @ first[n_observed:] + bias
         linear = model.policy.log_std_of_context
         self._log_stds = contexts @ _array(linear.weight).T + _array(linear.bias)
         self._rate, self._sizes = model.switch_rate, (model.observation_size, model.action_size)
@@ -86,28 +97,25 @@ class Observer:
             )
         state = self._states(observation)
         done = self._actions(action)
-        step = _relu(_through(self._per_step, np.concatenate([state, done])[None], _relu))
-        if not math.isfinite(step.sum()):
+        step = _relu(_through(self._per_step, np.concatenate([state, done]), _relu))
+        if not math.isfinite(np.dot(observation, self._nothing[0]) + np.dot(action, self._nothing[1])):
             raise DataError("An observation and an action must be finite; got others. Leave such steps out.")
-        recent = step if belief is None else np.concatenate([belief.recent[1 - STEP_WINDOW :], step])
+        recent = step[None] if belief is None else np.concatenate([belief.recent[1 - STEP_WINDOW :], step[None]])
         before = None if belief is None else belief.log_probabilities
-        scores = STEP_SHARE * bounded(POLICY_SHARE * self._policy(state, done) + self._encoder(recent))
+        scores = STEP_SHARE * bounded(self._policy(state, done) + self._encoder(recent))
         return Belief(next_log_belief(before, scores, self._rate), recent)
 
     def _policy(self, state: Float[np.ndarray, "obs"], action: Float[np.ndarray, "act"]) -> Float[np.ndarray, "mode"]:
-        """log pi(a | s, k) up to what all modes share."""
-        hidden = _silu(state @ self._of_state + self._of_context)
+        """The policy's share of log pi(a | s, k), up to what all modes share."""
+        hidden = _silu(np.dot(state, self._of_state) + self._of_context)
         out, n = _through(self._rest, hidden, _silu), len(action)
         wished = self._log_stds + 1.5 * np.tanh(out[:, n:] / 1.5)
         mean, log_std = out[:, :n], np.minimum(np.maximum(wished, LOG_STD_LOW), LOG_STD_HIGH)
-        return -(0.5 * np.square((action - mean) * np.exp(-log_std)) + log_std).sum(1)
+        return np.dot(0.5 * np.square((action - mean) * np.exp(-log_std)) + log_std, self._weights)
 
     def _encoder(self, recent: Float[np.ndarray, "step width"]) -> Float[np.ndarray, "mode"]:
-        """This step's share of the encoder's log-probabilities of the steps up to now."""
-        latent = _through(self._of_mean, np.add.reduce(recent) / len(recent), _relu)
-        read = np.square(latent - self._codes).sum(1) / -DISTANCE_TEMPERATURE
-        read -= read.max()
-        return (read - math.log(float(np.exp(read).sum()))) / STEP_WINDOW
+        """This step's share of the encoder's log-probabilities of the steps up to now, up to what all modes share."""
+        return _through(self._of_mean, np.dot(_MEANS[len(recent)], recent), _relu)
 
 
 _Layer = tuple[np.ndarray, np.ndarray]
@@ -121,15 +129,15 @@ def _array(values: Tensor) -> np.ndarray:
 def _layers(network: nn.Module) -> list[_Layer]:
     """A perceptron's linear layers."""
     linear = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
-    return [(np.ascontiguousarray(_array(layer.weight).T), _array(layer.bias)) for layer in linear]
+    return [(_array(layer.weight).T, _array(layer.bias)) for layer in linear]
 
 
 def _through(layers: Sequence[_Layer], rows: np.ndarray, activation: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """What linear layers make of rows, with an activation between them."""
     *first, (weights, bias) = layers
     for own, shift in first:
-        rows = activation(rows @ own + shift)
-    return rows @ weights + bias
+        rows = activation(np.dot(rows, own) + shift)
+    return np.dot(rows, weights) + bias
 
 
 def _relu(values: np.ndarray) -> np.ndarray:
@@ -137,7 +145,9 @@ def _relu(values: np.ndarray) -> np.ndarray:
 
 
 def _silu(values: np.ndarray) -> np.ndarray:
-    return values / (1 + np.exp(-values))
+    below = np.exp(-values)
+    below += 1
+    return np.divide(values, below, out=below)
 
 
 def _scaling(normaliser: Normaliser) -> Callable[[np.ndarray], np.ndarray]:
