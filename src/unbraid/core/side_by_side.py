@@ -5,7 +5,7 @@ much where others are at work; two halves of a step meet once.
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar, final
 
 __all__ = ["SideBySide"]
@@ -23,15 +23,34 @@ class SideBySide:
 
     def __init__(self) -> None:
         self._worker = ThreadPoolExecutor(1, initializer=_denormals_are_zero)
+        self._trailing: Future[object] | None = None
 
-    def __call__(self, here: Callable[[], _Here], there: Callable[[], _There]) -> tuple[_Here, _There]:
-        """What both give, once both are done; raises what either raises."""
+    def __call__(
+        self, here: Callable[[], _Here], there: Callable[[], _There], trailing: Callable[[], object] | None = None
+    ) -> tuple[_Here, _There]:
+        """What both give, once both are done; raises what either raises.
+
+        Args:
+            here: done in the thread that calls.
+            there: done in the other.
+            trailing: done in the other after that, and not waited for before the next call, or `settle`: what it
+                touches is its own until then.
+        """
         begun = self._worker.submit(there)
         try:
             done = here()
         finally:
             begun.exception()  # waits: nobody may go on while the other still writes
+        self.settle()
+        if trailing is not None:
+            self._trailing = self._worker.submit(trailing)
         return done, begun.result()
+
+    def settle(self) -> None:
+        """Waits for what trails; raises what it raises."""
+        trailing, self._trailing = self._trailing, None
+        if trailing is not None:
+            trailing.result()
 
 
 def _denormals_are_zero() -> None:

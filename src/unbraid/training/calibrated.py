@@ -20,6 +20,8 @@ from unbraid.training.steps import Steps
 __all__ = ["CalibratedLearner"]
 
 LEFT_OUT, FEWEST_SPANS = 0.2, 4
+MANY_STEPS = 50_000
+"""From so many recorded steps on, the twin takes every other step: it has little to learn by heart."""
 _SMALLEST_BATCH, _MOST_WINDOWS = 128, 20_000
 
 
@@ -27,9 +29,9 @@ _SMALLEST_BATCH, _MOST_WINDOWS = 128, 20_000
 class CalibratedLearner:
     """unbraid's learner, and beside it a smaller one that calibrates it. The first is what it would be without.
 
-    The twin fits encoder, codebook and policy to the modes that the first has found, on all spans but a fifth, with
-    half the batch (its temperatures are those of a full one: docs/experiments.md). What it says of the windows of the
-    fifth, held against the mode of the whole span, gives the temperatures.
+    The twin fits encoder, codebook and policy to the modes that the first has found, on all spans but a fifth, with a
+    quarter of the policy's batch (its temperatures serve a full one: docs/experiments.md). What it says of the windows
+    of the fifth, held against the mode of the whole span, gives the temperatures.
     """
 
     def __init__(self, steps: Steps, config: UnbraidConfig, device: str = "cpu") -> None:
@@ -48,8 +50,9 @@ class CalibratedLearner:
     def _twin(self, seen: Int[Tensor, "span"], device: str) -> UnbraidLearner:
         first = self.first
         assert first.config.policy_batch != "auto"
-        batch = max(first.config.policy_batch // 2, _SMALLEST_BATCH)
-        config = replace(first.config, policy_batch=min(batch, first.config.policy_batch))
+        batch = max(first.config.policy_batch // 4, min(first.config.policy_batch, _SMALLEST_BATCH))
+        self._pace = 2 if first.steps.n_steps >= MANY_STEPS else 1
+        config = replace(first.config, policy_batch=batch, n_steps=-(-first.n_steps // self._pace))
         part = first.steps.of_stretches(first.spans, seen)
         given = Given(part.episode_of_step, first.responsibilities[seen])
         return UnbraidLearner(part, config, device, given=given, one_thread=True)
@@ -71,7 +74,8 @@ class CalibratedLearner:
 
     def step(self) -> dict[str, Tensor]:
         """One gradient step of both; the terms are those of the first."""
-        return self.first.step() if self.twin is None else self.first.step(beside=self.twin.step)
+        due = self.twin is not None and self.first.taken % self._pace == 0
+        return self.first.step(self.twin.step if self.twin is not None and due else None)
 
     def usage(self) -> Float[Tensor, "mode"]:
         """The share of the steps in each code, by responsibility."""
@@ -79,6 +83,7 @@ class CalibratedLearner:
 
     def finished(self) -> ModeModel:
         """The model as it stands, calibrated where there was something to leave out."""
+        self.first.settle()
         model = self.first.finished()
         if self.twin is not None:
             left_out = self.first.steps.of_stretches(self.first.spans, self._left_out)
@@ -89,6 +94,7 @@ class CalibratedLearner:
     # What an exact resume needs (see checkpoint.py)
 
     def _both(self) -> dict[str, UnbraidLearner]:
+        self.first.settle()
         return {"": self.first} | ({} if self.twin is None else {"twin_": self.twin})
 
     def modules(self) -> dict[str, nn.Module]:
@@ -106,7 +112,8 @@ class CalibratedLearner:
     def restore(self, tensors: dict[str, Tensor], taken: int) -> None:
         """Takes back what `tensors` gave, and the number of steps taken."""
         for which, own in self._both().items():
-            own.restore({name: tensors[f"{which}{name}"] for name in own.tensors()}, taken)
+            of_own = taken if own is self.first else -(-taken // self._pace)
+            own.restore({name: tensors[f"{which}{name}"] for name in own.tensors()}, of_own)
 
 
 def _left_out(modes: Int[np.ndarray, "span"], seed: int) -> Bool[np.ndarray, "span"]:

@@ -155,25 +155,26 @@ class UnbraidLearner:
 
     # One step
 
-    def step(self, beside: Callable[[], object] = lambda: None) -> dict[str, Tensor]:
+    def step(self, trailing: Callable[[], object] | None = None) -> dict[str, Tensor]:
         """One gradient step; the loss and its named terms, each a 0-d tensor.
 
         Args:
-            beside: work that has nothing to do with it, done in the thread that has less to do.
+            trailing: work that has nothing to do with it, for the thread that has less to do; see `settle`.
         """
-
-        def encoder_part() -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-            found = self._encoder_part()
-            beside()
-            return found
-
         if self._side_by_side is None:
-            policy, (crossentropy, commitment) = self.policy_part(), encoder_part()
+            policy, (crossentropy, commitment) = self.policy_part(), self._encoder_part()
+            if trailing is not None:
+                trailing()
         else:
-            policy, (crossentropy, commitment) = self._side_by_side(self.policy_part, encoder_part)
+            policy, (crossentropy, commitment) = self._side_by_side(self.policy_part, self._encoder_part, trailing)
         self.follow()
         loss = policy + crossentropy + COMMITMENT * commitment
         return {"loss": loss, "policy": policy, "encoder": crossentropy, "commitment": commitment}
+
+    def settle(self) -> None:
+        """Waits for what trails behind the last step."""
+        if self._side_by_side is not None:
+            self._side_by_side.settle()
 
     def policy_part(self) -> Float[Tensor, ""]:
         """The policy's loss, whose gradient is added to what is there."""

@@ -40,3 +40,33 @@ def test_what_either_raises_is_raised_once_both_are_done(which):
     with pytest.raises(ValueError, match=which):
         SideBySide()(*((fails, works) if which == "here" else (works, fails)))
     assert done == [True]
+
+
+def test_what_trails_is_not_waited_for_before_the_next_call():
+    go_on, done = threading.Event(), []
+
+    def trailing():
+        assert go_on.wait(10)
+        done.append(threading.get_ident())
+
+    together = SideBySide()
+    _, there = together(threading.get_ident, threading.get_ident, trailing)
+    assert done == []
+    go_on.set()
+    together.settle()
+    assert done == [there]
+    together.settle()
+    assert done == [there]
+
+
+def test_the_next_call_comes_after_what_trails_and_raises_what_it_raises():
+    def fails():
+        raise ValueError("trailing")
+
+    together, order = SideBySide(), []
+    together(lambda: None, lambda: None, lambda: order.append("trailing"))
+    together(lambda: None, lambda: order.append("next"), fails)
+    assert order == ["trailing", "next"]
+    with pytest.raises(ValueError, match="trailing"):
+        together(lambda: None, lambda: None)
+    assert together(lambda: 1, lambda: 2) == (1, 2)

@@ -8,6 +8,7 @@ import torch
 
 from unbraid.core.errors import ConfigError, ModelError
 from unbraid.training.calibrated import CalibratedLearner, _calibration, _left_out
+from unbraid.training.checkpoint import load_checkpoint, save_checkpoint
 from unbraid.training.fit import fit, learner_for
 from unbraid.training.loop import LoopOptions
 from unbraid.training.model import ModeModel
@@ -115,3 +116,22 @@ def test_every_kind_of_evidence_has_temperatures_for_every_length_that_there_is(
     assert found.window_steps == tuple(n for n in (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000) if n <= longest)
     assert set(found.temperatures) == {"combined", "encoder", "policy"}
     assert found.n_spans == demos.n_episodes
+
+
+@pytest.mark.parametrize(("n_steps", "of_twin"), [(20, 10), (21, 11)])
+def test_with_many_steps_the_twin_takes_every_other(demos, tiny, monkeypatch, tmp_path, n_steps, of_twin):
+    monkeypatch.setattr("unbraid.training.calibrated.MANY_STEPS", demos.n_steps)
+    config = tiny("unbraid", calibration="left_out", n_steps=n_steps)
+    learner = learner_for(demos, config)
+    for _ in range(5):
+        learner.step()
+    path = save_checkpoint(learner, tmp_path, {}, {})
+    other = learner_for(demos, config)
+    load_checkpoint(other, path, {})
+    assert (learner.twin.taken, other.twin.taken, learner.twin.n_steps) == (3, 3, of_twin)
+    for one in (learner, other):
+        for _ in range(n_steps - 5):
+            one.step()
+        one.first.settle()
+        assert one.twin.taken == of_twin
+    assert learner.finished().calibration == other.finished().calibration
