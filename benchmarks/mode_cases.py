@@ -62,7 +62,7 @@ COMMON = ("kmeans", "kmeans_transitions", "linear_policies")
 """The baselines of every case; the others, which are slow or fare no better, are those of some."""
 SCORED = ("unbraid", "supervised", *BASELINES, *SWITCHED_OFF)
 CHECKS = ("too_few", "too_many", "rarest", "auto")
-ROWS = ("unbraid", "closed_loop", *CHECKS, "over_time", *SCORED[1:])
+ROWS = ("unbraid", "closed_loop", "online", *CHECKS, "over_time", *SCORED[1:])
 LINES = (  # of the tables: row, evidence, title
     ("unbraid", "combined", "unbraid"),
     ("unbraid", "encoder", "unbraid, encoder alone"),
@@ -176,9 +176,9 @@ def _cases() -> Iterable[Case]:
         return Case(name, title, n_modes, levels, headline, rows, make, **more)
 
     loop = (*compared, vae, *TALK, "closed_loop")
-    yield made("two", "two experts of PointGoal1", 2, "25", *loop, "auto")
+    yield made("two", "two experts of PointGoal1", 2, "25", *loop, "auto", "online")
     yield made("four", "four experts of PointGoal1", 4, "25", *loop, "starts_random", "too_many")
-    six = (*compared, "auto", "too_few")
+    six = (*compared, "auto", "too_few", "online")
     yield made("six", "six experts of PointGoal1, with more noise", 6, "100", *six, noise=0.2)
     yield read(
         "half_cheetah",
@@ -187,6 +187,7 @@ def _cases() -> Iterable[Case]:
         "5",
         *compared,
         "talk_1",
+        "online",
         levels=("1", "5", "25", "episode"),
         data="halfcheetah_experts",
     )
@@ -319,6 +320,9 @@ TARGETS = (
 OVER_TIME = {"forward_second": (0.95, None), "any_order": (0.87, None), "half_cheetah_spliced": (0.95, "supervised")}
 """Case -> the least NMI of single steps, of the worst seed; or as a share of the supervised bound's, of the mean."""
 MOST_ERROR_STEPS, MOST_SPURIOUS = 2.0, 0.1
+MOST_MICROSECONDS, MOST_DIFFERENCE = 100.0, 1e-5
+SWITCH_RATE, FEWEST_OBSERVED = 0.002, 3000
+"""The rate of switching of a robot that is observed, and over how many steps."""
 CALIBRATED_STEPS, MOST_CALIBRATION_ERROR = (10, 50), 0.03
 SLACK = 0.02
 """By how much the worst seed may miss what the mean must reach."""

@@ -17,6 +17,7 @@ import unbraid
 from changing import EXPERT
 from mode_cases import LEVELS, METRICS, SCORED, SWITCHED_OFF, TALK, TOO_FEW, TOO_MANY, Case, Sizes, pile_of
 from mode_certainty import certainty_of
+from mode_online import online_of
 from unbraid.core.randomness import named_generator
 from unbraid.core.runs import read_json, write_json
 from unbraid.demos.episodes import Demos
@@ -386,6 +387,11 @@ def measured_expert(name: str, job: Job, folder: Path) -> dict[str, np.ndarray]:
     return {metric: np.array(values) for metric, values in stored.items()}
 
 
+def run_online(job: Job, folder: Path) -> dict[str, Any]:
+    """The mode of every step while the episode goes on, of unbraid's own model."""
+    return online_of(own_model(job, folder), pile_of(job.case, job.sizes, job.seed)[1])
+
+
 RUNNERS_OF_FITS: dict[str, Callable[[Job, Path], dict[str, Any]]] = {
     **{row: run_fit for row in SCORED if row not in (*BY_WINDOWS, "supervised")},
     "supervised": run_supervised,
@@ -399,7 +405,10 @@ RUNNERS: dict[str, Callable[[Job, Path], dict[str, Any]]] = {
     **dict.fromkeys(BY_WINDOWS, run_by_windows),
     "rarest": run_rarest,
     "closed_loop": run_closed_loop,
+    "online": run_online,
 }
+OF_A_MODEL = ("closed_loop", "online")
+"""Rows that are read from the model of unbraid's own."""
 
 
 # Keeping results
@@ -411,7 +420,7 @@ def asked_of(job: Job, folder: Path) -> dict[str, Any]:
     if job.row != "closed_loop":
         del sizes["n_rollouts"]
     weights = model_folder(job, folder) / "model.safetensors"
-    acts = job.row == "closed_loop" and weights.exists()
+    acts = job.row in OF_A_MODEL and weights.exists()
     return {
         **({"model": hashlib.sha256(weights.read_bytes()).hexdigest()[:12]} if acts else {}),
         "case": {"name": job.case.name, "n_modes": job.case.n_modes, "levels": list(job.case.levels)},
@@ -429,7 +438,7 @@ def path_of(job: Job, folder: Path) -> Path:
 
 def result_of(job: Job, folder: Path) -> dict[str, Any]:
     """A job's result: the kept one, or its work done now."""
-    if job.row == "closed_loop":
+    if job.row in OF_A_MODEL:
         result_of(replace(job, row="unbraid"), folder)  # first: what is asked names the model
     source = source_fingerprint(kind_of(job.row), job.case.world)
     return kept(path_of(job, folder), asked_of(job, folder), lambda: RUNNERS[job.row](job, folder), source=source)
@@ -439,7 +448,7 @@ def kind_of(row: str) -> Kind:
     """Which code a row's results hang on."""
     if row in (*BY_WINDOWS, *TALK):
         return "other methods"
-    return "modes given" if row in ("supervised", "closed_loop") else "fits"
+    return "modes given" if row in ("supervised", *OF_A_MODEL) else "fits"
 
 
 def kept(path: Path, asked: dict[str, Any], work: Callable[[], Any], *, source: str) -> Any:

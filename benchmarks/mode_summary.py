@@ -32,6 +32,7 @@ from mode_cases import (
     Sizes,
 )
 from mode_certainty import certainty_summary, certainty_targets
+from mode_online import online_summary, online_targets
 from mode_rows import Job, asked_of, path_of, stored_at
 from unbraid.core.runs import provenance
 from unbraid.evaluation.boundaries import FARTHEST_STEPS
@@ -80,7 +81,7 @@ def summary(seeds: Sequence[int], sizes: Sizes, folder: Path) -> dict[str, Any]:
     }
     content |= {"cases": {c.name: case_summary(c, results[c.name]) for c in CASES.values() if c.has_table}}
     content |= {"checks": checks_of(results), "auto": auto_of(results), "curve": curve_of(results)}
-    content |= {"over_time": over_time_of(results)}
+    content |= {"over_time": over_time_of(results), "online": online_summary(results)}
     content |= {"fit_time": {row: times_of(list(of.values())) for row, of in results["four_short"].items()}}
     content |= {"targets": targets_of(content)}
     return content | {"provenance": {k: v for k, v in provenance(seed=0).items() if k in ("python", "versions")}}
@@ -211,6 +212,7 @@ def targets_of(content: Mapping[str, Any]) -> list[dict[str, Any]]:
         *auto_targets(content["auto"]),
         *over_time_targets(content["over_time"]),
         *certainty_targets(content["cases"]),
+        *online_targets(content["online"]),
         *time_targets(content),
     ]
 

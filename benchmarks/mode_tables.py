@@ -8,6 +8,8 @@ import numpy as np
 from mode_cases import BASELINES, COUNTED, LEVELS, LINES, METRICS, N_SEEDS, TOO_FEW, TOO_MANY
 from mode_certainty import TITLE as CERTAINTY_TITLE
 from mode_certainty import certainty_table
+from mode_online import TITLE as ONLINE_TITLE
+from mode_online import online_table
 
 LOOP_TITLE = (
     "Each expert and the mode matched with it in {env_id}, means over {n_rollouts} paired seeds: expert → mode (mean "
@@ -71,6 +73,8 @@ def text_of(content: Mapping[str, Any]) -> str:
     if content["over_time"]:
         parts += ["## Experts that change within an episode", OVER_TIME_TITLE]
         parts += [markdown(over_time_table(content["over_time"]))]
+    if content["online"]:
+        parts += ["## While an episode goes on", ONLINE_TITLE, markdown(online_table(content["online"]))]
     certainty = certainty_table(content["cases"])
     if len(certainty) > 1:
         parts += ["## How sure", CERTAINTY_TITLE, markdown(certainty)]

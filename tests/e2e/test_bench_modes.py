@@ -11,7 +11,7 @@ import pytest
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 ASKED = (  # cases and rows
-    ("two", "unbraid,closed_loop,supervised,kmeans,categorical_vae,talk_1_published"),
+    ("two", "unbraid,closed_loop,online,supervised,kmeans,categorical_vae,talk_1_published"),
     ("two,one", "auto"),
     ("order", "supervised,kmeans"),
     ("forward_second", "over_time"),
@@ -462,3 +462,13 @@ def test_probabilities_are_held_against_what_comes_true(content, summaries, tabl
     assert [t["met"] for t in targets] == [False] * 4
     assert all("missed in bad" in t["what"] for t in targets)
     assert all(t["met"] for t in summaries.certainty_targets({"good": {"certainty": good}}))
+
+
+def test_an_observed_robot_is_timed_and_agrees_with_what_is_read_at_once(content, summaries, tables):
+    (found,) = content["online"]["two"]
+    assert found["n_steps"] == 8 * 200
+    assert 0 < found["median_us"] <= found["p99_us"]
+    assert found["largest_difference"] < 1e-5
+    assert "While an episode goes on" in tables.text_of(content)
+    slow = [found | {"median_us": 101.0}]
+    assert [t["met"] for t in summaries.online_targets({"two": slow})] == [False, True]
