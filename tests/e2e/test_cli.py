@@ -287,6 +287,22 @@ def test_modes_of_episodes_and_of_windows(unbraid, fitted, pile):
     np.testing.assert_allclose(probabilities, model.predict_proba(demos, window_steps=25), rtol=1e-5)
 
 
+def test_windows_that_are_not_sure_get_no_mode(unbraid, fitted, pile):
+    asked = ("modes", fitted, pile, "--window-steps", 10)
+    sure = np.array([entry["probability"] for entry in _only_json(unbraid(*asked, "--json"))["assignment"]])
+    least = float(np.median(sure))
+    found = _only_json(unbraid(*asked, "--min-probability", least, "--beside", fitted, "--json"))
+    unsure = np.array([entry["mode"] for entry in found["assignment"]]) == -1
+    np.testing.assert_array_equal(unsure, sure < least)
+    assert found["not_sure"] == {"min_probability": least, "share": unsure.mean()}
+    assert sum(mode["n"] for mode in found["modes"]) == (~unsure).sum()
+    assert found["stability"]["ari"]["value"] == 1
+    assert f"not sure: {100 * unsure.mean():.1f} %" in unbraid(*asked, "--min-probability", least).out
+    refused = unbraid(*asked, "--min-probability", 90)
+    assert refused.code == 2
+    assert "min_probability must lie in [0, 1]" in refused.err
+
+
 def test_modes_beside_another_run_say_how_alike_they_are(unbraid, fitted, pile):
     said = unbraid("modes", fitted, pile, "--beside", fitted)
     assert "Stability, mean adjusted Rand index over pairs of 2 fits: 1" in said.out

@@ -22,7 +22,7 @@ from unbraid.evaluation.over_time import over_time_entry
 from unbraid.evaluation.reliability import reliability_entries
 from unbraid.evaluation.scores import contingency_by_episode, match_modes, stability
 from unbraid.evaluation.tables import agreement_entries, agreement_entry, matching_of
-from unbraid.modes.calibration import likeliest
+from unbraid.modes.calibration import NOT_SURE, likeliest
 from unbraid.pipeline.paths import save_paths
 from unbraid.pipeline.requests import (
     CheckRequest,
@@ -183,9 +183,9 @@ def modes_stage(asked: ModesRequest) -> dict[str, Any]:
         windows = model.cut(demos, asked.window_steps)
         probabilities = model.predict_proba(demos, window_steps=asked.window_steps)
     modes = likeliest(probabilities, asked.min_probability)
-    shares = np.bincount(modes, minlength=model.n_modes) / len(modes)
+    shares = np.bincount(modes[modes != NOT_SURE], minlength=model.n_modes) / len(modes)
     found: dict[str, Any] = {"n_modes": model.n_modes, "window_steps": asked.window_steps}
-    found["not_sure"] = {"min_probability": asked.min_probability, "share": float((modes < 0).mean())}
+    found["not_sure"] = {"min_probability": asked.min_probability, "share": float((modes == NOT_SURE).mean())}
     found["modes"] = [
         {
             "mode": mode,
@@ -216,7 +216,7 @@ def modes_stage(asked: ModesRequest) -> dict[str, Any]:
             others = [
                 ModeModel.from_pretrained(r).predict(demos, window_steps=asked.window_steps) for r in asked.beside
             ]
-        alike = stability([modes, *others], windows.episodes, generator=named_generator(model.config.seed, "stability"))
+        alike = stability([probabilities.argmax(1), *others], windows.episodes, generator=named_generator(model.config.seed, "stability"))
         found["stability"] = {"n_fits": 1 + len(others), "ari": alike.to_json()}
     if demos.labels is not None and len(np.unique(demos.labels[windows.episodes])) > 1:
         found["experts"] = list(demos.label_names)

@@ -329,8 +329,9 @@ def reliability_figure(entries: Sequence[Mapping[str, Any]], layout: Layout) -> 
         entries: one for each length of window, with "window_steps", "bins" and "risk_coverage".
         layout: how wide.
     """
-    figure = new_figure(layout, 3.4 if layout.max_columns > 1 else 6.6)
-    shape = (1, 2) if layout.max_columns > 1 else (2, 1)
+    beside = layout.max_columns > 2  # or below one another
+    figure = new_figure(layout, 3.4 if beside else 6.4)
+    shape = (1, 2) if beside else (2, 1)
     (reliable, risky) = figure.subplots(*shape).flatten()
     reliable.plot([0, 1], [0, 1], color=MUTED, linewidth=1.0, zorder=1)
     handles: list[Line2D] = []
