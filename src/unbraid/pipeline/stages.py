@@ -216,7 +216,11 @@ def modes_stage(asked: ModesRequest) -> dict[str, Any]:
             others = [
                 ModeModel.from_pretrained(r).predict(demos, window_steps=asked.window_steps) for r in asked.beside
             ]
-        alike = stability([probabilities.argmax(1), *others], windows.episodes, generator=named_generator(model.config.seed, "stability"))
+        alike = stability(
+            [probabilities.argmax(1), *others],
+            windows.episodes,
+            generator=named_generator(model.config.seed, "stability"),
+        )
         found["stability"] = {"n_fits": 1 + len(others), "ari": alike.to_json()}
     if demos.labels is not None and len(np.unique(demos.labels[windows.episodes])) > 1:
         found["experts"] = list(demos.label_names)
