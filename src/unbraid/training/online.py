@@ -1,17 +1,20 @@
 """The mode of a robot that is running: one step at a time, in NumPy, for torch takes longer to begin than to reckon."""
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.modes.chain import bounded, next_log_belief
-from unbraid.modes.encoders import StepWindowEncoder
+from unbraid.modes.encoders import StepWindowEncoder, TransitionEncoder
+from unbraid.modes.sequence_encoders import SequenceEncoder
 from unbraid.policy.gaussian import LOG_STD_HIGH, LOG_STD_LOW
 from unbraid.policy.normaliser import Normaliser
 from unbraid.training.model import ModeModel
@@ -27,7 +30,8 @@ class Belief:
 
     Attributes:
         log_probabilities: (mode,) log p(mode now | all up to now), in nats.
-        recent: (step, width) what the encoder makes of the last 25 steps at the most, the oldest first.
+        recent: (step, width) what the encoder makes of the last 25 steps at the most, the oldest first; the scaled
+            steps themselves, where it reads them in their order.
     """
 
     log_probabilities: Float[np.ndarray, "mode"]
@@ -49,13 +53,15 @@ class Observer:
         Raises:
             ConfigError: a model of the talk's method, whose encoder reads steps that are still to come.
         """
-        if not isinstance(model.encoder, StepWindowEncoder) or model.policy.log_std_of_context is None:
+        if isinstance(model.encoder, TransitionEncoder) or model.policy.log_std_of_context is None:
             raise ConfigError(
                 "A mode can be observed with a model of unbraid's own method; this one is of the talk's, which reads "
                 "where a step leads. Fit with --method unbraid."
             )
         self._states, self._actions = _scaling(model.observation_normaliser), _scaling(model.action_normaliser)
-        self._per_step, self._of_mean = _layers(model.encoder.per_step), _layers(model.encoder.of_mean)
+        self._sequence = copy.deepcopy(model.encoder).cpu() if isinstance(model.encoder, SequenceEncoder) else None
+        if isinstance(model.encoder, StepWindowEncoder):
+            self._per_step, self._of_mean = _layers(model.encoder.per_step), _layers(model.encoder.of_mean)
         self._codes = _array(model.codebook.codes())
         contexts = _array(model.contexts)
         (first, bias), *self._rest = _layers(model.policy.trunk)
@@ -86,7 +92,9 @@ class Observer:
             )
         state = self._states(observation)
         done = self._actions(action)
-        step = _relu(_through(self._per_step, np.concatenate([state, done])[None], _relu))
+        step = np.concatenate([state, done])[None]
+        if self._sequence is None:
+            step = _relu(_through(self._per_step, step, _relu))
         if not math.isfinite(step.sum()):
             raise DataError("An observation and an action must be finite; got others. Leave such steps out.")
         recent = step if belief is None else np.concatenate([belief.recent[1 - STEP_WINDOW :], step])
@@ -104,10 +112,20 @@ class Observer:
 
     def _encoder(self, recent: Float[np.ndarray, "step width"]) -> Float[np.ndarray, "mode"]:
         """This step's share of the encoder's log-probabilities of the steps up to now."""
-        latent = _through(self._of_mean, np.add.reduce(recent) / len(recent), _relu)
+        if self._sequence is None:
+            latent = _through(self._of_mean, np.add.reduce(recent) / len(recent), _relu)
+        else:
+            latent = self._in_order(self._sequence, recent)
         read = np.square(latent - self._codes).sum(1) / -DISTANCE_TEMPERATURE
         read -= read.max()
         return (read - math.log(float(np.exp(read).sum()))) / STEP_WINDOW
+
+
+    @torch.no_grad()
+    def _in_order(self, encoder: SequenceEncoder, recent: Float[np.ndarray, "step width"]) -> np.ndarray:
+        """The latent of the last steps, by torch."""
+        steps, n_observed = torch.from_numpy(recent)[None], self._sizes[0]
+        return encoder(steps[..., :n_observed], steps[..., n_observed:])[0].numpy()
 
 
 _Layer = tuple[np.ndarray, np.ndarray]
