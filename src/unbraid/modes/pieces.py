@@ -55,11 +55,17 @@ class PaddedPlaces:
         return int(self._ends[-1])
 
     def drawn(self, n: int, generator: torch.Generator) -> PaddedWindows:
-        """`n` windows, each place as likely as any other."""
+        """`n` windows, each place as likely as any other; the first half are cut to lengths drawn at random.
+
+        For an encoder that reads steps in their order has to see every length that it is to read.
+        """
         numbers = torch.randint(len(self), (n,), generator=generator)
         episodes = torch.searchsorted(self._ends, numbers, right=True)
         starts = numbers + self._first_step_less_count[episodes]
-        return padded(starts, self._lengths[episodes].clamp_max(self.window_steps))
+        lengths = self._lengths[episodes].clamp_max(self.window_steps)
+        shares = torch.rand(n // 2, generator=generator)
+        lengths[: n // 2] = (shares * lengths[: n // 2]).long().minimum(lengths[: n // 2] - 1) + 1
+        return padded(starts, lengths)
 
 
 def pieces_of(windows: Windows, longest: int) -> tuple[Windows, Int[np.ndarray, "piece"]]:

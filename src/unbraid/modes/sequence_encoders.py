@@ -23,36 +23,34 @@ __all__ = [
     "WindowReader",
 ]
 
-SLOTS = 25
-KERNEL, DILATIONS = 3, (1, 2, 4, 8)
-HEADS, LAYERS, LONGEST_WAVE = 4, 2, 10_000.0
+_SLOTS = 25
+_KERNEL, _DILATIONS = 3, (1, 2, 4, 8)
+_HEADS, _LAYERS, _LONGEST_WAVE = 4, 1, 10_000.0
 
 
 @final
 class WindowReader(nn.Module):
     """A perceptron on 25 steps laid side by side, each with a flag that says whether there is a step.
 
-    A shorter window leaves the last places empty; of a longer one 25 steps are read, evenly spread.
+    A shorter window leaves the last places empty; a longer one is read in pieces of 25 steps, the last of which may be
+    shorter, and the mean over the pieces is taken: the order of steps counts within a piece.
     """
 
     def __init__(self, input_size: int, width: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(SLOTS * (input_size + 1), width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()
+            nn.Linear(_SLOTS * (input_size + 1), width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()
         )
 
     def forward(
         self, steps: Float[Tensor, "window step input"], mask: Bool[Tensor, "window step"]
     ) -> Float[Tensor, "window width"]:
         """What is made of each window; the padding holds zeros."""
-        lengths, slots = mask.sum(1, keepdim=True), torch.arange(SLOTS, device=mask.device)
-        spread = (slots * (lengths - 1) / (SLOTS - 1)).round().long()
-        places = torch.where(lengths > SLOTS, spread, slots)
-        there = places < lengths
-        places = places.minimum(lengths - 1)
-        chosen = steps.gather(1, places[..., None].expand(-1, -1, steps.shape[2]))
-        flagged = torch.cat([chosen * there[..., None], there[..., None].to(steps.dtype)], dim=2)
-        return self.layers(flagged.flatten(1))
+        flagged = torch.cat([steps, mask[..., None].to(steps.dtype)], dim=2)
+        missing = -steps.shape[1] % _SLOTS
+        pieces = nn.functional.pad(flagged, (0, 0, 0, missing)).unflatten(1, (-1, _SLOTS))
+        there = nn.functional.pad(mask, (0, missing)).unflatten(1, (-1, _SLOTS))
+        return masked_mean(self.layers(pieces.flatten(2)), there.any(2))
 
 
 @final
@@ -67,7 +65,7 @@ class ConvolutionReader(nn.Module):
         super().__init__()
         self.first = nn.Linear(input_size, width)
         self.layers = nn.ModuleList(
-            nn.Conv1d(width, width, KERNEL, padding="same", dilation=dilation) for dilation in DILATIONS
+            nn.Conv1d(width, width, _KERNEL, padding="same", dilation=dilation) for dilation in _DILATIONS
         )
 
     def forward(
@@ -105,7 +103,7 @@ class LSTMReader(nn.Module):
 
 @final
 class AttentionReader(nn.Module):
-    """Two layers of self-attention with sinusoidal positions, then the mean over the window's steps.
+    """One layer of self-attention with sinusoidal positions, then the mean over the window's steps.
 
     Source: Vaswani et al. 2017, arXiv 1706.03762. Departs: normalised before each part, no dropout (a fit is resumed
     bit for bit).
@@ -113,12 +111,12 @@ class AttentionReader(nn.Module):
 
     def __init__(self, input_size: int, width: int) -> None:
         super().__init__()
-        heads = next(n for n in (HEADS, 2, 1) if width % n == 0)
+        heads = next(n for n in (_HEADS, 2, 1) if width % n == 0)
         self.first = nn.Linear(input_size, width)
         layer = nn.TransformerEncoderLayer(
             width, heads, dim_feedforward=2 * width, dropout=0.0, batch_first=True, norm_first=True
         )
-        self.layers = nn.TransformerEncoder(layer, LAYERS, norm=nn.LayerNorm(width), enable_nested_tensor=False)
+        self.layers = nn.TransformerEncoder(layer, _LAYERS, norm=nn.LayerNorm(width), enable_nested_tensor=False)
 
     def forward(
         self, steps: Float[Tensor, "window step input"], mask: Bool[Tensor, "window step"]
@@ -135,7 +133,7 @@ def _positions(n_steps: int, width: int) -> Float[Tensor, "step width"]:
     Source: Vaswani et al. 2017, section 3.5.
     """
     half = (width + 1) // 2
-    rates = torch.exp(-math.log(LONGEST_WAVE) * torch.arange(half) / half)
+    rates = torch.exp(-math.log(_LONGEST_WAVE) * torch.arange(half) / half)
     angles = torch.arange(n_steps)[:, None] * rates
     return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)[:, :width]
 

@@ -158,9 +158,9 @@ class UnbraidLearner:
     def step(self) -> dict[str, Tensor]:
         """One gradient step; the loss and its named terms, each a 0-d tensor."""
         if self._side_by_side is None:
-            policy, (crossentropy, commitment) = self.policy_part(), self._encoder_part()
+            policy, (crossentropy, commitment) = self.policy_part(), self.encoder_part()
         else:
-            policy, (crossentropy, commitment) = self._side_by_side(self.policy_part, self._encoder_part)
+            policy, (crossentropy, commitment) = self._side_by_side(self.policy_part, self.encoder_part)
         self.follow()
         loss = policy + crossentropy + COMMITMENT * commitment
         return {"loss": loss, "policy": policy, "encoder": crossentropy, "commitment": commitment}
@@ -171,7 +171,8 @@ class UnbraidLearner:
         loss.backward()
         return loss.detach()
 
-    def _encoder_part(self) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    def encoder_part(self) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """The encoder's two losses, whose gradient is added to what is there."""
         crossentropy, commitment = self._encoder_loss()
         (crossentropy + COMMITMENT * commitment).backward()
         return crossentropy.detach(), commitment.detach()

@@ -40,7 +40,7 @@ STEP_SHARE = 0.25
 STEP_WINDOW = 25
 """Over time, a step counts for a quarter of itself, since readings of neighbours err alike; the encoder reads it in
 windows of 25 steps."""
-TALK_WIDTH = 64
+_TALK_WIDTH = 64
 """Width of the layers of an encoder that reads windows of the talk's transitions."""
 _CHUNK = 16384
 
@@ -254,7 +254,7 @@ def _encoder_of_transitions(
     """The talk's encoder, of one transition or of a window of them; latents are as wide as an observation."""
     if config.encoder == "transition":
         return TransitionEncoder(observation_size, latent_size=observation_size)
-    return _encoder_of_steps(config.encoder, observation_size, 0, width=TALK_WIDTH, latent_size=observation_size)
+    return _encoder_of_steps(config.encoder, observation_size, 0, width=_TALK_WIDTH, latent_size=observation_size)
 
 
 def _encoder_of_steps(

@@ -120,7 +120,6 @@ class Observer:
         read -= read.max()
         return (read - math.log(float(np.exp(read).sum()))) / STEP_WINDOW
 
-
     @torch.no_grad()
     def _in_order(self, encoder: SequenceEncoder, recent: Float[np.ndarray, "step width"]) -> np.ndarray:
         """The latent of the last steps, by torch."""
