@@ -255,16 +255,14 @@ def over_time_table(over_time: Mapping[str, Any]) -> list[list[str]]:
 
 def encoders_table(encoders: Mapping[str, Any], evidence: str) -> list[list[str]]:
     """A line for every case and kind; lengths that a case does not have are left empty."""
-    levels = {
-        level: None for of in encoders.values() for kind in of["kinds"].values() for level in kind["nmi"][evidence]
-    }
-    order = [level for level in LEVELS if level in levels]
+    read = [kind["nmi"][evidence] for of in encoders.values() for kind in of["kinds"].values()]
+    order = [level for level in LEVELS if any(level in levels for levels in read)]
     table = [["demonstrations", "seeds", "encoder", *map(column_of, order), "fit s", "reading s"]]
     for of in encoders.values():
         title, n_seeds = of["title"], str(len(of["seeds"]))
-        for kind, read in of["kinds"].items():
-            cells = [of_seeds(read["nmi"][evidence].get(level)) for level in order]
-            seconds = [f"{read[name]['mean']:.1f}" for name in ("processor_s", "reading_processor_s")]
+        for kind, of_kind in of["kinds"].items():
+            cells = [of_seeds(of_kind["nmi"][evidence].get(level)) for level in order]
+            seconds = [f"{of_kind[name]['mean']:.1f}" for name in ("processor_s", "reading_processor_s")]
             table.append([title, n_seeds, kind, *cells, *seconds])
             title = n_seeds = ""
     return table

@@ -24,7 +24,7 @@ class SpanSums:
 def masked_mean(
     values: Float[Tensor, "window step width"], mask: Bool[Tensor, "window step"]
 ) -> Float[Tensor, "window width"]:
-    """The mean over the steps in the mask, of which every window has one at least; what stands elsewhere is not read."""
+    """The mean over the steps in the mask, of which every window has one; what stands elsewhere is not read."""
     there = mask[..., None]
     return values.masked_fill(~there, 0.0).sum(1) / there.sum(1)
 

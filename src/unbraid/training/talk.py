@@ -42,9 +42,9 @@ def pairs_of(steps: Steps, config: TalkConfig) -> tuple[Int[Tensor, "pair"], Int
 class TalkLearner:
     """Encoder, codebook, decoder and policy of the talk, trained together by AdaBelief.
 
-    Source: Eloundou 2021 (METHOD, part 1). Departs: the repairs, each of which the config can switch off; and, where it
-    is asked, a latent of a window: the state and action are those of its first step, and the decoder rebuilds all of its
-    transitions, side by side.
+    Source: Eloundou 2021 (METHOD, part 1). Departs: the repairs, each of which the config can switch off; and, where
+    it is asked, a latent of a window: the state and action are those of its first step, and the decoder rebuilds all of
+    its transitions, side by side.
     """
 
     def __init__(self, steps: Steps, config: TalkConfig, device: str = "cpu") -> None:

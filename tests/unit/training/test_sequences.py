@@ -11,7 +11,6 @@ from unbraid.demos.episodes import Demos, Episode
 from unbraid.modes.sequence_encoders import READERS
 from unbraid.modes.windows import cut_windows
 from unbraid.training.checkpoint import load_checkpoint, save_checkpoint
-from unbraid.training.config import TalkConfig, UnbraidConfig
 from unbraid.training.fit import fit, learner_for
 from unbraid.training.model import ModeModel
 from unbraid.training.online import Observer
@@ -259,27 +258,3 @@ def test_the_seed_suffices_and_matters(demos, tiny, same_weights, method, kind):
     assert torch.equal(torch.rand(3), expected)  # nobody's global seed has a say, or is touched
     assert same_weights(made[0].model, made[1].model)
     assert not same_weights(made[0].model, made[2].model)
-
-
-# What can't be asked
-
-
-@pytest.mark.parametrize(
-    ("kind", "settings", "message"),
-    [
-        (
-            UnbraidConfig,
-            {"encoder": "gru"},
-            "encoder must be one of mean, window_mlp, convolution, lstm, attention; got",
-        ),
-        (
-            TalkConfig,
-            {"encoder": "gru"},
-            "encoder must be one of transition, mean, window_mlp, .*The default is 'trans",
-        ),
-        (TalkConfig, {"window_steps": 0}, "window_steps must be at least 1; got 0. The default is 25."),
-    ],
-)
-def test_what_no_fit_can_take_is_refused(kind, settings, message):
-    with pytest.raises(ConfigError, match=message):
-        kind(**settings)
