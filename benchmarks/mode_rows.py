@@ -15,7 +15,22 @@ import numpy as np
 
 import unbraid
 from changing import EXPERT
-from mode_cases import LEVELS, METRICS, SCORED, SWITCHED_OFF, TALK, TOO_FEW, TOO_MANY, Case, Sizes, pile_of
+from encoders import KINDS, fitted_encoder, fitted_policy
+from mode_cases import (
+    ENCODERS,
+    IN_ORDER_LEVELS,
+    LEVELS,
+    METRICS,
+    SCORED,
+    SWITCHED_OFF,
+    TALK,
+    TALK_ENCODERS,
+    TOO_FEW,
+    TOO_MANY,
+    Case,
+    Sizes,
+    pile_of,
+)
 from mode_certainty import certainty_of
 from mode_online import online_of
 from unbraid.core.randomness import named_generator
@@ -44,7 +59,7 @@ OUR_OWN = ("modes", "policy", "steering", "training")
 OTHERS_NEED = (
     *(f"demos/{name}.py" for name in ("arrays", "episodes")),
     *(f"evaluation/{n}.py" for n in ("baselines", "categorical_vae", "linear_policies", "scores", "transition_kmeans")),
-    *(f"modes/{name}.py" for name in ("codebook", "encoders", "windows")),
+    *(f"modes/{name}.py" for name in ("codebook", "encoders", "pieces", "sequence_encoders", "windows")),
     *(f"policy/{name}.py" for name in ("contexts", "gaussian", "normaliser")),
     *(f"training/{name}.py" for name in ("adabelief", "objectives", "talk")),
     *(f"worlds/{name}.py" for name in ("collect", "experts", "lidar", "layout", "point_goal_physics", "rollout")),
@@ -55,6 +70,7 @@ FINDS_MODES = tuple(
 )
 """The code of the search for modes. A fit that is told the labels needs none of it, nor does a model that acts."""
 Kind = Literal["fits", "modes given", "other methods"]
+OF_TALK, OF_UNBRAID = TALK | TALK_ENCODERS, SWITCHED_OFF | ENCODERS
 EVIDENCE = {"unbraid": ("encoder", "policy", "combined"), "talk": ("encoder",)}
 
 
@@ -71,13 +87,13 @@ class Job:
 def config_of(job: Job) -> FitConfig | None:
     """What the fit of a row is asked; None for rows that fit no model of ours. One default for all cases."""
     n_steps = {} if job.sizes.n_fit_steps is None else {"n_steps": job.sizes.n_fit_steps}
-    if job.row in TALK:
-        return TalkConfig(n_modes=job.case.n_modes, seed=job.seed, **TALK[job.row], **n_steps)
+    if job.row in OF_TALK:
+        return TalkConfig(n_modes=job.case.n_modes, seed=job.seed, **OF_TALK[job.row], **n_steps)
     if job.row not in RUNNERS_OF_FITS:
         return None
     search = {} if job.sizes.n_search_steps is None else {"search_steps": job.sizes.n_search_steps}
     n_modes = {"too_few": TOO_FEW, "too_many": TOO_MANY, "auto": "auto"}.get(job.row, job.case.n_modes)
-    return UnbraidConfig(n_modes=n_modes, seed=job.seed, **SWITCHED_OFF.get(job.row, {}), **n_steps, **search)
+    return UnbraidConfig(n_modes=n_modes, seed=job.seed, **OF_UNBRAID.get(job.row, {}), **n_steps, **search)
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
@@ -337,6 +353,23 @@ def matched_changes(found: Sequence[ChangePoint], told: np.ndarray, demos: Demos
             yield change, int(true[np.abs(true - change.step).argmin()])
 
 
+def run_encoders(job: Job, folder: Path) -> dict[str, Any]:
+    """Every kind of encoder, fitted to the modes of one search beside one policy: what it reads of held-out windows,
+    and the seconds of its fit and of reading all of them."""
+    training, held_out = pile_of(job.case, job.sizes, job.seed)
+    config = config_of(job)
+    assert isinstance(config, UnbraidConfig)
+    learner, took = timed(lambda: fitted_policy(training.without_labels(), config))
+    levels = tuple(level for level in IN_ORDER_LEVELS if (LEVELS[level] or 1) <= held_out.lengths.max())
+    kinds: dict[str, Any] = {}
+    for kind in KINDS:
+        model, of_fit = timed(lambda kind=kind: fitted_encoder(learner, config, kind))
+        modes, of_reading = timed(lambda model=model: modes_of(model, held_out, levels))
+        found = {name: scores(held_out, modes[name], model.n_modes) for name in ("encoder", "combined")}
+        kinds[kind] = {"evidence": found, **of_fit, "reading_processor_s": of_reading["processor_s"]}
+    return {"kinds": kinds, **took, "pile": about(training, held_out)}
+
+
 # The closed loop
 
 
@@ -399,6 +432,7 @@ RUNNERS_OF_FITS: dict[str, Callable[[Job, Path], dict[str, Any]]] = {
     "too_many": run_too_many,
     "auto": run_auto,
     "over_time": run_over_time,
+    "encoders": run_encoders,
 }
 RUNNERS: dict[str, Callable[[Job, Path], dict[str, Any]]] = {
     **RUNNERS_OF_FITS,
@@ -446,7 +480,7 @@ def result_of(job: Job, folder: Path) -> dict[str, Any]:
 
 def kind_of(row: str) -> Kind:
     """Which code a row's results hang on."""
-    if row in (*BY_WINDOWS, *TALK):
+    if row in (*BY_WINDOWS, *OF_TALK):
         return "other methods"
     return "modes given" if row in ("supervised", *OF_A_MODEL) else "fits"
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from mode_cases import (
     MOST_SPURIOUS,
     N_SEEDS,
     OVER_TIME,
+    RISING,
     ROWS,
     SCORED,
     SLACK,
@@ -82,6 +84,7 @@ def summary(seeds: Sequence[int], sizes: Sizes, folder: Path) -> dict[str, Any]:
     content |= {"cases": {c.name: case_summary(c, results[c.name]) for c in CASES.values() if c.has_table}}
     content |= {"checks": checks_of(results), "auto": auto_of(results), "curve": curve_of(results)}
     content |= {"over_time": over_time_of(results), "online": online_summary(results)}
+    content |= {"encoders": encoders_of(results)}
     content |= {"fit_time": {row: times_of(list(of.values())) for row, of in results["four_short"].items()}}
     content |= {"targets": targets_of(content)}
     return content | {"provenance": {k: v for k, v in provenance(seed=0).items() if k in ("python", "versions")}}
@@ -193,6 +196,22 @@ def over_time_of(results: Mapping[str, Mapping[str, BySeed]]) -> dict[str, Any]:
     return found
 
 
+def encoders_of(results: Mapping[str, Mapping[str, BySeed]]) -> dict[str, Any]:
+    """case -> kind of encoder -> what it reads at every length of window, beside its seconds; modes and policy are the
+    same for all kinds."""
+    found: dict[str, Any] = {}
+    for case, by_row in results.items():
+        if "encoders" in by_row:
+            of_seed = list(by_row["encoders"].values())
+            found[case] = {"title": CASES[case].title, "seeds": list(by_row["encoders"]), "pile": of_seed[0]["pile"]}
+            found[case]["kinds"] = {}
+            for kind in of_seed[0]["kinds"]:
+                of_kind = {seed: result["kinds"][kind] for seed, result in by_row["encoders"].items()}
+                reading = [result["reading_processor_s"] for result in of_kind.values()]
+                found[case]["kinds"][kind] = row_summary(of_kind) | {"reading_processor_s": spread(reading, worst=max)}
+    return found
+
+
 def curve_of(results: Mapping[str, Mapping[str, BySeed]]) -> dict[str, Any]:
     """Training episodes of each expert -> row -> the row."""
     found = {str(n): results[case] for n, case in CURVE.items()}
@@ -207,6 +226,7 @@ def targets_of(content: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Every target of which there is a result: what it is, what was reached (mean, worst), whether it is met."""
     return [
         *nmi_targets(content["cases"]),
+        *rising_targets(content["cases"]),
         *loop_targets(content["cases"]),
         *check_targets(content["checks"]),
         *auto_targets(content["auto"]),
@@ -249,6 +269,19 @@ def nmi_targets(cases: Mapping[str, Any]) -> list[dict[str, Any]]:
             others = dict(zip(rows[target.of]["seeds"], bound["per_seed"], strict=True))
             got = spread([round(both[seed] / max(others[seed], ROUNDING), 5) for seed in both if seed in others])
         found.append(verdict(target.case, target.what, got, reaches(got, target.least)))
+    return found
+
+
+def rising_targets(cases: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Those of longer windows, which must be read no worse than shorter ones."""
+    found: list[dict[str, Any]] = []
+    for case, levels in RISING.items():
+        rows = cases.get(case, {"rows": {}})["rows"]
+        if "unbraid" in rows:
+            nmi = [rows["unbraid"]["nmi"]["combined"][level]["per_seed"] for level in levels]
+            got = spread([round(min(b - a for a, b in pairwise(of)), 5) for of in zip(*nmi, strict=True)])
+            what = f"NMI of windows of {', '.join(levels)} steps: least rise from one to the next, every seed >= 0"
+            found.append(verdict(case, what, got, got["worst"] >= -ROUNDING))
     return found
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import errands
 import pushing
 import reaching
+import rounds
 from unbraid.demos.episodes import Demos
 from unbraid.worlds.collect import collect
 from unbraid.worlds.experts import make_expert
@@ -103,6 +104,11 @@ def order(seed: int, n_training: int = 60) -> Pile:
     return errands.errands(n_training, 2 * seed), errands.errands(30, 2 * seed + 1)
 
 
+def in_rounds(seed: int, n_training: int = 40) -> Pile:
+    """Ten stations on a circle, visited in two orders."""
+    return rounds.rounds(n_training, 2 * seed), rounds.rounds(20, 2 * seed + 1)
+
+
 def two_discs(seed: int, n_training: int = 60) -> Pile:
     """Two discs pushed to two places, four plans."""
     return pushing.pushing(n_training, 2 * seed), pushing.pushing(30, 2 * seed + 1)
@@ -159,4 +165,6 @@ PILES: dict[str, Callable[[int], Pile]] = {
     "others": functools.partial(point_goal, OTHERS, 25),
     "pushing": two_discs,
     "hopper": functools.partial(trained_agents, "hopper"),
+    "forward_turning": functools.partial(point_goal, ("forward", "forward_turning"), 25),
+    "rounds": in_rounds,
 }

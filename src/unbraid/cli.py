@@ -124,7 +124,8 @@ def _config_of(asked: FitRequest) -> Any:
         config = TalkConfig(n_modes=asked.n_modes, delta_steps=asked.delta_steps, seed=asked.seed)
     else:
         config = UnbraidConfig(n_modes=asked.n_modes, sharing=asked.sharing, seed=asked.seed)
-    return config if asked.n_steps is None else dataclasses.replace(config, n_steps=asked.n_steps)
+    wanted: dict[str, Any] = {"n_steps": asked.n_steps, "encoder": asked.encoder}
+    return dataclasses.replace(config, **{name: value for name, value in wanted.items() if value is not None})
 
 
 def _answer(as_json: bool, found: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> int:

@@ -255,6 +255,17 @@ def test_the_talks_time_step_is_what_was_asked(unbraid, pile, tmp_path):
     assert "held_out_log_likelihood_nats" not in results["fit"]
 
 
+@pytest.mark.parametrize(("method", "own"), [("unbraid", "mean"), ("talk", "transition")])
+@pytest.mark.usefixtures("undrawn")
+def test_the_encoder_is_what_was_asked(unbraid, pile, tmp_path, method, own):
+    asked = ("--method", method, "--n-steps", 2, "--held-out", 0)
+    assert unbraid("fit", pile, "--out", tmp_path / "own", *asked).code == 0
+    assert ModeModel.from_pretrained(tmp_path / "own").config.encoder == own
+    assert unbraid("fit", pile, "--out", tmp_path / "lstm", *asked, "--encoder", "lstm").code == 0
+    assert ModeModel.from_pretrained(tmp_path / "lstm").config.encoder == "lstm"
+    assert unbraid("modes", tmp_path / "lstm", pile, "--window-steps", 9).code == 0
+
+
 @pytest.mark.usefixtures("undrawn")
 def test_nothing_is_told_apart_where_one_expert_is_held_out(unbraid, tmp_path):
     """One mode for one expert would score 1: no agreement is better than that one."""

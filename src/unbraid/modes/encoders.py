@@ -3,10 +3,10 @@
 from typing import final
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-__all__ = ["SpanSums", "StepWindowEncoder", "TransitionEncoder"]
+__all__ = ["SpanSums", "StepWindowEncoder", "TransitionEncoder", "masked_mean"]
 
 
 class SpanSums:
@@ -19,6 +19,14 @@ class SpanSums:
     def __call__(self, starts: Int[Tensor, "span"], lengths: Int[Tensor, "span"]) -> Float[Tensor, "span feature"]:
         """The sum over each span, float64."""
         return self._totals[starts + lengths] - self._totals[starts]
+
+
+def masked_mean(
+    values: Float[Tensor, "window step width"], mask: Bool[Tensor, "window step"]
+) -> Float[Tensor, "window width"]:
+    """The mean over the steps in the mask, of which every window has one; what stands elsewhere is not read."""
+    there = mask[..., None]
+    return values.masked_fill(~there, 0.0).sum(1) / there.sum(1)
 
 
 @final
@@ -43,10 +51,14 @@ class StepWindowEncoder(nn.Module):
         return self.per_step(torch.cat([states, actions], dim=-1))
 
     def forward(
-        self, states: Float[Tensor, "window step obs"], actions: Float[Tensor, "window step act"]
+        self,
+        states: Float[Tensor, "window step obs"],
+        actions: Float[Tensor, "window step act"],
+        mask: Bool[Tensor, "window step"] | None = None,
     ) -> Float[Tensor, "window latent"]:
-        """A latent for each window."""
-        return self.of_mean(self.features(states, actions).mean(dim=-2))
+        """A latent for each window, of all its steps or of those in the mask."""
+        features = self.features(states, actions)
+        return self.of_mean(features.mean(dim=-2) if mask is None else masked_mean(features, mask))
 
 
 @final

@@ -84,6 +84,9 @@ class FitRequest:
     sharing: Literal["auto", "episode", "changing"] = "auto"
     """Whether an episode has one expert, or experts take over from one another within it; auto: as the evidence says.
     Only --method unbraid reads it."""
+    encoder: Literal["mean", "window_mlp", "convolution", "lstm", "attention"] | None = None
+    """How a window is read: without the order of its steps (mean), or in order (the others). By default the mean; and
+    a single transition with --method talk."""
     delta_steps: int = 1
     """The talk's time step: a transition is s[t + delta_steps] - s[t]. Only --method talk reads it."""
     n_steps: int | None = None

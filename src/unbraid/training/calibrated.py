@@ -17,9 +17,10 @@ from unbraid.training.model import ModeModel
 from unbraid.training.networks import Evidence, ModeNetworks
 from unbraid.training.steps import Steps
 
-__all__ = ["CalibratedLearner"]
+__all__ = ["FEWEST_SPANS", "LEFT_OUT", "MANY_STEPS", "CalibratedLearner"]
 
-LEFT_OUT, FEWEST_SPANS = 0.2, 4
+LEFT_OUT = 0.2
+FEWEST_SPANS = 4
 MANY_STEPS = 50_000
 """From so many recorded steps on, the twin takes every other step: it has little to learn by heart."""
 _SMALLEST_BATCH, _MOST_WINDOWS = 128, 20_000

@@ -33,6 +33,11 @@ class TalkConfig:
     """Observations and transitions scaled by the training set's mean and deviation, or left as they come."""
     steering: Literal["repaired", "published"] = "repaired"
     """Not-hot contexts at run time on the scale of the distances that training saw, or 0 and 1."""
+    encoder: Literal["transition", "mean", "window_mlp", "convolution", "lstm", "attention"] = "transition"
+    """What is encoded: one transition, as in the talk; or a window of transitions that begins with it, read without
+    order (mean) or in order (the others)."""
+    window_steps: int = 25
+    """The most transitions in such a window; an episode's last ones have fewer."""
     codebook: Literal["repaired", "published"] = "repaired"
     """Codes that start at latents of the data, where one that nothing used since the last batch starts again; or
     anywhere near 0, and left alone."""
@@ -79,6 +84,9 @@ class UnbraidConfig:
     """AdamW's weight decay: a policy that is smooth reads unseen episodes better."""
     policy_hidden: tuple[int, ...] = (128, 128, 128)
     """Widths of the policy's SiLU layers."""
+    encoder: Literal["mean", "window_mlp", "convolution", "lstm", "attention"] = "mean"
+    """How a window's steps are read: without their order, as a mean; or in order, by a perceptron on 25 steps side by
+    side, a temporal convolution, an LSTM or attention."""
     encoder_width: int = 64
     """Width of the encoder's layers."""
     codes: Literal["simplex", "free"] = "simplex"
@@ -118,6 +126,7 @@ _AT_LEAST_ONE = (
     "batch_size",
     "steps_per_batch",
     "policy_batch",
+    "window_steps",
     "window_batch",
     "encoder_width",
 )

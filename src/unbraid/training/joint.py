@@ -18,6 +18,8 @@ from unbraid.modes.assignment import spans_of
 from unbraid.modes.chain import estimated_rate
 from unbraid.modes.changes import Changes, changes_within, stretches_of_one_mode
 from unbraid.modes.codebook import code_usage, perplexity
+from unbraid.modes.encoders import masked_mean
+from unbraid.modes.pieces import PaddedPlaces
 from unbraid.modes.search import Found, ModeSearch
 from unbraid.modes.spans import SpanSource, WindowPlaces
 from unbraid.modes.windows import cut_windows
@@ -105,6 +107,7 @@ class UnbraidLearner:
         self.model.to(device)
         lengths = sorted({min(length, int(steps.lengths.max())) for length in config.window_lengths})
         self.places = [WindowPlaces(steps.lengths, length) for length in lengths]
+        self.padded_places = [PaddedPlaces(steps.lengths, length) for length in lengths]
         # The contexts of codes on a simplex never change, so that encoder and policy share no weights
         apart = config.codes == "simplex" and self.model.device.type == "cpu" and not one_thread
         self._side_by_side = SideBySide() if apart else None
@@ -162,11 +165,11 @@ class UnbraidLearner:
             trailing: work that has nothing to do with it, for the thread that has less to do; see `settle`.
         """
         if self._side_by_side is None:
-            policy, (crossentropy, commitment) = self.policy_part(), self._encoder_part()
+            policy, (crossentropy, commitment) = self.policy_part(), self.encoder_part()
             if trailing is not None:
                 trailing()
         else:
-            policy, (crossentropy, commitment) = self._side_by_side(self.policy_part, self._encoder_part, trailing)
+            policy, (crossentropy, commitment) = self._side_by_side(self.policy_part, self.encoder_part, trailing)
         self.follow()
         loss = policy + crossentropy + COMMITMENT * commitment
         return {"loss": loss, "policy": policy, "encoder": crossentropy, "commitment": commitment}
@@ -182,7 +185,8 @@ class UnbraidLearner:
         loss.backward()
         return loss.detach()
 
-    def _encoder_part(self) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    def encoder_part(self) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """The encoder's two losses, whose gradient is added to what is there."""
         crossentropy, commitment = self._encoder_loss()
         (crossentropy + COMMITMENT * commitment).backward()
         return crossentropy.detach(), commitment.detach()
@@ -220,13 +224,29 @@ class UnbraidLearner:
 
     def _encoder_loss(self) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         """(b) Cross-entropy of softmax(-d / 0.1) with the window's responsibilities, and the distance to its code."""
-        chosen = self._windows()
-        latents = self.model.encoder(self._states(chosen), self._actions(chosen))
+        latents, wanted = self._latents() if self.config.encoder == "mean" else self._latents_in_order()
         distances = self.model.codebook(latents)
-        wanted = self.responsibilities[self.spans[chosen]].mean(1).to(self.model.device)
         log_probs = torch.log_softmax(-distances / DISTANCE_TEMPERATURE, dim=1)
         best = distances.gather(1, wanted.argmax(1, keepdim=True))
         return -(wanted * log_probs).sum(1).mean(), best.mean()
+
+    def _latents(self) -> tuple[Float[Tensor, "window latent"], Float[Tensor, "window mode"]]:
+        """Of `_windows`, and their responsibilities."""
+        chosen = self._windows()
+        latents = self.model.encoder(self._states(chosen), self._actions(chosen))
+        return latents, self.responsibilities[self.spans[chosen]].mean(1).to(self.model.device)
+
+    def _latents_in_order(self) -> tuple[Float[Tensor, "window latent"], Float[Tensor, "window mode"]]:
+        """The same of windows of a random length at random places, all their steps; of a shorter episode the whole.
+
+        Of windows above 25 steps there are fewer, so that a batch has no more steps.
+        """
+        draws = self.windows_generator
+        places = self.padded_places[int(torch.randint(len(self.padded_places), (), generator=draws))]
+        n_windows = self.config.window_batch * STEPS_PER_WINDOW // max(places.window_steps, STEPS_PER_WINDOW)
+        windows = places.drawn(max(n_windows, 1), draws)
+        wanted = masked_mean(self.responsibilities[self.spans[windows.steps]], windows.mask)
+        return self.model.latents(self.steps, windows), wanted.to(self.model.device)
 
     def _windows(self) -> Int[Tensor, "window step"]:
         """Windows of a random length at random places, at most 25 steps of each."""

@@ -12,11 +12,13 @@ from unbraid.core.errors import ConfigError
 from unbraid.modes.chain import bounded
 from unbraid.modes.codebook import FreeCodebook, SimplexCodebook
 from unbraid.modes.encoders import SpanSums, StepWindowEncoder, TransitionEncoder
+from unbraid.modes.pieces import PaddedWindows, mean_over_pieces, padded
+from unbraid.modes.sequence_encoders import SequenceEncoder
 from unbraid.modes.windows import Windows
 from unbraid.policy.contexts import every_not_hot
 from unbraid.policy.gaussian import GaussianPolicy, log_likelihoods_of_modes
 from unbraid.policy.normaliser import Normaliser
-from unbraid.training.config import FitConfig, TalkConfig
+from unbraid.training.config import FitConfig, TalkConfig, UnbraidConfig
 from unbraid.training.steps import Steps
 
 __all__ = [
@@ -39,6 +41,8 @@ STEP_SHARE = 0.25
 STEP_WINDOW = 25
 """Over time, a step counts for a quarter of itself, since readings of neighbours err alike; the encoder reads it in
 windows of 25 steps."""
+_TALK_WIDTH = 64
+"""Width of the layers of an encoder that reads windows of the talk's transitions."""
 _CHUNK = 16384
 
 
@@ -65,12 +69,12 @@ class ModeNetworks(nn.Module):
         self.register_buffer("contexts", torch.from_numpy(every_not_hot(self.n_modes)).float())
         if isinstance(config, TalkConfig):
             self.transition_normaliser = Normaliser(observation_size)
-            self.encoder = TransitionEncoder(observation_size, latent_size=observation_size)
+            self.encoder = _encoder_of_transitions(config, observation_size)
             self.codebook = FreeCodebook(self.n_modes, observation_size)
         else:
             latent_size = max(8, self.n_modes)
-            self.encoder = StepWindowEncoder(
-                observation_size, action_size, width=config.encoder_width, latent_size=latent_size
+            self.encoder = _encoder_of_steps(
+                config.encoder, observation_size, action_size, width=config.encoder_width, latent_size=latent_size
             )
             free = config.codes == "free"
             self.codebook = (FreeCodebook if free else SimplexCodebook)(self.n_modes, latent_size)
@@ -167,9 +171,17 @@ class ModeNetworks(nn.Module):
 
     @torch.no_grad()
     def window_distances(self, steps: Steps, windows: Windows) -> Float[np.ndarray, "window mode"]:
-        """Squared distances of each window to the codes; the talk's are the mean over the window's transitions."""
+        """Squared distances of each window to the codes; the talk's are the mean over the window's transitions.
+
+        An encoder that reads steps in their order reads at most as many at once as in training: the distances of a
+        longer window are the mean over as few pieces as do (`modes.pieces`).
+        """
         if isinstance(self.encoder, TransitionEncoder):
             return self._mean_transition_distances(steps, windows, self.encoder)
+        if isinstance(self.encoder, SequenceEncoder) or isinstance(self.config, TalkConfig):
+            return mean_over_pieces(
+                windows, self.longest_read, self.n_modes, lambda read: self.codebook(self.latents(steps, read))
+            )
         starts, lengths = torch.from_numpy(windows.starts), torch.from_numpy(windows.lengths)
         features = torch.empty(steps.n_steps, self.encoder.width)
         for start in range(0, steps.n_steps, _CHUNK):
@@ -178,6 +190,37 @@ class ModeNetworks(nn.Module):
             features[chosen] = self.encoder.features(states, self.action_normaliser(steps.actions[chosen])).cpu()
         means = (SpanSums(features)(starts, lengths) / lengths[:, None]).to(torch.float32)
         return self.codebook(self.encoder.of_mean(means.to(self.device))).cpu().double().numpy()
+
+    @property
+    def longest_read(self) -> int:
+        """The most steps that the encoder reads as one window: the longest that it was trained on."""
+        if isinstance(self.config, UnbraidConfig):
+            return max(STEP_WINDOW, *self.config.window_lengths)
+        return self.config.window_steps
+
+    def latents(self, steps: Steps, windows: PaddedWindows) -> Float[Tensor, "window latent"]:
+        """A latent for each window, by an encoder of windows.
+
+        The talk's reads transitions: those of a window's own steps that have one of full length, or, where none has,
+        those to the episode's end.
+        """
+        encoder = self.encoder
+        assert not isinstance(encoder, TransitionEncoder)
+        if isinstance(self.config, TalkConfig):
+            left, n_delta = steps.steps_left[windows.steps], self.config.delta_steps
+            full = (left >= n_delta) & windows.mask
+            mask = torch.where(full.any(1, keepdim=True), full, windows.mask)
+            moved = self.transition_normaliser(steps.transitions(windows.steps, left.clamp_max(n_delta)))
+            return encoder(moved, moved[..., :0], mask.to(self.device))
+        states = self.observation_normaliser(steps.observations(windows.steps))
+        actions = self.action_normaliser(steps.actions[windows.steps])
+        return encoder(states, actions, windows.mask.to(self.device))
+
+    def talk_windows(self, steps: Steps, chosen: Int[Tensor, "chosen"]) -> PaddedWindows:
+        """The talk's windows that begin with the chosen transitions; shorter ones at an episode's end."""
+        assert isinstance(self.config, TalkConfig)
+        there = steps.steps_left[chosen] - self.config.delta_steps + 1
+        return padded(chosen, there.clamp_max(self.config.window_steps))
 
     def _mean_transition_distances(
         self, steps: Steps, windows: Windows, encoder: TransitionEncoder
@@ -196,7 +239,7 @@ class ModeNetworks(nn.Module):
         of_all = SpanSums(distances)(starts, lengths) / lengths[:, None]
         return torch.where(sums[:, -1:] > 0, sums[:, :-1] / sums[:, -1:].clamp_min(1), of_all).numpy()
 
-    def scaled_transitions(self, steps: Steps, chosen: Int[Tensor, "chosen"]) -> Float[Tensor, "chosen obs"]:
+    def scaled_transitions(self, steps: Steps, chosen: Int[Tensor, "*chosen"]) -> Float[Tensor, "*chosen obs"]:
         """The talk's input at the chosen steps."""
         assert isinstance(self.config, TalkConfig)
         return self.transition_normaliser(steps.transitions(chosen, self.config.delta_steps))
@@ -208,6 +251,23 @@ class ModeNetworks(nn.Module):
         """(mean, deviation) of pi(a | s, c) in the action's own units."""
         mean, log_std = self.policy(self.observation_normaliser(observations), contexts.to(self.device))
         return self.action_normaliser.undo(mean).cpu(), (log_std.exp() * self.action_normaliser.scale).cpu()
+
+
+def _encoder_of_transitions(
+    config: TalkConfig, observation_size: int
+) -> TransitionEncoder | StepWindowEncoder | SequenceEncoder:
+    """The talk's encoder, of one transition or of a window of them; latents are as wide as an observation."""
+    if config.encoder == "transition":
+        return TransitionEncoder(observation_size, latent_size=observation_size)
+    return _encoder_of_steps(config.encoder, observation_size, 0, width=_TALK_WIDTH, latent_size=observation_size)
+
+
+def _encoder_of_steps(
+    kind: str, observation_size: int, action_size: int, *, width: int, latent_size: int
+) -> StepWindowEncoder | SequenceEncoder:
+    if kind == "mean":
+        return StepWindowEncoder(observation_size, action_size, width=width, latent_size=latent_size)
+    return SequenceEncoder(kind, observation_size, action_size, width=width, latent_size=latent_size)
 
 
 def window_sums(values: Float[Tensor, "step mode"], windows: Windows) -> Float[np.ndarray, "window mode"]:

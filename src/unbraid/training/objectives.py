@@ -33,12 +33,15 @@ class VQTerms:
 
 
 def vq_terms(
-    transitions: Float[Tensor, "batch obs"],
-    decoded: Float[Tensor, "batch obs"],
+    transitions: Float[Tensor, "transition obs"],
+    decoded: Float[Tensor, "transition obs"],
     latents: Float[Tensor, "batch latent"],
     quantised: Float[Tensor, "batch latent"],
 ) -> VQTerms:
-    """The VQ-VAE's terms. Source: van den Oord et al. 2017, arXiv 1711.00937, equation 3."""
+    """The VQ-VAE's terms, where a latent stands for one transition or for several.
+
+    Source: van den Oord et al. 2017, arXiv 1711.00937, equation 3.
+    """
     return VQTerms(
         reconstruction=(transitions - decoded).square().mean(),
         codebook=(latents.detach() - quantised).square().mean(),

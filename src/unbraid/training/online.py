@@ -1,17 +1,20 @@
 """The mode of a robot that is running: one step at a time, in NumPy, for torch takes longer to begin than to reckon."""
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.modes.chain import bounded, next_log_belief
-from unbraid.modes.encoders import StepWindowEncoder
+from unbraid.modes.encoders import StepWindowEncoder, TransitionEncoder
+from unbraid.modes.sequence_encoders import SequenceEncoder
 from unbraid.policy.gaussian import LOG_STD_HIGH, LOG_STD_LOW
 from unbraid.policy.normaliser import Normaliser
 from unbraid.training.model import ModeModel
@@ -30,7 +33,8 @@ class Belief:
 
     Attributes:
         log_probabilities: (mode,) log p(mode now | all up to now), in nats.
-        recent: (step, width) what the encoder makes of the last 25 steps at the most, the oldest first.
+        recent: (step, width) what the encoder makes of the last 25 steps at the most, the oldest first; the scaled
+            steps themselves, where it reads them in their order.
     """
 
     log_probabilities: Float[np.ndarray, "mode"]
@@ -52,19 +56,23 @@ class Observer:
         Raises:
             ConfigError: a model of the talk's method, whose encoder reads steps that are still to come.
         """
-        if not isinstance(model.encoder, StepWindowEncoder) or model.policy.log_std_of_context is None:
+        if isinstance(model.encoder, TransitionEncoder) or model.policy.log_std_of_context is None:
             raise ConfigError(
                 "A mode can be observed with a model of unbraid's own method; this one is of the talk's, which reads "
                 "where a step leads. Fit with --method unbraid."
             )
         self._states, self._actions = _scaling(model.observation_normaliser), _scaling(model.action_normaliser)
-        self._per_step = _layers(model.encoder.per_step)
-        *hidden, (weights, bias) = _layers(model.encoder.of_mean)
         codes = _array(model.codebook.codes())
         # -|z - e_k|^2 = 2 z e_k - |e_k|^2 and what all modes share: linear in z, and so in what z is made of
         share = np.float32(1 / (DISTANCE_TEMPERATURE * STEP_WINDOW))
-        towards = (2 * bias @ codes.T - np.square(codes).sum(1)) * share
-        self._of_mean = [*hidden, (weights @ codes.T * (2 * share), towards)]
+        self._towards: _Layer = (codes.T * (2 * share), np.square(codes).sum(1) * -share)
+        self._sequence: SequenceEncoder | None = None
+        if isinstance(model.encoder, StepWindowEncoder):
+            self._per_step = _layers(model.encoder.per_step)
+            *hidden, (weights, bias) = _layers(model.encoder.of_mean)
+            self._of_mean = [*hidden, (weights @ self._towards[0], _through([self._towards], bias, _relu))]
+        else:
+            self._sequence = copy.deepcopy(model.encoder).cpu()
         self._nothing = [np.zeros(n, dtype=np.float32) for n in (model.observation_size, model.action_size)]
         self._weights = np.full(model.action_size, -POLICY_SHARE, dtype=np.float32)
         contexts = _array(model.contexts)
@@ -97,7 +105,9 @@ class Observer:
             )
         state = self._states(observation)
         done = self._actions(action)
-        step = _relu(_through(self._per_step, np.concatenate([state, done]), _relu))
+        step = np.concatenate([state, done])
+        if self._sequence is None:
+            step = _relu(_through(self._per_step, step, _relu))
         if not math.isfinite(np.dot(observation, self._nothing[0]) + np.dot(action, self._nothing[1])):
             raise DataError("An observation and an action must be finite; got others. Leave such steps out.")
         recent = step[None] if belief is None else np.concatenate([belief.recent[1 - STEP_WINDOW :], step[None]])
@@ -115,7 +125,15 @@ class Observer:
 
     def _encoder(self, recent: Float[np.ndarray, "step width"]) -> Float[np.ndarray, "mode"]:
         """This step's share of the encoder's log-probabilities of the steps up to now, up to what all modes share."""
-        return _through(self._of_mean, np.dot(_MEANS[len(recent)], recent), _relu)
+        if self._sequence is None:
+            return _through(self._of_mean, np.dot(_MEANS[len(recent)], recent), _relu)
+        return _through([self._towards], self._in_order(self._sequence, recent), _relu)
+
+    @torch.no_grad()
+    def _in_order(self, encoder: SequenceEncoder, recent: Float[np.ndarray, "step width"]) -> np.ndarray:
+        """The latent of the last steps, by torch."""
+        steps, n_observed = torch.from_numpy(recent)[None], self._sizes[0]
+        return encoder(steps[..., :n_observed], steps[..., n_observed:])[0].numpy()
 
 
 _Layer = tuple[np.ndarray, np.ndarray]

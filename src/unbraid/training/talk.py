@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from unbraid.core.randomness import named_seed
 from unbraid.modes.codebook import FreeCodebook, code_usage
+from unbraid.modes.encoders import TransitionEncoder
 from unbraid.modes.windows import transition_steps
 from unbraid.policy.gaussian import diagonal_log_prob, perceptron
 from unbraid.policy.normaliser import Normaliser
@@ -18,6 +19,8 @@ from unbraid.training.objectives import joined, vq_terms
 from unbraid.training.steps import Steps
 
 __all__ = ["TalkLearner", "pairs_of", "training_context"]
+
+_WINDOWS_AT_ONCE = 1000
 
 
 def pairs_of(steps: Steps, config: TalkConfig) -> tuple[Int[Tensor, "pair"], Int[Tensor, "pair"], Int[Tensor, "pair"]]:
@@ -39,7 +42,9 @@ def pairs_of(steps: Steps, config: TalkConfig) -> tuple[Int[Tensor, "pair"], Int
 class TalkLearner:
     """Encoder, codebook, decoder and policy of the talk, trained together by AdaBelief.
 
-    Source: Eloundou 2021 (METHOD, part 1). Departs: the repairs, each of which the config can switch off.
+    Source: Eloundou 2021 (METHOD, part 1). Departs: the repairs, each of which the config can switch off; and, where
+    it is asked, a latent of a window: the state and action are those of its first step, and the decoder rebuilds all of
+    its transitions, side by side.
     """
 
     def __init__(self, steps: Steps, config: TalkConfig, device: str = "cpu") -> None:
@@ -50,7 +55,7 @@ class TalkLearner:
             size = steps.rows.shape[1]
             self.model = ModeModel(config, observation_size=size, action_size=steps.actions.shape[1])
             self.decoder = nn.Sequential(
-                nn.Linear(size, size), perceptron([size, *config.decoder_hidden, size], nn.Tanh)
+                nn.Linear(size, size), perceptron([size, *config.decoder_hidden, size * self._n_rebuilt], nn.Tanh)
             )
         self.rows, self.acts, self.moves = pairs_of(steps, config)
         if config.scaling == "repaired":
@@ -83,9 +88,33 @@ class TalkLearner:
         assert isinstance(self.model.codebook, FreeCodebook)
         dead = self.used == 0
         if dead.any():
-            latents = self.model.encoder(self.model.scaled_transitions(self.steps, self.moves[self.batch]))
+            latents = self._latents(self.moves[self.batch])
             self.model.codebook.start_again(dead.to(latents.device), latents, self.generator)
         self.used.zero_()
+
+    @property
+    def _n_rebuilt(self) -> int:
+        """Transitions that one latent stands for, at the most."""
+        return 1 if self.config.encoder == "transition" else self.config.window_steps
+
+    def _latents(self, moves: Int[Tensor, "batch"]) -> Float[Tensor, "batch latent"]:
+        """Of the transitions, or of the windows that begin with them."""
+        model = self.model
+        if isinstance(model.encoder, TransitionEncoder):
+            return model.encoder(model.scaled_transitions(self.steps, moves))
+        return model.latents(self.steps, model.talk_windows(self.steps, moves))
+
+    def _rebuilt(
+        self, moves: Int[Tensor, "batch"], codes: Float[Tensor, "batch latent"]
+    ) -> tuple[Float[Tensor, "transition obs"], Float[Tensor, "transition obs"]]:
+        """The transitions that the latents stand for, and what the decoder makes of the codes in their place."""
+        decoded = self.decoder(codes)
+        if isinstance(self.model.encoder, TransitionEncoder):
+            return self.model.scaled_transitions(self.steps, moves), decoded
+        windows = self.model.talk_windows(self.steps, moves)
+        mask = windows.mask.to(decoded.device)
+        rebuilt = decoded.unflatten(1, (self._n_rebuilt, -1))[:, : mask.shape[1]]
+        return self.model.scaled_transitions(self.steps, windows.steps)[mask], rebuilt[mask]
 
     def step(self) -> dict[str, Tensor]:
         """One gradient step; the loss and its named terms, each a 0-d tensor."""
@@ -96,14 +125,13 @@ class TalkLearner:
         model, batch = self.model, self.batch
         states = model.observation_normaliser(self.steps.rows[self.rows[batch]])
         actions = self.steps.actions[self.acts[batch]].to(model.device)
-        transitions = model.scaled_transitions(self.steps, self.moves[batch])
-        latents = model.encoder(transitions)
+        latents = self._latents(self.moves[batch])
         distances = model.codebook(latents)
         modes = distances.argmin(1)
         self.used += torch.bincount(modes, minlength=len(self.used)).cpu()
         quantised = model.codebook.codes()[modes]
         passed = latents + (quantised - latents).detach()  # straight-through: the decoder's gradient skips the choice
-        terms = vq_terms(transitions, self.decoder(passed), latents, quantised)
+        terms = vq_terms(*self._rebuilt(self.moves[batch], passed), latents, quantised)
         mean, log_std = model.policy(states, training_context(distances, self.config))
         log_probs = diagonal_log_prob(actions, mean, log_std)
         loss = self.objective(terms.total(self.config.commitment), log_probs)
@@ -127,7 +155,9 @@ class TalkLearner:
     def _spread_distances(self) -> Float[Tensor, "transition mode"]:
         n = len(self.moves)
         spread = self.moves[torch.linspace(0, n - 1, min(n, 20_000), dtype=torch.float64).long()]
-        return self.model.codebook(self.model.encoder(self.model.scaled_transitions(self.steps, spread)))
+        if isinstance(self.model.encoder, TransitionEncoder):
+            return self.model.codebook(self._latents(spread))
+        return torch.cat([self.model.codebook(self._latents(some)) for some in spread.split(_WINDOWS_AT_ONCE)])
 
     @torch.no_grad()
     def finished(self) -> ModeModel:

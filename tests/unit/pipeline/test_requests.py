@@ -42,5 +42,10 @@ def test_defaults_are_those_of_the_methods():
     asked = typing.get_type_hints(requests.FitRequest)["n_modes"]
     assert asked == typing.get_type_hints(UnbraidConfig)["n_modes"]  # a number, or auto
     assert fields["delta_steps"] == TalkConfig().delta_steps
+    assert fields["encoder"] is None  # each method's own
+    kinds = typing.get_args(typing.get_type_hints(UnbraidConfig)["encoder"])
+    offered = typing.get_type_hints(requests.FitRequest)["encoder"]
+    assert set(typing.get_args(typing.get_args(offered)[0])) == set(kinds)
+    assert set(typing.get_args(typing.get_type_hints(TalkConfig)["encoder"])) == {"transition", *kinds}
     assert fields["seed"] == UnbraidConfig().seed
     assert set(requests.CollectRequest(Path("x")).experts) <= set(EXPERT_NAMES)

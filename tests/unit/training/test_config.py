@@ -54,6 +54,7 @@ def test_settings_of_before_are_unknown(setting):
         (UnbraidConfig, {"policy_hidden": (64, -1)}, r"policy_hidden must be whole numbers of at least 1"),
         (UnbraidConfig, {"learning_rate": 0.0}, r"learning_rate must be above 0; got 0\.0\."),
         (TalkConfig, {"learning_rate": float("nan")}, r"learning_rate must be above 0; got nan\."),
+        (TalkConfig, {"window_steps": 0}, r"window_steps must be at least 1; got 0\. The default is 25\."),
         (TalkConfig, {"commitment": -1.0}, r"commitment must be at least 0; got -1\.0\. The default is 1\.0\."),
         (UnbraidConfig, {"weight_decay": float("inf")}, r"weight_decay must be at least 0; got inf\."),
         (UnbraidConfig, {"seed": -1}, r"seed must be at least 0; got -1\. The default is 0\."),
@@ -81,6 +82,16 @@ def run_apart(code):
         ("unbraid", '"starts": "few"', "starts must be one of several, random; got 'few'. The default is 'several'."),
         ("unbraid", '"n_modes": "many"', "n_modes must be a whole number, or auto; got 'many'. The default is 2."),
         ("talk", '"n_modes": 2.5', "n_modes must be a whole number; got 2.5. The default is 4."),
+        (
+            "unbraid",
+            '"encoder": "gru"',
+            "encoder must be one of mean, window_mlp, convolution, lstm, attention; got 'gru'. The default is 'mean'.",
+        ),
+        (
+            "talk",
+            '"encoder": "gru"',
+            "encoder must be one of transition, mean, window_mlp, convolution, lstm, attention;",
+        ),
         ("unbraid", '"codes": "cube"', "codes must be one of simplex, free; got 'cube'. The default is 'simplex'."),
     ],
 )

@@ -1,0 +1,36 @@
+"""Encoders of every kind, fitted to the same modes: the search and the policy, which no encoder has a say in, are made
+once."""
+
+from dataclasses import replace
+from typing import get_args, get_type_hints
+
+from unbraid.demos.episodes import Demos
+from unbraid.training.config import UnbraidConfig
+from unbraid.training.joint import Given, UnbraidLearner
+from unbraid.training.loop import computing
+from unbraid.training.model import ModeModel
+from unbraid.training.steps import Steps
+
+KINDS: tuple[str, ...] = get_args(get_type_hints(UnbraidConfig)["encoder"])
+
+
+def fitted_policy(demos: Demos, config: UnbraidConfig) -> UnbraidLearner:
+    """A learner that has searched for modes, and whose policy, not its encoder, has taken all its gradient steps."""
+    with computing(1):
+        learner = UnbraidLearner(Steps.of(demos), config)
+        while learner.taken < learner.n_steps:
+            learner.policy_part()
+            learner.follow()
+    return learner
+
+
+def fitted_encoder(learner: UnbraidLearner, config: UnbraidConfig, kind: str) -> ModeModel:
+    """A model with that learner's modes and policy, and an encoder of a kind, trained alone for as many steps."""
+    given = Given(learner.spans, learner.responsibilities)
+    with computing(1):
+        own = UnbraidLearner(learner.steps, replace(config, encoder=kind), given=given)
+        while own.taken < own.n_steps:
+            own.encoder_part()
+            own.follow()
+    own.model.policy.load_state_dict(learner.model.policy.state_dict())
+    return own.model.eval()
