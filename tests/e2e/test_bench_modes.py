@@ -15,6 +15,7 @@ ASKED = (  # cases and rows
     ("two,one", "auto"),
     ("order", "supervised,kmeans"),
     ("forward_second", "over_time"),
+    ("rounds", "encoders,encoder_lstm,talk_1_lstm"),
 )
 
 
@@ -142,6 +143,49 @@ def test_experts_that_change_are_read_step_by_step(content):
     }
 
 
+def test_every_kind_of_encoder_is_read_at_every_length_beside_its_seconds(content, tables):
+    found = content["encoders"]["rounds"]
+    assert list(content["encoders"]) == ["rounds"]
+    assert (found["seeds"], found["pile"]["n_training_episodes"]) == ([0], 12)
+    assert list(found["kinds"]) == ["mean", "window_mlp", "convolution", "lstm", "attention"]
+    for read in found["kinds"].values():
+        assert list(read["nmi"]) == ["encoder", "combined"]
+        for levels in read["nmi"].values():
+            assert list(levels) == ["1", "5", "25", "100", "episode"]
+            assert levels["25"]["n_windows"] == 8 * 20
+        assert 0 < read["processor_s"]["worst"] < 60
+        assert read["reading_processor_s"]["worst"] > 0
+    table = tables.encoders_table(content["encoders"], "combined")
+    assert [line[2] for line in table[1:]] == list(found["kinds"])
+    assert table[1][:2] == [found["title"], "1"]
+    assert table[4][5] == tables.of_seeds(found["kinds"]["lstm"]["nmi"]["combined"]["25"])
+    assert "## Kinds of encoders" in content["markdown"]
+
+
+def test_the_policy_beside_encoders_is_the_same_and_the_encoder_is_not(module, cases, rows):
+    training, held_out = cases.pile_of(cases.CASES["rounds"], cases.QUICK, 0)
+    encoders = module("encoders")
+    config = rows.config_of(rows.Job(cases.CASES["rounds"], "encoders", 0, cases.QUICK))
+    learner = encoders.fitted_policy(training.without_labels(), config)
+    first, second = (encoders.fitted_encoder(learner, config, kind) for kind in ("mean", "lstm"))
+    assert learner.taken == config.n_steps
+    for model in (first, second):
+        assert all(a.equal(b) for a, b in zip(model.policy.parameters(), learner.model.policy.parameters()))
+    assert (first.config.encoder, second.config.encoder) == ("mean", "lstm")
+    assert not np.allclose(first.transform(held_out), second.transform(held_out))
+
+
+def test_places_in_turn_are_the_same_places_in_another_order(module):
+    demos = module("rounds").rounds(3, 5)
+    for episode in demos:
+        angles = np.arctan2(episode.observations[:, 1], episode.observations[:, 0])
+        stations = np.round(angles * 10 / (2 * np.pi)).astype(int) % 10
+        assert np.bincount(stations[:120], minlength=10).tolist() == pytest.approx([12] * 10, abs=4)
+        moved = np.diff(stations) % 10
+        assert np.mean(moved == (1, 3)[episode.label]) > 0.9
+        assert abs(np.corrcoef(episode.actions[:, 0], moved)[0, 1]) < 0.5 if moved.std() else True
+
+
 def test_a_second_run_goes_on_from_what_is_kept(bench, rows, folder, monkeypatch, capsys):
     def refused(job, folder):
         raise AssertionError(job)
@@ -215,6 +259,20 @@ def test_each_ablation_switches_off_one_thing(cases, rows):
         assert dataclasses.replace(config, **{name: getattr(default, name)}) == default
 
 
+def test_each_kind_of_encoder_changes_one_thing(cases, rows):
+    for kind in cases.IN_ORDER:
+        default, config = (
+            rows.config_of(rows.Job(cases.CASES["rounds"], row, 2, cases.QUICK))
+            for row in ("unbraid", f"encoder_{kind}")
+        )
+        assert dataclasses.replace(config, encoder="mean") == default != config
+        own, other = (
+            rows.config_of(rows.Job(cases.CASES["rounds"], row, 2, cases.QUICK)) for row in ("talk_1", f"talk_1_{kind}")
+        )
+        assert other.encoder == kind
+        assert dataclasses.replace(other, encoder="transition", batch_size=own.batch_size) == own
+
+
 def test_a_full_pile_is_the_one_that_has_its_name(cases, module, monkeypatch):
     piles = module("piles")
     asked = []
@@ -270,6 +328,15 @@ def test_a_target_is_met_by_the_mean_and_nearly_by_the_worst_seed(summaries, cas
     targets = summaries.nmi_targets({"two": {"rows": {"unbraid": {"nmi": nmi}}}})
     assert [target["met"] for target in targets] == [met, True, True]
     assert targets[0]["what"] == "NMI, 10-step windows, >= 0.98"
+
+
+@pytest.mark.parametrize(("five", "met"), [([0.9, 0.9, 0.9], True), ([0.9, 0.4, 0.9], False), ([0.9, 1.0, 0.9], False)])
+def test_longer_windows_must_be_read_no_worse_with_every_seed(summaries, five, met):
+    levels = {"1": [0.5] * 3, "5": five, "25": [0.95] * 3}
+    nmi = {"combined": {level: summaries.spread(per_seed) for level, per_seed in levels.items()}}
+    (target,) = summaries.rising_targets({"forward_turning": {"rows": {"unbraid": {"nmi": nmi}}}})
+    assert target["met"] is met
+    assert target["worst"] == pytest.approx(0.05 if met else -0.1 if five[1] < 0.5 else -0.05)
 
 
 def test_a_share_of_the_bound_is_taken_seed_by_seed(summaries, cases):
@@ -411,7 +478,7 @@ def test_the_short_table_names_the_best_other_method(content, tables):
     best = max(others, key=lambda numbers: numbers["mean"])
     assert line[4] == tables.of_seeds(best)
     assert line[5] in ("k-means on window statistics", "a VAE with a categorical latent")
-    assert len(table) == 3  # with its heading: cases without results have no line
+    assert len(table) == 4  # with its heading: cases without results have no line
 
 
 def test_a_fit_is_timed_on_the_clock_and_beside_the_load(content, tables):
