@@ -90,6 +90,9 @@ class UnbraidConfig:
     sharing: Literal["auto", "episode", "changing", "window"] = "auto"
     """Change 4, who shares a mode: all steps of an episode; those between two changes, where experts take over from one
     another within it; the first or the second as the evidence says ("auto"); or every window of 10 steps (off)."""
+    style: Literal["off", "on"] = "off"
+    """Beside the mode, one continuous number for every demonstration: what varies between those of one mode, such as
+    their speed. The policy is then steered by it, too."""
     seed: int = 0
     """The one seed of the fit."""
 
@@ -149,9 +152,16 @@ def _require_possible(config: "FitConfig") -> None:
 _METHODS: dict[str, type[TalkConfig] | type[UnbraidConfig]] = {c.method: c for c in (TalkConfig, UnbraidConfig)}
 
 
+_LATER = ("style",)
+"""Settings that came later: left out at their defaults, so that files of fits without them stay as they were."""
+
+
 def config_to_json(config: FitConfig) -> dict[str, Any]:
     """The config as a JSON object that `config_from_json` reads."""
-    return {"method": config.method, **dataclasses.asdict(config)}
+    defaults = type(config)()
+    settings = dataclasses.asdict(config)
+    kept = {k: v for k, v in settings.items() if k not in _LATER or v != getattr(defaults, k)}
+    return {"method": config.method, **kept}
 
 
 def config_from_json(content: dict[str, Any]) -> FitConfig:
