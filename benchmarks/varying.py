@@ -1,4 +1,4 @@
-"""Episodes of experts that vary within themselves: every episode is driven at a speed of its own, which nobody is told."""
+"""Episodes of experts that vary within themselves: each is driven at a speed of its own, which nobody is told."""
 
 from dataclasses import dataclass, replace
 from statistics import NormalDist
@@ -15,7 +15,7 @@ from unbraid.worlds.rollout import rollout
 __all__ = ["SLOWEST", "SPEED", "TOP", "mean_speeds", "varying"]
 
 SPEED = "speed_of_episode"
-"""The name, in the facts of demonstrations, of what nobody is told: the share of its top speed at which each is driven."""
+"""The name, in the facts of demonstrations, of what nobody is told: the share of top speed at which each is driven."""
 SLOWEST, TOP = 0.25, 0.95
 _FULL_THROTTLE = 0.6  # of the experts
 
@@ -24,8 +24,8 @@ _FULL_THROTTLE = 0.6  # of the experts
 class _AtSpeed:
     """An expert whose throttle is scaled in each row, with the noise of every expert.
 
-    The actuator's force saturates far below the noise, so that on average it is 2 Phi(throttle / noise) - 1 of the most:
-    the throttle that gives a share of the top speed follows from that.
+    The actuator's force saturates far below the noise, so that on average it is 2 Phi(throttle / noise) - 1 of the
+    most: the throttle that gives a share of the top speed follows from that.
 
     Attributes:
         expert: without noise and without memory.

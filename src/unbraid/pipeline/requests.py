@@ -84,6 +84,9 @@ class FitRequest:
     sharing: Literal["auto", "episode", "changing"] = "auto"
     """Whether an episode has one expert, or experts take over from one another within it; auto: as the evidence says.
     Only --method unbraid reads it."""
+    style: Literal["off", "on"] = "off"
+    """Beside the mode, a number for what varies between demonstrations of one mode, such as their speed; then
+    `steer --style` sets it. Only --method unbraid reads it."""
     delta_steps: int = 1
     """The talk's time step: a transition is s[t + delta_steps] - s[t]. Only --method talk reads it."""
     n_steps: int | None = None
@@ -138,6 +141,9 @@ class SteerRequest:
     """The mode that is wanted: its not-hot context, 0 there and 1 elsewhere."""
     context: tuple[float, ...] | None = None
     """A context of your own instead, one number per mode."""
+    style: float | None = None
+    """How the mode is done, from 0 to 1, for a model that was fitted with --style on: 0.5 is its typical demonstration,
+    0.8 exceeds four fifths of them."""
     env: str = "unbraid/PointGoal1-v0"
     """The environment that the demonstrations came from."""
     episodes: int = 20

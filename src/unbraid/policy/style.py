@@ -1,4 +1,4 @@
-"""A little continuous style beside the code: one number that says how a demonstration of a mode differs from its others."""
+"""A little continuous style beside the code: one number for how a demonstration differs from others of its mode."""
 
 from typing import final
 
@@ -51,8 +51,8 @@ def style_features(
 ) -> Float[Tensor, "step feature"]:
     """(step, 5 act) what was done beside what the mode does there in any style: a, m, a^2, a m and m^2, scaled.
 
-    Their means over steps are what a style is read from. States themselves are left out: from a few dozen demonstrations
-    an encoder learns the places by heart (docs/experiments.md).
+    Their means over steps are what a style is read from. States themselves are left out: from a few dozen
+    demonstrations an encoder learns the places by heart (docs/experiments.md, 11).
     """
     return torch.cat([actions, expected, actions.square(), actions * expected, expected.square()], dim=1)
 
@@ -61,9 +61,10 @@ def style_features(
 class StyleReader(nn.Module):
     """What reads a style off steps, and the tables between its numbers, quantiles and the policy's.
 
-    A style is a quantile in [0, 1] among the training demonstrations of one mode. Under every mode, a number is read off
-    the mean features of steps; `readings` holds what is read of training demonstrations at 21 quantiles, and `latents`
-    what the policy was given for them. Both tables rise or fall together, such that a larger style is the more energetic.
+    A style is a quantile in [0, 1] among the training demonstrations of one mode. Under every mode, a number is read
+    off the mean features of steps; `readings` holds what is read of training demonstrations at 21 quantiles, and
+    `latents` what the policy was given for them. Both tables rise, or both fall, such that a larger style is the more
+    energetic.
 
     Attributes:
         weights, offsets: (mode, feature) and (mode,) from mean `style_features` to the number.
@@ -90,7 +91,7 @@ class StyleReader(nn.Module):
 
     @torch.no_grad()
     def learn(self, mode: int, features: Float[Tensor, "piece feature"], latents: Float[Tensor, "piece"]) -> None:
-        """Weights and offset of one mode: a ridge regression of styles on the mean features of pieces of demonstrations.
+        """Weights and offset of one mode: a ridge regression of styles on mean features of pieces of demonstrations.
 
         Args:
             mode: which.
@@ -106,7 +107,11 @@ class StyleReader(nn.Module):
 
     @torch.no_grad()
     def settle(
-        self, mode: int, latents: Float[Tensor, "span"], readings: Float[Tensor, "span"], energies: Float[Tensor, "span"]
+        self,
+        mode: int,
+        latents: Float[Tensor, "span"],
+        readings: Float[Tensor, "span"],
+        energies: Float[Tensor, "span"],
     ) -> None:
         """Fills a mode's tables from its training demonstrations, in the order in which styles rise with energy.
 

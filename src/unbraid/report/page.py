@@ -21,7 +21,7 @@ Chapter = Callable[["RunRecord"], "Section | None"]
 
 def standard_chapters() -> tuple[Chapter, ...]:
     """The page's chapters in the order of the story; a caller may add its own before it writes."""
-    from unbraid.report.chapters import closing, opening, over_time, own, search, talk
+    from unbraid.report.chapters import closing, opening, over_time, own, search, style, talk
 
     return (
         opening.asked,
@@ -30,6 +30,7 @@ def standard_chapters() -> tuple[Chapter, ...]:
         talk.talk_repeated,
         search.search,
         over_time.over_time,
+        style.style,
         own.own_method,
         own.training,
         closing.limits,

@@ -294,7 +294,8 @@ class UnbraidLearner:
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """The optimiser of all networks, and that of the styles."""
-        return {"all": self.optimizer} | ({} if self.styles is None else {"styles": self.styles.optimizer})
+        own: dict[str, torch.optim.Optimizer] = {"all": self.optimizer}
+        return own if self.styles is None else own | {"styles": self.styles.optimizer}
 
     def tensors(self) -> dict[str, Tensor]:
         """State that is no module's and no optimiser's."""

@@ -60,7 +60,7 @@ class Observer:
         contexts = _array(model.contexts)
         (first, bias), *self._rest = _layers(model.policy.trunk)
         n_observed = model.observation_size
-        self._of_state, self._of_context = first[:n_observed], contexts @ first[n_observed:] + bias
+        self._of_state, self._of_context = first[:n_observed], contexts @ first[-model.n_modes :] + bias
         linear = model.policy.log_std_of_context
         self._log_stds = contexts @ _array(linear.weight).T + _array(linear.bias)
         self._rate, self._sizes = model.switch_rate, (model.observation_size, model.action_size)

@@ -1,10 +1,10 @@
 """How the styles of training demonstrations are learned beside the policy, and how the styles of others are read.
 
-Every span (an episode, or a stretch of it that shares a mode) has a Gaussian style of one number. The policy gets a draw
-of it beside the state and the context, and both learn together by the evidence lower bound. Three things keep the mode
-in the code and out of the style: the context says the mode already, so that a style which repeats it costs and gains
-nothing; the mean over a mode's spans is taken away before anybody sees a style; and a span's style tells at most
-`STYLE_NATS` of it.
+Every span (an episode, or a stretch of it that shares a mode) has a Gaussian style of one number. The policy gets a
+draw of it beside the state and the context, and both learn together by the evidence lower bound. Three things keep the
+mode in the code and out of the style: the context says the mode already, so that a style which repeats it costs and
+gains nothing; the mean over a mode's spans is taken away before anybody sees a style; and styles tell at most
+`STYLE_NATS` of their spans. Modes are read from what the policy does in any style, which it learns on half of the steps.
 """
 
 from typing import final
@@ -36,7 +36,14 @@ class SpanStyles(nn.Module):
 
     Source: the bound, Kingma and Welling 2014, arXiv 1312.6114, equation 3; free variational parameters for every span,
     as `modes.latents`; the limit is a one-sided form of Burgess et al. 2018, arXiv 1804.03599, equation 8.
+
+    Attributes:
+        shares: (span, mode) the responsibilities of the spans.
+        means, log_variances: (span,) m_i and log v_i.
+        optimizer: of both.
     """
+
+    shares: Tensor
 
     def __init__(
         self, responsibilities: Float[Tensor, "span mode"], lengths: Int[Tensor, "span"], generator: torch.Generator
@@ -49,14 +56,15 @@ class SpanStyles(nn.Module):
             generator: draws where the styles start.
         """
         super().__init__()
-        self._shares, self._lengths = responsibilities, lengths
+        self.register_buffer("shares", responsibilities)
+        self._lengths = lengths
         self.means = nn.Parameter(_FIRST_SPREAD * torch.randn(len(lengths), generator=generator))
         self.log_variances = nn.Parameter(torch.full((len(lengths),), _FIRST_LOG_VARIANCE))
         self.optimizer = torch.optim.Adam(self.parameters(), lr=_LEARNING_RATE, fused=True)
 
     def centred(self) -> Float[Tensor, "span mode"]:
         """(span, mode) the mean of each span's style under every mode: less the mean over that mode's spans."""
-        of_mode = (self._shares * self.means[:, None]).sum(0) / self._shares.sum(0).clamp_min(1e-9)
+        of_mode = (self.shares * self.means[:, None]).sum(0) / self.shares.sum(0).clamp_min(1e-9)
         return self.means[:, None] - of_mode
 
     def told(
@@ -66,8 +74,8 @@ class SpanStyles(nn.Module):
         modes: Int[Tensor, "batch"],
         generator: torch.Generator,
     ) -> Float[Tensor, "batch input"]:
-        """What the policy sees of random steps: most with a draw of their span's style, under the mode that was drawn for
-        them, and the first ones without."""
+        """What the policy sees of random steps: a state, for the first ones alone, for the rest with a draw of the style
+        of their span under the mode that was drawn for them."""
         n_untold = round(UNTOLD * len(spans))
         spans, modes = spans[n_untold:], modes[n_untold:]
         noise = torch.randn(len(spans), generator=generator)
@@ -76,7 +84,7 @@ class SpanStyles(nn.Module):
 
     def divergences(self) -> Float[Tensor, "span"]:
         """(span,) KL(q | N(0, 1)) in nats: at least what a style tells of its span, in the mean over spans."""
-        squares = (self._shares * self.centred().square()).sum(1)
+        squares = (self.shares * self.centred().square()).sum(1)
         return 0.5 * (squares + self.log_variances.exp() - 1 - self.log_variances)
 
     def cost(self) -> Float[Tensor, ""]:
@@ -97,7 +105,7 @@ class SpanStyles(nn.Module):
         """Lets the model's reader learn the styles from pieces of 25 steps, and fills its tables."""
         reader = networks.style_reader
         assert reader is not None
-        latents, divergences, modes = self.centred(), self.divergences(), self._shares.argmax(1)
+        latents, divergences, modes = self.centred(), self.divergences(), self.shares.argmax(1)
         n_pieces = (self._lengths + PIECE_STEPS - 1) // PIECE_STEPS
         first_step, first_piece = self._lengths.cumsum(0) - self._lengths, n_pieces.cumsum(0) - n_pieces
         span_of_step = torch.arange(len(self._lengths)).repeat_interleave(self._lengths)
