@@ -25,9 +25,9 @@ OVER_TIME_TITLE = (
 
 STYLE_TITLE = (
     "Every episode is driven at a speed of its own, which nobody is told. The share of the variance of an expert's "
-    "speed that a line on the style explains, in held-out episodes: of the speed that was drawn, of the mean speed that "
-    "came of it, and of the speed that was drawn by the style of 25 steps; mean over seeds (worst). Then the mean speed "
-    "of the mode in m/s where its style is swept, mean over seeds, and in how many seeds it rises at every step."
+    "speed that a line on the style explains, in held-out episodes: of the speed that was drawn, of the mean speed "
+    "that came of it, and of the speed that was drawn by the style of 25 steps; mean over seeds (worst). Then the mean "
+    "speed of the mode in m/s where its style is swept, mean over seeds, and in how many seeds it rises at every step."
 )
 
 

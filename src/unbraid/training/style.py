@@ -4,7 +4,7 @@ Every span (an episode, or a stretch of it that shares a mode) has a Gaussian st
 draw of it beside the state and the context, and both learn together by the evidence lower bound. Three things keep the
 mode in the code and out of the style: the context says the mode already, so that a style which repeats it costs and
 gains nothing; the mean over a mode's spans is taken away before anybody sees a style; and styles tell at most
-`STYLE_NATS` of their spans. Modes are read from what the policy does in any style, which it learns on half of the steps.
+`STYLE_NATS` of their spans. Modes are read from what the policy does in any style, which it learns on other steps.
 """
 
 from typing import final
@@ -21,7 +21,7 @@ __all__ = ["PIECE_STEPS", "STYLE_NATS", "UNTOLD", "SpanStyles", "style_readings"
 
 STYLE_NATS = 2.0
 """The most that the styles tell of their spans, mean over spans, in nats: they can tell seven kinds apart, not more."""
-UNTOLD = 0.5
+UNTOLD = 0.25
 """The share of steps on which the policy learns what a mode does in any style, from which modes are read."""
 PIECE_STEPS = 25
 """The steps of a piece of a demonstration from which the reading of styles is learned."""
@@ -74,8 +74,8 @@ class SpanStyles(nn.Module):
         modes: Int[Tensor, "batch"],
         generator: torch.Generator,
     ) -> Float[Tensor, "batch input"]:
-        """What the policy sees of random steps: a state, for the first ones alone, for the rest with a draw of the style
-        of their span under the mode that was drawn for them."""
+        """What the policy sees of random steps: a state, for the first quarter alone, for the rest with a draw of their
+        span's style under the mode that was drawn for them."""
         n_untold = round(UNTOLD * len(spans))
         spans, modes = spans[n_untold:], modes[n_untold:]
         noise = torch.randn(len(spans), generator=generator)
