@@ -18,7 +18,7 @@ STYLE_INPUTS = 2
 _KNOTS, _FEATURES, _RIDGE = 21, 5, 0.01
 
 
-def require_style(quantile: float) -> float:
+def require_style(quantile: float | int) -> float:
     """The style itself.
 
     Raises:

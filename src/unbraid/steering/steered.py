@@ -86,7 +86,7 @@ class SteeredPolicy:
             )
         return replace(self, context=given)
 
-    def style(self, quantile: float) -> "SteeredPolicy":
+    def style(self, quantile: float | int) -> "SteeredPolicy":
         """The policy in another style: 0.5 is a mode's typical demonstration, 0.8 exceeds four fifths of them.
 
         It may be set before the mode or after it. Under a blend the styles of the modes are blended, too.

@@ -56,7 +56,7 @@ class SpanStyles(nn.Module):
             generator: draws where the styles start.
         """
         super().__init__()
-        self.register_buffer("shares", responsibilities)
+        self.register_buffer("shares", responsibilities.clone())  # a checkpoint holds no memory twice
         self._lengths = lengths
         self.means = nn.Parameter(_FIRST_SPREAD * torch.randn(len(lengths), generator=generator))
         self.log_variances = nn.Parameter(torch.full((len(lengths),), _FIRST_LOG_VARIANCE))
