@@ -1,4 +1,4 @@
-"""Draws the three figures of `docs/method.md` from `benchmarks/results/bench_modes.json`, into `docs/images`.
+"""Draws the figures of `docs/method.md` from `benchmarks/results/bench_modes.json`, into `docs/images`.
 
 python benchmarks/method_figures.py
 """
@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from mode_cases import SWEPT
 from unbraid.core.runs import write_bytes
 from unbraid.report.style import INK, WIDE, dress, legend_below, mode_color, new_figure, png
 
@@ -96,6 +97,30 @@ def counts_figure(auto: Mapping[str, Any]) -> Figure:
     return figure
 
 
+def styles_figure(of: Mapping[str, Any]) -> Figure:
+    """One mode whose style is swept: how fast it drives, a line a seed; and, of held-out episodes, the speed that was
+    drawn for each against the style that is read of it. A column for each expert."""
+    experts = list(of["per_seed"][0]["explained"])
+    figure = new_figure(WIDE, 5.2)
+    for index, expert in enumerate(experts):
+        swept, read = (
+            figure.add_subplot(2, len(experts), index + 1),
+            figure.add_subplot(2, len(experts), len(experts) + index + 1),
+        )
+        for seed, result in enumerate(of["per_seed"]):
+            if expert in result["swept"]:
+                swept.plot(SWEPT, result["swept"][expert], "o-", color=mode_color(seed), ms=4)
+            styles, drawn, _ = np.asarray(result["episodes"][expert]).T
+            read.plot(styles, drawn, "o", color=mode_color(seed), ms=3.5)
+        for axes in (swept, read):
+            axes.set_xlim(-0.03, 1.03)
+        dress(swept, x="style asked for", y="mean speed of the mode (m/s)" if index == 0 else "", title=expert)
+        dress(read, x="style read off the episode", y="speed drawn (share of top)" if index == 0 else "")
+    seeds = [Patch(color=mode_color(i), label=f"training seed {seed}") for i, seed in enumerate(of["seeds"])]
+    legend_below(figure, seeds, len(seeds))
+    return figure
+
+
 def main() -> None:
     """The command line."""
     content = json.loads((ROOT / "benchmarks" / "results" / "bench_modes.json").read_text(encoding="utf-8"))
@@ -104,6 +129,8 @@ def main() -> None:
         "method_ablations": ablation_figure(content["cases"]),
         "method_counts": counts_figure(content["auto"]),
     }
+    for of in content.get("style", {}).values():  # results of before have none
+        figures["method_style"] = styles_figure(of)
     for name, figure in figures.items():
         write_bytes(ROOT / "docs" / "images" / f"{name}.png", png(figure))
 

@@ -14,6 +14,7 @@ import numpy as np
 
 import changing
 import piles
+import varying
 from piles import FOUR, PILES, Pile, point_goal
 from unbraid.demos.episodes import Demos
 
@@ -71,7 +72,7 @@ COMMON = ("kmeans", "kmeans_transitions", "linear_policies")
 """The baselines of every case; the others, which are slow or fare no better, are those of some."""
 SCORED = ("unbraid", "supervised", *BASELINES, *SWITCHED_OFF, *ENCODERS)
 CHECKS = ("too_few", "too_many", "rarest", "auto")
-ROWS = ("unbraid", "closed_loop", "online", *CHECKS, "over_time", "encoders", *SCORED[1:])
+ROWS = ("unbraid", "closed_loop", "online", *CHECKS, "over_time", "style", "encoders", *SCORED[1:])
 LINES = (  # of the tables: row, evidence, title
     ("unbraid", "combined", "unbraid"),
     ("unbraid", "encoder", "unbraid, encoder alone"),
@@ -246,6 +247,8 @@ def _cases() -> Iterable[Case]:
     agents = "five agents of Hopper, at stages of training (not tuned on)"
     yield read("hopper", agents, 5, "50", *untuned, levels=("10", "50", "episode"))
     yield from _changing()
+    title = "three experts of PointGoal1, each episode at a speed of its own"
+    yield Case("own_speeds", title, 3, (), "", ("style",), at_own_speeds, world="varying")
     short = functools.partial(simulated, PILES["four_short"])
     yield Case("four_short", "four experts, 100,000 steps", 4, ("25", "episode"), "episode", ("unbraid", "auto"), short)
     yield Case("one", "one expert of PointGoal1", 1, (), "", ("auto",), functools.partial(simulated, PILES["one"]))
@@ -288,6 +291,13 @@ def taking_over(seed: int, sizes: Sizes, *, only_second: str | None = None) -> P
     return training, changing.changing(FOUR, few_of_each or n_training // 2, 42_000 + seed, **how)
 
 
+def at_own_speeds(seed: int, sizes: Sizes) -> Pile:
+    """Three experts of PointGoal whose speed is drawn for every episode."""
+    n_training, n_held_out = min(25, sizes.most_training or 25), min(24, sizes.most_held_out or 24)
+    training = varying.varying(DRIVERS, n_training, 51_000 + seed, n_steps=sizes.n_steps)
+    return training, varying.varying(DRIVERS, n_held_out, 52_000 + seed, n_steps=sizes.n_steps)
+
+
 def spliced_cheetahs(seed: int, sizes: Sizes) -> Pile:
     """HalfCheetah's recorded policies, the beginning of one episode before the end of another."""
     training, held_out = piles.half_cheetah(seed, DATA)
@@ -295,6 +305,7 @@ def spliced_cheetahs(seed: int, sizes: Sizes) -> Pile:
     return changing.spliced(few_of_each[0], seed), changing.spliced(few_of_each[1], seed + 100)
 
 
+DRIVERS = ("goal_seeking", "forward", "circling")
 CURVE = {2: "curve_2", 5: "curve_5", 10: "curve_10", 24: "curve_24", 50: "four"}
 """Training episodes of each expert -> the case with so many."""
 CASES = {case.name: case for case in _cases()}
@@ -359,6 +370,10 @@ SWITCH_RATE, FEWEST_OBSERVED = 0.002, 3000
 CALIBRATED_STEPS, MOST_CALIBRATION_ERROR = (10, 50), 0.03
 SLACK = 0.02
 """By how much the worst seed may miss what the mean must reach."""
+LEAST_EXPLAINED, MOST_NMI_APART = 0.8, 0.01
+"""Of the speed's variance, what the style must explain in every mode; how far apart NMI may lie, styles on and off."""
+SWEPT = tuple(round(0.1 * i, 1) for i in range(1, 10))
+"""The styles at which modes act."""
 TOO_FEW, TOO_MANY = 3, 8
 LEAST_WHOLE, LEAST_PURITY, MOST_OTHERS = 0.95, 0.98, 0.05
 FIT_SECONDS, AUTO_SECONDS = 20.0, 60.0

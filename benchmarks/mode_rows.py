@@ -22,6 +22,7 @@ from mode_cases import (
     LEVELS,
     METRICS,
     SCORED,
+    SWEPT,
     SWITCHED_OFF,
     TALK,
     TALK_ENCODERS,
@@ -53,6 +54,7 @@ from unbraid.training.model import ModeModel
 from unbraid.worlds.controllers import Controller
 from unbraid.worlds.experts import make_expert
 from unbraid.worlds.rollout import rollout
+from varying import SPEED, mean_speeds
 
 ROLLOUT_SEED = 930_000
 OUR_OWN = ("modes", "policy", "steering", "training")
@@ -93,7 +95,8 @@ def config_of(job: Job) -> FitConfig | None:
         return None
     search = {} if job.sizes.n_search_steps is None else {"search_steps": job.sizes.n_search_steps}
     n_modes = {"too_few": TOO_FEW, "too_many": TOO_MANY, "auto": "auto"}.get(job.row, job.case.n_modes)
-    return UnbraidConfig(n_modes=n_modes, seed=job.seed, **OF_UNBRAID.get(job.row, {}), **n_steps, **search)
+    asked = OF_UNBRAID.get(job.row, {}) | ({"style": "on"} if job.row == "style" else {})
+    return UnbraidConfig(n_modes=n_modes, seed=job.seed, **asked, **n_steps, **search)
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
@@ -370,6 +373,78 @@ def run_encoders(job: Job, folder: Path) -> dict[str, Any]:
     return {"kinds": kinds, **took, "pile": about(training, held_out)}
 
 
+# Styles
+
+
+def run_style(job: Job, folder: Path) -> dict[str, Any]:
+    """Experts that vary within themselves: what the style says of the speed that nobody was told, within every expert's
+    held-out episodes; what it says of the expert; what modes are told apart with styles and without; and how fast each
+    mode drives where its style is swept."""
+    training, held_out = pile_of(job.case, job.sizes, job.seed)
+    config = config_of(job)
+    assert isinstance(config, UnbraidConfig)
+    asked = replace(training.without_labels(), facts={})
+    (model, took), without = timed(lambda: fit(asked, config)), fit(asked, replace(config, style="off"))
+    levels = ("10", "25", "episode")
+    agreed = {
+        name: {e: scores(held_out, modes, job.case.n_modes) for e, modes in modes_of(each, held_out, levels).items()}
+        for name, each in (("on", model), ("off", without))
+    }
+    result: dict[str, Any] = {"nmi": agreed, **took, "pile": about(training, held_out)}
+    result |= explained_speeds(model, held_out)
+    assert model.style_reader is not None
+    result["nats"] = [round(float(nats), 4) for nats in model.style_reader.nats]
+    matched = enumerate(matching_of(model, training))
+    swept = {training.label_names[label]: swept_speeds(model, k, job) for k, label in matched if label >= 0}
+    return result | {"swept": swept}
+
+
+def explained_speeds(model: ModeModel, held_out: Demos) -> dict[str, Any]:
+    """Expert -> the share of the variance of its episodes' speeds that a line on their style explains, of the speed
+    that was drawn and of the mean speed that came of it; and how often a style tells whose episode it is."""
+    from sklearn.model_selection import LeaveOneOut, cross_val_predict
+    from sklearn.neighbors import KNeighborsClassifier
+
+    assert held_out.labels is not None
+    drawn, realised = np.array(held_out.facts[SPEED]), mean_speeds(held_out)
+    found: dict[str, Any] = {"episodes": {}, "explained": {}}
+    levels = {level: model.styles(held_out, window_steps=LEVELS[level], stride_steps=25) for level in ("25", "episode")}
+    for label, name in enumerate(held_out.label_names):
+        found["explained"][name] = {}
+        for level, styles in levels.items():
+            episodes = cut_windows(held_out.lengths, LEVELS[level], stride_steps=25).episodes
+            own = held_out.labels[episodes] == label
+            shares = {
+                "drawn": explained(styles[own], drawn[episodes[own]]),
+                "realised": explained(styles[own], realised[episodes[own]]),
+            }
+            found["explained"][name][level] = shares | {"n": int(own.sum())}
+        own = held_out.labels == label
+        triples = np.column_stack([levels["episode"][own], drawn[own], realised[own]])
+        found["episodes"][name] = triples.round(4).tolist()
+    nearest = KNeighborsClassifier(min(10, held_out.n_episodes - 1))
+    told = cross_val_predict(nearest, levels["episode"][:, None], held_out.labels, cv=LeaveOneOut())
+    return found | {"expert_from_style": round(float((told == held_out.labels).mean()), 5)}
+
+
+def explained(styles: np.ndarray, values: np.ndarray) -> float:
+    """The share of the values' variance that a line on the styles explains; 0 where either stands still."""
+    if styles.std() == 0 or values.std() == 0:
+        return 0.0
+    return round(float(np.corrcoef(styles, values)[0, 1] ** 2), 5)
+
+
+def swept_speeds(model: ModeModel, mode: int, job: Job) -> list[float]:
+    """The mean speed of a mode at every style, in m/s, on the same seeds."""
+    speeds: list[float] = []
+    seeds = range(ROLLOUT_SEED, ROLLOUT_SEED + min(job.sizes.n_rollouts, 24))
+    for style in SWEPT:
+        controller = steer(model).toward(mode).style(style)
+        run = rollout(controller, job.case.env_id, seeds=seeds, max_steps=min(job.sizes.n_steps, 500))
+        speeds.append(round(float(mean_speeds(run.demos).mean()), 4))
+    return speeds
+
+
 # The closed loop
 
 
@@ -433,6 +508,7 @@ RUNNERS_OF_FITS: dict[str, Callable[[Job, Path], dict[str, Any]]] = {
     "auto": run_auto,
     "over_time": run_over_time,
     "encoders": run_encoders,
+    "style": run_style,
 }
 RUNNERS: dict[str, Callable[[Job, Path], dict[str, Any]]] = {
     **RUNNERS_OF_FITS,

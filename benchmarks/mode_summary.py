@@ -15,10 +15,12 @@ from mode_cases import (
     COUNTED,
     CURVE,
     FIT_SECONDS,
+    LEAST_EXPLAINED,
     LEAST_PURITY,
     LEAST_WHOLE,
     METRICS,
     MOST_ERROR_STEPS,
+    MOST_NMI_APART,
     MOST_OTHERS,
     MOST_SPURIOUS,
     N_SEEDS,
@@ -84,7 +86,7 @@ def summary(seeds: Sequence[int], sizes: Sizes, folder: Path) -> dict[str, Any]:
     content |= {"cases": {c.name: case_summary(c, results[c.name]) for c in CASES.values() if c.has_table}}
     content |= {"checks": checks_of(results), "auto": auto_of(results), "curve": curve_of(results)}
     content |= {"over_time": over_time_of(results), "online": online_summary(results)}
-    content |= {"encoders": encoders_of(results)}
+    content |= {"encoders": encoders_of(results), "style": style_of(results)}
     content |= {"fit_time": {row: times_of(list(of.values())) for row, of in results["four_short"].items()}}
     content |= {"targets": targets_of(content)}
     return content | {"provenance": {k: v for k, v in provenance(seed=0).items() if k in ("python", "versions")}}
@@ -212,6 +214,18 @@ def encoders_of(results: Mapping[str, Mapping[str, BySeed]]) -> dict[str, Any]:
     return found
 
 
+def style_of(results: Mapping[str, Mapping[str, BySeed]]) -> dict[str, Any]:
+    """case -> experts that vary within themselves: what their styles say, by seed."""
+    found: dict[str, Any] = {}
+    for case, by_row in results.items():
+        if "style" in by_row:
+            of_seed = list(by_row["style"].values())
+            found[case] = {"title": CASES[case].title, "seeds": list(by_row["style"]), "pile": of_seed[0]["pile"]}
+            found[case]["per_seed"] = [{k: v for k, v in r.items() if k != "pile"} for r in of_seed]
+            found[case] |= times_of(of_seed)
+    return found
+
+
 def curve_of(results: Mapping[str, Mapping[str, BySeed]]) -> dict[str, Any]:
     """Training episodes of each expert -> row -> the row."""
     found = {str(n): results[case] for n, case in CURVE.items()}
@@ -233,6 +247,7 @@ def targets_of(content: Mapping[str, Any]) -> list[dict[str, Any]]:
         *over_time_targets(content["over_time"]),
         *certainty_targets(content["cases"]),
         *online_targets(content["online"]),
+        *style_targets(content["style"]),
         *time_targets(content),
     ]
 
@@ -371,6 +386,24 @@ def over_time_targets(over_time: Mapping[str, Any]) -> list[dict[str, Any]]:
         what = f"changes an episode that are not there, mean <= {MOST_SPURIOUS}, every seed at most {SLACK} more"
         met = got["mean"] <= MOST_SPURIOUS + ROUNDING and got["worst"] <= MOST_SPURIOUS + SLACK + ROUNDING
         found.append(verdict(case, what, got, met))
+    return found
+
+
+def style_targets(style: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Those of experts that vary within themselves."""
+    found: list[dict[str, Any]] = []
+    for case, of in style.items():
+        for level, what in (("25", "25-step windows"), ("episode", "whole episodes")):
+            apart = [
+                round(abs(r["nmi"]["on"]["combined"][level]["nmi"] - r["nmi"]["off"]["combined"][level]["nmi"]), 5)
+                for r in of["per_seed"]
+            ]
+            got = spread(apart, worst=max)
+            said = f"NMI of {what} with styles and without, every seed at most {MOST_NMI_APART} apart"
+            found.append(verdict(case, said, got, got["worst"] <= MOST_NMI_APART + ROUNDING))
+        got = spread([min(e["episode"]["drawn"] for e in r["explained"].values()) for r in of["per_seed"]])
+        said = f"share of the variance of speed that the style explains, least of the experts, >= {LEAST_EXPLAINED}"
+        found.append(verdict(case, said, got, reaches(got, LEAST_EXPLAINED)))
     return found
 
 

@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from mode_cases import BASELINES, COUNTED, LEVELS, LINES, METRICS, N_SEEDS, TOO_FEW, TOO_MANY
+from mode_cases import BASELINES, COUNTED, LEVELS, LINES, METRICS, N_SEEDS, SWEPT, TOO_FEW, TOO_MANY
 from mode_certainty import TITLE as CERTAINTY_TITLE
 from mode_certainty import certainty_table
 from mode_online import TITLE as ONLINE_TITLE
 from mode_online import online_table
+
+SWEPT_SHOWN = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 LOOP_TITLE = (
     "Each expert and the mode matched with it in {env_id}, means over {n_rollouts} paired seeds: expert → mode (mean "
@@ -30,6 +32,13 @@ ENCODERS_TITLE = (
     "one search for as many gradient steps, and has the same policy beside it. NMI with the experts on held-out "
     "windows, mean over training seeds (worst); seconds of the processor, on one thread, of its fit and of reading all "
     "those windows."
+)
+
+STYLE_TITLE = (
+    "Every episode is driven at a speed of its own, which nobody is told. The share of the variance of an expert's "
+    "speed that a line on the style explains, in held-out episodes: of the speed that was drawn, of the mean speed "
+    "that came of it, and of the speed that was drawn by the style of 25 steps; mean over seeds (worst). Then the mean "
+    "speed of the mode in m/s where its style is swept, mean over seeds, and in how many seeds it rises at every step."
 )
 
 
@@ -90,6 +99,10 @@ def text_of(content: Mapping[str, Any]) -> str:
         parts += ["## Kinds of encoders", ENCODERS_TITLE]
         for evidence, title in (("encoder", "The encoder alone:"), ("combined", "Together with the policy:")):
             parts += [title, markdown(encoders_table(content["encoders"], evidence))]
+    if content.get("style"):  # results of before have none
+        parts += ["## Experts that vary within themselves", STYLE_TITLE]
+        for of in content["style"].values():
+            parts += [f"{of['title'][0].upper()}{of['title'][1:]}:", markdown(style_table(of)), style_text(of)]
     parts += [time_text(content)]
     if content["targets"]:
         parts += ["## Targets", count_of(content["targets"]), markdown(targets_table(content["targets"]))]
@@ -275,6 +288,40 @@ def encoders_table(encoders: Mapping[str, Any], evidence: str) -> list[list[str]
             table.append([title, n_seeds, kind, *cells, *seconds])
             title = n_seeds = ""
     return table
+
+
+def style_table(of: Mapping[str, Any]) -> list[list[str]]:
+    """A line for every expert."""
+    table = [["expert", "speed drawn", "mean speed", "drawn, 25 steps", *(f"style {s}" for s in SWEPT_SHOWN), "rises"]]
+    for expert in of["per_seed"][0]["explained"]:
+        cells = [expert]
+        for level, speed in (("episode", "drawn"), ("episode", "realised"), ("25", "drawn")):
+            values = [r["explained"][expert][level][speed] for r in of["per_seed"]]
+            cells.append(f"{np.mean(values):.3f} ({min(values):.3f})")
+        swept = [r["swept"][expert] for r in of["per_seed"] if expert in r["swept"]]
+        for style in SWEPT_SHOWN:
+            cells.append(f"{np.mean([s[SWEPT.index(style)] for s in swept]):.2f}" if swept else "")
+        table.append([*cells, f"{sum(bool((np.diff(s) > 0).all()) for s in swept)}/{len(of['per_seed'])}"])
+    return table
+
+
+def style_text(of: Mapping[str, Any]) -> str:
+    """What styles cost and tell beside the speed."""
+    per_seed = of["per_seed"]
+    nmi = {
+        f"styles {name} ({level if level == 'episode' else level + ' steps'})": [
+            r["nmi"][name]["combined"][level]["nmi"] for r in per_seed
+        ]
+        for level in ("25", "episode")
+        for name in ("on", "off")
+    }
+    told = [r["expert_from_style"] for r in per_seed]
+    nats = [float(np.mean(r["nats"])) for r in per_seed]
+    return (
+        f"NMI of modes, by training seed: {'; '.join(f'{k} {listed(v, 3)}' for k, v in nmi.items())}. A style tells at "
+        f"most {listed(nats)} nats of its demonstration. From an episode's style alone its expert is guessed right, by "
+        f"the ten nearest styles, {listed(told)} of the time; chance is {1 / len(per_seed[0]['explained']):.2f}."
+    )
 
 
 def time_text(content: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ ASKED = (  # cases and rows
     ("order", "supervised,kmeans"),
     ("forward_second", "over_time"),
     ("rounds", "encoders,encoder_lstm,talk_1_lstm"),
+    ("own_speeds", "style"),
 )
 
 
@@ -119,9 +120,10 @@ def test_the_number_of_modes_is_reported_with_its_sureness_and_seconds(content):
 
 def test_a_part_of_the_table_is_never_taken_for_the_whole(content):
     assert content["complete"] is False
-    assert {target["case"] for target in content["targets"]} == {"two", "one", "forward_second", "all"}
+    found = {"two", "one", "forward_second", "own_speeds", "all"}
+    assert {target["case"] for target in content["targets"]} == found
     n_seeds = {target["case"]: target["n_seeds"] for target in content["targets"]}
-    assert n_seeds == {"two": 1, "one": 1, "all": 1, "forward_second": 3}  # it has two seeds more than others
+    assert n_seeds == dict.fromkeys(found, 1) | {"forward_second": 3}  # it has two seeds more than others
 
 
 def test_experts_that_change_are_read_step_by_step(content):
@@ -170,7 +172,9 @@ def test_the_policy_beside_encoders_is_the_same_and_the_encoder_is_not(module, c
     first, second = (encoders.fitted_encoder(learner, config, kind) for kind in ("mean", "lstm"))
     assert learner.taken == config.n_steps
     for model in (first, second):
-        assert all(a.equal(b) for a, b in zip(model.policy.parameters(), learner.model.policy.parameters()))
+        assert all(
+            a.equal(b) for a, b in zip(model.policy.parameters(), learner.model.policy.parameters(), strict=True)
+        )
     assert (first.config.encoder, second.config.encoder) == ("mean", "lstm")
     assert not np.allclose(first.transform(held_out), second.transform(held_out))
 
@@ -184,6 +188,67 @@ def test_places_in_turn_are_the_same_places_in_another_order(module):
         moved = np.diff(stations) % 10
         assert np.mean(moved == (1, 3)[episode.label]) > 0.9
         assert abs(np.corrcoef(episode.actions[:, 0], moved)[0, 1]) < 0.5 if moved.std() else True
+
+
+def test_styles_are_held_against_the_speed_that_nobody_was_told(content, tables, module, summaries):
+    found = content["style"]["own_speeds"]
+    (result,) = found["per_seed"]
+    assert found["pile"]["n_training_episodes"] == 18
+    assert list(result["explained"]) == ["goal_seeking", "forward", "circling"]
+    for expert, of_level in result["explained"].items():
+        assert of_level["episode"]["n"] == len(result["episodes"][expert]) == 4
+        assert of_level["25"]["n"] == 4 * 8  # 200 steps, windows at stride 25
+        styles, drawn, realised = np.array(result["episodes"][expert]).T
+        assert ((styles >= 0) & (styles <= 1)).all()
+        assert ((drawn >= 0.25) & (drawn <= 0.95)).all()
+        assert (realised > 0).all()
+        assert all(0 <= of[speed] <= 1 for of in of_level.values() for speed in ("drawn", "realised"))
+    assert set(result["swept"]) <= set(result["explained"])
+    assert {len(speeds) for speeds in result["swept"].values()} == {9}
+    assert {len(result["nmi"][name]["combined"]) for name in ("on", "off")} == {3}
+    assert "## Experts that vary within themselves" in tables.text_of(content)
+    targets = [target["what"].split(",")[0] for target in summaries.style_targets(content["style"])]
+    assert targets == [
+        "NMI of 25-step windows with styles and without",
+        "NMI of whole episodes with styles and without",
+        "share of the variance of speed that the style explains",
+    ]
+    figure = module("method_figures").styles_figure(found)
+    assert [axes.get_xlabel() for axes in figure.axes] == ["style asked for", "style read off the episode"] * 3
+
+
+def test_a_style_must_explain_the_speed_of_every_expert(summaries):
+    def met(apart, shares):
+        def nmi(value):
+            return {"combined": {level: {"nmi": value} for level in ("25", "episode")}}
+
+        explained = {str(i): {"episode": {"drawn": share}} for i, share in enumerate(shares)}
+        seed = {"nmi": {"on": nmi(1.0), "off": nmi(1.0 - apart)}, "explained": explained}
+        return [target["met"] for target in summaries.style_targets({"own_speeds": {"per_seed": [seed] * 3}})]
+
+    assert met(0.01, [0.8, 0.99]) == [True, True, True]
+    assert met(-0.01, [0.8, 0.99]) == [True, True, True]
+    assert met(0.011, [0.79, 0.99]) == [False, False, False]
+
+
+def test_a_line_explains_what_lies_on_it(rows):
+    styles = np.array([0.0, 0.5, 1.0, 0.5])
+    assert rows.explained(styles, 3 - 2 * styles) == 1.0
+    assert rows.explained(styles, np.array([1.0, 2.0, 1.0, 2.0])) == 0.0
+    assert rows.explained(np.full(4, 0.5), styles) == 0.0
+
+
+def test_every_episode_is_driven_at_its_own_speed(module):
+    varying = module("varying")
+    demos = varying.varying(("forward", "circling"), 5, 3, n_steps=200)
+    again, other = (varying.varying(("forward", "circling"), 5, seed, n_steps=200) for seed in (3, 4))
+    assert demos.fingerprint() == again.fingerprint() != other.fingerprint()
+    speeds, found = np.array(demos.facts[varying.SPEED]), varying.mean_speeds(demos)
+    for label in (0, 1):
+        own = demos.labels == label
+        assert np.corrcoef(speeds[own], found[own])[0, 1] > 0.95
+    spread = [float(np.std(episode.actions[:, 0])) for episode in demos]
+    assert max(spread) - min(spread) < 0.05  # the noise is the same at every speed
 
 
 def test_a_second_run_goes_on_from_what_is_kept(bench, rows, folder, monkeypatch, capsys):

@@ -344,6 +344,28 @@ def test_steer_measures_keeps_and_draws(unbraid, fitted, tmp_path):
     assert other["episodes"] != found["episodes"]
 
 
+def test_a_style_is_fitted_listed_steered_and_shown(unbraid, pile, fitted, tmp_path):
+    run = tmp_path / "run"
+    assert unbraid("fit", pile, "--out", run, "--n-steps", 20, "--n-modes", 2, "--style", "on").code == 0
+    assert json.loads((run / "run.json").read_text())["config"]["style"] == "on"
+    assert "How each mode is done" in (run / "report" / "index.html").read_text()
+    assert len(json.loads((run / "results.json").read_text())["unbraid"]["style"]["modes"]) == 2
+    found = _only_json(unbraid("modes", run, pile, "--json"))
+    model, demos = ModeModel.from_pretrained(run), load_demos(pile)
+    np.testing.assert_allclose([entry["style"] for entry in found["assignment"]], model.styles(demos))
+    asked = ("--toward", 1, "--episodes", 2, "--max-steps", 8, "--json")
+    slow, typical, fast = (_only_json(unbraid("steer", run, *asked, "--style", s)) for s in (0.0, 0.5, 1.0))
+    assert slow["style"] == 0.0
+    assert slow["episodes"] != fast["episodes"]
+    assert _only_json(unbraid("steer", run, *asked)) == {k: v for k, v in typical.items() if k != "style"}
+    refused = unbraid("steer", run, *asked, "--style", 1.5)
+    assert refused.code == 2
+    assert "A style must lie in [0, 1]; got 1.5." in refused.err
+    refused = unbraid("steer", fitted, *asked, "--style", 0.5)
+    assert refused.code == 2
+    assert "A model must have styles; this one was fitted without." in refused.err
+
+
 def test_evaluate_adds_experts_and_modes_to_the_run_and_report_draws_it_again(unbraid, fitted, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(fitted, run)

@@ -87,6 +87,9 @@ class FitRequest:
     encoder: Literal["mean", "window_mlp", "convolution", "lstm", "attention"] | None = None
     """How a window is read: without the order of its steps (mean), or in order (the others). By default the mean; and
     a single transition with --method talk."""
+    style: Literal["off", "on"] = "off"
+    """Beside the mode, a number for what varies between demonstrations of one mode, such as their speed; then
+    `steer --style` sets it. Only --method unbraid reads it."""
     delta_steps: int = 1
     """The talk's time step: a transition is s[t + delta_steps] - s[t]. Only --method talk reads it."""
     n_steps: int | None = None
@@ -143,6 +146,9 @@ class SteerRequest:
     """The mode that is wanted: its not-hot context, 0 there and 1 elsewhere."""
     context: tuple[float, ...] | None = None
     """A context of your own instead, one number per mode."""
+    style: float | None = None
+    """How the mode is done, from 0 to 1, for a model that was fitted with --style on: 0.5 is its typical demonstration,
+    0.8 exceeds four fifths of them."""
     env: str = "unbraid/PointGoal1-v0"
     """The environment that the demonstrations came from."""
     episodes: int = 20

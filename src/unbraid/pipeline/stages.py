@@ -21,6 +21,7 @@ from unbraid.evaluation.intervals import mean_interval
 from unbraid.evaluation.over_time import over_time_entry
 from unbraid.evaluation.reliability import reliability_entries
 from unbraid.evaluation.scores import contingency_by_episode, match_modes, stability
+from unbraid.evaluation.style import style_entry
 from unbraid.evaluation.tables import agreement_entries, agreement_entry, matching_of
 from unbraid.modes.calibration import NOT_SURE, likeliest
 from unbraid.pipeline.paths import save_paths
@@ -165,6 +166,7 @@ def _fit_results(model: ModeModel, training: Demos, held_out: Demos | None) -> d
             own["reliability"] = reliability_entries(
                 model, held_out, window_lengths=(10, 50), expert_of_mode=matching, seed=model.config.seed
             )
+        own |= {} if model.style_reader is None else {"style": style_entry(model, held_out)}
         per_episode = np.array([model.score(held_out.select([e])) for e in np.flatnonzero(held_out.lengths).tolist()])
         fitted["held_out_log_likelihood_nats"] = mean_interval(per_episode).to_json()
         if held_out.labels is not None and len(np.unique(held_out.labels)) > 1:  # of one expert nothing is told apart
@@ -207,6 +209,9 @@ def modes_stage(asked: ModesRequest) -> dict[str, Any]:
             windows.episodes, windows.starts - demos.step_starts[windows.episodes], modes, probabilities, strict=True
         )
     ]
+    if model.style_reader is not None:
+        for entry, style in zip(found["assignment"], model.styles(demos, window_steps=asked.window_steps), strict=True):
+            entry["style"] = float(style)
     if model.switch_rate > 0:
         timeline = model.timeline(demos)
         found["switch_rate"] = model.switch_rate
@@ -237,6 +242,7 @@ def steer_stage(asked: SteerRequest) -> dict[str, Any]:
     if (asked.toward is None) == (asked.context is None):
         raise ConfigError("Either --toward or --context must be given, not both; name a mode, or one number per mode.")
     policy = policy.toward(asked.toward) if asked.toward is not None else policy.with_context(asked.context or ())
+    policy = policy if asked.style is None else policy.style(asked.style)
     for path in (asked.save, asked.picture):
         if path is not None:
             refuse_existing(path)
@@ -248,7 +254,7 @@ def steer_stage(asked: SteerRequest) -> dict[str, Any]:
     if asked.picture is not None and picture is not None:
         write_bytes(asked.picture, picture)
     context = [] if policy.context is None else policy.context.tolist()
-    return {"context": context, **found.to_json()}
+    return {"context": context, **({} if asked.style is None else {"style": asked.style}), **found.to_json()}
 
 
 def evaluate_stage(asked: EvaluateRequest) -> dict[str, Any]:

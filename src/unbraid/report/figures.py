@@ -29,12 +29,14 @@ __all__ = [
     "loss_figure",
     "mode_counts_figure",
     "reliability_figure",
+    "style_figure",
     "timeline_figure",
 ]
 
 _STEPS_LABEL = "gradient steps"
 _UNITS_OF_TERMS = {
     "policy": "nats",
+    "style": "nats a demonstration",
     "encoder": "nats",
     "commitment": "squared latent distance",
     "codebook": "squared latent distance",
@@ -392,4 +394,28 @@ def timeline_figure(episodes: Sequence[Mapping[str, Any]], layout: Layout) -> Fi
     few_ticks(axes.xaxis)
     handles = [Patch(color=mode_color(mode), label=f"mode {mode}") for mode in range(n_modes)]
     legend_below(figure, handles, min(n_modes, layout.max_columns))
+    return figure
+
+
+def style_figure(modes: Sequence[Mapping[str, Any]], layout: Layout) -> Figure:
+    """How large actions are against the style, a panel a mode: the policy where its style is swept, and episodes.
+
+    Args:
+        modes: each with "mode", "styles" and "sizes" (the sweep, None where nothing of the mode was held out), and
+            "episodes" (style, size).
+        layout: how wide.
+    """
+    shown = [mode for mode in modes if mode["sizes"] is not None]
+    figure, panels = _panels(layout, len(shown), 2.5, most_columns=3)
+    for axes, mode in zip(panels, shown, strict=True):
+        color = mode_color(mode["mode"])
+        axes.plot(mode["styles"], mode["sizes"], color=color, linewidth=2)
+        styles, sizes = np.asarray(mode["episodes"]).T
+        axes.plot(styles, sizes, "o", color=INK, markersize=3.5, alpha=0.6)
+        axes.set_xlim(-0.03, 1.03)
+        dress(axes, x="style (0 to 1)", y="size of actions (deviations)", title=f"mode {mode['mode']}")
+        few_ticks(axes.yaxis)
+    handles = [_line_handle("the policy, its style swept", INK, False)]
+    handles.append(Line2D([], [], color=INK, marker="o", linestyle="", markersize=4, label="held-out episodes"))
+    legend_below(figure, handles, layout.max_columns)
     return figure

@@ -21,7 +21,7 @@ Chapter = Callable[["RunRecord"], "Section | None"]
 
 def standard_chapters() -> tuple[Chapter, ...]:
     """The page's chapters in the order of the story; a caller may add its own before it writes."""
-    from unbraid.report.chapters import closing, how_sure, opening, over_time, own, search, talk
+    from unbraid.report.chapters import closing, how_sure, opening, over_time, own, search, style, talk
 
     return (
         opening.asked,
@@ -31,6 +31,7 @@ def standard_chapters() -> tuple[Chapter, ...]:
         search.search,
         over_time.over_time,
         how_sure.how_sure,
+        style.style,
         own.own_method,
         own.training,
         closing.limits,

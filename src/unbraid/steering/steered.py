@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.core.shapes import require_finite
 from unbraid.policy.contexts import require_mode
+from unbraid.policy.style import TYPICAL_STYLE, require_style
 from unbraid.training.model import ModeModel
 
 __all__ = ["SteeredPolicy", "steer"]
@@ -31,6 +32,7 @@ class SteeredPolicy:
         context: (mode,) what the policy is conditioned on; None before a mode was chosen.
         action_low, action_high: (act,) the bounds that actions are clipped to, or None.
         seed: of the sampled actions in `predict`.
+        style_quantile: how the mode is done, in [0, 1]; of a model without styles it has no say.
     """
 
     model: ModeModel
@@ -38,6 +40,7 @@ class SteeredPolicy:
     action_low: Float[np.ndarray, "act"] | None = None
     action_high: Float[np.ndarray, "act"] | None = None
     seed: int = 0
+    style_quantile: float = TYPICAL_STYLE
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_generator", np.random.default_rng(self.seed))
@@ -82,6 +85,18 @@ class SteeredPolicy:
                 "0 at the wanted mode and 1 elsewhere asks for one mode."
             )
         return replace(self, context=given)
+
+    def style(self, quantile: float | int) -> "SteeredPolicy":
+        """The policy in another style: 0.5 is a mode's typical demonstration, 0.8 exceeds four fifths of them.
+
+        It may be set before the mode or after it. Under a blend the styles of the modes are blended, too.
+
+        Raises:
+            ConfigError: a model without styles, or a style outside [0, 1].
+        """
+        if self.model.style_reader is None:
+            raise ConfigError("A model must have styles; this one was fitted without. Fit with style on (--style on).")
+        return replace(self, style_quantile=require_style(quantile))
 
     def predict(
         self,
@@ -139,7 +154,7 @@ class SteeredPolicy:
         padded = np.zeros((-(-n // _ROWS) * _ROWS, self.model.observation_size), dtype=np.float32)
         padded[:n] = observations
         contexts = torch.as_tensor(self.context, dtype=torch.float32).expand(len(padded), -1)
-        mean, deviation = self.model.action_distribution(torch.from_numpy(padded), contexts)
+        mean, deviation = self.model.action_distribution(torch.from_numpy(padded), contexts, self.style_quantile)
         actions = mean[:n].double().numpy() + deviation[:n].double().numpy() * noise
         if self.action_low is not None or self.action_high is not None:
             actions = np.clip(actions, self.action_low, self.action_high)

@@ -101,6 +101,9 @@ class UnbraidConfig:
     calibration: Literal["left_out", "off"] = "left_out"
     """Whether probabilities are made to come true on a fifth of the demonstrations, which a second, smaller fit beside
     the first does not see."""
+    style: Literal["off", "on"] = "off"
+    """Beside the mode, one continuous number for every demonstration: what varies between those of one mode, such as
+    their speed. The policy is then steered by it, too."""
     seed: int = 0
     """The one seed of the fit."""
 
@@ -161,9 +164,16 @@ def _require_possible(config: "FitConfig") -> None:
 _METHODS: dict[str, type[TalkConfig] | type[UnbraidConfig]] = {c.method: c for c in (TalkConfig, UnbraidConfig)}
 
 
+_LATER = ("style",)
+"""Settings that came later: left out at their defaults, so that files of fits without them stay as they were."""
+
+
 def config_to_json(config: FitConfig) -> dict[str, Any]:
     """The config as a JSON object that `config_from_json` reads."""
-    return {"method": config.method, **dataclasses.asdict(config)}
+    defaults = type(config)()
+    settings = dataclasses.asdict(config)
+    kept = {k: v for k, v in settings.items() if k not in _LATER or v != getattr(defaults, k)}
+    return {"method": config.method, **kept}
 
 
 def config_from_json(content: dict[str, Any]) -> FitConfig:

@@ -29,6 +29,7 @@ from unbraid.training.config import UnbraidConfig
 from unbraid.training.model import ModeModel
 from unbraid.training.networks import DISTANCE_TEMPERATURE
 from unbraid.training.steps import Steps
+from unbraid.training.style import SpanStyles
 
 __all__ = ["Given", "UnbraidLearner"]
 
@@ -114,6 +115,10 @@ class UnbraidLearner:
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
+        self.styles: SpanStyles | None = None
+        if config.style == "on":
+            draws = torch.Generator().manual_seed(named_seed(config.seed, "unbraid", "styles"))
+            self.styles = SpanStyles(self.responsibilities, torch.bincount(self.spans), draws)
 
     # What is prepared before the first step
 
@@ -172,7 +177,8 @@ class UnbraidLearner:
             policy, (crossentropy, commitment) = self._side_by_side(self.policy_part, self.encoder_part, trailing)
         self.follow()
         loss = policy + crossentropy + COMMITMENT * commitment
-        return {"loss": loss, "policy": policy, "encoder": crossentropy, "commitment": commitment}
+        terms = {"loss": loss, "policy": policy, "encoder": crossentropy, "commitment": commitment}
+        return terms if self.styles is None else terms | {"style": self.styles.divergences().detach().mean()}
 
     def settle(self) -> None:
         """Waits for what trails behind the last step."""
@@ -193,6 +199,8 @@ class UnbraidLearner:
 
     def follow(self) -> None:
         """Takes one step down the gradients that are there, at the learning rate that is due."""
+        if self.styles is not None:
+            self.styles.follow(self._schedule())
         nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate * self._schedule()
@@ -205,10 +213,9 @@ class UnbraidLearner:
         warm = min(1.0, (self.taken + 1) / WARM_UP)
         return warm * 0.5 * (1 + math.cos(math.pi * self.taken / self.n_steps))
 
-    def _contexts_of(self, chosen: Int[Tensor, "batch"]) -> Float[Tensor, "batch mode"]:
-        """A mode for every step, drawn from its responsibilities, as the context that asks for it."""
-        modes = torch.multinomial(self.responsibilities[self.spans[chosen]], 1, generator=self.generator)[:, 0]
-        return self._contexts()[modes.to(self.model.device)]
+    def _modes_of(self, chosen: Int[Tensor, "batch"]) -> Int[Tensor, "batch"]:
+        """A mode for every step, drawn from its responsibilities."""
+        return torch.multinomial(self.responsibilities[self.spans[chosen]], 1, generator=self.generator)[:, 0]
 
     def _contexts(self) -> Float[Tensor, "mode mode"]:
         """Row k: the distances of code k to all codes; the not-hot vector itself, where codes stand on a simplex."""
@@ -217,10 +224,14 @@ class UnbraidLearner:
         return self.model.codebook(self.model.codebook.codes())
 
     def _policy_loss(self) -> Float[Tensor, ""]:
-        """(a) Negative log-likelihood of random steps under a mode of theirs."""
+        """(a) Negative log-likelihood of random steps under a mode and a style of theirs, and what the styles cost."""
         chosen = torch.randint(self.steps.n_steps, (self.samples_per_step,), generator=self.generator)
-        mean, log_std = self.model.policy(self._states(chosen), self._contexts_of(chosen))
-        return -diagonal_log_prob(self._actions(chosen), mean, log_std).sum(-1).mean()
+        modes, states = self._modes_of(chosen), self._states(chosen)
+        if self.styles is not None:
+            states = self.styles.told(states, self.spans[chosen], modes, self.generator)
+        mean, log_std = self.model.policy(states, self._contexts()[modes.to(self.model.device)])
+        loss = -diagonal_log_prob(self._actions(chosen), mean, log_std).sum(-1).mean()
+        return loss if self.styles is None else loss + self.styles.cost().to(loss.device)
 
     def _encoder_loss(self) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         """(b) Cross-entropy of softmax(-d / 0.1) with the window's responsibilities, and the distance to its code."""
@@ -269,6 +280,8 @@ class UnbraidLearner:
     def finished(self) -> ModeModel:
         """The model as it stands, with the contexts that a person steers it with."""
         self.model.contexts.copy_(self._contexts())
+        if self.styles is not None:
+            self.styles.settle(self.model, self.steps)
         if self._n_changes and self.config.sharing != "window":
             self.model.switch_rate = estimated_rate(self.model.step_scores(self.steps), self.steps.lengths)
         self.model.search = None if self.found is None else self._with_health(self._facts(self.found))
@@ -311,11 +324,12 @@ class UnbraidLearner:
 
     def modules(self) -> dict[str, nn.Module]:
         """Every module with weights."""
-        return {"model": self.model}
+        return {"model": self.model} if self.styles is None else {"model": self.model, "styles": self.styles}
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """The one optimiser of everything."""
-        return {"all": self.optimizer}
+        """The optimiser of all networks, and that of the styles."""
+        own: dict[str, torch.optim.Optimizer] = {"all": self.optimizer}
+        return own if self.styles is None else own | {"styles": self.styles.optimizer}
 
     def tensors(self) -> dict[str, Tensor]:
         """State that is no module's and no optimiser's."""

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import softmax
 
-from unbraid.core.errors import DataError, ModelError
+from unbraid.core.errors import ConfigError, DataError, ModelError
 from unbraid.core.runs import new_folder, read_json, write_bytes, write_json
 from unbraid.core.shapes import require_finite
 from unbraid.demos.episodes import Demos
@@ -19,6 +19,7 @@ from unbraid.modes.windows import Windows, cut_windows
 from unbraid.training.config import FitConfig, config_from_json, config_to_json
 from unbraid.training.networks import Evidence, ModeNetworks, window_sums
 from unbraid.training.steps import Steps
+from unbraid.training.style import style_readings
 
 if TYPE_CHECKING:
     from unbraid.training.online import Belief, Observer
@@ -124,6 +125,25 @@ class ModeModel(ModeNetworks):
     ) -> Float[np.ndarray, "window mode"]:
         """Squared distances of every window's (or episode's) latent to the K codes: the context, before a person."""
         return self.window_distances(Steps.of(demos), self.cut(demos, window_steps, stride_steps))
+
+    def styles(
+        self, demos: Demos, *, window_steps: int | None = None, stride_steps: int = 5
+    ) -> Float[np.ndarray, "window"]:
+        """The style of every window (or episode): a quantile among the training demonstrations of its own mode.
+
+        0.5 is the mode's typical demonstration; 0.8 exceeds four fifths of those that were learned from. A larger style
+        is the more energetic one, as far as styles go with the size of actions. Windows say less than whole episodes.
+
+        Raises:
+            ConfigError: a model without styles.
+            DataError: widths that don't fit, numbers that are not finite, or no windows of that length.
+        """
+        if self.style_reader is None:
+            raise ConfigError("A model must have styles; this one was fitted without. Fit with style on (--style on).")
+        windows = self.cut(demos, window_steps, stride_steps)
+        modes = self.window_scores(demos, windows).argmax(1)
+        read = window_sums(style_readings(self, Steps.of(demos)), windows) / windows.lengths[:, None]
+        return self.style_reader.quantiles(read)[np.arange(len(modes)), modes]
 
     def score(self, demos: Demos) -> float:
         """Mean log-likelihood of an action, in nats, under the mode whose policy explains its episode best."""

@@ -18,6 +18,7 @@ from unbraid.modes.windows import Windows
 from unbraid.policy.contexts import every_not_hot
 from unbraid.policy.gaussian import GaussianPolicy, log_likelihoods_of_modes
 from unbraid.policy.normaliser import Normaliser
+from unbraid.policy.style import STYLE_INPUTS, TYPICAL_STYLE, StyleReader, with_style
 from unbraid.training.config import FitConfig, TalkConfig, UnbraidConfig
 from unbraid.training.steps import Steps
 
@@ -78,14 +79,16 @@ class ModeNetworks(nn.Module):
             )
             free = config.codes == "free"
             self.codebook = (FreeCodebook if free else SimplexCodebook)(self.n_modes, latent_size)
+        styled = isinstance(config, UnbraidConfig) and config.style == "on"
         self.policy = GaussianPolicy(
-            observation_size,
+            observation_size + (STYLE_INPUTS if styled else 0),
             action_size,
             n_modes=self.n_modes,
             hidden=config.policy_hidden,
             activation="tanh" if isinstance(config, TalkConfig) else "silu",
             spread="state_independent" if isinstance(config, TalkConfig) else "context",
         )
+        self.style_reader = StyleReader(action_size, n_modes=self.n_modes) if styled else None
 
     @property
     def device(self) -> torch.device:
@@ -160,12 +163,13 @@ class ModeNetworks(nn.Module):
 
     @torch.no_grad()
     def log_likelihoods(self, steps: Steps) -> Float[Tensor, "step mode"]:
-        """log pi(a | s, k) of every step under every mode's context, in nats."""
+        """log pi(a | s, k) of every step under every mode's context, in nats; in any style, where it has styles."""
         out = torch.empty(steps.n_steps, self.n_modes)
         for start in range(0, steps.n_steps, _CHUNK):
             chosen = torch.arange(start, min(start + _CHUNK, steps.n_steps))
             states = self.observation_normaliser(steps.observations(chosen))
             actions = self.action_normaliser(steps.actions[chosen])
+            states = states if self.style_reader is None else with_style(states, None)
             out[chosen] = log_likelihoods_of_modes(self.policy, states, actions, self.contexts).cpu()
         return out - float(self.action_normaliser.scale.log().sum())
 
@@ -246,10 +250,16 @@ class ModeNetworks(nn.Module):
 
     @torch.no_grad()
     def action_distribution(
-        self, observations: Float[Tensor, "batch obs"], contexts: Float[Tensor, "batch mode"]
+        self,
+        observations: Float[Tensor, "batch obs"],
+        contexts: Float[Tensor, "batch mode"],
+        style: float = TYPICAL_STYLE,
     ) -> tuple[Float[Tensor, "batch act"], Float[Tensor, "batch act"]]:
-        """(mean, deviation) of pi(a | s, c) in the action's own units."""
-        mean, log_std = self.policy(self.observation_normaliser(observations), contexts.to(self.device))
+        """(mean, deviation) of pi(a | s, c) in the action's own units; at a style, for a model that has styles."""
+        states, contexts = self.observation_normaliser(observations), contexts.to(self.device)
+        if self.style_reader is not None:
+            states = with_style(states, self.style_reader.latents_of(style, contexts, self.contexts))
+        mean, log_std = self.policy(states, contexts)
         return self.action_normaliser.undo(mean).cpu(), (log_std.exp() * self.action_normaliser.scale).cpu()
 
 

@@ -79,7 +79,7 @@ class Observer:
         (first, bias), *self._rest = _layers(model.policy.trunk)
         n_observed = model.observation_size
         self._of_state = np.ascontiguousarray(first[:n_observed])
-        self._of_context = contexts @ first[n_observed:] + bias
+        self._of_context = contexts @ first[-model.n_modes :] + bias
         linear = model.policy.log_std_of_context
         self._log_stds = contexts @ _array(linear.weight).T + _array(linear.bias)
         self._rate, self._sizes = model.switch_rate, (model.observation_size, model.action_size)

@@ -102,6 +102,46 @@ def test_sampled_actions_spread_as_the_policy_says(model, observations):
     np.testing.assert_allclose(drawn.std(0), deviation[0].numpy(), rtol=0.06)
 
 
+@pytest.fixture(scope="module")
+def styled():
+    torch.manual_seed(0)
+    return ModeModel(UnbraidConfig(n_modes=3, style="on"), observation_size=60, action_size=2).eval()
+
+
+def test_a_style_is_kept_whatever_comes_before_or_after(styled, observations):
+    first = steer(styled).style(0.8).toward(1)
+    then = steer(styled).toward(1).style(0.8)
+    assert first.style_quantile == then.style_quantile == 0.8
+    one, other, typical = (p.predict(observations, deterministic=True)[0] for p in (first, then, then.style(0.5)))
+    np.testing.assert_array_equal(one, other)
+    assert np.abs(one - typical).max() > 1e-4
+    assert steer(styled).blend({0: 0.5, 2: 0.5}).style(1.0).predict(observations)[0].shape == (70, 2)
+
+
+def test_a_style_gives_a_new_policy_and_leaves_the_old(styled):
+    old = steer(styled).toward(0)
+    assert old.style(0.2).style_quantile == 0.2
+    assert old.style_quantile == 0.5
+
+
+@pytest.mark.parametrize("quantile", [-0.01, 1.5, float("nan")])
+def test_a_style_that_does_not_exist_is_refused(styled, quantile):
+    with pytest.raises(ConfigError, match=r"A style must lie in \[0, 1\]; got"):
+        steer(styled).style(quantile)
+
+
+def test_a_model_without_styles_is_not_asked_for_one(model):
+    with pytest.raises(ConfigError, match=r"must have styles; this one was fitted without\. Fit with style on"):
+        steer(model).style(0.5)
+
+
+@pytest.mark.parametrize("n", [1, 3, 64, 70])
+def test_with_a_style_too_a_row_gets_the_same_action_whatever_runs_beside_it(styled, observations, n):
+    policy = steer(styled).toward(2).style(0.7)
+    all_, some = (policy.predict(rows, deterministic=True)[0] for rows in (observations, observations[:n]))
+    np.testing.assert_array_equal(some, all_[:n])
+
+
 def test_predict_has_the_shapes_of_stable_baselines(model, observations):
     policy = steer(model).toward(0)
     state = (np.ones(3),)
