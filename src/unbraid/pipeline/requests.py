@@ -85,8 +85,8 @@ class FitRequest:
     """Whether an episode has one expert, or experts take over from one another within it; auto: as the evidence says.
     Only --method unbraid reads it."""
     encoder: Literal["mean", "window_mlp", "convolution", "lstm", "attention"] | None = None
-    """How a window is read: without the order of its steps (mean), or in order (the others). By default the mean; and
-    a single transition with --method talk."""
+    """How a window is read: without the order of its steps (mean), or in order (the others). By default the mean; and,
+    with --method talk, a single transition."""
     style: Literal["off", "on"] = "off"
     """Beside the mode, a number for what varies between demonstrations of one mode, such as their speed; then
     `steer --style` sets it. Only --method unbraid reads it."""
