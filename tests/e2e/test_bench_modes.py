@@ -240,13 +240,13 @@ def test_a_line_explains_what_lies_on_it(rows):
 
 def test_every_episode_is_driven_at_its_own_speed(module):
     varying = module("varying")
-    demos = varying.varying(("forward", "circling"), 5, 3, n_steps=200)
-    again, other = (varying.varying(("forward", "circling"), 5, seed, n_steps=200) for seed in (3, 4))
+    demos = varying.varying(("forward", "circling"), 6, 3, n_steps=500)
+    again, other = (varying.varying(("forward", "circling"), 6, seed, n_steps=500) for seed in (3, 4))
     assert demos.fingerprint() == again.fingerprint() != other.fingerprint()
     speeds, found = np.array(demos.facts[varying.SPEED]), varying.mean_speeds(demos)
     for label in (0, 1):
         own = demos.labels == label
-        assert np.corrcoef(speeds[own], found[own])[0, 1] > 0.7
+        assert np.corrcoef(speeds[own], found[own])[0, 1] > 0.9
     spread = [float(np.std(episode.actions[:, 0])) for episode in demos]
     assert max(spread) - min(spread) < 0.05  # the noise is the same at every speed
 
@@ -604,3 +604,14 @@ def test_an_observed_robot_is_timed_and_agrees_with_what_is_read_at_once(content
     assert "While an episode goes on" in tables.text_of(content)
     slow = [found | {"median_us": 101.0}]
     assert [t["met"] for t in summaries.online_targets({"two": slow})] == [False, True]
+
+
+@pytest.mark.slow
+def test_a_style_explains_the_speed_and_leaves_the_modes_alone(bench, tmp_path):
+    asked = ["--cases", "own_speeds", "--seeds", "0", "--rows", "style", "--folder", str(tmp_path)]
+    bench.main([*asked, "--out", str(tmp_path / "modes.json")])
+    content = json.loads((tmp_path / "modes.json").read_text())
+    assert [target["met"] for target in content["targets"]] == [True, True, True]
+    for speeds in content["style"]["own_speeds"]["per_seed"][0]["swept"].values():
+        assert (np.diff(speeds) > 0).all()
+        assert speeds[-1] > 1.5 * speeds[0]

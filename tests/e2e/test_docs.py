@@ -33,6 +33,7 @@ def test_the_figures_of_the_method_can_be_drawn_from_the_results(monkeypatch):
         figures.evidence_figure(content["cases"]),
         figures.ablation_figure(content["cases"]),
         figures.counts_figure(content["auto"]),
+        *(figures.styles_figure(of) for of in content.get("style", {}).values()),
     ]
     for figure in drawn:
         assert figure.axes

@@ -52,7 +52,7 @@ def style_features(
     """(step, 5 act) what was done beside what the mode does there in any style: a, m, a^2, a m and m^2, scaled.
 
     Their means over steps are what a style is read from. States themselves are left out: from a few dozen
-    demonstrations an encoder learns the places by heart (docs/experiments.md, 11).
+    demonstrations an encoder learns the places by heart (docs/experiments.md, 13).
     """
     return torch.cat([actions, expected, actions.square(), actions * expected, expected.square()], dim=1)
 
