@@ -8,7 +8,7 @@ from scipy.special import softmax
 
 from mode_cases import CALIBRATED_STEPS, MOST_CALIBRATION_ERROR, SLACK
 from unbraid.demos.episodes import Demos
-from unbraid.evaluation.reliability import calibration_error, reliability_entries
+from unbraid.evaluation.reliability import calibration_error, judged_windows, reliability_entry
 from unbraid.training.model import ModeModel
 
 SHOWN_LEAST = 0.9
@@ -26,19 +26,8 @@ TITLE = (
 def certainty_of(model: ModeModel, held_out: Demos, expert_of_mode: np.ndarray) -> list[dict[str, Any]]:
     """One object for each length of window and each idea of what is right."""
     found: list[dict[str, Any]] = []
-    entries = reliability_entries(
-        model, held_out, window_lengths=CALIBRATED_STEPS, expert_of_mode=expert_of_mode, seed=0
-    )
-    whole = np.full(held_out.n_episodes, -1)
-    whole[np.flatnonzero(held_out.lengths)] = model.predict(held_out)
-    assert held_out.labels is not None
-    for entry in entries:
-        windows = model.cut(held_out, entry["window_steps"])
-        before = softmax(model.window_scores(held_out, windows), axis=1)
-        modes = before.argmax(1)
-        right = modes == whole[windows.episodes]
-        if entry["right_is"] == "expert":
-            right = expert_of_mode[modes] == held_out.labels[windows.episodes]
+    for judged in judged_windows(model, held_out, window_lengths=CALIBRATED_STEPS, expert_of_mode=expert_of_mode):
+        entry, before, right = reliability_entry(judged, seed=0), softmax(judged.scores, axis=1), judged.right
         at = next(point for point in entry["risk_coverage"] if point["min_probability"] == SHOWN_LEAST)
         told = {name: entry[name] for name in ("window_steps", "right_is", "n_windows", "by_chance")}
         told |= {"error": entry["calibration_error"], "before": calibration_error(before.max(1), right)}

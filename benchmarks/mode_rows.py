@@ -51,6 +51,8 @@ from unbraid.steering.steered import steer
 from unbraid.training.config import FitConfig, TalkConfig, UnbraidConfig, config_to_json
 from unbraid.training.fit import fit
 from unbraid.training.model import ModeModel
+from unbraid.training.networks import Evidence
+from unbraid.training.steps import Steps
 from unbraid.worlds.controllers import Controller
 from unbraid.worlds.experts import make_expert
 from unbraid.worlds.rollout import rollout
@@ -73,7 +75,7 @@ FINDS_MODES = tuple(
 """The code of the search for modes. A fit that is told the labels needs none of it, nor does a model that acts."""
 Kind = Literal["fits", "modes given", "other methods"]
 OF_TALK, OF_UNBRAID = TALK | TALK_ENCODERS, SWITCHED_OFF | ENCODERS
-EVIDENCE = {"unbraid": ("encoder", "policy", "combined"), "talk": ("encoder",)}
+EVIDENCE: dict[str, tuple[Evidence, ...]] = {"unbraid": ("encoder", "policy", "combined"), "talk": ("encoder",)}
 
 
 @dataclass(frozen=True)
@@ -137,11 +139,10 @@ def modes_of(model: ModeModel, demos: Demos, levels: tuple[str, ...]) -> dict[st
     cut = [cut_windows(demos.lengths, LEVELS[level]) for level in levels]
     together = joined_windows(cut)
     ends = np.cumsum([len(windows) for windows in cut])[:-1]
-    found: dict[str, dict[str, np.ndarray]] = {}
-    for evidence in EVIDENCE[model.config.method]:
-        of_window = model.window_scores(demos, together, evidence).argmax(1)
-        found[evidence] = dict(zip(levels, np.split(of_window, ends), strict=True))
-    return found
+    read = model.scores_of_windows(Steps.of(demos), together, EVIDENCE[model.config.method])
+    return {
+        evidence: dict(zip(levels, np.split(scores.argmax(1), ends), strict=True)) for evidence, scores in read.items()
+    }
 
 
 def table_of(demos: Demos, modes: np.ndarray, level: str, n_modes: int) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Does a probability come true? Reliability, expected calibration error, and what is left where the unsure are out."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, final
+from typing import Any, Literal, final
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -10,16 +11,19 @@ from unbraid.core.errors import DataError
 from unbraid.core.randomness import named_generator
 from unbraid.demos.episodes import Demos
 from unbraid.evaluation.intervals import Estimate, bootstrap_counts
+from unbraid.modes.windows import Windows
 from unbraid.training.model import ModeModel
 
 __all__ = [
     "N_BINS",
     "Bin",
+    "JudgedWindows",
     "RiskCoverage",
     "calibration_error",
     "calibration_error_by_chance",
+    "judged_windows",
     "reliability_bins",
-    "reliability_entries",
+    "reliability_entry",
     "risk_coverage",
 ]
 
@@ -58,6 +62,26 @@ class RiskCoverage:
     min_probability: float
     coverage: float
     error: float | None
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class JudgedWindows:
+    """Held-out windows of one length, and whether each is right.
+
+    Attributes:
+        windows: what was read.
+        right_is: what the likeliest mode must be: that of the whole "episode", or the "expert"'s.
+        scores: (window, mode) `ModeModel.window_scores`.
+        probabilities: (window,) of the likeliest mode.
+        right: (window,) whether it is right.
+    """
+
+    windows: Windows
+    right_is: Literal["episode", "expert"]
+    scores: Float[np.ndarray, "window mode"]
+    probabilities: Float[np.ndarray, "window"]
+    right: Bool[np.ndarray, "window"]
 
 
 def reliability_bins(
@@ -154,15 +178,14 @@ def risk_coverage(
     return tuple(found)
 
 
-def reliability_entries(
+def judged_windows(
     model: ModeModel,
     held_out: Demos,
     *,
     window_lengths: tuple[int, ...],
     expert_of_mode: Int[np.ndarray, "mode"] | None,
-    seed: int,
-) -> list[dict[str, Any]]:
-    """How often windows are right that are so and so sure, one JSON object for each length of window.
+) -> Iterator[JudgedWindows]:
+    """Reads held-out windows of each length once, and judges the likeliest mode of each by every truth there is.
 
     A window's mode is right where it is that of its whole episode, as the model reads it; and, where there are
     experts, where it is matched with the expert.
@@ -173,28 +196,34 @@ def reliability_entries(
         window_lengths: in steps; those that no episode has are left out.
         expert_of_mode: (mode,) the label that each is matched with on training episodes, -1 for none; None where
             labels are not to be read.
-        seed: of the bootstrap over episodes.
     """
     whole = np.full(held_out.n_episodes, -1)
     whole[np.flatnonzero(held_out.lengths)] = model.predict(held_out)
-    found: list[dict[str, Any]] = []
     for window_steps in window_lengths:
         if window_steps > int(held_out.lengths.max(initial=0)):
             continue
         windows = model.cut(held_out, window_steps)
-        probabilities = model.calibrated(model.window_scores(held_out, windows), windows)
+        scores = model.window_scores(held_out, windows)
+        probabilities = model.calibrated(scores, windows)
         modes, sure = probabilities.argmax(1), probabilities.max(1)
-        truths = {"episode": modes == whole[windows.episodes]}
+        yield JudgedWindows(windows, "episode", scores, sure, modes == whole[windows.episodes])
         if expert_of_mode is not None and held_out.labels is not None:
-            truths["expert"] = expert_of_mode[modes] == held_out.labels[windows.episodes]
-        for truth, right in truths.items():
-            generator = named_generator(seed, "bootstrap")
-            error = _error_with_interval(sure, right, windows.episodes, generator)
-            curve = risk_coverage(sure, right, np.array(_SHOWN_PROBABILITIES))
-            entry: dict[str, Any] = {"window_steps": window_steps, "right_is": truth, "n_windows": len(modes)}
-            entry["calibration_error"] = error.to_json()
-            entry["by_chance"] = calibration_error_by_chance(sure, generator)
-            entry["bins"] = [asdict(b) for b in reliability_bins(sure, right)]
-            entry["risk_coverage"] = [asdict(point) for point in curve]
-            found.append(entry)
-    return found
+            right = expert_of_mode[modes] == held_out.labels[windows.episodes]
+            yield JudgedWindows(windows, "expert", scores, sure, right)
+
+
+def reliability_entry(judged: JudgedWindows, *, seed: int) -> dict[str, Any]:
+    """How often windows are right that are so and so sure, as a JSON object.
+
+    Args:
+        judged: windows of one length.
+        seed: of the bootstrap over episodes.
+    """
+    sure, right, generator = judged.probabilities, judged.right, named_generator(seed, "bootstrap")
+    entry: dict[str, Any] = {"window_steps": int(judged.windows.lengths[0]), "right_is": judged.right_is}
+    entry["n_windows"] = len(sure)
+    entry["calibration_error"] = _error_with_interval(sure, right, judged.windows.episodes, generator).to_json()
+    entry["by_chance"] = calibration_error_by_chance(sure, generator)
+    entry["bins"] = [asdict(b) for b in reliability_bins(sure, right)]
+    entry["risk_coverage"] = [asdict(point) for point in risk_coverage(sure, right, np.array(_SHOWN_PROBABILITIES))]
+    return entry

@@ -159,13 +159,13 @@ def filtered(
         lengths: (episode,) the steps of each, which lie end to end.
         switch_rate: rho, the probability that a step changes the mode, in [0, 1).
     """
-    packed = _Packed(lengths)
+    packed, seen = _Packed(lengths), bounded(log_likelihoods)
     found = np.empty(log_likelihoods.shape)
     belief: Float[np.ndarray, "episode mode"] | None = None
     for t in range(packed.longest):
         rows = packed.rows_at(t)
         before = None if belief is None else belief[: len(rows)]
-        belief = next_log_belief(before, log_likelihoods[rows], switch_rate)
+        belief = next_log_belief(before, seen[rows], switch_rate)
         found[rows] = np.exp(belief)
     return found
 

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from unbraid.modes.spans import WindowPlaces
 from unbraid.modes.windows import Windows
 
 __all__ = ["PaddedPlaces", "PaddedWindows", "mean_over_pieces", "padded", "pieces_of"]
@@ -46,22 +47,18 @@ class PaddedPlaces:
         lengths: the steps of each episode; at least one must have some.
         window_steps: the most steps in a window.
         """
-        self._lengths = torch.from_numpy(lengths).long()
-        counts = torch.where(self._lengths > 0, (self._lengths - window_steps).clamp_min(0) + 1, 0)
-        self.window_steps, self._ends = window_steps, counts.cumsum(0)
-        self._first_step_less_count = self._lengths.cumsum(0) - self._lengths - (self._ends - counts)
+        self.window_steps, self._lengths = window_steps, torch.from_numpy(lengths).long()
+        self._places = WindowPlaces(lengths, window_steps, short_are_whole=True)
 
     def __len__(self) -> int:
-        return int(self._ends[-1])
+        return len(self._places)
 
     def drawn(self, n: int, generator: torch.Generator) -> PaddedWindows:
         """`n` windows, each place as likely as any other; the first half are cut to lengths drawn at random.
 
         For an encoder that reads steps in their order has to see every length that it is to read.
         """
-        numbers = torch.randint(len(self), (n,), generator=generator)
-        episodes = torch.searchsorted(self._ends, numbers, right=True)
-        starts = numbers + self._first_step_less_count[episodes]
+        starts, episodes = self._places.drawn_in_episodes(n, generator)
         lengths = self._lengths[episodes].clamp_max(self.window_steps)
         shares = torch.rand(n // 2, generator=generator)
         lengths[: n // 2] = (shares * lengths[: n // 2]).long().minimum(lengths[: n // 2] - 1) + 1

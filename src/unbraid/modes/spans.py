@@ -65,12 +65,16 @@ def places_in_spans(first: Int[Tensor, "span"], lengths: Int[Tensor, "span"]) ->
 class WindowPlaces:
     """All places where a window of one length fits into an episode, to draw from; one number an episode is kept."""
 
-    def __init__(self, lengths: Int[np.ndarray, "episode"], window_steps: int) -> None:
+    def __init__(
+        self, lengths: Int[np.ndarray, "episode"], window_steps: int, *, short_are_whole: bool = False
+    ) -> None:
         """Args:
         lengths: the steps of each episode; at least one must be as long as the window.
         window_steps: steps in a window.
+        short_are_whole: whether an episode that is shorter, and has steps, is one place, as a whole.
         """
-        counts = torch.from_numpy(np.maximum(lengths - window_steps + 1, 0)).long()
+        least = (lengths > 0).astype(lengths.dtype) if short_are_whole else 0
+        counts = torch.from_numpy(np.maximum(lengths - window_steps + 1, least)).long()
         self.window_steps, self._ends = window_steps, counts.cumsum(0)
         first_step = torch.from_numpy(np.cumsum(lengths) - lengths).long()
         self._first_step_less_count = first_step - (self._ends - counts)
@@ -80,5 +84,12 @@ class WindowPlaces:
 
     def drawn(self, n: int, generator: torch.Generator) -> Int[Tensor, "window"]:
         """The first step of `n` windows, each place as likely as any other."""
+        return self.drawn_in_episodes(n, generator)[0]
+
+    def drawn_in_episodes(
+        self, n: int, generator: torch.Generator
+    ) -> tuple[Int[Tensor, "window"], Int[Tensor, "window"]]:
+        """The same, and the episode of each."""
         numbers = torch.randint(len(self), (n,), generator=generator)
-        return numbers + self._first_step_less_count[torch.searchsorted(self._ends, numbers, right=True)]
+        episodes = torch.searchsorted(self._ends, numbers, right=True)
+        return numbers + self._first_step_less_count[episodes], episodes

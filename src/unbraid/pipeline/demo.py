@@ -4,12 +4,14 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from unbraid.core.progress import by_totals, progress
 from unbraid.core.runs import create_run, provenance, write_json
 from unbraid.demos.episodes import Demos
 from unbraid.evaluation.behaviour import compare_modes
 from unbraid.evaluation.evaluate import Evaluation, evaluate_all, fresh_seeds
-from unbraid.evaluation.reliability import reliability_entries
+from unbraid.evaluation.reliability import judged_windows, reliability_entry
 from unbraid.evaluation.tables import agreement_entries, matching_of
 from unbraid.pipeline.config import DemoConfig
 from unbraid.pipeline.paths import save_paths
@@ -49,14 +51,15 @@ def run_demo(asked: DemoConfig) -> Path:
         model = _fit_own_method(asked, training.without_labels(), run)
         experts, modes = _roll_out(asked, model)
         talk_modes = talk_modes_in_the_world(asked, talk)
+        matching = matching_of(model, training)
         results: dict[str, Any] = {
             "format": "unbraid-results",
             "version": 1,
             "experts": list(asked.experts),
             "data": _describe(asked, training, held_out),
             "talk": talk.entry,
-            "unbraid": _own_entry(asked, model, training, held_out),
-            "behaviour": _behaviour_entry(asked, experts, modes, model, training) | {"talk_modes": talk_modes.entries},
+            "unbraid": _own_entry(asked, model, matching, held_out),
+            "behaviour": _behaviour_entry(asked, experts, modes, matching) | {"talk_modes": talk_modes.entries},
         }
         results["verdicts"] = verdicts_of(results)
         save_paths(run, experts, modes, talk_modes.paths)
@@ -128,12 +131,11 @@ def _describe(asked: DemoConfig, training: Demos, held_out: Demos) -> dict[str, 
     }
 
 
-def _own_entry(asked: DemoConfig, model: ModeModel, training: Demos, held_out: Demos) -> dict[str, Any]:
+def _own_entry(asked: DemoConfig, model: ModeModel, matching: np.ndarray, held_out: Demos) -> dict[str, Any]:
     """What the search for modes said, unbraid's own method in the talk's form, and its agreement with the experts."""
     scores = agreement_entries(model, held_out, window_lengths=(1, 10, 25, 50), seed=asked.seed)
-    scores["reliability"] = reliability_entries(
-        model, held_out, window_lengths=(10, 50), expert_of_mode=matching_of(model, training), seed=asked.seed
-    )
+    judged = judged_windows(model, held_out, window_lengths=(10, 50), expert_of_mode=matching)
+    scores["reliability"] = [reliability_entry(windows, seed=asked.seed) for windows in judged]
     return {"n_modes": model.n_modes, "gradient_steps": model.config.n_steps, "search": model.search, **scores}
 
 
@@ -141,14 +143,13 @@ def _behaviour_entry(
     asked: DemoConfig,
     experts: dict[str, Evaluation],
     modes: list[Evaluation],
-    model: ModeModel,
-    training: Demos,
+    matching: np.ndarray,
 ) -> dict[str, Any]:
     """Each mode beside the expert that it matches, paired by seed."""
     compared = compare_modes(
         [_shown(mode) for mode in modes],
         {name: _shown(expert) for name, expert in experts.items()},
-        matching_of(model, training),
+        matching,
     )
     return {"env_id": asked.env_id, "n_seeds": asked.sizes.paired_seeds, **compared.to_json()}
 

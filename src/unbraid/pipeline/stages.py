@@ -19,7 +19,7 @@ from unbraid.evaluation.behaviour import compare_modes
 from unbraid.evaluation.evaluate import Evaluation, evaluate, evaluate_all, fresh_seeds, require_fitting_world
 from unbraid.evaluation.intervals import mean_interval
 from unbraid.evaluation.over_time import over_time_entry
-from unbraid.evaluation.reliability import reliability_entries
+from unbraid.evaluation.reliability import judged_windows, reliability_entry
 from unbraid.evaluation.scores import contingency_by_episode, match_modes, stability
 from unbraid.evaluation.style import style_entry
 from unbraid.evaluation.tables import agreement_entries, agreement_entry, matching_of
@@ -161,11 +161,10 @@ def _fit_results(model: ModeModel, training: Demos, held_out: Demos | None) -> d
     if held_out is not None:
         data["held_out_episodes"] = held_out.n_episodes
         own |= {"over_time": over_time_entry(model, held_out)} if model.switch_rate > 0 else {}
-        matching = None if training.labels is None else matching_of(model, training)
         if model.n_modes > 1 and model.switch_rate == 0:  # one mode is always right, and a change within a window never
-            own["reliability"] = reliability_entries(
-                model, held_out, window_lengths=(10, 50), expert_of_mode=matching, seed=model.config.seed
-            )
+            matching = None if training.labels is None else matching_of(model, training)
+            judged = judged_windows(model, held_out, window_lengths=(10, 50), expert_of_mode=matching)
+            own["reliability"] = [reliability_entry(windows, seed=model.config.seed) for windows in judged]
         own |= {} if model.style_reader is None else {"style": style_entry(model, held_out)}
         per_episode = np.array([model.score(held_out.select([e])) for e in np.flatnonzero(held_out.lengths).tolist()])
         fitted["held_out_log_likelihood_nats"] = mean_interval(per_episode).to_json()

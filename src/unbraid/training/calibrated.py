@@ -42,6 +42,7 @@ class CalibratedLearner:
             ConfigError: more modes than spans.
         """
         self.first = UnbraidLearner(steps, config, device)
+        self._pace = 2 if steps.n_steps >= MANY_STEPS else 1
         left_out = _left_out(self.first.responsibilities.argmax(1).numpy(), config.seed)
         self.twin: UnbraidLearner | None = None
         if left_out.any() and self.first.model.n_modes > 1:
@@ -52,7 +53,6 @@ class CalibratedLearner:
         first = self.first
         assert first.config.policy_batch != "auto"
         batch = max(first.config.policy_batch // 4, min(first.config.policy_batch, _SMALLEST_BATCH))
-        self._pace = 2 if first.steps.n_steps >= MANY_STEPS else 1
         config = replace(first.config, policy_batch=batch, n_steps=-(-first.n_steps // self._pace))
         part = first.steps.of_stretches(first.spans, seen)
         given = Given(part.episode_of_step, first.responsibilities[seen])

@@ -127,10 +127,9 @@ class ModeNetworks(nn.Module):
 
     def step_scores_so_far(self, steps: Steps) -> Float[np.ndarray, "step mode"]:
         """As `step_scores`, but the encoder reads a step in the one window of the 25 steps that end with it."""
-        ends = np.cumsum(steps.lengths)
-        within = np.arange(steps.n_steps) - (ends - steps.lengths)[steps.episode_of_step.numpy()]
-        of_window = np.minimum(within + 1, STEP_WINDOW)
-        windows = Windows(np.arange(steps.n_steps) + 1 - of_window, of_window, steps.episode_of_step.numpy())
+        episodes = steps.episode_of_step.numpy()
+        of_window = np.minimum(steps.lengths[episodes] - steps.steps_left.numpy() + 1, STEP_WINDOW)
+        windows = Windows(np.arange(steps.n_steps) + 1 - of_window, of_window, episodes)
         return self._scores(steps, self._read(steps, windows) / STEP_WINDOW)
 
     def _read(self, steps: Steps, windows: Windows) -> Float[np.ndarray, "window mode"]:

@@ -115,16 +115,16 @@ class SpanStyles(nn.Module):
         energies = steps.actions.square() / networks.action_normaliser.scale.cpu().square()
         energies = torch.zeros(len(self._lengths)).index_add_(0, span_of_step, energies.sum(1)) / self._lengths
         for mode in modes.unique().tolist():
-            own_steps, own_pieces = torch.nonzero(modes[span_of_step] == mode)[:, 0], modes[span_of_piece] == mode
+            own, own_steps = modes == mode, torch.nonzero(modes[span_of_step] == mode)[:, 0]
+            own_pieces = own[span_of_piece]
             sums = torch.zeros(len(span_of_piece), reader.weights.shape[1])
             for chosen in own_steps.split(_CHUNK):
                 sums.index_add_(0, piece_of_step[chosen], _features(networks, steps, chosen, mode))
             means = sums / torch.bincount(piece_of_step)[:, None]
             reader.learn(mode, means[own_pieces], latents[span_of_piece[own_pieces], mode])
-        read = style_readings(networks, steps)
-        for mode in modes.unique().tolist():
-            own, of_mode = modes == mode, torch.zeros(len(modes)).index_add_(0, span_of_step, read[:, mode])
-            reader.settle(mode, latents[own, mode], (of_mode / self._lengths)[own], energies[own])
+            of_spans = torch.zeros(len(modes), sums.shape[1]).index_add_(0, span_of_piece, sums)
+            read = of_spans / self._lengths[:, None] @ reader.weights[mode].cpu() + reader.offsets[mode].cpu()
+            reader.settle(mode, latents[own, mode], read[own], energies[own])
             reader.nats[mode] = divergences[own].mean()
 
 
