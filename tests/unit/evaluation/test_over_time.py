@@ -6,22 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from unbraid.demos.episodes import Demos, Episode
 from unbraid.evaluation.over_time import over_time_entry
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.model import ModeModel
 
 
 @pytest.fixture(scope="module")
-def demos():
+def demos(of_lengths):
     """Twenty episodes of 150, 0, 30, 150, ... steps."""
-    generator = np.random.default_rng(0)
-
-    def episode(n):
-        seen = generator.normal(size=(n + 1, 3)).astype(np.float32)
-        return Episode(observations=seen, actions=generator.normal(size=(n, 2)).astype(np.float32))
-
-    return Demos.from_episodes([episode((150, 0, 30)[i % 3]) for i in range(20)])
+    return of_lengths([(150, 0, 30)[i % 3] for i in range(20)])
 
 
 @pytest.fixture(scope="module")

@@ -6,22 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from unbraid.demos.episodes import Demos, Episode
 from unbraid.evaluation.style import style_entry
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.model import ModeModel
 
 
 @pytest.fixture(scope="module")
-def demos():
+def demos(of_lengths):
     """Nine episodes of 30, 0, 12, 30, ... steps."""
-    generator = np.random.default_rng(0)
-
-    def episode(n):
-        seen = generator.normal(size=(n + 1, 3)).astype(np.float32)
-        return Episode(observations=seen, actions=generator.normal(size=(n, 2)).astype(np.float32))
-
-    return Demos.from_episodes([episode((30, 0, 12)[i % 3]) for i in range(9)])
+    return of_lengths([30, 0, 12] * 3)
 
 
 @pytest.fixture(scope="module")

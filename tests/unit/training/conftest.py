@@ -1,11 +1,14 @@
 """Small demonstrations of experts that look alike in s and in a, and differ in what they do with what they see."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from unbraid.demos.episodes import Demos, Episode
 from unbraid.training.config import TalkConfig, UnbraidConfig
+from unbraid.training.fit import fit
 
 SLOPES = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
 
@@ -58,6 +61,26 @@ def make_tiny(method, **settings):
     small |= {"policy_hidden": (16, 16), "encoder_width": 16, "search_steps": 20, "starts": "random"}
     small |= {"calibration": "off"}  # which fits a second model beside the first
     return UnbraidConfig(**(small | settings))
+
+
+def make_fit_in_two(demos, config, options, stop_after):
+    """The model of a fit that stops at the first line of metrics after a step, and goes on from its checkpoint."""
+
+    class Stop(Exception):
+        pass
+
+    def stop(line):
+        if line["step"] > stop_after:
+            raise Stop
+
+    with pytest.raises(Stop):
+        fit(demos, config, dataclasses.replace(options, on_log=stop))
+    return fit(demos, config, dataclasses.replace(options, resume=True))
+
+
+@pytest.fixture(scope="session")
+def fit_in_two():
+    return make_fit_in_two
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,5 @@
 """The learner with a twin: the first is what it is alone, and the twin sees nothing that is left out."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -59,19 +57,10 @@ def test_where_there_is_nothing_to_spare_there_is_no_calibration(demos, calibrat
     assert learner.finished().calibration is None
 
 
-def test_a_fit_goes_on_to_the_same_calibration(demos, calibrated, same_weights, tmp_path):
-    class Stop(Exception):
-        pass
-
-    def stop(line):
-        if line["step"] > 8:
-            raise Stop
-
+def test_a_fit_goes_on_to_the_same_calibration(demos, calibrated, same_weights, fit_in_two, tmp_path):
     unbroken = fit(demos, calibrated)
     options = LoopOptions(run=tmp_path, log_every=4, checkpoint_every=7)
-    with pytest.raises(Stop):
-        fit(demos, calibrated, dataclasses.replace(options, on_log=stop))
-    went_on = fit(demos, calibrated, dataclasses.replace(options, resume=True))
+    went_on = fit_in_two(demos, calibrated, options, 8)
     assert same_weights(unbroken, went_on)
     assert went_on.calibration == unbroken.calibration
 

@@ -1,6 +1,5 @@
 """Checkpoints: whole or not at all, the newest two, and refused where they don't fit."""
 
-import dataclasses
 import errno
 import json
 import os
@@ -51,23 +50,13 @@ def test_responsibilities_come_back_too(demos, tiny, tmp_path):
 @pytest.mark.parametrize("method", ["talk", "unbraid"])
 @pytest.mark.parametrize("stop_after", [1, 7, 10])
 def test_a_fit_that_stops_anywhere_ends_where_an_unbroken_one_does(
-    demos, tiny, same_weights, tmp_path, method, stop_after
+    demos, tiny, same_weights, fit_in_two, tmp_path, method, stop_after
 ):
     """Bit for bit, metrics too, wherever it stopped between two lines of them."""
     config = tiny(method)
     unbroken = fit(demos, config, LoopOptions(run=tmp_path / "unbroken", log_every=4, checkpoint_every=stop_after))
     stopped = LoopOptions(run=tmp_path / "stopped", log_every=4, checkpoint_every=stop_after)
-
-    class Stop(Exception):
-        pass
-
-    def stop(line):
-        if line["step"] > stop_after:
-            raise Stop
-
-    with pytest.raises(Stop):
-        fit(demos, config, dataclasses.replace(stopped, on_log=stop))
-    went_on = fit(demos, config, dataclasses.replace(stopped, resume=True))
+    went_on = fit_in_two(demos, config, stopped, stop_after)
     assert same_weights(unbroken, went_on)
     assert metrics_of(tmp_path / "unbroken") == metrics_of(tmp_path / "stopped")
     assert [line["step"] for line in metrics_of(tmp_path / "stopped")] == [4, 8, 12, 16, 20]

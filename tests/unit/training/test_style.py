@@ -1,6 +1,5 @@
 """Styles: what varies between demonstrations of one mode is learned, read and steered; the code keeps the mode."""
 
-import dataclasses
 import json
 
 import jaxtyping
@@ -250,21 +249,11 @@ def test_a_model_with_styles_comes_back_from_its_folder(tiny_model, demos, tmp_p
 
 
 @pytest.mark.parametrize("stop_after", [1, 10])
-def test_a_fit_with_styles_goes_on_bit_for_bit(demos, tiny, same_weights, tmp_path, stop_after):
+def test_a_fit_with_styles_goes_on_bit_for_bit(demos, tiny, same_weights, fit_in_two, tmp_path, stop_after):
     config = tiny("unbraid", style="on")
     unbroken = fit(demos, config, LoopOptions(run=tmp_path / "unbroken", log_every=4, checkpoint_every=stop_after))
     stopped = LoopOptions(run=tmp_path / "stopped", log_every=4, checkpoint_every=stop_after)
-
-    class Stop(Exception):
-        pass
-
-    def stop(line):
-        if line["step"] > stop_after:
-            raise Stop
-
-    with pytest.raises(Stop):
-        fit(demos, config, dataclasses.replace(stopped, on_log=stop))
-    went_on = fit(demos, config, dataclasses.replace(stopped, resume=True))
+    went_on = fit_in_two(demos, config, stopped, stop_after)
     assert same_weights(unbroken, went_on)
     terms = [json.loads(line)["terms"] for line in (tmp_path / "stopped" / "metrics.jsonl").read_text().splitlines()]
     assert all(term["style"] > 0 for term in terms)
