@@ -6,7 +6,7 @@ nothing logged or checked. Round by round, both sides take so many steps, in an 
 over the bare loop's in the same round. Medians and quartiles are over rounds. The joint step learns its encoder on a
 second thread, which the bare loop has not: the ratio of processor time, of all threads together, says what that leaves
 out. It is also what a busy machine disturbs less. Last, the parts of a whole fit in seconds: the search for modes with
-their number given and left open, and all joint steps.
+their number given and left open, and all joint steps, those of the twin that calibrates beside them.
 
     python benchmarks/bench_fit.py [--rounds 15] [--steps 40] [--quick] [--out benchmarks/results/bench_fit.json]
 """
@@ -28,6 +28,7 @@ from torch.nn import functional
 import piles
 from unbraid.core.runs import provenance, write_json
 from unbraid.modes.windows import cut_windows
+from unbraid.training.calibrated import CalibratedLearner
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.fit import learner_for
 from unbraid.training.joint import CLIP_NORM, COMMITMENT, STEPS_PER_WINDOW, UnbraidLearner
@@ -130,10 +131,11 @@ def timed(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
     return given, {"seconds": time.perf_counter() - start, "processor_s": time.process_time() - start_processor}
 
 
-def all_steps(learner: UnbraidLearner) -> None:
+def all_steps(learner: CalibratedLearner) -> None:
     """The rest of a fit, once modes are found."""
     while learner.taken < learner.n_steps:
         learner.step()
+    learner.first.settle()
 
 
 def measure(n_rounds: int, n_steps: int, *, quick: bool) -> dict[str, Any]:
@@ -144,9 +146,10 @@ def measure(n_rounds: int, n_steps: int, *, quick: bool) -> dict[str, Any]:
         config = replace(config, n_steps=20, search_steps=60)
     demos = training.without_labels()
     learner_for(demos, replace(config, search_steps=2))  # what is imported at the first fit is no part of it
-    learner, search = timed(lambda: learner_for(demos, config))
+    calibrated, search = timed(lambda: learner_for(demos, config))
     _, search_auto = timed(lambda: learner_for(demos, replace(config, n_modes="auto")))
-    assert isinstance(learner, UnbraidLearner)
+    assert isinstance(calibrated, CalibratedLearner)
+    learner = calibrated.first
     bare = BareLoop(learner)
 
     def policy_step() -> None:
@@ -158,7 +161,7 @@ def measure(n_rounds: int, n_steps: int, *, quick: bool) -> dict[str, Any]:
 
     steps = {"joint": sides(learner.step, bare.step), "policy": sides(policy_step, bare.policy_step)}
     learner.taken = 0
-    _, joint = timed(lambda: all_steps(learner))
+    _, joint = timed(lambda: all_steps(calibrated))
     wholes = {
         name: {unit: joint[unit] + part[unit] for unit in joint}
         for name, part in (("fit", search), ("fit_auto", search_auto))
