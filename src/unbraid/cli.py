@@ -93,7 +93,9 @@ def _run(asked: Any) -> int:
         case ModesRequest():
             return _answer(asked.json, stages.modes_stage(asked), _say_modes)
         case SteerRequest():
-            return _answer(asked.json, stages.steer_stage(asked), _say_steer)
+            from unbraid.pipeline.steering import steer_stage
+
+            return _answer(asked.json, steer_stage(asked), _say_steer)
         case EvaluateRequest():
             return _answer(asked.json, stages.evaluate_stage(asked), _say_results)
         case ReportRequest():
@@ -196,7 +198,12 @@ def _say_modes(found: dict[str, Any]) -> None:
 def _say_steer(found: dict[str, Any]) -> None:
     from unbraid.report.estimates import estimate_text
 
-    print(f"context {[round(value, 3) for value in found['context']]} in {found['env_id']}")
+    print(f"{found['instruction']} in {found['env_id']}")
+    if found["floored"] > 0:
+        print(
+            f"In {100 * found['floored']:.1f} % of steps the push away was cut back, in part, so that the policy stays "
+            "a proper Gaussian: the avoided mode is more certain there than what it is taken away from."
+        )
     for name, estimate in found["metrics"].items():
         print(f"{name} ({found['units'][name]}): {estimate_text(estimate)}")
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -277,11 +278,18 @@ def test_demonstrations_that_cannot_be_collected(refused, tmp_path, asked, expec
     [
         (["--toward", 7], r"The mode must be one of 0 to 1; got 7\. `unbraid modes RUN` lists"),
         (["--toward", -1], "The mode must be one of 0 to 1; got -1"),
-        ([], "Either --toward or --context must be given, not both"),
-        (["--toward", 0, "--context", 1, 0], "Either --toward or --context must be given, not both"),
+        ([], "One of --toward, --away, --blend and --context must be given; none was"),
         (["--context", 1], "A context must have 2 finite numbers"),
         (["--context", 1, 0, 1], "A context must have 2 finite numbers"),
         (["--context", "nan", 1], "A context must have 2 finite numbers"),
+        (["--away", "left"], r"--away must name modes and numbers, as in 0, or 0=2; got 'left'"),
+        (["--away", "0=1", "0=2"], "--away must name a mode once; mode 0 comes twice"),
+        (["--away", "0=-1"], r"A strength must be a finite number >= 0; got -1\.0"),
+        (["--toward", 0, "--away", 0], "wanted or avoided, not both; got both for mode 0"),
+        (["--blend", "0=.5,1"], r"--blend must name modes and numbers, as in 1=\.7,3=\.3; got '1'"),
+        (["--blend", "0=.5,1=.6"], "weights of a blend must be >= 0 and sum to 1"),
+        (["--blend", "0=1", "--context", 1, 0], "Either --blend or --context must be given, not both"),
+        (["--toward", 0, "--env", "unbraid/PointGoal1-v0", "--strength", "inf"], "A strength must be a finite number"),
         (["--toward", 0, "--episodes", 0], "at least one seed; got none"),
         (["--toward", 0, "--max-steps", 0], "must be at least 1"),
         (["--toward", 0, "--seed", -3], "A seed must be at least 0; got -3"),
@@ -314,9 +322,16 @@ def test_a_picture_of_a_world_that_tells_nothing_keeps_nothing(unbraid, refused,
     assert "--picture needs a world that tells" in refused("steer", "run", "--toward", 0, *kept)
 
 
+def test_a_film_without_what_makes_films(refused, fitted, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    message = refused("steer", fitted, "--toward", 0, "--max-steps", 3, "--video", tmp_path / "film.mp4")
+    assert message == "A film needs imageio_ffmpeg, which is not installed. Run `pip install 'unbraid[video]'`."
+
+
 def test_a_place_that_is_taken(refused, fitted, pile, tmp_path):
     (tmp_path / "old.png").write_bytes(b"a picture")
-    for option, path in (("--save", pile), ("--picture", tmp_path / "old.png")):
+    taken = tmp_path / "old.png"
+    for option, path in (("--save", pile), ("--picture", taken), ("--video", taken)):
         message = refused("steer", fitted, "--toward", 0, "--max-steps", 3, option, path)
         assert message == f"{path} must not exist yet; it does. Name another one, or remove that one first."
 

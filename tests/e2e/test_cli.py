@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 
@@ -329,7 +330,7 @@ def test_steer_measures_keeps_and_draws(unbraid, fitted, tmp_path):
     asked = ("--toward", 1, "--episodes", 2, "--max-steps", 8)
     said = unbraid("steer", fitted, *asked, "--save", tmp_path / "kept", "--picture", tmp_path / "new" / "mode1.png")
     assert said.code == 0
-    assert said.out.startswith("context [1.0, 0.0] in unbraid/PointGoal1-v0\n")
+    assert said.out.startswith("toward mode 1 in unbraid/PointGoal1-v0\n")
     assert re.search(r"^distance \(m\): .*, n = 2 episodes$", said.out, re.MULTILINE)
     assert (tmp_path / "new" / "mode1.png").read_bytes().startswith(b"\x89PNG")
     kept = load_demos(tmp_path / "kept")
@@ -338,10 +339,34 @@ def test_steer_measures_keeps_and_draws(unbraid, fitted, tmp_path):
     assert [episode["seed"] for episode in found["episodes"]] == list(kept.seeds)
     returns = [float(episode.rewards.sum()) for episode in kept]
     assert [episode["return"] for episode in found["episodes"]] == pytest.approx(returns)
+    assert (found["context"], found["floored"]) == ([1.0, 0.0], 0.0)
     same = _only_json(unbraid("steer", fitted, "--context", 1, 0, *asked[2:], "--json"))
-    assert same == found
+    assert same == found | {"instruction": "context [1.0, 0.0]"}
     other = _only_json(unbraid("steer", fitted, "--toward", 0, *asked[2:], "--json"))
     assert other["episodes"] != found["episodes"]
+
+
+def test_steer_toward_away_and_between(unbraid, fitted, tmp_path):
+    quick = ("--episodes", 2, "--max-steps", 8)
+    asked = ("--blend", "0=.25,1=.75", "--toward", 1, "--strength", 1.5)
+    said = unbraid("steer", fitted, *asked, *quick, "--video", tmp_path / "film.mp4")
+    assert said.code == 0, said.err
+    assert said.out.startswith("toward mode 1 (strength 1.5), from 0.25 x mode 0 + 0.75 x mode 1 in ")
+    assert imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "film.mp4")) == (9, pytest.approx(9 / 50, abs=0.01))
+    toward, away, twice = (
+        _only_json(unbraid("steer", fitted, *asked, *quick, "--json"))
+        for asked in (("--toward", 0), ("--away", 1), ("--away", "1=2"))
+    )
+    assert [found["instruction"] for found in (toward, away, twice)] == [
+        "toward mode 0",
+        "away from mode 1",
+        "away from mode 1 (strength 2)",
+    ]
+    assert away["context"] is None
+    assert 0 <= away["floored"] <= 1
+    assert len({str(found["episodes"]) for found in (toward, away, twice)}) == 3
+    often = unbraid("steer", fitted, "--away", "1=50", *quick)
+    assert "of steps the push away was cut back, in part, so that the policy stays a proper Gaussian" in often.out
 
 
 def test_a_style_is_fitted_listed_steered_and_shown(unbraid, pile, fitted, tmp_path):

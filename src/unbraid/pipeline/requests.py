@@ -135,15 +135,22 @@ class ModesRequest:
 
 @dataclass(frozen=True)
 class SteerRequest:
-    """Run the policy in one mode, and measure what it does.
+    """Run the policy towards a mode, away from others or between some, and measure what it does.
 
-    Example: unbraid steer runs/first --toward 1 --episodes 20 --picture mode1.png
+    Example: unbraid steer runs/first --toward 1 --away 0 --episodes 20 --picture mode1.png
     """
 
     run: Positional[Path]
     """A run's folder."""
     toward: int | None = None
     """The mode that is wanted: its not-hot context, 0 there and 1 elsewhere."""
+    strength: float = 1.0
+    """How far towards it: 0 is the blend (or the average of all modes), 1 the mode, more exaggerates it."""
+    away: tuple[str, ...] = ()
+    """Modes that are avoided, each alone or with a strength: 0, or 0=2. What they are taken away from is what else is
+    asked for, or the average of all modes."""
+    blend: str | None = None
+    """Between modes, in proportions that sum to 1: 1=.7,3=.3."""
     context: tuple[float, ...] | None = None
     """A context of your own instead, one number per mode."""
     style: float | None = None
@@ -159,6 +166,8 @@ class SteerRequest:
     """Keep the rollouts as a data set in this new folder."""
     picture: Path | None = None
     """Draw the first rollout from above into this new PNG."""
+    video: Path | None = None
+    """Film the first rollout into this new MP4 (needs pip install 'unbraid[video]')."""
     seed: int = 0
     """Decides the rollouts' seeds."""
     json: Json = False

@@ -11,12 +11,12 @@ import numpy as np
 from unbraid.core.errors import ConfigError, DataError, RunError
 from unbraid.core.progress import by_totals, progress
 from unbraid.core.randomness import named_generator
-from unbraid.core.runs import create_run, open_run, provenance, read_json, refuse_existing, write_bytes, write_json
+from unbraid.core.runs import create_run, open_run, provenance, read_json, refuse_existing, write_json
 from unbraid.demos.check import check_demos, require_fit_ready
 from unbraid.demos.episodes import Demos
 from unbraid.demos.store import load_demos, save_demos
 from unbraid.evaluation.behaviour import compare_modes
-from unbraid.evaluation.evaluate import Evaluation, evaluate, evaluate_all, fresh_seeds, require_fitting_world
+from unbraid.evaluation.evaluate import evaluate_all, fresh_seeds, require_fitting_world
 from unbraid.evaluation.intervals import mean_interval
 from unbraid.evaluation.over_time import over_time_entry
 from unbraid.evaluation.reliability import judged_windows, reliability_entry
@@ -31,12 +31,11 @@ from unbraid.pipeline.requests import (
     EvaluateRequest,
     FitRequest,
     ModesRequest,
-    SteerRequest,
 )
 from unbraid.pipeline.unfinished import removed_unless, stopping_with
 from unbraid.pipeline.verdicts import verdicts_of
 from unbraid.report.page import write_report
-from unbraid.steering.steered import SteeredPolicy, steer
+from unbraid.steering.steered import steer
 from unbraid.training.checkpoint import latest_checkpoint
 from unbraid.training.config import FitConfig, config_to_json
 from unbraid.training.fit import fit
@@ -46,7 +45,7 @@ from unbraid.worlds.collect import collect
 from unbraid.worlds.controllers import Controller, load_controller
 from unbraid.worlds.experts import EXPERT_NAMES, make_expert
 
-__all__ = ["check_stage", "collect_stage", "evaluate_stage", "fit_stage", "modes_stage", "report_stage", "steer_stage"]
+__all__ = ["check_stage", "collect_stage", "evaluate_stage", "fit_stage", "modes_stage", "report_stage"]
 
 _SHOWN_WINDOWS = (1, 10, 25, 50)
 
@@ -234,28 +233,6 @@ def modes_stage(asked: ModesRequest) -> dict[str, Any]:
     return found
 
 
-def steer_stage(asked: SteerRequest) -> dict[str, Any]:
-    """Rolls one mode out (or a context of one's own), and measures it; keeps episodes and picture where asked."""
-    model = ModeModel.from_pretrained(asked.run)
-    policy: SteeredPolicy = steer(model)
-    if (asked.toward is None) == (asked.context is None):
-        raise ConfigError("Either --toward or --context must be given, not both; name a mode, or one number per mode.")
-    policy = policy.toward(asked.toward) if asked.toward is not None else policy.with_context(asked.context or ())
-    policy = policy if asked.style is None else policy.style(asked.style)
-    for path in (asked.save, asked.picture):
-        if path is not None:
-            refuse_existing(path)
-    seeds = fresh_seeds(asked.episodes, seed=asked.seed)
-    found = evaluate(policy, asked.env, seeds=seeds, max_steps=asked.max_steps)
-    picture = None if asked.picture is None else _picture(found, asked)  # drawn before anything is written
-    if asked.save is not None:
-        save_demos(found.rollouts.demos, asked.save)
-    if asked.picture is not None and picture is not None:
-        write_bytes(asked.picture, picture)
-    context = [] if policy.context is None else policy.context.tolist()
-    return {"context": context, **({} if asked.style is None else {"style": asked.style}), **found.to_json()}
-
-
 def evaluate_stage(asked: EvaluateRequest) -> dict[str, Any]:
     """Measures every mode, beside the named experts on the same seeds, and adds it to the run's results and page."""
     open_run(asked.run)
@@ -295,21 +272,6 @@ def _matching(model: ModeModel, rollouts: Sequence[Demos]) -> np.ndarray:
     every = np.concatenate(modes)
     counts = contingency_by_episode(labels, every, np.arange(len(every)), n_labels=len(modes), n_modes=model.n_modes)
     return match_modes(counts.sum(0))
-
-
-def _picture(found: Evaluation, asked: SteerRequest) -> bytes:
-    """The first rollout from above, as a PNG."""
-    from unbraid.report.paths import Panel, paths_figure
-    from unbraid.report.record import PATH_ARRAYS, TopDownPath
-    from unbraid.report.style import NARROW, png
-
-    track = found.rollouts.tracks[0]
-    missing = [name for name in PATH_ARRAYS if name not in track]
-    if missing:
-        raise ConfigError(f"--picture needs a world that tells {missing[0]}; {asked.env} does not. Leave it out.")
-    path = TopDownPath(**{name: track[name] for name in PATH_ARRAYS})
-    title = f"mode {asked.toward}" if asked.toward is not None else "context of your own"
-    return png(paths_figure([[Panel(title, path, note=f"seed {found.seeds[0]}")]], NARROW))
 
 
 def report_stage(run: Path) -> dict[str, Any]:

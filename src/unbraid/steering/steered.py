@@ -1,4 +1,4 @@
-"""`steer(model)`: from a model to a policy that a person steers, towards a mode or with a context of their own."""
+"""`steer(model)`: from a model to a policy that a person steers: towards a mode, away from others, or between some."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,8 +10,9 @@ from jaxtyping import Bool, Float
 
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.core.shapes import require_finite
-from unbraid.policy.contexts import require_mode
 from unbraid.policy.style import TYPICAL_STYLE, require_style
+from unbraid.steering.distribution import steered_distribution
+from unbraid.steering.instructions import BASE, Instruction
 from unbraid.training.model import ModeModel
 
 __all__ = ["SteeredPolicy", "steer"]
@@ -22,21 +23,22 @@ _ROWS = 64  # linear layers are bit-equal for equal row counts only, so every ba
 @final
 @dataclass(frozen=True, eq=False)
 class SteeredPolicy:
-    """pi(a | s, c) with the context fixed. Never changes: `toward` and the others give a new one.
+    """A policy under one instruction. Never changes: `toward`, `away` and the others give a new one.
 
-    It has Stable-Baselines3's `predict`, so its `evaluate_policy` takes it as it is, and `act`, so that `rollout`
-    runs many side by side.
+    They combine: see `Instruction.powers`. `blend` and `with_context` replace what was wanted before them, and `toward`
+    after them goes on from there; `away` stays. It has Stable-Baselines3's
+    `predict`, so its `evaluate_policy` takes it as it is, and `act`, so that `rollout` runs many side by side.
 
     Attributes:
         model: whose policy it is.
-        context: (mode,) what the policy is conditioned on; None before a mode was chosen.
+        instruction: what is asked of it.
         action_low, action_high: (act,) the bounds that actions are clipped to, or None.
         seed: of the sampled actions in `predict`.
         style_quantile: how the mode is done, in [0, 1]; of a model without styles it has no say.
     """
 
     model: ModeModel
-    context: Float[np.ndarray, "mode"] | None = None
+    instruction: Instruction
     action_low: Float[np.ndarray, "act"] | None = None
     action_high: Float[np.ndarray, "act"] | None = None
     seed: int = 0
@@ -45,46 +47,57 @@ class SteeredPolicy:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_generator", np.random.default_rng(self.seed))
 
-    def toward(self, mode: int) -> "SteeredPolicy":
+    def toward(self, mode: int, strength: float | int = 1.0) -> "SteeredPolicy":
         """The policy in one mode: the not-hot context of the talk (0 at the mode, 1 elsewhere).
 
         For the talk's method with its repaired steering, the ones are on the scale of the distances it was trained on.
 
+        Args:
+            mode: which.
+            strength: how much of the way there from the base (a blend or a context of your own if one was given, else
+                the average of all modes): 0 is the base, 1 the mode, and more exaggerates what sets it apart.
+
         Raises:
-            ConfigError: the mode does not exist.
+            ConfigError: the mode does not exist or is avoided, or a strength that is negative or not finite.
         """
-        row = self.model.contexts[require_mode(mode, self.model.n_modes)]
-        return replace(self, context=row.cpu().double().numpy())
+        return replace(self, instruction=self.instruction.toward(mode, float(strength)))
+
+    def away(self, mode: int, strength: float | int = 1.0) -> "SteeredPolicy":
+        """The policy less like a mode: p(a) proportional to base(a)^(1 + strength) / pi(a | s, mode)^strength.
+
+        The base is what is wanted otherwise: a mode, a blend, a context of your own, or, when nothing was, the average
+        of all modes, weighted by their share of the data. It may be said of several modes.
+
+        Raises:
+            ConfigError: the mode does not exist or is wanted, or a strength that is negative or not finite.
+        """
+        return replace(self, instruction=self.instruction.avoiding(mode, float(strength)))
 
     def blend(self, weights: Mapping[int, float]) -> "SteeredPolicy":
-        """The policy under the expected context of a mixture of modes: sum of w_k x context k; 1 - w on a simplex.
+        """The policy between modes: p(a) proportional to prod_k pi(a | s, k)^(w_k), in every step.
 
         Raises:
-            ConfigError: a mode that does not exist, a negative weight, or weights that don't sum to 1.
+            ConfigError: a mode that does not exist or is avoided, a negative weight, or weights that don't sum to 1.
         """
-        given = list(weights.values())
-        if not (given and min(given) >= 0 and abs(sum(given) - 1) <= 1e-6):  # so that NaN is refused
-            raise ConfigError(f"The weights of a blend must be >= 0 and sum to 1; got {dict(weights)}. Scale them.")
-        rows = self.model.contexts.cpu().double().numpy()
-        context = sum(weight * rows[require_mode(mode, len(rows))] for mode, weight in weights.items())
-        return replace(self, context=np.asarray(context))
+        return replace(self, instruction=self.instruction.blended(weights))
 
     def with_context(self, context: Sequence[float] | Float[np.ndarray, "mode"]) -> "SteeredPolicy":
-        """The policy under a context of your own, one number per mode.
+        """The policy under a context of your own, one number per mode, in place of modes or a blend.
 
         Raises:
             ConfigError: the wrong size, or not finite.
         """
-        try:
-            given = np.asarray(context, dtype=np.float64)
-        except (TypeError, ValueError):
-            given = np.array(np.nan)
-        if given.shape != (self.model.n_modes,) or not np.isfinite(given).all():
-            raise ConfigError(
-                f"A context must have {self.model.n_modes} finite numbers, one per mode; got {context!s:.80}. "
-                "0 at the wanted mode and 1 elsewhere asks for one mode."
-            )
-        return replace(self, context=given)
+        return replace(self, instruction=self.instruction.under(context))
+
+    @property
+    def context(self) -> Float[np.ndarray, "mode"] | None:
+        """What the network is conditioned on, where that is one context: a mode's, or one of your own; else None."""
+        asked = self.instruction
+        if list(asked.powers.items()) == [(BASE, 1.0)] and asked.context is not None:
+            return np.array(asked.context)
+        if len(asked.powers) == 1 and BASE not in asked.powers:  # its power is 1: see `Instruction.powers`
+            return self.model.contexts[next(iter(asked.powers))].cpu().double().numpy()
+        return None
 
     def style(self, quantile: float | int) -> "SteeredPolicy":
         """The policy in another style: 0.5 is a mode's typical demonstration, 0.8 exceeds four fifths of them.
@@ -142,7 +155,25 @@ class SteeredPolicy:
             ConfigError: no mode was chosen yet.
             DataError: observations of the wrong width, or not finite.
         """
-        if self.context is None:
+        mean, deviation, _ = self._distribution(observations)
+        actions = mean + deviation * noise
+        if self.action_low is not None or self.action_high is not None:
+            actions = np.clip(actions, self.action_low, self.action_high)
+        return actions, state
+
+    def floored(self, observations: Float[np.ndarray, "step obs"]) -> Bool[np.ndarray, "step"]:
+        """(step,) whether the push away had to be cut back there, so that a Gaussian was left (`product_of_powers`).
+
+        Raises:
+            ConfigError, DataError: as `act`.
+        """
+        return self._distribution(observations)[2]
+
+    def _distribution(
+        self, observations: Float[np.ndarray, "env obs"]
+    ) -> tuple[Float[np.ndarray, "env act"], Float[np.ndarray, "env act"], Bool[np.ndarray, "env"]]:
+        """Mean and deviation in the action's own units, and whether a precision was floored."""
+        if not self.instruction.asks:
             raise ConfigError("A mode must be chosen before the policy can act; none was. Call .toward(mode) first.")
         if observations.ndim != 2 or observations.shape[1] != self.model.observation_size:
             raise DataError(
@@ -153,12 +184,10 @@ class SteeredPolicy:
         n = len(observations)
         padded = np.zeros((-(-n // _ROWS) * _ROWS, self.model.observation_size), dtype=np.float32)
         padded[:n] = observations
-        contexts = torch.as_tensor(self.context, dtype=torch.float32).expand(len(padded), -1)
-        mean, deviation = self.model.action_distribution(torch.from_numpy(padded), contexts, self.style_quantile)
-        actions = mean[:n].double().numpy() + deviation[:n].double().numpy() * noise
-        if self.action_low is not None or self.action_high is not None:
-            actions = np.clip(actions, self.action_low, self.action_high)
-        return actions, state
+        mean, deviation, floored = steered_distribution(
+            self.model, torch.from_numpy(padded), self.instruction, self.style_quantile
+        )
+        return mean[:n].double().numpy(), deviation[:n].double().numpy(), floored[:n].numpy()
 
 
 def steer(
@@ -172,4 +201,4 @@ def steer(
         seed: of the sampled actions in `predict`.
     """
     low, high = action_bounds or (None, None)
-    return SteeredPolicy(model.eval(), action_low=low, action_high=high, seed=seed)
+    return SteeredPolicy(model.eval(), Instruction(model.n_modes), action_low=low, action_high=high, seed=seed)

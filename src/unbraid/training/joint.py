@@ -280,6 +280,7 @@ class UnbraidLearner:
     def finished(self) -> ModeModel:
         """The model as it stands, with the contexts that a person steers it with."""
         self.model.contexts.copy_(self._contexts())
+        self.model.shares = self.usage().tolist()
         if self.styles is not None:
             self.styles.settle(self.model, self.steps)
         if self._n_changes and self.config.sharing != "window":

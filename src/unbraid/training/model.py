@@ -252,6 +252,7 @@ class ModeModel(ModeNetworks):
                 "action_size": self.action_size,
                 "config": config_to_json(self.config),
                 "switch_rate": self.switch_rate,
+                "shares": self.shares,
             }
             write_json(folder / "config.json", content)
             if self.search is not None:
@@ -280,7 +281,8 @@ class ModeModel(ModeNetworks):
                 observation_size=content["observation_size"],
                 action_size=content["action_size"],
             )
-            made.switch_rate = float(content.get("switch_rate", 0.0))  # models of before had none
+            made.switch_rate = float(content.get("switch_rate", 0.0))  # models of before had none, nor shares
+            made.shares = [float(share) for share in content.get("shares", made.shares)]
             made.load_state_dict(load_file(folder / "model.safetensors"))
             if (folder / "search.json").exists():
                 made.search = read_json(folder / "search.json", error=ModelError, remedy=_AGAIN)

@@ -53,6 +53,7 @@ class ModeNetworks(nn.Module):
     Attributes:
         config: what was asked of the fit.
         contexts: (mode, mode) row k is the context that asks the policy for mode k.
+        shares: of the demonstrations' steps, one of each mode; they sum to 1. All alike until a fit says otherwise.
         n_modes, observation_size, action_size: K and the widths.
     """
 
@@ -64,6 +65,7 @@ class ModeNetworks(nn.Module):
         if config.n_modes == "auto":
             raise ValueError("a model has a number of modes; a fit finds it first")
         self.config, self.n_modes = config, config.n_modes
+        self.shares = [1 / self.n_modes] * self.n_modes
         self.observation_size, self.action_size = observation_size, action_size
         self.observation_normaliser = Normaliser(observation_size)
         self.action_normaliser = Normaliser(action_size)

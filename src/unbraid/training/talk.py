@@ -164,6 +164,7 @@ class TalkLearner:
         """The model as it stands, with the contexts that a person would steer it with."""
         if self.config.steering == "repaired" and self.config.context != "not_hot":  # else they are not-hot already
             self.model.contexts.copy_(self._contexts_on_the_training_scale())
+        self.model.shares = self.usage().tolist()
         return self.model
 
     def _contexts_on_the_training_scale(self) -> Float[Tensor, "mode mode"]:

@@ -33,8 +33,61 @@ def test_each_mode_acts_in_a_way_of_its_own(model, observations):
     assert np.abs(first - second).max() > 1e-3
 
 
-def test_a_blend_is_the_expected_context(model):
-    assert steer(model).blend({0: 0.25, 2: 0.75}).context.tolist() == [0.75, 1, 0.25]
+def gaussian(model, observations, mode):
+    contexts = model.contexts[mode].expand(len(observations), -1)
+    mean, deviation = model.action_distribution(torch.from_numpy(observations).float(), contexts)
+    return mean.double().numpy(), deviation.double().numpy()
+
+
+def drawn(policy, observations, noise):
+    return policy.act(observations, None, np.zeros(len(observations), dtype=bool), noise)[0]
+
+
+def test_a_blend_is_the_product_of_powers_of_its_modes(model, observations):
+    policy, nothing = steer(model).blend({0: 0.25, 2: 0.75}), np.zeros((70, 2))
+    (m0, s0), (m2, s2) = (gaussian(model, observations, mode) for mode in (0, 2))
+    precision = 0.25 / s0**2 + 0.75 / s2**2
+    mean = (0.25 * m0 / s0**2 + 0.75 * m2 / s2**2) / precision
+    np.testing.assert_allclose(drawn(policy, observations, nothing), mean, atol=2e-5)
+    spread = drawn(policy, observations, nothing + 1) - drawn(policy, observations, nothing)
+    np.testing.assert_allclose(spread, precision**-0.5, rtol=1e-4)
+    assert policy.context is None
+
+
+def test_away_moves_actions_from_the_mode_to_the_other_side_of_what_is_wanted(model, observations):
+    nothing = np.zeros((70, 2))
+    (wanted, s1), (avoided, s0) = (gaussian(model, observations, mode) for mode in (1, 0))
+    by_strength = [drawn(steer(model).toward(1).away(0, w), observations, nothing) for w in (0, 0.5, 1)]
+    np.testing.assert_array_equal(by_strength[0], drawn(steer(model).toward(1), observations, nothing))
+    moved = [(mean - wanted) * np.sign(wanted - avoided) for mean in by_strength[1:]]
+    assert (moved[0] >= -1e-5).all()
+    assert (moved[1] >= moved[0] - 1e-5).all()
+    precision = 1.5 / s1**2 - 0.5 / s0**2
+    assert (
+        (precision > 0.25 * 1.5 / s1**2) == ~steer(model).toward(1).away(0, 0.5).floored(observations)[:, None]
+    ).all()
+    np.testing.assert_allclose(by_strength[1], (1.5 * wanted / s1**2 - 0.5 * avoided / s0**2) / precision, atol=1e-4)
+
+
+def test_away_from_nothing_in_particular_starts_from_the_average_of_all_modes(model, observations):
+    every = [gaussian(model, observations, mode) for mode in range(3)]
+    model.shares = [0.5, 0.25, 0.25]
+    mean = 0.5 * every[0][0] + 0.25 * every[1][0] + 0.25 * every[2][0]
+    base = steer(model).toward(1, strength=0)
+    np.testing.assert_allclose(drawn(base, observations, np.zeros((70, 2))), mean, atol=1e-5)
+    away = drawn(steer(model).away(1), observations, np.zeros((70, 2)))
+    further = np.abs(away - every[1][0]) - np.abs(mean - every[1][0])
+    assert (further > -1e-5).all()
+    assert further.max() > 1e-3
+    model.shares = [1 / 3] * 3
+
+
+def test_a_strength_above_1_exaggerates_what_sets_the_mode_apart(model, observations):
+    nothing = np.zeros((70, 2))
+    base, once, twice = (drawn(steer(model).toward(1, strength=s), observations, nothing) for s in (0, 1, 2))
+    np.testing.assert_array_equal(once, drawn(steer(model).toward(1), observations, nothing))
+    assert (((twice - once) * np.sign(once - base)) >= -1e-5).all()
+    assert np.abs(twice - once).max() > 1e-3
 
 
 @pytest.mark.parametrize("weights", [{}, {0: 0.5}, {0: -0.5, 1: 1.5}, {0: 0.5, 7: 0.5}, {0: float("nan"), 1: 1.0}])
@@ -49,8 +102,11 @@ def test_a_mode_that_does_not_exist_is_refused(model, mode):
         steer(model).toward(mode)
 
 
-def test_a_corner_of_the_blends_is_the_mode_itself(model):
-    np.testing.assert_array_equal(steer(model).blend({0: 0.0, 2: 1.0}).context, steer(model).toward(2).context)
+def test_a_corner_of_the_blends_is_the_mode_itself(model, observations):
+    corner, mode = steer(model).blend({0: 0.0, 2: 1.0}), steer(model).toward(2)
+    np.testing.assert_array_equal(corner.context, mode.context)
+    noise = np.random.default_rng(1).normal(size=(70, 2))
+    np.testing.assert_array_equal(drawn(corner, observations, noise), drawn(mode, observations, noise))
 
 
 def test_a_context_of_ones_own_is_taken_as_it_is(model, observations):
@@ -94,12 +150,12 @@ def test_whole_numbers_are_numbers(model):
 
 def test_sampled_actions_spread_as_the_policy_says(model, observations):
     policy, rows = steer(model).toward(0), np.repeat(observations[:1], 4000, 0)
-    drawn, _ = policy.predict(rows)
+    actions, _ = policy.predict(rows)
     mean, deviation = model.action_distribution(
         torch.from_numpy(observations[:1]).float(), torch.from_numpy(policy.context[None]).float()
     )
-    np.testing.assert_allclose(drawn.mean(0), mean[0].numpy(), atol=0.1 * float(deviation.max()))
-    np.testing.assert_allclose(drawn.std(0), deviation[0].numpy(), rtol=0.06)
+    np.testing.assert_allclose(actions.mean(0), mean[0].numpy(), atol=0.1 * float(deviation.max()))
+    np.testing.assert_allclose(actions.std(0), deviation[0].numpy(), rtol=0.06)
 
 
 @pytest.fixture(scope="module")

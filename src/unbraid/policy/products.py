@@ -1,0 +1,48 @@
+"""Gaussians made of the Gaussians of several modes: their average, and products of their powers."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+__all__ = ["LEAST_PRECISION", "moment_matched", "product_of_powers"]
+
+LEAST_PRECISION = 0.25
+"""What a product keeps of the precision that its positive powers have: at most twice their deviation."""
+
+
+def moment_matched(
+    means: Float[Tensor, "mode batch act"],
+    log_stds: Float[Tensor, "mode batch act"],
+    shares: Float[Tensor, "mode"],
+) -> tuple[Float[Tensor, "batch act"], Float[Tensor, "batch act"]]:
+    """(mean, log_std) of the Gaussian with the mean and the variance of the mixture of all modes, per dimension."""
+    weights = (shares / shares.sum())[:, None, None]
+    mean = (weights * means).sum(0)
+    variance = (weights * ((2 * log_stds).exp() + (means - mean).square())).sum(0)
+    return mean, 0.5 * variance.log()
+
+
+def product_of_powers(
+    means: Float[Tensor, "factor batch act"],
+    log_stds: Float[Tensor, "factor batch act"],
+    powers: Float[Tensor, "factor"],
+) -> tuple[Float[Tensor, "batch act"], Float[Tensor, "batch act"], Bool[Tensor, "batch act"]]:
+    """(mean, log_std, floored) of the Gaussian proportional to prod_k N(a; mean_k, std_k^2)^power_k.
+
+    Its precision is sum_k power_k / std_k^2, and its mean the average of the means, weighted with power_k / std_k^2.
+    Negative powers may leave no precision, or less than none, and then there is no such Gaussian. So the negative
+    powers together take at most three quarters of the precision that the positive ones have; where they would take
+    more, in one dimension of one action, all of them are scaled down together there until they don't, and `floored`
+    says so. A mode that is far more certain than what it is taken away from still pushes, by a bounded amount.
+
+    Source: Hinton 2002, "Training products of experts", section 2, with real powers. Departs: the floor.
+    """
+    precisions = powers[:, None, None] * (-2 * log_stds).exp()
+    kept = precisions.clamp_min(0).sum(0)
+    taken = -precisions.clamp_max(0).sum(0)
+    most = (1 - LEAST_PRECISION) * kept
+    floored = taken > most
+    scale = torch.where(floored, most / taken.clamp_min(1e-30), 1.0)
+    precisions = torch.where(precisions < 0, scale * precisions, precisions)
+    total = precisions.sum(0)
+    return (precisions * means).sum(0) / total, -0.5 * total.log(), floored

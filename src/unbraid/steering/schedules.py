@@ -1,0 +1,132 @@
+"""Instructions that change: from step to step of an episode, or from episode to episode."""
+
+from collections.abc import Callable, Mapping
+from typing import final
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.special import ndtr
+
+from unbraid.core.errors import ConfigError
+from unbraid.steering.steered import SteeredPolicy
+
+__all__ = ["Schedule", "by_episode", "in_turn"]
+
+_Choice = Callable[[Float[np.ndarray, "env"], Float[np.ndarray, "env"]], Int[np.ndarray, "env"]]
+_DIGITS = 1e4  # the first four decide the action's noise; those behind them are as good as drawn anew
+
+
+@final
+class Schedule:
+    """One of several policies acts in every step of every episode. Made by `in_turn` or `by_episode`.
+
+    It has `predict` and `act` as a `SteeredPolicy` has. What it must know of an episode goes out as `state`, (env, 2):
+    the steps taken, and a number in [0, 1) that was drawn when it began.
+    """
+
+    def __init__(self, policies: tuple[SteeredPolicy, ...], choose: _Choice) -> None:
+        """`choose` takes the steps taken and the numbers drawn, and says which policy acts."""
+        self.policies, self._choose = policies, choose
+        self._generator = np.random.default_rng(policies[0].seed)
+
+    def predict(
+        self,
+        observation: np.ndarray,
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """Actions for one observation (obs,) or many (env, obs), as Stable-Baselines3's `predict`.
+
+        Args:
+            observation: in the environment's own units.
+            state: what the last call gave; None before the first.
+            episode_start: (env,) where an episode begins; without it, everywhere before the first call alone.
+            deterministic: the mean action; otherwise sampled from a generator that the first policy's seed seeds.
+
+        Returns:
+            The actions, shaped as the observations were, and the state.
+
+        Raises:
+            ConfigError, DataError: as `SteeredPolicy.act`.
+        """
+        given = np.asarray(observation)
+        rows = np.atleast_2d(given).astype(np.float64)
+        starts = np.full(len(rows), state is None) if episode_start is None else np.atleast_1d(episode_start)
+        noise = self._generator.standard_normal((len(rows), self.policies[0].model.action_size))
+        memory = self._begun(None if state is None else state[0], starts, noise)
+        actions, memory = self._acted(rows, memory, np.zeros_like(noise) if deterministic else noise)
+        return (actions[0] if given.ndim == 1 else actions), (memory,)
+
+    def act(
+        self,
+        observations: Float[np.ndarray, "env obs"],
+        state: Float[np.ndarray, "env memory"] | None,
+        episode_start: Bool[np.ndarray, "env"],
+        noise: Float[np.ndarray, "env act"],
+    ) -> tuple[Float[np.ndarray, "env act"], Float[np.ndarray, "env memory"]]:
+        """Actions for many environments (worlds.rollout.Controller).
+
+        Raises:
+            ConfigError, DataError: as `SteeredPolicy.act`.
+        """
+        return self._acted(observations, self._begun(state, episode_start, noise), noise)
+
+    def _begun(
+        self,
+        state: Float[np.ndarray, "env memory"] | None,
+        episode_start: Bool[np.ndarray, "env"],
+        noise: Float[np.ndarray, "env act"],
+    ) -> Float[np.ndarray, "env memory"]:
+        memory = np.zeros((len(noise), 2)) if state is None else state.copy()
+        memory[episode_start, 0] = 0
+        memory[episode_start, 1] = (_DIGITS * ndtr(noise[episode_start, 0])) % 1
+        return memory
+
+    def _acted(
+        self,
+        observations: Float[np.ndarray, "env obs"],
+        memory: Float[np.ndarray, "env memory"],
+        noise: Float[np.ndarray, "env act"],
+    ) -> tuple[Float[np.ndarray, "env act"], Float[np.ndarray, "env memory"]]:
+        chosen = self._choose(memory[:, 0], memory[:, 1])
+        actions = np.zeros_like(noise)
+        for index in np.unique(chosen).tolist():
+            rows = chosen == index
+            actions[rows], _ = self.policies[index].act(observations[rows], None, rows[rows], noise[rows])
+        return actions, memory + np.array([1.0, 0.0])
+
+
+def in_turn(policies: Mapping[int, SteeredPolicy]) -> Schedule:
+    """Policies one after the other in every episode: `in_turn({0: steer(m).toward(1), 200: steer(m).toward(2)})`.
+
+    Args:
+        policies: first step -> who acts from then on; one must begin at step 0.
+
+    Raises:
+        ConfigError: nobody begins at step 0, or a negative step.
+    """
+    first_steps = sorted(policies)
+    if not first_steps or first_steps[0] != 0:
+        raise ConfigError(f"The first policy of a schedule must begin at step 0; got steps {first_steps}. Give it one.")
+    turns = np.array(first_steps)
+    return Schedule(
+        tuple(policies[step] for step in first_steps),
+        lambda steps, drawn: np.searchsorted(turns, steps, side="right") - 1,
+    )
+
+
+def by_episode(policies: Mapping[SteeredPolicy, float]) -> Schedule:
+    """One policy for the whole of each episode, drawn in proportions: `by_episode({p: 0.7, q: 0.3})`.
+
+    Args:
+        policies: who -> the share of episodes; > 0, and their sum is 1.
+
+    Raises:
+        ConfigError: shares that are not above 0, or don't sum to 1.
+    """
+    shares = list(policies.values())
+    if not (shares and min(shares) > 0 and abs(sum(shares) - 1) <= 1e-6):  # so that NaN is refused
+        raise ConfigError(f"The shares of episodes must be > 0 and sum to 1; got {shares}. Scale them.")
+    ends = np.cumsum(shares)[:-1]
+    return Schedule(tuple(policies), lambda steps, drawn: np.searchsorted(ends, drawn, side="right"))

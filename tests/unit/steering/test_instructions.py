@@ -1,0 +1,70 @@
+"""What a person asks for, as powers of Gaussians."""
+
+import math
+
+import pytest
+
+from unbraid.core.errors import ConfigError
+from unbraid.steering.instructions import BASE, Instruction
+
+NOTHING = Instruction(4)
+
+
+@pytest.mark.parametrize(
+    ("asked", "powers"),
+    [
+        (NOTHING, {BASE: 1}),
+        (NOTHING.toward(2, 1.0), {2: 1}),
+        (NOTHING.toward(2, 0.0), {BASE: 1}),
+        (NOTHING.toward(2, 1.5), {BASE: -0.5, 2: 1.5}),
+        (NOTHING.avoiding(0, 2.0), {BASE: 3, 0: -2}),
+        (NOTHING.avoiding(0, 2.0).avoiding(3, 1.0), {BASE: 4, 0: -2, 3: -1}),
+        (NOTHING.toward(2, 1.0).avoiding(0, 0.5), {2: 1.5, 0: -0.5}),
+        (NOTHING.blended({1: 0.75, 3: 0.25}), {1: 0.75, 3: 0.25}),
+        (NOTHING.blended({1: 0.75, 3: 0.25}).avoiding(0, 1.0), {0: -1, 1: 1.5, 3: 0.5}),
+        (NOTHING.blended({1: 0.75, 3: 0.25}).toward(2, 0.5), {1: 0.375, 2: 0.5, 3: 0.125}),
+        (NOTHING.blended({1: 0.75, 3: 0.25}).toward(1, 0.5), {1: 0.875, 3: 0.125}),
+        (NOTHING.blended({1: 1.0, 3: 0.0}), {1: 1}),
+        (NOTHING.under([0.0, 1.0, 1.0, 1.0]), {BASE: 1}),
+        (NOTHING.under([0.0, 1.0, 1.0, 1.0]).avoiding(1, 1.0), {BASE: 2, 1: -1}),
+    ],
+)
+def test_powers(asked, powers):
+    assert asked.powers == pytest.approx(powers)
+    assert sum(asked.powers.values()) == pytest.approx(1)
+
+
+def test_away_is_taken_back_with_a_strength_of_0():
+    assert NOTHING.toward(1, 1.0).avoiding(0, 2.0).avoiding(0, 0.0) == NOTHING.toward(1, 1.0)
+
+
+def test_a_new_wish_replaces_the_old_and_keeps_what_is_avoided():
+    asked = NOTHING.toward(1, 2.0).avoiding(0, 1.0)
+    assert asked.blended({2: 0.5, 3: 0.5}) == NOTHING.blended({2: 0.5, 3: 0.5}).avoiding(0, 1.0)
+    assert asked.under([1.0, 1.0, 0.0, 1.0]) == NOTHING.under([1.0, 1.0, 0.0, 1.0]).avoiding(0, 1.0)
+    assert asked.toward(3, 1.0) == NOTHING.toward(3, 1.0).avoiding(0, 1.0)
+
+
+def test_what_is_wanted_cannot_be_avoided():
+    for contradiction in (
+        lambda: NOTHING.toward(1, 1.0).avoiding(1, 1.0),
+        lambda: NOTHING.avoiding(1, 1.0).toward(1, 1.0),
+        lambda: NOTHING.avoiding(1, 1.0).blended({0: 0.5, 1: 0.5}),
+    ):
+        with pytest.raises(ConfigError, match="wanted or avoided, not both; got both for mode 1"):
+            contradiction()
+
+
+@pytest.mark.parametrize("strength", [-0.1, math.inf, math.nan])
+def test_a_strength_that_is_none_is_refused(strength):
+    with pytest.raises(ConfigError, match=r"A strength must be a finite number >= 0; got"):
+        NOTHING.toward(1, strength)
+    with pytest.raises(ConfigError, match=r"A strength must be a finite number >= 0; got"):
+        NOTHING.avoiding(1, strength)
+
+
+@pytest.mark.parametrize("mode", [-1, 4])
+def test_a_mode_that_does_not_exist_is_refused(mode):
+    for ask in (lambda: NOTHING.toward(mode, 1.0), lambda: NOTHING.avoiding(mode, 1.0)):
+        with pytest.raises(ConfigError, match=f"one of 0 to 3; got {mode}"):
+            ask()

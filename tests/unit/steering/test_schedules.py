@@ -1,0 +1,68 @@
+"""Instructions that change within an episode, and from episode to episode."""
+
+import numpy as np
+import pytest
+import torch
+
+from unbraid.core.errors import ConfigError
+from unbraid.steering.schedules import by_episode, in_turn
+from unbraid.steering.steered import steer
+from unbraid.training.config import UnbraidConfig
+from unbraid.training.model import ModeModel
+from unbraid.worlds.rollout import rollout
+
+WORLD = "Pendulum-v1"
+
+
+@pytest.fixture(scope="module")
+def modes():
+    torch.manual_seed(0)
+    model = ModeModel(UnbraidConfig(n_modes=2), observation_size=3, action_size=1).eval()
+    return [steer(model).toward(mode) for mode in (0, 1)]
+
+
+def test_in_turn_each_acts_from_its_step_on(modes):
+    one, other, both = (
+        rollout(policy, WORLD, seeds=[1, 2, 3], max_steps=12)
+        for policy in (modes[0], modes[1], in_turn({0: modes[0], 5: modes[1]}))
+    )
+    for alone, switched in zip(one.demos, both.demos, strict=True):
+        np.testing.assert_array_equal(switched.actions[:5], alone.actions[:5])
+        assert np.abs(switched.actions[5:] - alone.actions[5:]).max() > 1e-3
+    assert np.abs(other.demos.actions - both.demos.actions).max() > 1e-3
+
+
+@pytest.mark.parametrize("n_envs", [1, 3])
+def test_by_episode_each_has_its_share_whatever_runs_beside(modes, n_envs):
+    seeds = list(range(40))
+    alone = [rollout(policy, WORLD, seeds=seeds, max_steps=3).demos for policy in modes]
+    mixed = rollout(by_episode({modes[0]: 0.25, modes[1]: 0.75}), WORLD, seeds=seeds, max_steps=3, n_envs=n_envs).demos
+    of_whom = [
+        [np.array_equal(own.actions, made.actions) for own in both] for *both, made in zip(*alone, mixed, strict=True)
+    ]
+    assert all(sum(found) == 1 for found in of_whom)
+    assert sum(first for first, _ in of_whom) in range(4, 17)
+
+
+def test_predict_counts_the_steps_of_each_episode(modes):
+    schedule, observations = in_turn({0: modes[0], 2: modes[1]}), np.random.default_rng(0).normal(size=(3, 3))
+    expected = [policy.predict(observations, deterministic=True)[0] for policy in modes]
+    state = None
+    for step in range(3):
+        starts = np.array([step == 0, step == 0, step in (0, 1)])  # the third begins again at step 1
+        actions, state = schedule.predict(observations, state, starts, deterministic=True)
+        whose = [int(step >= 2), int(step >= 2), 0]
+        np.testing.assert_array_equal(actions, [expected[policy][row] for row, policy in enumerate(whose)])
+    assert schedule.predict(observations[0])[0].shape == (1,)
+
+
+@pytest.mark.parametrize("steps", [[], [1, 5], [-1, 0]])
+def test_a_schedule_that_does_not_begin_is_refused(modes, steps):
+    with pytest.raises(ConfigError, match="must begin at step 0"):
+        in_turn(dict.fromkeys(steps, modes[0]))
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.4), (0.0, 1.0), (float("nan"), 1.0)])
+def test_shares_that_do_not_add_up_are_refused(modes, shares):
+    with pytest.raises(ConfigError, match="must be > 0 and sum to 1"):
+        by_episode(dict(zip(modes, shares, strict=True)))
