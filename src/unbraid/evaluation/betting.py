@@ -1,10 +1,12 @@
 """Betting against a mean: p-values and confidence sequences of bounded values that hold at every n at once.
 
-Whoever doubts that a mean is at most m may bet on every value: of the capital a fraction f is staked on the value, which
-pays value / m, and the rest is kept. If the mean is at most m, no such bet is worth more than its stake, so the capital
-seldom grows: it ever reaches 1 / a with a probability of at most a. Nothing is assumed of the values but that they are
-independent, with one mean, in [0, 1]: no shape, no large n, and no n that was chosen before.
+Whoever doubts that a mean is at most m may bet on every value: a fraction f of the capital is staked on the value,
+which pays value / m for each unit, and the rest is kept. If the mean is at most m, no such bet is worth more than its
+stake, so the capital seldom grows: it ever reaches 1 / a with a probability of at most a. Nothing is assumed of the
+values but that they are independent, in [0, 1], with one mean: no shape, no large n, and no n that was chosen before.
 """
+
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -16,7 +18,7 @@ from unbraid.core.errors import ConfigError, DataError
 __all__ = ["FRACTIONS", "anytime_p", "capital", "confidence_sequence"]
 
 FRACTIONS: tuple[float, ...] = tuple(float(f) for f in expit(np.linspace(-5, 5, 21)))
-"""The fractions that are staked, each by a 21st of the capital: from 0.7 % (means close to m) to 99.3 % (far from it)."""
+"""What is staked, each with a 21st of the capital: from 0.7 % (for means close to m) to 99.3 % (for far ones)."""
 
 _MOST = 1e300  # a capital that is as good as endless; its inverse is still a number
 
@@ -24,8 +26,8 @@ _MOST = 1e300  # a capital that is as good as endless; its inverse is still a nu
 def capital(values: Float[np.ndarray, "*repetition n"], mean: float) -> Float[np.ndarray, "*repetition n"]:
     """The capital after each value of whoever bets that the mean is above `mean`, beginning with 1.
 
-    The average over f in `FRACTIONS` of the products of 1 + f (value / mean - 1). If the values' mean is at most `mean`,
-    it is a supermartingale, and exceeds 1 / a at any time with a probability of at most a (Ville 1939). It falls as
+    The average over f in `FRACTIONS` of the products of 1 + f (value / mean - 1). If the values' mean is at most
+    `mean`, it is a supermartingale, and ever reaches 1 / a with a probability of at most a (Ville 1939). It falls as
     `mean` rises. To bet that the mean is below m: ``capital(1 - values, 1 - m)``.
 
     Source: Waudby-Smith & Ramdas 2023, "Estimating means of bounded random variables by betting", arXiv 2010.09686:
@@ -67,8 +69,8 @@ def anytime_p(values: Float[np.ndarray, "*repetition n"], mean: float) -> Float[
 def confidence_sequence(values: Float[np.ndarray, "n"], *, confidence: float = 0.95) -> tuple[float, float]:
     """The ends of the interval of means that no bet has made doubtful so far: it covers the mean at all n at once.
 
-    A mean is outside if whoever bets that it is higher, or whoever bets that it is lower, ever had 2 / (1 - confidence).
-    With no values it is [0, 1].
+    A mean is outside if whoever bets that the true one is higher, or lower, ever had 2 / (1 - confidence). With no
+    values it is [0, 1].
 
     Source: as `capital`; Theorem 3 there, with the two sides' capital kept apart.
 
@@ -91,4 +93,7 @@ def _lower_end(values: Float[np.ndarray, "n"], level: float) -> float:
 
     if len(values) == 0 or excess(smallest) > 0:
         return 0.0
-    return largest if excess(largest) <= 0 else float(bisect(excess, smallest, largest, xtol=1e-9))
+    if excess(largest) <= 0:
+        return largest
+    crossing: Any = bisect(excess, smallest, largest, xtol=1e-9)
+    return float(crossing)
