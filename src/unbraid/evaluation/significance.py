@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 from scipy import stats
+from scipy.special import stdtr
 
 from unbraid.evaluation.betting import anytime_p, confidence_sequence
 from unbraid.evaluation.claims import Claim, EquivalenceClaim, MeanClaim, ProbabilityClaim
@@ -200,10 +201,10 @@ def _pairs_of(claim: EquivalenceClaim) -> list[tuple[_Contrast, _Contrast]]:
     """The claim is true where the two contrasts of a pair, of any of the pairs, have means of at least 0."""
     if claim.within is not None:
         margin = float(claim.within)
-        return [(_Contrast(1, -1, margin), _Contrast(-1, 1, margin))]
+        return [(_Contrast(1.0, -1.0, margin), _Contrast(-1.0, 1.0, margin))]
     share = float(claim.within_percent or 0) / 100
-    positive = (_Contrast(1, -(1 - share)), _Contrast(-1, 1 + share))
-    negative = (_Contrast(1, -(1 + share)), _Contrast(-1, 1 - share))
+    positive = (_Contrast(1.0, share - 1), _Contrast(-1.0, 1 + share))
+    negative = (_Contrast(1.0, -share - 1), _Contrast(-1.0, 1 - share))
     if claim.bounds is not None and claim.bounds[0] >= 0:
         return [positive]
     if claim.bounds is not None and claim.bounds[1] <= 0:
@@ -241,5 +242,4 @@ def _contrast_doubts(claim: EquivalenceClaim, contrast: _Contrast, values: np.nd
     if np.ptp(first) <= _NO_SPREAD * max(1.0, float(np.abs(first).max())):
         return Doubts(1.0, 1.0, _NO_SPREAD_NOTE)
     above: Any = stats.ttest_1samp(first, 0.0, alternative="greater")
-    below: Any = stats.ttest_1samp(first, 0.0, alternative="less")
-    return Doubts(of_false=float(above.pvalue), of_true=float(below.pvalue))
+    return Doubts(of_false=float(above.pvalue), of_true=float(stdtr(above.df, above.statistic)))
