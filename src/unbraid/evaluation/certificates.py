@@ -44,8 +44,8 @@ class Terms:
     def __post_init__(self) -> None:
         if not 0 < self.alpha < 1:
             raise ConfigError(f"`alpha` must lie in (0, 1); got {self.alpha}. 0.05 is the usual choice.")
-        for name in ("max_episodes", "batch_episodes"):
-            if getattr(self, name) < 1:
+        for name in ("max_episodes", "batch_episodes", "max_steps"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ConfigError(f"`{name}` must be at least 1; got {getattr(self, name)}. Give a larger number.")
         if self.seed < 0:
             raise ConfigError(f"A seed must be at least 0; got {self.seed}. Give another; 0 will do.")

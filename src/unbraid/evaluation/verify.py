@@ -122,7 +122,10 @@ def _stored(certificate: Certificate) -> Source:
         start = n_given.get(actor, 0)
         stop = start + len(seeds)
         if len(entry.seeds) < stop:
-            raise DataError(f"{actor} must have at least {stop} episodes; there are {len(entry.seeds)}. Certify again.")
+            raise DataError(
+                f"{actor} must have at least {stop} episodes, as its claims are not decided before; there are "
+                f"{len(entry.seeds)}. Certify again."
+            )
         if list(entry.seeds[start:stop]) != list(seeds):
             raise DataError(f"The seeds of {actor} must be those that the terms give; they are others. Certify again.")
         n_given[actor] = stop
