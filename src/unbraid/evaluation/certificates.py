@@ -38,7 +38,7 @@ class Terms:
     alpha: float = 0.05
     seed: int = 0
     max_episodes: int = 1000
-    batch_episodes: int = 16
+    batch_episodes: int = 32
     max_steps: int | None = None
 
     def __post_init__(self) -> None:

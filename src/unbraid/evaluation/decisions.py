@@ -59,7 +59,7 @@ def decide(
         claims: at least one.
         terms: what is settled.
         source: gives the outcomes of an actor on some seeds; asked once per batch and actor.
-        on_batch: called with the number of episodes that every open actor has just done.
+        on_batch: called with the number of episodes by which a batch went on.
 
     Raises:
         ConfigError: no claims, or an n above the most episodes.
@@ -72,13 +72,13 @@ def decide(
     known = {actor: Outcomes(actor, (), {name: np.empty(0) for name in names}) for actor, names in metrics.items()}
     n_done = 0
     while n_done < terms.max_episodes and any(case.is_open for case in cases):
-        batch = seeds[n_done : n_done + terms.batch_episodes]
-        n_done += len(batch)
-        for actor in _metrics_of_actors([case.claim for case in cases if case.is_open]):
+        n_before, n_done = n_done, min(n_done + terms.batch_episodes, terms.max_episodes)
+        for actor, n_wanted in _wanted_of_actors([case.claim for case in cases if case.is_open], n_done).items():
+            batch = seeds[n_before:n_wanted]
             known[actor] = _extended(known[actor], batch, source(actor, batch))
         for case in cases:
             if case.is_open:
-                _require_within_bounds(case.claim, known, n_new=len(batch))
+                _require_within_bounds(case.claim, known, n_before=n_before)
                 case.n = min(n_done, case.claim.n or n_done)
                 case.doubts = doubts_of(case.claim, *_values(case, known))
         answers = answers_of([case.doubts for case in cases], terms.alpha)
@@ -86,7 +86,7 @@ def decide(
             has_its_n = case.n == case.claim.n
             case.is_open = case.is_open and answer == "not decided" and not has_its_n
         if on_batch is not None:
-            on_batch(len(batch))
+            on_batch(n_done - n_before)
     return tuple(known.values()), _results(cases, terms, known)
 
 
@@ -110,12 +110,24 @@ def _results(cases: Sequence[_Case], terms: Terms, known: Mapping[str, Outcomes]
     )
 
 
+def _actors_of(claim: Claim) -> list[str]:
+    return [actor_of(claim), *([expert_of(claim)] if isinstance(claim, EquivalenceClaim) else [])]
+
+
+def _wanted_of_actors(claims: Sequence[Claim], n_done: int) -> dict[str, int]:
+    """Actor -> up to which episode some claims need it by now: not beyond a stated n."""
+    wanted: dict[str, int] = {}
+    for claim in claims:
+        for actor in _actors_of(claim):
+            wanted[actor] = max(wanted.get(actor, 0), min(claim.n or n_done, n_done))
+    return wanted
+
+
 def _metrics_of_actors(claims: Sequence[Claim]) -> dict[str, list[str]]:
     """Actor -> the metrics that some claims need of it; both in the order in which they are first named."""
     metrics: dict[str, list[str]] = {}
     for claim in claims:
-        actors = [actor_of(claim), *([expert_of(claim)] if isinstance(claim, EquivalenceClaim) else [])]
-        for actor in actors:
+        for actor in _actors_of(claim):
             names = metrics.setdefault(actor, [])
             if claim.metric not in names:
                 names.append(claim.metric)
@@ -165,18 +177,17 @@ def _require_decidable(claims: Sequence[Claim], terms: Terms) -> None:
             )
 
 
-def _require_within_bounds(claim: Claim, known: Mapping[str, Outcomes], *, n_new: int) -> None:
+def _require_within_bounds(claim: Claim, known: Mapping[str, Outcomes], *, n_before: int) -> None:
     if isinstance(claim, ProbabilityClaim) or claim.bounds is None:
         return
     low, high = claim.bounds
-    actors = [actor_of(claim), *([expert_of(claim)] if isinstance(claim, EquivalenceClaim) else [])]
-    for actor in actors:
-        new = known[actor].values[claim.metric][-n_new:]
+    for actor in _actors_of(claim):
+        new = known[actor].values[claim.metric][n_before:]
         outside = (new < low) | (new > high)
         if outside.any():
             at = int(outside.argmax())
             raise DataError(
                 f'The bounds of "{claim.text}" must hold for every episode; {actor} has a {claim.metric} of '
-                f"{new[at]:g} on seed {known[actor].seeds[at - n_new]}, outside [{low:g}, {high:g}]. "
+                f"{new[at]:g} on seed {known[actor].seeds[n_before + at]}, outside [{low:g}, {high:g}]. "
                 "State bounds that no episode can leave, and certify again with another --seed."
             )

@@ -46,10 +46,9 @@ def test_a_p_value_never_rises_again_and_is_never_0():
     assert anytime_p(np.zeros(0), 0.5).shape == (0,)
 
 
-def test_rare_events_need_few_more_episodes_than_an_exact_test_would():
-    """No event in n episodes shows a probability below 0.1 at 5 % from n = 29 on, if n was stated before."""
-    n = int((anytime_p(np.ones(100), 0.9) <= 0.05).argmax()) + 1
-    assert 29 <= n <= 42
+def test_what_never_happens_is_rarer_than_1_in_10_after_39_episodes():
+    """An exact test that looks once needs 29: 0.9^29 < 0.05. docs/guarantees.md says both."""
+    assert int((anytime_p(np.ones(100), 0.9) <= 0.05).argmax()) + 1 == 39
 
 
 def test_the_interval_narrows_and_mirrors():

@@ -2,10 +2,13 @@
 
 import dataclasses
 import json
+import re
+from pathlib import Path
 
 import pytest
 
 from unbraid.core.errors import ConfigError
+from unbraid.evaluation.behaviour import METRICS
 from unbraid.evaluation.claims import (
     EquivalenceClaim,
     MeanClaim,
@@ -112,6 +115,16 @@ def test_a_file_must_hold_a_list(tmp_path, content):
         load_claims(path)
     with pytest.raises(ConfigError, match="must exist"):
         load_claims(tmp_path / "none.json")
+
+
+def test_the_claims_of_the_docs_are_claims(tmp_path):
+    page = (Path(__file__).parents[3] / "docs" / "guarantees.md").read_text(encoding="utf-8")
+    block = re.search(r"^    \[\n.*?^    \]\n", page, re.MULTILINE | re.DOTALL)
+    path = tmp_path / "claims.json"
+    path.write_text(block[0])
+    claims = load_claims(path, experts=["goal_seeking", "forward"])
+    assert [claim.method for claim in claims] == ["betting", "clopper_pearson", "betting", "tost", "betting"]
+    assert {claim.metric for claim in claims} <= set(METRICS)
 
 
 def test_an_expert_may_be_named_by_the_number_of_its_label(tmp_path):
