@@ -9,7 +9,7 @@ from unbraid.core.errors import ConfigError, DataError, WorldError
 from unbraid.core.randomness import named_generator
 from unbraid.evaluation.certificates import Outcomes, Result, Terms
 from unbraid.evaluation.claims import Claim, EquivalenceClaim, ProbabilityClaim
-from unbraid.evaluation.significance import Doubts, alpha_of_a_side, answers_of, doubts_of, estimates_of, holm
+from unbraid.evaluation.significance import Answer, Doubts, alpha_of_a_side, answers_of, doubts_of, estimates_of, holm
 
 __all__ = ["Source", "actor_of", "certificate_seeds", "decide", "expert_of"]
 
@@ -25,6 +25,7 @@ class _Case:
     is_open: bool = True
     n: int = 0
     doubts: Doubts = field(default_factory=lambda: Doubts(1.0, 1.0))
+    answer: Answer = "not decided"
 
 
 def actor_of(claim: Claim) -> str:
@@ -83,8 +84,9 @@ def decide(
                 case.doubts = doubts_of(case.claim, *_values(case, known))
         answers = answers_of([case.doubts for case in cases], terms.alpha)
         for case, answer in zip(cases, answers, strict=True):
-            has_its_n = case.n == case.claim.n
-            case.is_open = case.is_open and answer == "not decided" and not has_its_n
+            if case.answer == "not decided":  # an answer is never withdrawn, whatever the other claims do later
+                case.answer = answer
+            case.is_open = case.answer == "not decided" and case.n != case.claim.n
         if on_batch is not None:
             on_batch(n_done - n_before)
     return tuple(known.values()), _results(cases, terms, known)
@@ -93,11 +95,10 @@ def decide(
 def _results(cases: Sequence[_Case], terms: Terms, known: Mapping[str, Outcomes]) -> tuple[Result, ...]:
     doubts = [case.doubts for case in cases]
     false, true = holm([d.of_false for d in doubts]), holm([d.of_true for d in doubts])
-    answers = answers_of(doubts, terms.alpha)
     return tuple(
         Result(
             claim=case.claim.text,
-            answer=answers[index],
+            answer=case.answer,
             method=case.claim.method,
             n=case.n,
             alpha=alpha_of_a_side(terms.alpha, len(cases)),

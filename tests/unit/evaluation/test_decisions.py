@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from unbraid.core.errors import ConfigError, DataError, WorldError
+from unbraid.evaluation import decisions
 from unbraid.evaluation.certificates import Terms
 from unbraid.evaluation.claims import EquivalenceClaim, MeanClaim, ProbabilityClaim
 from unbraid.evaluation.decisions import certificate_seeds, decide
@@ -75,6 +76,18 @@ def test_alone_a_claim_needs_fewer_episodes_than_in_company():
     together = decide([SAFE, CLOSE, CLOSE], terms, Actors())[1][0]
     assert alone.alpha == 0.05
     assert alone.n < together.n
+
+
+def test_an_answer_may_come_late_and_is_never_withdrawn(monkeypatch):
+    """Holm asks less of a claim when others are decided: of one that has its n, too."""
+    exact = ProbabilityClaim("cost", above=25, at_most=0.3, mode=0, method="clopper_pearson", n=16)
+    looks = iter([["not decided", "not decided"], ["holds", "refuted"], ["refuted", "refuted"]])
+    monkeypatch.setattr(decisions, "answers_of", lambda doubts, alpha: next(looks))
+    results = decide([exact, CLOSE], TERMS, Actors())[1]
+    assert [(result.answer, result.n) for result in results] == [("holds", 16), ("refuted", 32)]
+    looks = iter([["holds", "not decided"], ["refuted", "not decided"], ["refuted", "holds"]])
+    results = decide([exact, CLOSE], TERMS, Actors())[1]
+    assert [result.answer for result in results] == ["holds", "holds"]
 
 
 def test_a_stated_n_is_waited_for_and_is_enough():
