@@ -14,6 +14,7 @@ import tyro
 from unbraid.core.errors import ConfigError, UnbraidError
 from unbraid.pipeline.config import DemoConfig
 from unbraid.pipeline.requests import (
+    CertifyRequest,
     CheckRequest,
     CollectRequest,
     EvaluateRequest,
@@ -33,6 +34,7 @@ _Request = (
     | Annotated[ModesRequest, tyro.conf.subcommand("modes")]
     | Annotated[SteerRequest, tyro.conf.subcommand("steer")]
     | Annotated[EvaluateRequest, tyro.conf.subcommand("evaluate")]
+    | Annotated[CertifyRequest, tyro.conf.subcommand("certify")]
     | Annotated[ReportRequest, tyro.conf.subcommand("report")]
 )
 
@@ -80,6 +82,7 @@ def _run(asked: Any) -> int:
     if isinstance(asked, DemoConfig):
         return _demo(asked)
     from unbraid.pipeline import stages
+    from unbraid.pipeline.guarantees import certify_stage
 
     match asked:
         case CollectRequest():
@@ -98,6 +101,10 @@ def _run(asked: Any) -> int:
             return _answer(asked.json, steer_stage(asked), _say_steer)
         case EvaluateRequest():
             return _answer(asked.json, stages.evaluate_stage(asked), _say_results)
+        case CertifyRequest():
+            found = certify_stage(asked)
+            _answer(asked.json, found, _say_certify)
+            return _DONE if found["ok"] else _ANSWER_IS_NO
         case ReportRequest():
             return _answer(asked.json, stages.report_stage(asked.run), _say_page)
         case _:
@@ -206,6 +213,26 @@ def _say_steer(found: dict[str, Any]) -> None:
         )
     for name, estimate in found["metrics"].items():
         print(f"{name} ({found['units'][name]}): {estimate_text(estimate)}")
+
+
+def _say_certify(found: dict[str, Any]) -> None:
+    from unbraid.report.estimates import estimate_text
+
+    for result in found["results"]:
+        print(result["sentence"])
+        for name, estimate in result["estimates"].items():
+            print(f"    {name}: {estimate_text(estimate)}")
+        if result["note"] is not None:
+            print(f"    {result['note']}")
+    for told in ("differences", "remarks"):
+        for line in found.get(told, []):
+            print(f"{told.removesuffix('s')}: {line}")
+    if "verified" not in found:
+        print(f"Some answer is wrong with a probability of at most {found['alpha']:g}. {found['certificate']}")
+    elif found["ok"]:
+        print(f"{found['certificate']} is verified: {'; '.join(found['checked'])}.")
+    else:
+        print(f"{found['certificate']} is not verified; looked at: {'; '.join(found['checked'])}.")
 
 
 def _say_results(found: dict[str, Any]) -> None:

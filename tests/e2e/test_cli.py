@@ -29,6 +29,7 @@ VERBS = {
     "modes": requests.ModesRequest,
     "steer": requests.SteerRequest,
     "evaluate": requests.EvaluateRequest,
+    "certify": requests.CertifyRequest,
     "report": requests.ReportRequest,
 }
 

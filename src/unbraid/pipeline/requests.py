@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 __all__ = [
+    "CertifyRequest",
     "CheckRequest",
     "CollectRequest",
     "DropLastAction",
@@ -192,6 +193,41 @@ class EvaluateRequest:
     """The most steps in a rollout."""
     seed: int = 0
     """Decides the rollouts' seeds."""
+    json: Json = False
+
+
+@dataclass(frozen=True)
+class CertifyRequest:
+    """Decide claims about the modes by rollouts, and write a certificate; or verify one.
+
+    Claims are a JSON list, as [{"kind": "probability", "mode": 1, "metric": "cost", "above": 25, "at_most": 0.1}].
+    Every answer is "holds", "refuted" or "not decided after n episodes"; some answer is wrong with a probability of at
+    most alpha. Exits with 3 where a claim does not hold or is not decided, or a certificate is not true.
+    docs/guarantees.md says more.
+
+    Example: unbraid certify runs/first --claims claims.json --max-episodes 500
+    """
+
+    run: Positional[Path | None] = None
+    """A run's folder. With --verify it may be left out; if it is given, it must be the run that was certified."""
+    claims: Path | None = None
+    """The claims, settled before any episode: a JSON list."""
+    verify: Path | None = None
+    """Instead: a certificate, whose answers are computed again from its outcomes."""
+    replay: bool = False
+    """With --verify and a run: roll out every episode again, and compare the outcomes bit for bit."""
+    env: str = "unbraid/PointGoal1-v0"
+    """The environment that the claims are about."""
+    alpha: float = 0.05
+    """The probability, at most, that any answer is wrong."""
+    max_episodes: int = 1000
+    """The most episodes of each mode; claims that are decided earlier take no more."""
+    max_steps: int | None = None
+    """The most steps in an episode; the environment's own limit holds beside it."""
+    out: Path | None = None
+    """The certificate to write; by default certificate.json in the run's folder. Must not exist yet."""
+    seed: int = 0
+    """Decides the episodes' seeds, which no other verb uses."""
     json: Json = False
 
 

@@ -1,5 +1,6 @@
 """`ModeModel`: what a fit gives. Encoder, codebook, policy and normalisers in one piece, saved as one folder."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -242,8 +243,6 @@ class ModeModel(ModeNetworks):
             RunError: the folder exists.
             StorageError: the disk refused.
         """
-        from safetensors.torch import save
-
         with new_folder(Path(path)) as folder:
             content = {
                 "format": _FORMAT,
@@ -259,8 +258,17 @@ class ModeModel(ModeNetworks):
                 write_json(folder / "search.json", self.search)
             if self.calibration is not None:
                 write_json(folder / "calibration.json", self.calibration.to_json())
-            tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
-            write_bytes(folder / "model.safetensors", save(tensors, metadata={"format": "pt"}))
+            write_bytes(folder / "model.safetensors", self._weights())
+
+    def fingerprint(self) -> str:
+        """The SHA-256 of the weights as `save_pretrained` writes them: that of its `model.safetensors`."""
+        return hashlib.sha256(self._weights()).hexdigest()
+
+    def _weights(self) -> bytes:
+        from safetensors.torch import save
+
+        tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
+        return save(tensors, metadata={"format": "pt"})
 
     @classmethod
     def from_pretrained(cls, path: str | Path) -> "ModeModel":

@@ -1,0 +1,158 @@
+"""`certify(policy, env, claims)`: rolls out until every claim is decided or the episodes are used up."""
+
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from unbraid.core.errors import ConfigError, WorldError
+from unbraid.core.progress import progress
+from unbraid.evaluation.behaviour import METRICS
+from unbraid.evaluation.certificates import Certificate, Terms, sha256_of
+from unbraid.evaluation.claims import Claim, EquivalenceClaim
+from unbraid.evaluation.decisions import Source, actor_of, decide, expert_of
+from unbraid.evaluation.evaluate import evaluate
+from unbraid.steering.steered import SteeredPolicy, steer
+from unbraid.training.config import config_to_json
+from unbraid.training.model import ModeModel
+from unbraid.worlds.controllers import Controller, load_controller
+from unbraid.worlds.experts import EXPERT_NAMES, make_expert
+
+__all__ = ["actors_of", "certify", "environment_facts", "policy_facts", "simulated"]
+
+_MADE_OF = ("unbraid", "gymnasium", "mujoco", "numpy", "torch")
+
+
+def certify(
+    policy: SteeredPolicy | ModeModel | Controller,
+    env_id: str,
+    claims: Sequence[Claim],
+    terms: Terms | None = None,
+    *,
+    experts: Mapping[str, Controller] | None = None,
+) -> Certificate:
+    """Decides claims about a policy, by rollouts on seeds of their own.
+
+    Every mode that a claim names acts on the same seeds, a batch of episodes at a time, until its claims are decided
+    (`decisions.decide`). With a probability of at least 1 - alpha, no answer of the certificate is wrong.
+
+    Args:
+        policy: a model or a steered policy; or anything that has `act`, for claims that name no mode.
+        env_id: any Gymnasium environment with vectors of numbers.
+        claims: at least one; see `evaluation.claims`, where `load_claims` reads a file.
+        terms: alpha, the seed and how many episodes at most; by default `Terms()`.
+        experts: name -> controller, for claims that name experts which are neither ours nor ``module:name``.
+
+    Raises:
+        ConfigError: claims that name what does not exist: a mode, a metric, an expert; an n above the most episodes.
+        WorldError: the environment does not fit, or tells nothing that a claimed metric needs.
+        DataError: an episode's value is outside its claimed bounds, or not finite.
+    """
+    terms = terms or Terms()
+    _require_metrics_that_exist(claims)
+    actors = actors_of(policy, claims, experts or {})
+    environment = environment_facts(env_id)
+    with progress("certify", terms.max_episodes, "episodes of each") as advance:
+        source = simulated(actors, env_id, max_steps=terms.max_steps)
+        outcomes, results = decide(claims, terms, source, on_batch=advance)
+    return Certificate(terms, tuple(claims), policy_facts(policy), environment, outcomes, results)
+
+
+def actors_of(
+    policy: SteeredPolicy | ModeModel | Controller, claims: Sequence[Claim], experts: Mapping[str, Controller]
+) -> dict[str, Controller]:
+    """Who must act for some claims, by name.
+
+    Raises:
+        ConfigError: a mode or an expert that does not exist, or a mode of a policy that has none.
+    """
+    steered = steer(policy) if isinstance(policy, ModeModel) else policy
+    actors: dict[str, Controller] = {}
+    for claim in claims:
+        name = actor_of(claim)
+        if claim.mode is None:
+            if isinstance(steered, SteeredPolicy) and steered.context is None:
+                raise ConfigError(f'A claim must name a mode; "{claim.text}" names none. Add "mode": 0, 1, ...')
+            actors[name] = steered
+        elif isinstance(steered, SteeredPolicy):
+            actors[name] = steered.toward(claim.mode)
+        else:
+            raise ConfigError(
+                f'"{claim.text}" must be about a policy with modes; {type(policy).__name__} has none. '
+                "Leave the mode out."
+            )
+        if isinstance(claim, EquivalenceClaim):
+            actors[expert_of(claim)] = _expert(str(claim.expert), experts)
+    return actors
+
+
+def simulated(actors: Mapping[str, Controller], env_id: str, *, max_steps: int | None) -> Source:
+    """Outcomes by rolling out."""
+
+    def source(actor: str, seeds: Sequence[int]) -> Mapping[str, np.ndarray]:
+        return evaluate(actors[actor], env_id, seeds=seeds, max_steps=max_steps).values
+
+    return source
+
+
+def policy_facts(policy: SteeredPolicy | ModeModel | Controller) -> dict[str, Any]:
+    """Who acts, as far as can be told: ``weights_sha256`` and ``config_sha256`` of its model, None without one."""
+    if isinstance(policy, ModeModel):
+        policy = steer(policy)
+    if not isinstance(policy, SteeredPolicy):
+        return {"kind": type(policy).__name__, "weights_sha256": None, "config_sha256": None}
+    bounds = [None if end is None else end.tolist() for end in (policy.action_low, policy.action_high)]
+    return {
+        "kind": "steered",
+        "weights_sha256": policy.model.fingerprint(),
+        "config_sha256": sha256_of(config_to_json(policy.model.config)),
+        "n_modes": policy.model.n_modes,
+        "context": None if policy.context is None else policy.context.tolist(),
+        "style": float(policy.style_quantile),
+        "action_bounds": bounds,
+    }
+
+
+def _require_metrics_that_exist(claims: Sequence[Claim]) -> None:
+    """Raises `ConfigError` where a claim names a metric that nobody measures."""
+    for claim in claims:
+        if claim.metric not in METRICS:
+            raise ConfigError(
+                f"A claim's metric must be one of {', '.join(METRICS)}; got {claim.metric!r}. Correct its name."
+            )
+
+
+def _expert(name: str, experts: Mapping[str, Controller]) -> Controller:
+    """A controller that was handed over, one of ours by its name, or anybody's as module:name."""
+    if name in experts:
+        return experts[name]
+    if ":" in name:
+        return load_controller(name)
+    if name not in EXPERT_NAMES:
+        ours = ", ".join(dict.fromkeys((*experts, *EXPERT_NAMES)))
+        raise ConfigError(f"An expert must be one of {ours}, or module:name of your own policy; got {name!r}.")
+    return make_expert(name)
+
+
+def environment_facts(env_id: str) -> dict[str, Any]:
+    """Its id and version, what makes it, and the versions of the packages that are at work."""
+    try:
+        spec = gymnasium.spec(env_id)
+    except (gymnasium.error.Error, ImportError) as error:
+        raise WorldError(
+            f"The environment must be registered with Gymnasium; {env_id!r} is not: {error} "
+            "Check the name, or name the module that registers it, as in module:Name-v0."
+        ) from None
+    made_by = spec.entry_point if isinstance(spec.entry_point, str) else None
+    packages = [*_MADE_OF] if made_by is None else [*_MADE_OF, made_by.split(":")[0].split(".")[0]]
+    versions = {name: version for name in packages if (version := _version_of(name)) is not None}
+    return {"id": env_id, "version": spec.version, "made_by": made_by, "packages": versions}
+
+
+def _version_of(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

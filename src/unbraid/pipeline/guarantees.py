@@ -1,0 +1,84 @@
+"""The stage of guarantees, as the verb `certify` calls it: claims about a run's modes, and certificates seen to."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from unbraid.core.errors import ConfigError
+from unbraid.core.runs import open_run, read_json, refuse_existing
+from unbraid.evaluation.certificates import Result, Terms
+from unbraid.evaluation.certify import certify
+from unbraid.evaluation.claims import load_claims
+from unbraid.evaluation.evaluate import require_fitting_world
+from unbraid.evaluation.verify import verify
+from unbraid.pipeline.requests import CertifyRequest
+from unbraid.training.model import ModeModel
+
+__all__ = ["certify_stage"]
+
+
+def certify_stage(asked: CertifyRequest) -> dict[str, Any]:
+    """Decides a file's claims about a run and writes the certificate; or sees whether a certificate is true.
+
+    Returns:
+        A JSON object with ``ok``: whether every claim holds, or the certificate is verified.
+    """
+    if asked.verify is not None:
+        return _verified(asked, asked.verify)
+    if asked.run is None or asked.claims is None or asked.replay:
+        raise ConfigError(
+            "A run and --claims must be given to certify, or --verify a certificate (with a run: its weights, too; and "
+            "with --replay its episodes); got neither. Write `unbraid certify RUN --claims claims.json`."
+        )
+    open_run(asked.run)
+    out = asked.out or asked.run / "certificate.json"
+    refuse_existing(out)  # before the work, not after it
+    terms = Terms(
+        alpha=asked.alpha,
+        seed=asked.seed,
+        max_episodes=asked.max_episodes,
+        max_steps=asked.max_steps,
+    )
+    claims = load_claims(asked.claims, experts=_experts_of(asked.run))
+    model = ModeModel.from_pretrained(asked.run)
+    require_fitting_world(model, asked.env)
+    certificate = certify(model, asked.env, claims, terms)
+    certificate.save(out)
+    return {
+        "ok": certificate.all_hold,
+        "certificate": str(out),
+        "alpha": terms.alpha,
+        "weights_sha256": certificate.policy["weights_sha256"],
+        "episodes": {outcomes.actor: len(outcomes.seeds) for outcomes in certificate.outcomes},
+        "results": _with_sentences(certificate.results),
+    }
+
+
+def _verified(asked: CertifyRequest, path: Path) -> dict[str, Any]:
+    if asked.claims is not None or asked.out is not None:
+        raise ConfigError(
+            "--verify must stand alone, without --claims and --out: a certificate has its own. Drop them."
+        )
+    model = None
+    if asked.run is not None:
+        open_run(asked.run)
+        model = ModeModel.from_pretrained(asked.run)
+    found = verify(path, policy=model, replay=asked.replay)
+    return {
+        "ok": found.ok,
+        "certificate": str(path),
+        "alpha": found.certificate.terms.alpha,
+        **found.to_json(),
+        "results": _with_sentences(found.certificate.results),
+    }
+
+
+def _with_sentences(results: Sequence[Result]) -> list[dict[str, Any]]:
+    return [{"sentence": result.sentence, **result.to_json()} for result in results]
+
+
+def _experts_of(run: Path) -> list[str]:
+    """The names of the experts in a run's demonstrations, in the order of their labels."""
+    if not (run / "results.json").exists():
+        return []
+    return list(read_json(run / "results.json").get("experts") or [])
