@@ -11,7 +11,7 @@ from unbraid.worlds.controllers import Controller
 from unbraid.worlds.experts import make_expert
 from unbraid.worlds.rollout import rollout
 
-__all__ = ["EXPERT", "changing", "spliced"]
+__all__ = ["EXPERT", "TakingOver", "changing", "spliced"]
 
 
 EXPERT = "expert_of_step"
@@ -19,7 +19,7 @@ EXPERT = "expert_of_step"
 
 
 @dataclass(frozen=True, eq=False)
-class _TakingOver:
+class TakingOver:
     """The first controller until a step of each row's own, then the second; neither has a memory.
 
     Attributes:
@@ -63,7 +63,7 @@ def changing(
     episodes, modes = [], []
     for (a, b), own in zip(pairs, seeds, strict=True):
         at = draws.integers(n_steps // 5, 4 * n_steps // 5, size=n_of_each)
-        controller = _TakingOver(make_expert(names[a]), make_expert(names[b]), at)
+        controller = TakingOver(make_expert(names[a]), make_expert(names[b]), at)
         noise_seed = named_seed(seed, "noise")
         run = rollout(
             controller,

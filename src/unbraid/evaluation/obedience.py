@@ -1,0 +1,133 @@
+"""Obedience: rollouts are read again, as if they were demonstrations; are they in the mode that was asked for?"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from unbraid.core.errors import ConfigError
+from unbraid.core.randomness import named_generator
+from unbraid.demos.episodes import Demos
+from unbraid.evaluation.intervals import Estimate, bootstrap_counts
+from unbraid.modes.windows import cut_windows
+from unbraid.policy.contexts import require_mode
+from unbraid.training.model import ModeModel
+from unbraid.training.steps import Steps
+
+__all__ = ["Obedience", "obedience", "steps_until_obeyed"]
+
+_TENTHS, _CONFIRMED = 10, 3
+
+
+@dataclass(frozen=True, eq=False)
+class Obedience:
+    """How often the performed mode is the one that was asked for.
+
+    Attributes:
+        mode: what was asked for.
+        window_steps: the windows that modes are read from, at stride 5.
+        share: of windows in that mode, with an interval over episodes.
+        over_time: the same for the windows that begin in each tenth of the longest episode, or None where none does.
+        performed: (mode,) the share of windows in every mode.
+    """
+
+    mode: int
+    window_steps: int
+    share: Estimate
+    over_time: tuple[Estimate | None, ...]
+    performed: Float[np.ndarray, "mode"]
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as a JSON object."""
+        return {
+            "mode": self.mode,
+            "window_steps": self.window_steps,
+            "share": self.share.to_json(),
+            "over_time": [None if part is None else part.to_json() for part in self.over_time],
+            "performed": self.performed.tolist(),
+        }
+
+
+def obedience(model: ModeModel, rollouts: Demos, mode: int, *, window_steps: int = 50) -> Obedience:
+    """The share of windows of rollouts that the encoder reads as the mode that was asked for.
+
+    By the encoder alone: the policy's likelihood would know its own actions again.
+
+    Source: METHOD, part 5.
+
+    Args:
+        model: reads the rollouts.
+        rollouts: of a policy that was asked for the mode, or of an expert.
+        mode: which.
+        window_steps: in a window.
+
+    Raises:
+        ConfigError: the mode does not exist.
+        DataError: no episode is as long as a window.
+    """
+    require_mode(mode, model.n_modes)
+    windows = model.cut(rollouts, window_steps)
+    modes = model.scores_of_windows(Steps.of(rollouts), windows, ("encoder",))["encoder"].argmax(1)
+    obeyed = (modes == mode).astype(np.int64)
+    within = windows.starts - rollouts.step_starts[windows.episodes]
+    tenth = np.minimum(within * _TENTHS // max(int(rollouts.lengths.max()), 1), _TENTHS - 1)
+    return Obedience(
+        mode,
+        window_steps,
+        _share(obeyed, windows.episodes),
+        tuple(
+            _share(obeyed[tenth == part], windows.episodes[tenth == part]) if (tenth == part).any() else None
+            for part in range(_TENTHS)
+        ),
+        np.bincount(modes, minlength=model.n_modes) / len(modes),
+    )
+
+
+def steps_until_obeyed(
+    model: ModeModel, rollouts: Demos, mode: int, *, changed_at: int, window_steps: int = 10
+) -> Int[np.ndarray, "episode"]:
+    """How many steps after a change of instruction it takes effect, by the encoder alone.
+
+    It has taken effect where the first of three consecutive windows begins that are all read as the new mode. An
+    episode in which that never happens counts as all steps that were left.
+
+    Args:
+        model: reads the rollouts.
+        rollouts: every one longer than the step of the change.
+        mode: the new one.
+        changed_at: the step of the first action under the new instruction.
+        window_steps: in a window.
+
+    Raises:
+        ConfigError: the mode does not exist, or an episode is not longer than that by a window and two steps.
+    """
+    require_mode(mode, model.n_modes)
+    if int(rollouts.lengths.min()) < changed_at + window_steps + _CONFIRMED - 1:
+        raise ConfigError(
+            f"Rollouts must go on for {window_steps + _CONFIRMED - 1} steps after the change at step {changed_at}; the "
+            f"shortest has {int(rollouts.lengths.min())}. Roll out for longer, or change earlier."
+        )
+    windows = cut_windows(rollouts.lengths, window_steps, stride_steps=1)
+    modes = model.scores_of_windows(Steps.of(rollouts), windows, ("encoder",))["encoder"].argmax(1)
+    within = windows.starts - rollouts.step_starts[windows.episodes]
+    taken = rollouts.lengths - changed_at
+    for episode in range(rollouts.n_episodes):
+        after = (windows.episodes == episode) & (within >= changed_at)
+        as_asked = np.convolve(modes[after] == mode, np.ones(_CONFIRMED, dtype=np.int64), mode="valid") == _CONFIRMED
+        if as_asked.any():
+            taken[episode] = int(as_asked.argmax())
+    return taken
+
+
+def _share(obeyed: Int[np.ndarray, "window"], episodes: Int[np.ndarray, "window"]) -> Estimate:
+    """With a bootstrap over episodes."""
+    _, rows = np.unique(episodes, return_inverse=True)
+    counts = np.zeros((int(rows.max()) + 1, 2), dtype=np.int64)
+    np.add.at(counts, (rows, obeyed), 1)
+    return bootstrap_counts(
+        lambda summed: summed[..., 1] / summed.sum(-1),
+        counts,
+        generator=named_generator(0, "obedience"),
+        within=(0.0, 1.0),
+    )

@@ -1,0 +1,86 @@
+"""Obedience, where it is known what was done."""
+
+import numpy as np
+import pytest
+
+from unbraid.core.errors import ConfigError, DataError
+from unbraid.demos.episodes import Demos, Episode
+from unbraid.evaluation import obedience as module
+from unbraid.evaluation.obedience import obedience, steps_until_obeyed
+
+
+class Reader:
+    """A model of two modes that reads a window as what most of its actions are: below or above 0."""
+
+    n_modes = 2
+
+    def cut(self, demos, window_steps):
+        from unbraid.modes.windows import cut_windows
+
+        windows = cut_windows(demos.lengths, window_steps, stride_steps=5)
+        if len(windows) == 0:
+            raise DataError("none")
+        return windows
+
+    def scores_of_windows(self, steps, windows, kinds):
+        assert kinds == ("encoder",)
+        means = [
+            float(steps.actions[start : start + length].mean())
+            for start, length in zip(windows.starts.tolist(), windows.lengths.tolist(), strict=True)
+        ]
+        return {"encoder": np.column_stack([-np.array(means), np.array(means)])}
+
+
+@pytest.fixture(autouse=True)
+def _readers_are_models(monkeypatch):
+    """The types of the arguments are checked in the tests; the check of these two is taken off."""
+    for name in ("obedience", "steps_until_obeyed"):
+        plain = getattr(module, name)
+        while hasattr(plain, "__wrapped__"):
+            plain = plain.__wrapped__
+        monkeypatch.setitem(globals(), name, plain)
+
+
+def episodes(*actions):
+    return Demos.from_episodes(
+        [
+            Episode(observations=np.zeros((len(own) + 1, 1), dtype=np.float32), actions=np.array(own)[:, None])
+            for own in (np.asarray(a, dtype=np.float32) for a in actions)
+        ]
+    )
+
+
+def test_the_share_is_that_of_the_windows_that_obey():
+    half = np.where(np.arange(100) < 50, 1.0, -1.0)
+    found = obedience(Reader(), episodes(np.ones(100), half), 1, window_steps=10)
+    n_windows = 19
+    of_half = sum(1 for start in range(0, 91, 5) if half[start : start + 10].mean() > 0)
+    assert found.share.value == pytest.approx((n_windows + of_half) / (2 * n_windows))
+    assert found.share.n == 2
+    assert found.performed.tolist() == pytest.approx([1 - found.share.value, found.share.value])
+    early, late = found.over_time[0], found.over_time[9]
+    assert (early.value, late.value) == (1.0, 0.5)
+
+
+def test_without_windows_in_a_tenth_there_is_no_estimate():
+    assert obedience(Reader(), episodes(np.ones(100)), 1, window_steps=50).over_time[8] is None
+
+
+@pytest.mark.parametrize("lag", [0, 7])
+def test_a_change_takes_effect_where_windows_are_read_as_the_new_mode(lag):
+    late = np.where(np.arange(80) < 30 + lag, -1.0, 1.0)
+    never = np.full(80, -1.0)
+    found = steps_until_obeyed(Reader(), episodes(late, never), 1, changed_at=30, window_steps=5)
+    assert found.tolist() == [max(lag - 2, 0), 50]  # a window of 5 steps, three of which are new, is read as new
+
+
+def test_a_window_that_is_misread_once_does_not_count():
+    blip = np.where(np.isin(np.arange(80), [33]), 30.0, -1.0)
+    blip[60:] = 1.0
+    found = steps_until_obeyed(Reader(), episodes(blip), 1, changed_at=30, window_steps=1)
+    assert found.tolist() == [30]
+
+
+def test_rollouts_that_end_too_early_are_refused():
+    with pytest.raises(ConfigError, match="must go on for 12 steps after the change at step 95; the shortest has 100"):
+        steps_until_obeyed(Reader(), episodes(np.ones(100)), 1, changed_at=95)
