@@ -72,7 +72,7 @@ def _energy(episode: Episode, track: _Track) -> float | None:
     is a wish, and it is no more than a measure of effort. `units_of` says which of the two sums a number is.
     """
     actions = episode.actions.astype(np.float64)
-    factors = track["actuator_velocity"] if "actuator_velocity" in track else actions
+    factors = track.get("actuator_velocity", actions)
     return float(np.abs(actions * factors).sum())
 
 

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from unbraid.core.errors import WorldError
 from unbraid.core.progress import by_totals, progress
@@ -21,6 +21,7 @@ from unbraid.evaluation.behaviour import UNITS, Metric, measure, require_new_met
 from unbraid.evaluation.intervals import Estimate, mean_interval
 from unbraid.evaluation.summary import Summary, summarise
 from unbraid.steering.steered import SteeredPolicy
+from unbraid.training.loop import computing
 from unbraid.training.model import ModeModel
 from unbraid.worlds.controllers import as_controller
 from unbraid.worlds.making import World, spec_of
@@ -28,6 +29,7 @@ from unbraid.worlds.rollout import Controller, Rollouts, rollout
 
 __all__ = [
     "Evaluation",
+    "Seeds",
     "csv_text",
     "evaluate",
     "evaluate_all",
@@ -35,6 +37,8 @@ __all__ = [
     "require_fitting_world",
     "seeds_of",
 ]
+
+Seeds = Sequence[int] | Int[np.ndarray, "episode"]
 
 _N_SEEDS = 2**31  # as the collection's: some environments keep their seed in 32 bits, with a sign
 _N_EPISODES = 100
@@ -105,7 +109,7 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
-def fresh_seeds(n_episodes: int, *, seed: int, avoid: Iterable[int] | None = None) -> list[int]:
+def fresh_seeds(n_episodes: int, *, seed: int, avoid: Seeds | None = None) -> list[int]:
     """Different seeds for evaluation, drawn apart from those of any collection.
 
     Args:
@@ -124,7 +128,7 @@ def fresh_seeds(n_episodes: int, *, seed: int, avoid: Iterable[int] | None = Non
     return seeds
 
 
-def seeds_of(n_episodes: int | None, seeds: Sequence[int] | None) -> list[int]:
+def seeds_of(n_episodes: int | None, seeds: Seeds | None) -> list[int]:
     """The seeds that were given, or so many fresh ones (100 where neither is said).
 
     Raises:
@@ -146,8 +150,8 @@ def seeds_of(n_episodes: int | None, seeds: Sequence[int] | None) -> list[int]:
         )
     if n_episodes is not None and n_episodes != len(given):
         raise WorldError(
-            f"There must be one seed per episode; got {len(given)} seeds for n_episodes = {n_episodes}. Give one of the "
-            "two."
+            f"There must be one seed per episode; got {len(given)} seeds for n_episodes = {n_episodes}. Give one "
+            "of the two."
         )
     return given
 
@@ -157,7 +161,7 @@ def evaluate(
     env: World,
     *,
     n_episodes: int | None = None,
-    seeds: Sequence[int] | None = None,
+    seeds: Seeds | None = None,
     metrics: Mapping[str, Metric] | None = None,
     max_steps: int | None = None,
     n_envs: int = 64,
@@ -189,7 +193,7 @@ def evaluate(
         WorldError: the environment, the policy, its actions or the seeds do not fit.
         ConfigError: a metric has a name that is taken, or gives no finite number.
     """
-    asked = seeds_of(n_episodes, seeds)
+    asked, env = seeds_of(n_episodes, seeds), env if isinstance(env, str) else spec_of(env)
     limit = max_steps or spec_of(env).max_episode_steps or 1000
     with progress("evaluate", len(asked) * limit, "steps") as advance:
         return _measured(
@@ -199,7 +203,7 @@ def evaluate(
 
 def _measured(
     policy: Any,
-    env: World,
+    env: str | EnvSpec,
     seeds: Sequence[int],
     *,
     metrics: Mapping[str, Metric] | None = None,
@@ -210,9 +214,10 @@ def _measured(
     own = require_new_metrics(metrics or {})  # before the work, not after it
     if isinstance(policy, SteeredPolicy):
         require_fitting_world(policy.model, env)
-    found = rollout(
-        as_controller(policy), env, seeds=seeds, max_steps=max_steps, n_envs=n_envs, on_progress=on_progress
-    )
+    with computing(1):  # one thread is fastest for 64 rows, and sums in one order on every machine
+        found = rollout(
+            as_controller(policy), env, seeds=seeds, max_steps=max_steps, n_envs=n_envs, on_progress=on_progress
+        )
     values = measure(found.demos, found.tracks, own)
     return Evaluation(
         env_id=env if isinstance(env, str) else str(found.demos.facts["env_id"]),
@@ -236,13 +241,13 @@ def evaluate_all(
     return found
 
 
-def require_fitting_world(model: ModeModel, env: World) -> None:
+def require_fitting_world(model: ModeModel, env: str | EnvSpec) -> None:
     """Raises `WorldError` where an environment shows or takes another number of values than the model was fitted on.
 
     What has no vectors of numbers at all, or is not registered, is left for the rollout to refuse.
     """
     try:
-        world = gymnasium.make(env if isinstance(env, str) else spec_of(env), disable_env_checker=True)
+        world = gymnasium.make(env, disable_env_checker=True)
     except (gymnasium.error.Error, ImportError):
         return
     shapes = [space.shape for space in (world.observation_space, world.action_space)]
@@ -250,7 +255,7 @@ def require_fitting_world(model: ModeModel, env: World) -> None:
     fitted = (model.observation_size, model.action_size)
     widths = tuple(shape[0] for shape in shapes if shape is not None and len(shape) == 1)
     if len(widths) == 2 and widths != fitted:
-        name = env.id if isinstance(env, EnvSpec) else env if isinstance(env, str) else "The environment"
+        name = env if isinstance(env, str) else env.id
         raise WorldError(
             f"{name} must have {fitted[0]} observation and {fitted[1]} action columns, as the model was fitted on; "
             f"it has {widths[0]} and {widths[1]}. Use the environment that the demonstrations came from."

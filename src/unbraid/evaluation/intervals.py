@@ -115,9 +115,7 @@ def paired_difference(
     return mean_interval(np.subtract(a, b, dtype=np.float64), confidence=confidence, unit_of_n=unit_of_n)
 
 
-def share_interval(
-    values: Real[np.ndarray, "n"], *, confidence: float = 0.95, unit_of_n: str = "episodes"
-) -> Estimate:
+def share_interval(values: Real[np.ndarray, "n"], *, confidence: float = 0.95, unit_of_n: str = "episodes") -> Estimate:
     """The mean of independent values in [0, 1], such as whether something happened, with Wilson's score interval.
 
     Unlike Student's it does not leave [0, 1], and is not of width 0 where all values are 0 or all are 1. Of values

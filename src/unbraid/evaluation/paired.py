@@ -19,7 +19,7 @@ BETTER: dict[str, Literal["more", "less"]] = {
     "cost": "less",
     "energy": "less",
 }
-"""Which way is better; whether a long episode or path is good depends on the world, and of a metric of one's own on it."""
+"""Which way is better. Whether a long episode or path is good depends on the world; so does a metric of one's own."""
 
 _UNIT = "paired seeds"
 
@@ -64,8 +64,8 @@ def compare(a: Evaluation, b: Evaluation) -> Comparison:
 
     Metrics that only one of them has are left out.
 
-    Source: Agarwal et al. 2021, arXiv 2108.13264 (probability of improvement). Departs: over pairs of the same seed, not
-    over all pairs.
+    Source: Agarwal et al. 2021, arXiv 2108.13264 (probability of improvement). Departs: over pairs of the same seed,
+    not over all pairs.
 
     Args:
         a: one policy's evaluation.

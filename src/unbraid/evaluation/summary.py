@@ -77,7 +77,9 @@ def summarise(
     """
     lengths = {len(values) for values in measures.values()}
     if len(lengths) > 1:
-        raise DataError(f"All metrics must be of the same {unit_of_n}; they have {sorted(lengths)}. Measure them again.")
+        raise DataError(
+            f"All metrics must be of the same {unit_of_n}; they have {sorted(lengths)}. Measure them again."
+        )
     means = {name: mean_interval(values, unit_of_n=unit_of_n) for name, values in measures.items()}
     if not measures:
         return {}

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from unbraid.core.errors import DataError
 from unbraid.core.randomness import named_generator
 from unbraid.evaluation.behaviour import Metric
-from unbraid.evaluation.evaluate import Evaluation, evaluate, seeds_of
+from unbraid.evaluation.evaluate import Evaluation, Seeds, evaluate, seeds_of
 from unbraid.evaluation.intervals import Estimate, mean_interval
 from unbraid.evaluation.summary import Summary, summarise
 from unbraid.worlds.making import World
@@ -41,7 +41,7 @@ class AcrossSeeds:
 
     @cached_property
     def summary(self) -> dict[str, Summary]:
-        """Metric -> mean, median, interquartile mean and quantiles over runs; few runs give no interval but the mean's."""
+        """Metric -> mean, median, interquartile mean, quantiles over runs; of few, the mean alone has an interval."""
         generator = named_generator(0, "bootstrap of training seeds")
         return summarise(self.values, generator=generator, unit_of_n=_UNIT)
 
@@ -99,7 +99,7 @@ def evaluate_runs(
     env: World,
     *,
     n_episodes: int | None = None,
-    seeds: Sequence[int] | None = None,
+    seeds: Seeds | None = None,
     metrics: Mapping[str, Metric] | None = None,
     max_steps: int | None = None,
     n_envs: int = 64,
@@ -115,10 +115,7 @@ def evaluate_runs(
     """
     asked = seeds_of(n_episodes, seeds)
     return across_seeds(
-        [
-            evaluate(policy, env, seeds=asked, metrics=metrics, max_steps=max_steps, n_envs=n_envs)
-            for policy in policies
-        ]
+        [evaluate(policy, env, seeds=asked, metrics=metrics, max_steps=max_steps, n_envs=n_envs) for policy in policies]
     )
 
 

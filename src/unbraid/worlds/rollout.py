@@ -189,8 +189,8 @@ class _Run:
         self._n_queued = n_slots
         self._done: dict[int, tuple[Episode, dict[str, np.ndarray]]] = {}
         self._layouts: dict[int, dict[str, np.ndarray]] = {}
-        self._velocities = velocity_reader(worlds, len(self._bounds[0]))
         self._observations, infos = worlds.reset(seed=seeds[:n_slots])
+        self._velocities = velocity_reader(worlds, len(self._bounds[0]))
         self._begin(np.arange(n_slots), infos)
 
     @property

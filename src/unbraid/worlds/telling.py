@@ -29,9 +29,9 @@ def successes_told(infos: Mapping[str, Any]) -> dict[int, float]:
 def velocity_reader(worlds: Any, action_size: int) -> Callable[[], Float[np.ndarray, "env act"]] | None:
     """Reads how fast the actuator behind every action moves; None where the environments do not offer that.
 
-    A world offers it by an attribute ``actuator_velocity`` (act,), or as Gymnasium's MuJoCo environments do, by MuJoCo's
-    ``data.actuator_velocity``, if there is one actuator for each column of the action. MuJoCo's is the time derivative
-    of an actuator's length, its gear included (m/s or rad/s for a gear of 1).
+    A world offers it by an attribute ``actuator_velocity`` (act,), or as Gymnasium's MuJoCo environments do, by
+    MuJoCo's ``data.actuator_velocity``, if there is one actuator for each column of the action. MuJoCo's is the time
+    derivative of an actuator's length, its gear included (m/s or rad/s for a gear of 1).
 
     Args:
         worlds: the vector environment.
