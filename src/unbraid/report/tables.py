@@ -204,16 +204,17 @@ def _evaluation_parts(results: Mapping[str, Any]) -> "list[RenderableType]":
     units = evaluation.get("units") or {}
     for actor in evaluation.get("actors") or []:
         grid = _table()
-        for column in ("metric", "mean", "median", "interquartile mean", "5 % to 95 %"):
-            grid.add_column(_plain(column), justify="left" if column == "metric" else "right")
+        for column in ("metric", "mean", "median", "interquartile mean"):
+            justify = "left" if column == "metric" else "right"
+            grid.add_column(_plain(column), justify=justify, no_wrap=column == "metric")
         for metric, summary in actor["summary"].items():
-            low, high = summary["quantiles"]["0.05"], summary["quantiles"]["0.95"]
             cells = [_with_interval(summary[kind]) for kind in ("mean", "median", "iqm")]
-            grid.add_row(*map(_plain, (_of_unit(metric, units), *cells, f"{value_text(low)} to {value_text(high)}")))
+            grid.add_row(*map(_plain, (_of_unit(metric, units), *cells)))
         n = shared_n_text(summary["mean"] for summary in actor["summary"].values())
         parts.append(_titled(f"Episodes of {actor['name']}" + (f", {n}" if n else ""), grid))
     if parts:
-        parts.append(_plain("In brackets: 95 % intervals. evaluation.csv in the run's folder has every episode."))
+        note = "In brackets: 95 % intervals; a figure without has none that is estimable from so few episodes."
+        parts.append(_plain(f"{note} evaluation.csv in the run's folder has every episode."))
     across = evaluation.get("training_seeds") or []
     if across:
         grid = _table()
@@ -221,21 +222,27 @@ def _evaluation_parts(results: Mapping[str, Any]) -> "list[RenderableType]":
         for entry in across:
             grid.add_column(_plain(f"mode of {entry['expert']}"), justify="right")
         for metric in dict.fromkeys(metric for entry in across for metric in entry["metrics"]):
-            known = [entry["metrics"].get(metric) for entry in across]
-            cells = ["not measured" if quantity is None else _with_interval(quantity) for quantity in known]
+            cells = [_over_seeds(entry["metrics"], metric) for entry in across]
             grid.add_row(*map(_plain, (_of_unit(metric, units), *cells)))
         n = shared_n_text(quantity for entry in across for quantity in entry["metrics"].values())
         parts.append(_titled("Over training seeds" + (f", {n}" if n else ""), grid))
     return parts
 
 
+def _over_seeds(metrics: Mapping[str, Any], metric: str) -> str:
+    if not metrics:
+        return "no mode in some run"
+    return _with_interval(metrics[metric]) if metric in metrics else "not measured"
+
+
 def _of_unit(metric: str, units: Mapping[str, str]) -> str:
     return f"{metric} ({units[metric]})" if units.get(metric) else metric
 
 
-def _with_interval(quantity: Any) -> str:
-    interval = interval_text(quantity).replace("[interval not estimable]", "[not estimable]")
-    return f"{value_text(quantity)} {interval}".strip()
+def _with_interval(quantity: Mapping[str, Any]) -> str:
+    """The value and its interval; the value alone where no interval is estimable, as the note below says."""
+    known = quantity["low"] is not None and quantity["high"] is not None
+    return f"{value_text(quantity)} {interval_text(quantity)}" if known else value_text(quantity)
 
 
 def _verdict_parts(results: Mapping[str, Any]) -> "list[RenderableType]":
