@@ -1,5 +1,6 @@
 """Every verb of the command line: what it says, what it leaves behind, and how it ends."""
 
+import csv
 import dataclasses
 import json
 import re
@@ -17,6 +18,7 @@ import pytest
 import unbraid as package
 from unbraid import cli
 from unbraid.demos.store import load_demos
+from unbraid.evaluation.evaluate import fresh_seeds
 from unbraid.pipeline import requests
 from unbraid.pipeline.config import DemoConfig
 from unbraid.training.model import ModeModel
@@ -403,6 +405,17 @@ def test_evaluate_adds_experts_and_modes_to_the_run_and_report_draws_it_again(un
     assert results["unbraid"] == json.loads((fitted / "results.json").read_text())["unbraid"]
     assert [mode["mode"] for mode in results["behaviour"]["modes"]] == [0, 1]
     assert [expert["name"] for expert in results["behaviour"]["experts"]] == ["goal_seeking", "forward"]
+    assert results["evaluation"] == found["evaluation"]
+    with (run / "evaluation.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["actor"] for row in rows[::2]] == ["goal_seeking", "forward", "mode 0", "mode 1"]
+    assert len({row["seed"] for row in rows}) == 2
+    assert not {int(row["seed"]) for row in rows} & set(results["data"]["seeds"])
+    mean = sum(float(row["return"]) for row in rows[4:6]) / 2
+    assert found["evaluation"]["actors"][2]["summary"]["return"]["mean"]["value"] == pytest.approx(mean)
+    episodes = json.loads((run / "evaluation.json").read_text())["actors"][3]["episodes"]
+    assert [episode["energy"] for episode in episodes] == [float(row["energy"]) for row in rows[6:]]
+    assert set(results["behaviour"]["metrics"]) == {"return", "cost", "length", "goals", "distance", "displacement"}
     after = (run / "report" / "index.html").read_text()
     assert "its expert" in after
     assert "its expert" not in before
@@ -423,9 +436,48 @@ def test_evaluate_without_experts_measures_the_modes_alone(unbraid, fitted, tmp_
     said = unbraid("evaluate", run, "--episodes", 2, "--max-steps", 8)
     assert said.code == 0
     assert "mode 1" in said.out
+    assert "Episodes of mode 1, n = 2 episodes" in said.out
+    assert "energy (action x velocity)" in said.out
     results = json.loads((run / "results.json").read_text())
     assert [mode["expert"] for mode in results["behaviour"]["modes"]] == [None, None]
     assert all(len(line) <= 110 for line in said.out.splitlines()[:-1])
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_evaluate_takes_the_training_seed_as_the_unit_where_several_runs_are_given(unbraid, fitted, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(fitted, run)
+    asked = ("--episodes", 3, "--max-steps", 8)
+    refused = unbraid("evaluate", run, "--beside", fitted, *asked)
+    assert refused.code == 2
+    assert "--beside needs --experts" in refused.err
+    said = unbraid("evaluate", run, "--beside", fitted, fitted, "--experts", "goal_seeking", "forward", *asked)
+    assert said.code == 0
+    assert "Over training seeds, n = 3 training seeds" in said.out
+    found = json.loads((run / "results.json").read_text())["evaluation"]
+    assert [entry["expert"] for entry in found["training_seeds"]] == ["goal_seeking", "forward"]
+    for entry in found["training_seeds"]:
+        assert len(set(entry["modes"])) == 1  # the same run thrice
+        own = next(actor for actor in found["actors"] if actor["name"] == f"run 2, mode {entry['modes'][0]}")
+        mean = entry["metrics"]["return"]
+        assert (mean["n"], mean["low"]) == (3, pytest.approx(mean["value"]))
+        assert mean["value"] == pytest.approx(own["summary"]["return"]["mean"]["value"])
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_no_rollout_reuses_a_seed_of_the_demonstrations(unbraid, fitted, pile, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(fitted, run)
+    results = json.loads((run / "results.json").read_text())
+    assert results["data"]["seeds"] == sorted(load_demos(pile).seeds)
+    results["data"]["seeds"] += fresh_seeds(2, seed=0)
+    (run / "results.json").write_text(json.dumps(results))
+    steered = _only_json(unbraid("steer", run, "--toward", 0, "--episodes", 2, "--max-steps", 3, "--json"))
+    assert not {episode["seed"] for episode in steered["episodes"]} & set(fresh_seeds(2, seed=0))
+    assert unbraid("evaluate", run, "--episodes", 2, "--max-steps", 3).code == 0
+    with (run / "evaluation.csv").open(newline="") as file:
+        seeds = [int(row["seed"]) for row in csv.DictReader(file)]
+    assert not set(seeds) & set(fresh_seeds(2, seed=0))
 
 
 def test_the_module_runs_as_a_program(pile):

@@ -1,6 +1,7 @@
 """A progress bar for long work: on stderr, with rate and time left, and silent where stderr is no terminal."""
 
 import contextlib
+import contextvars
 import sys
 from collections.abc import Callable, Generator
 from typing import Any, Protocol, runtime_checkable
@@ -19,6 +20,9 @@ def _advance_silently(n: int = 1, /, **fields: object) -> None:
     """For where nobody is looking."""
 
 
+_is_shown = contextvars.ContextVar("_is_shown", default=False)
+
+
 def by_totals(advance: Advance) -> Callable[[int], None]:
     """For work that says how much it has done in all so far: moves the bar by what is new."""
     done = 0
@@ -33,7 +37,7 @@ def by_totals(advance: Advance) -> Callable[[int], None]:
 
 @contextlib.contextmanager
 def progress(description: str, total: int, unit: str) -> Generator[Advance]:
-    """Shows how far a piece of work is, until the block ends.
+    """Shows how far a piece of work is, until the block ends; silent within another's block.
 
     Usage: ``with progress("fitting", 1500, "steps") as advance: advance(1, loss=0.31)``.
 
@@ -42,7 +46,7 @@ def progress(description: str, total: int, unit: str) -> Generator[Advance]:
         total: how many units there are.
         unit: what is counted, in the plural: it stands behind the rate, "812 steps/s".
     """
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or _is_shown.get():
         yield _advance_silently
         return
     from rich.console import Console
@@ -67,7 +71,11 @@ def progress(description: str, total: int, unit: str) -> Generator[Advance]:
             speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
             bar.update(task, advance=n, rate=_rate(speed, unit), shown=_shown(latest))
 
-        yield advance
+        token = _is_shown.set(True)
+        try:
+            yield advance
+        finally:
+            _is_shown.reset(token)
 
 
 def _rate(speed: float | None, unit: str) -> str:

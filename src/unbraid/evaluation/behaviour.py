@@ -1,29 +1,35 @@
 """What rollouts are like, metric by metric, and whether a mode's are as good as its expert's."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
-from unbraid.core.errors import DataError
+from unbraid.core.errors import ConfigError, DataError
 from unbraid.demos.episodes import Demos, Episode
 from unbraid.evaluation.intervals import Equivalence, Estimate, as_good_as, mean_interval
 
 __all__ = [
+    "COMPARED",
     "METRICS",
     "UNITS",
     "BehaviourTable",
     "ExpertBehaviour",
     "Measures",
+    "Metric",
     "ModeBehaviour",
     "compare_modes",
     "measure",
+    "require_new_metrics",
+    "units_of",
 ]
 
 _Track = Mapping[str, np.ndarray]
 Measures = Mapping[str, np.ndarray]
+Metric = Callable[[Episode], float]
+"""A metric of anybody's: an episode's observations, actions, rewards, costs -> one finite number."""
 
 
 def _return(episode: Episode, track: _Track) -> float | None:
@@ -54,6 +60,35 @@ def _displacement(episode: Episode, track: _Track) -> float | None:
     return float(np.linalg.norm(track["robot_xy"][-1] - track["robot_xy"][0]))
 
 
+def _success(episode: Episode, track: _Track) -> float | None:
+    return float(track["success"]) if "success" in track else None
+
+
+def _energy(episode: Episode, track: _Track) -> float | None:
+    """The sum over steps and actions of |action x velocity|; of squared actions where velocities are not told.
+
+    The velocity is that of the actuator behind each action, at the end of the step (`unbraid.worlds.telling`). For a
+    MuJoCo motor |action x velocity| is the power in W, so that energy x seconds a step is work in J; a servo's action
+    is a wish, and it is no more than a measure of effort. `units_of` says which of the two sums a number is.
+    """
+    actions = episode.actions.astype(np.float64)
+    factors = track.get("actuator_velocity", actions)
+    return float(np.abs(actions * factors).sum())
+
+
+def _smoothness(episode: Episode, track: _Track) -> float | None:
+    """Minus the mean over steps of the distance |a[t + 1] - a[t]| between neighbouring actions, as executed.
+
+    0 is an action that never changes; the lower, the jerkier. None for an episode of one step.
+
+    Source: Mysore et al. 2021, arXiv 2012.06644, equation 1 (temporal smoothness, Euclidean distance); the sign is that
+    of Balasubramanian et al. 2015, doi 10.1186/s12984-015-0090-9: more is smoother.
+    """
+    if episode.n_steps < 2:
+        return None
+    return -float(np.linalg.norm(np.diff(episode.actions.astype(np.float64), axis=0), axis=1).mean())
+
+
 METRICS: dict[str, Callable[[Episode, _Track], float | None]] = {
     "return": _return,
     "cost": _cost,
@@ -61,6 +96,9 @@ METRICS: dict[str, Callable[[Episode, _Track], float | None]] = {
     "goals": _goals,
     "distance": _distance,
     "displacement": _displacement,
+    "success": _success,
+    "energy": _energy,
+    "smoothness": _smoothness,
 }
 """Each takes an episode and its track and gives one number, or None where the world does not offer what it needs."""
 
@@ -71,8 +109,16 @@ UNITS: dict[str, str] = {
     "goals": "goals",
     "distance": "m",
     "displacement": "m",
+    "success": "share",
+    "energy": "action x velocity",
+    "smoothness": "action",
 }
-"""The unit of every metric: sums over the episode, the path's length, and from start to end."""
+"""The unit of every metric: sums over the episode, the path's length, from start to end; see `units_of` for energy."""
+
+COMPARED = ("return", "cost", "length", "goals", "distance", "displacement", "success")
+"""The metrics in which a run's page holds modes beside experts, in order."""
+
+_SQUARED_ACTION = "squared action"
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,25 +180,31 @@ class BehaviourTable:
         }
 
 
-def measure(demos: Demos, tracks: Sequence[_Track]) -> dict[str, np.ndarray]:
+def measure(
+    demos: Demos, tracks: Sequence[_Track], metrics: Mapping[str, Metric] | None = None
+) -> dict[str, np.ndarray]:
     """Every metric of every episode.
 
     Args:
         demos: the episodes.
         tracks: for each episode what the world said beside it: ``robot_xy`` (T + 1, 2) in m, ``goal_reached`` (T,),
-            as far as it has them.
+            ``actuator_velocity`` (T, act), ``success`` (), as far as it has them.
+        metrics: more of them, by name.
 
     Returns:
-        metric -> (episode,) values. A metric that some episode lacks is absent, never 0.
+        metric -> (episode,) values. A metric that some episode lacks is absent, never 0; so is an energy that would be
+        of two kinds.
 
     Raises:
         DataError: there isn't one track per episode.
+        ConfigError: a name that is taken, or a metric of one's own that gave no finite number.
     """
     if len(tracks) != demos.n_episodes:
         raise DataError(
             f"There must be one track per episode; got {len(tracks)} for {demos.n_episodes} episodes. "
             "Pass an empty track where nothing was recorded."
         )
+    own = require_new_metrics(metrics or {})
     episodes = list(demos)
     measures: dict[str, np.ndarray] = {}
     for name, metric in METRICS.items():
@@ -160,7 +212,59 @@ def measure(demos: Demos, tracks: Sequence[_Track]) -> dict[str, np.ndarray]:
         known = [value for value in values if value is not None]
         if known and len(known) == len(values):
             measures[name] = np.array(known, dtype=np.float64)
+    if len({"actuator_velocity" in track for track in tracks}) > 1:
+        del measures["energy"]
+    for name, metric in own.items():
+        measures[name] = np.array([_own_value(name, metric, i, episode) for i, episode in enumerate(episodes)])
     return measures
+
+
+def units_of(measures: Iterable[str], tracks: Sequence[_Track]) -> dict[str, str]:
+    """The unit of every metric, "" where only its maker knows: `UNITS`, but for energy.
+
+    Args:
+        measures: the metrics' names, as `measure` gives them.
+        tracks: those that were measured; energy is a sum of squared actions where they hold no ``actuator_velocity``.
+    """
+    units = {name: UNITS.get(name, "") for name in measures}
+    if "energy" in units and not any("actuator_velocity" in track for track in tracks):
+        units["energy"] = _SQUARED_ACTION
+    return units
+
+
+def require_new_metrics(metrics: Mapping[str, Metric]) -> Mapping[str, Metric]:
+    """Metrics of one's own, as they came.
+
+    Raises:
+        ConfigError: a name that is empty or taken, or something that can't be called.
+    """
+    for name, metric in metrics.items():
+        if not isinstance(name, str) or not name or name in (*METRICS, "seed", "actor"):
+            raise ConfigError(
+                f"A metric of your own must have a name of its own; got {name!r}. Taken: {', '.join(METRICS)}, seed, "
+                "actor."
+            )
+        if not callable(metric):
+            raise ConfigError(
+                f"The metric {name!r} must be a function of an episode; it is a {type(metric).__name__}. Pass one, as "
+                "in metrics={'last_reward': lambda episode: float(episode.rewards[-1])}."
+            )
+    return metrics
+
+
+def _own_value(name: str, metric: Metric, index: int, episode: Episode) -> float:
+    where = f"episode {index}" if episode.seed is None else f"episode {index} (seed {episode.seed})"
+    must = f"The metric {name!r} must give one finite number for every episode; for {where} it"
+    try:
+        value: Any = metric(episode)
+    except Exception as error:  # whatever a stranger's function raises
+        raise ConfigError(f"{must} raised {type(error).__name__}: {error}. Repair it, or leave it out.") from error
+    is_number = isinstance(value, bool | int | float | np.bool_ | np.number) or (
+        isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind in "biuf"
+    )
+    if not is_number or not np.isfinite(value):
+        raise ConfigError(f"{must} gave {value!r:.80}. Repair it, or leave it out.")
+    return float(value)
 
 
 def compare_modes(

@@ -1,23 +1,47 @@
 """`evaluate(policy, env)`: what a policy does in an environment, episode by episode, with intervals."""
 
+import csv
+import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
-from jaxtyping import Float
+from gymnasium.envs.registration import EnvSpec
+from jaxtyping import Float, Int
 
 from unbraid.core.errors import WorldError
-from unbraid.core.progress import progress
+from unbraid.core.progress import by_totals, progress
 from unbraid.core.randomness import named_generator
-from unbraid.evaluation.behaviour import UNITS, measure
+from unbraid.core.runs import write_text
+from unbraid.evaluation.behaviour import UNITS, Metric, measure, require_new_metrics, units_of
 from unbraid.evaluation.intervals import Estimate, mean_interval
+from unbraid.evaluation.summary import Summary, summarise
 from unbraid.steering.steered import SteeredPolicy
+from unbraid.training.loop import computing
 from unbraid.training.model import ModeModel
+from unbraid.worlds.controllers import as_controller
+from unbraid.worlds.making import World, spec_of
 from unbraid.worlds.rollout import Controller, Rollouts, rollout
 
-__all__ = ["Evaluation", "evaluate", "evaluate_all", "fresh_seeds", "require_fitting_world"]
+__all__ = [
+    "Evaluation",
+    "Seeds",
+    "csv_text",
+    "evaluate",
+    "evaluate_all",
+    "fresh_seeds",
+    "require_fitting_world",
+    "seeds_of",
+]
+
+Seeds = Sequence[int] | Int[np.ndarray, "episode"]
+
+_N_SEEDS = 2**31  # as the collection's: some environments keep their seed in 32 bits, with a sign
+_N_EPISODES = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +54,7 @@ class Evaluation:
         values: metric -> (episode,) the value in every episode.
         metrics: metric -> the mean over episodes, with its 95 % interval.
         rollouts: the episodes themselves.
+        units: metric -> its unit; "" where only its maker knows.
     """
 
     env_id: str
@@ -37,51 +62,171 @@ class Evaluation:
     values: dict[str, Float[np.ndarray, "episode"]]
     metrics: dict[str, Estimate]
     rollouts: Rollouts
+    units: dict[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def table(self) -> list[dict[str, Any]]:
+        """One row per episode: its ``seed``, and every metric by name."""
+        return [
+            {"seed": seed, **{name: float(values[i]) for name, values in self.values.items()}}
+            for i, seed in enumerate(self.seeds)
+        ]
+
+    @cached_property
+    def summary(self) -> dict[str, Summary]:
+        """Metric -> mean, median, interquartile mean and quantiles over episodes, each with its 95 % interval.
+
+        The bootstrap's resamples are the same in every evaluation of so many episodes.
+        """
+        return summarise(self.values, generator=named_generator(0, "bootstrap of episodes"))
+
+    def write_csv(self, path: str | Path) -> None:
+        """Writes the table as CSV: a header, then one line per episode. A file of that name is replaced.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        write_text(Path(path), csv_text(self.table))
 
     def to_json(self) -> dict[str, Any]:
-        """Environment, seeds, metrics with intervals, and the table of episodes."""
+        """Environment, metrics with intervals, units, the summary, and the table of episodes."""
         return {
             "env_id": self.env_id,
             "metrics": {name: estimate.to_json() for name, estimate in self.metrics.items()},
-            "units": {name: UNITS.get(name, "") for name in self.metrics},
-            "episodes": [
-                {"seed": seed, **{name: float(values[i]) for name, values in self.values.items()}}
-                for i, seed in enumerate(self.seeds)
-            ],
+            "units": {name: self.units.get(name, UNITS.get(name, "")) for name in self.metrics},
+            "summary": {name: summary.to_json() for name, summary in self.summary.items()},
+            "episodes": self.table,
         }
 
 
-def fresh_seeds(n_episodes: int, *, seed: int) -> list[int]:
-    """Different seeds for evaluation, drawn apart from those of any collection."""
-    return [int(s) for s in named_generator(seed, "evaluation").choice(2**31, size=n_episodes, replace=False)]
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as CSV: a column for every name that occurs, in the order of their coming; what a row lacks is empty."""
+    text = io.StringIO()
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def fresh_seeds(n_episodes: int, *, seed: int, avoid: Seeds | None = None) -> list[int]:
+    """Different seeds for evaluation, drawn apart from those of any collection.
+
+    Args:
+        n_episodes: how many.
+        seed: decides them.
+        avoid: seeds that must not be among them, such as `Demos.seeds` of the demonstrations that were learned from;
+            others are drawn in their place, and the rest stay as they are.
+    """
+    generator = named_generator(seed, "evaluation")
+    seeds = [int(s) for s in generator.choice(_N_SEEDS, size=n_episodes, replace=False)]
+    taken = {int(s) for s in (() if avoid is None else avoid)}
+    for i in [i for i, s in enumerate(seeds) if s in taken]:
+        taken.update(seeds)
+        while seeds[i] in taken:
+            seeds[i] = int(generator.integers(_N_SEEDS))
+    return seeds
+
+
+def seeds_of(n_episodes: int | None, seeds: Seeds | None) -> list[int]:
+    """The seeds that were given, or so many fresh ones (100 where neither is said).
+
+    Raises:
+        WorldError: no episodes, seeds that are no integers or occur twice, or not as many as episodes.
+    """
+    if n_episodes is not None and n_episodes < 1:
+        raise WorldError(f"n_episodes must be at least 1; got {n_episodes}. 100 gives intervals worth reading.")
+    if seeds is None:
+        return fresh_seeds(_N_EPISODES if n_episodes is None else n_episodes, seed=0)
+    odd = [seed for seed in seeds if isinstance(seed, bool | np.bool_) or not isinstance(seed, int | np.integer)]
+    if odd:
+        raise WorldError(f"Seeds must be integers >= 0; got {odd[0]!r:.40}. `fresh_seeds` draws some.")
+    given = [int(seed) for seed in seeds]
+    if len(set(given)) < len(given):
+        twice = next(seed for i, seed in enumerate(given) if seed in given[:i])
+        raise WorldError(
+            f"Every episode must have a seed of its own, as equal seeds give equal episodes; {twice} occurs twice. "
+            "Leave it out once, or let `fresh_seeds` draw them."
+        )
+    if n_episodes is not None and n_episodes != len(given):
+        raise WorldError(
+            f"There must be one seed per episode; got {len(given)} seeds for n_episodes = {n_episodes}. Give one "
+            "of the two."
+        )
+    return given
 
 
 def evaluate(
-    policy: Controller,
-    env_id: str,
+    policy: Any,
+    env: World,
     *,
-    seeds: Sequence[int],
+    n_episodes: int | None = None,
+    seeds: Seeds | None = None,
+    metrics: Mapping[str, Metric] | None = None,
     max_steps: int | None = None,
-    on_progress: Callable[[int], None] | None = None,
+    n_envs: int = 64,
 ) -> Evaluation:
     """Rolls a policy out once per seed, and measures every episode.
 
+    An episode depends on its seed alone: equal seeds give equal episodes, to the last bit, whatever `n_envs` is. A
+    `SteeredPolicy` samples its actions, from one generator per episode; its mean actions are those of
+    `worlds.controllers.from_predict(policy)`. (Only other people's policies that draw from a generator of their own,
+    by `from_predict(policy, deterministic=False)`, are not bound to their seeds.)
+
+    Metrics (`behaviour.METRICS`): return, cost, length, goals, distance, displacement, success, energy, smoothness, as
+    far as the world offers what they need. Success is what the last step's `info` says under ``is_success`` or
+    ``success``. Energy is the sum of |action x velocity| where the world tells how fast its actuators move, as
+    PointGoal and MuJoCo's environments do, else the sum of squared actions; `Evaluation.units` says which.
+
     Args:
-        policy: a `SteeredPolicy`, an expert, or anything else that has `act` (see `worlds.rollout.from_predict`).
-        env_id: any Gymnasium environment with vectors of numbers.
-        seeds: one per episode; the same seeds make two policies comparable pair by pair (`fresh_seeds` draws some).
+        policy: a `SteeredPolicy`, an expert, or anything else that has `act`; anything with Stable-Baselines3's
+            `predict`, asked for its deterministic action; or a function of the observations (env, obs).
+        env: any Gymnasium environment with vectors of numbers: its id, a `gymnasium.spec`, or a function that makes it.
+        n_episodes: how many, on fresh seeds, the same ones at every call; by default 100, or as many as `seeds`.
+        seeds: one per episode, all different; the same seeds make two policies comparable pair by pair (`compare`).
+            By default fresh ones, drawn apart from those of any collection (`fresh_seeds` also avoids given ones).
+        metrics: of one's own, beside those above: name -> function of an `Episode` that gives a number.
         max_steps: the most steps per episode; the environment's own limit holds beside it.
-        on_progress: called with the number of steps done.
+        n_envs: the most environments side by side.
 
     Raises:
-        WorldError: the environment or the policy does not fit.
+        WorldError: the environment, the policy, its actions or the seeds do not fit.
+        ConfigError: a metric has a name that is taken, or gives no finite number.
     """
+    asked, env = seeds_of(n_episodes, seeds), env if isinstance(env, str) else spec_of(env)
+    limit = max_steps or spec_of(env).max_episode_steps or 1000
+    with progress("evaluate", len(asked) * limit, "steps") as advance:
+        return _measured(
+            policy, env, asked, metrics=metrics, max_steps=max_steps, n_envs=n_envs, on_progress=by_totals(advance)
+        )
+
+
+def _measured(
+    policy: Any,
+    env: str | EnvSpec,
+    seeds: Sequence[int],
+    *,
+    metrics: Mapping[str, Metric] | None = None,
+    max_steps: int | None,
+    n_envs: int = 64,
+    on_progress: Callable[[int], None] | None = None,
+) -> Evaluation:
+    own = require_new_metrics(metrics or {})  # before the work, not after it
     if isinstance(policy, SteeredPolicy):
-        require_fitting_world(policy.model, env_id)
-    rollouts = rollout(policy, env_id, seeds=seeds, max_steps=max_steps, on_progress=on_progress)
-    values = measure(rollouts.demos, rollouts.tracks)
-    metrics = {name: mean_interval(found) for name, found in values.items()}
-    return Evaluation(env_id, tuple(seeds), values, metrics, rollouts)
+        require_fitting_world(policy.model, env)
+    with computing(1):  # one thread is fastest for 64 rows, and sums in one order on every machine
+        found = rollout(
+            as_controller(policy), env, seeds=seeds, max_steps=max_steps, n_envs=n_envs, on_progress=on_progress
+        )
+    values = measure(found.demos, found.tracks, own)
+    return Evaluation(
+        env_id=env if isinstance(env, str) else str(found.demos.facts["env_id"]),
+        seeds=tuple(seeds),
+        values=values,
+        metrics={name: mean_interval(known) for name, known in values.items()},
+        rollouts=found,
+        units=units_of(values, found.tracks),
+    )
 
 
 def evaluate_all(
@@ -91,18 +236,18 @@ def evaluate_all(
     found: dict[str, Evaluation] = {}
     with progress("evaluate", len(actors), "actors") as advance:
         for name, actor in actors.items():
-            found[name] = evaluate(actor, env_id, seeds=seeds, max_steps=max_steps)
+            found[name] = _measured(actor, env_id, seeds_of(None, seeds), max_steps=max_steps)
             advance(1)
     return found
 
 
-def require_fitting_world(model: ModeModel, env_id: str) -> None:
+def require_fitting_world(model: ModeModel, env: str | EnvSpec) -> None:
     """Raises `WorldError` where an environment shows or takes another number of values than the model was fitted on.
 
     What has no vectors of numbers at all, or is not registered, is left for the rollout to refuse.
     """
     try:
-        world = gymnasium.make(env_id, disable_env_checker=True)
+        world = gymnasium.make(env, disable_env_checker=True)
     except (gymnasium.error.Error, ImportError):
         return
     shapes = [space.shape for space in (world.observation_space, world.action_space)]
@@ -110,7 +255,8 @@ def require_fitting_world(model: ModeModel, env_id: str) -> None:
     fitted = (model.observation_size, model.action_size)
     widths = tuple(shape[0] for shape in shapes if shape is not None and len(shape) == 1)
     if len(widths) == 2 and widths != fitted:
+        name = env if isinstance(env, str) else env.id
         raise WorldError(
-            f"{env_id} must have {fitted[0]} observation and {fitted[1]} action columns, as the model was fitted on; "
+            f"{name} must have {fitted[0]} observation and {fitted[1]} action columns, as the model was fitted on; "
             f"it has {widths[0]} and {widths[1]}. Use the environment that the demonstrations came from."
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Real, Shaped
-from scipy.special import ndtr, stdtrit
+from scipy.special import ndtr, ndtri, stdtrit
 
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.core.shapes import require_finite
@@ -17,8 +17,10 @@ __all__ = [
     "as_good_as",
     "bootstrap_counts",
     "bootstrap_over_episodes",
+    "expanded_tail",
     "mean_interval",
     "paired_difference",
+    "share_interval",
 ]
 
 _ANY_VALUE = (-np.inf, np.inf)
@@ -111,6 +113,30 @@ def paired_difference(
             "Roll both out on the same seeds."
         )
     return mean_interval(np.subtract(a, b, dtype=np.float64), confidence=confidence, unit_of_n=unit_of_n)
+
+
+def share_interval(values: Real[np.ndarray, "n"], *, confidence: float = 0.95, unit_of_n: str = "episodes") -> Estimate:
+    """The mean of independent values in [0, 1], such as whether something happened, with Wilson's score interval.
+
+    Unlike Student's it does not leave [0, 1], and is not of width 0 where all values are 0 or all are 1. Of values
+    between the two, such as halves for ties, it is wider than it need be.
+
+    Source: Wilson 1927, doi 10.1080/01621459.1927.10502953.
+
+    Raises:
+        DataError: no values, or some outside [0, 1].
+        ConfigError: `confidence` outside (0, 1).
+    """
+    share = mean_interval(values, confidence=confidence, unit_of_n=unit_of_n)
+    if not ((values >= 0) & (values <= 1)).all():
+        raise DataError(f"A share must be of values in [0, 1]; got {values.min()} to {values.max()}. Scale them.")
+    if share.n < 2:
+        return share
+    z2, n = float(ndtri((1 + confidence) / 2)) ** 2, share.n
+    centre = (share.value + z2 / (2 * n)) / (1 + z2 / n)
+    half = float(np.sqrt(z2 * (share.value * (1 - share.value) / n + z2 / (4 * n**2)))) / (1 + z2 / n)
+    low, high = min(centre - half, share.value), max(centre + half, share.value)
+    return Estimate(share.value, max(low, 0.0), min(high, 1.0), n, unit_of_n)
 
 
 def as_good_as(
@@ -223,10 +249,18 @@ def _interval(
     value: float, resampled: Float[np.ndarray, "resample"], *, n: int, within: tuple[float, float]
 ) -> Estimate:
     """The expanded percentile interval joined with its mirror image about the value."""
-    tail = float(ndtr(-np.sqrt(n / (n - 1)) * stdtrit(n - 1, 0.975)))
+    tail = expanded_tail(n)
     low, high = (float(q) for q in np.quantile(resampled, [tail, 1 - tail]))
     low, high = min(low, 2 * value - high, value), max(high, 2 * value - low, value)
     return Estimate(value, max(low, within[0]), min(high, within[1]), n, "episodes")
+
+
+def expanded_tail(n: int) -> float:
+    """The share of resamples to leave out on either side of a 95 % percentile interval of n >= 2 units.
+
+    Source: Hesterberg 2014, arXiv 1411.5279, section 5.3 (expanded quantiles).
+    """
+    return float(ndtr(-np.sqrt(n / (n - 1)) * stdtrit(n - 1, 0.975)))
 
 
 def _require_rows(n: int) -> None:

@@ -14,6 +14,7 @@ from unbraid.evaluation.evaluate import Evaluation, evaluate_all, fresh_seeds
 from unbraid.evaluation.reliability import judged_windows, reliability_entry
 from unbraid.evaluation.tables import agreement_entries, matching_of
 from unbraid.pipeline.config import DemoConfig
+from unbraid.pipeline.measured import seeds_entry
 from unbraid.pipeline.paths import save_paths
 from unbraid.pipeline.talk import repeat_talk, talk_modes_in_the_world
 from unbraid.pipeline.unfinished import removed_unless, stopping_with
@@ -128,6 +129,7 @@ def _describe(asked: DemoConfig, training: Demos, held_out: Demos) -> dict[str, 
         "n_steps": training.n_steps,
         "held_out_episodes": held_out.n_episodes,
         "data_fingerprint": training.fingerprint(),
+        **seeds_entry(training, held_out),
     }
 
 

@@ -178,6 +178,9 @@ class SteerRequest:
 class EvaluateRequest:
     """Measure every mode, beside experts on the same seeds, and add the table to the run's page.
 
+    Every episode goes into the run's evaluation.csv and evaluation.json, with its seed and all metrics; the seeds are
+    never those of the demonstrations.
+
     Example: unbraid evaluate runs/first --experts goal_seeking forward --episodes 100
     """
 
@@ -187,6 +190,8 @@ class EvaluateRequest:
     """The environment."""
     experts: tuple[str, ...] = ()
     """Who to compare with: names of ours, or module:name."""
+    beside: tuple[Path, ...] = ()
+    """Runs of other training seeds, to say how every expert's mode does whatever the seed: their number is n."""
     episodes: int = 100
     """Rollouts of each, on the same seeds."""
     max_steps: int | None = None

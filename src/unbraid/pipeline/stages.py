@@ -15,8 +15,8 @@ from unbraid.core.runs import create_run, open_run, provenance, read_json, refus
 from unbraid.demos.check import check_demos, require_fit_ready
 from unbraid.demos.episodes import Demos
 from unbraid.demos.store import load_demos, save_demos
-from unbraid.evaluation.behaviour import compare_modes
-from unbraid.evaluation.evaluate import evaluate_all, fresh_seeds, require_fitting_world
+from unbraid.evaluation.behaviour import COMPARED, compare_modes
+from unbraid.evaluation.evaluate import Evaluation, evaluate_all, fresh_seeds, require_fitting_world
 from unbraid.evaluation.intervals import mean_interval
 from unbraid.evaluation.over_time import over_time_entry
 from unbraid.evaluation.reliability import judged_windows, reliability_entry
@@ -24,6 +24,7 @@ from unbraid.evaluation.scores import contingency_by_episode, match_modes, stabi
 from unbraid.evaluation.style import style_entry
 from unbraid.evaluation.tables import agreement_entries, agreement_entry, matching_of
 from unbraid.modes.calibration import NOT_SURE, likeliest
+from unbraid.pipeline.measured import across_entry, collected_seeds, evaluation_entry, save_episodes, seeds_entry
 from unbraid.pipeline.paths import save_paths
 from unbraid.pipeline.requests import (
     CheckRequest,
@@ -154,6 +155,7 @@ def _split(demos: Demos, asked: FitRequest, seed: int) -> tuple[Demos, Demos | N
 def _fit_results(model: ModeModel, training: Demos, held_out: Demos | None) -> dict[str, Any]:
     """What the page shows of a fit: the search, held-out likelihood, and agreement where there are labels."""
     data = {"n_episodes": training.n_episodes, "n_steps": training.n_steps, "env_id": training.facts.get("env_id")}
+    data |= seeds_entry(training, held_out)
     own: dict[str, Any] = {"n_modes": model.n_modes, "gradient_steps": model.config.n_steps}
     own |= {} if model.search is None else {"search": model.search}
     fitted: dict[str, Any] = {"method": model.config.method, "training_log_likelihood_nats": model.score(training)}
@@ -237,22 +239,45 @@ def evaluate_stage(asked: EvaluateRequest) -> dict[str, Any]:
     """Measures every mode, beside the named experts on the same seeds, and adds it to the run's results and page."""
     open_run(asked.run)
     results = read_json(asked.run / "results.json", remedy="Let the fit finish first: repeat it with --resume.")
-    model = ModeModel.from_pretrained(asked.run)
-    require_fitting_world(model, asked.env)
-    seeds = fresh_seeds(asked.episodes, seed=asked.seed)
+    models = [ModeModel.from_pretrained(run) for run in (asked.run, *asked.beside)]
+    if asked.beside and not asked.experts:
+        raise ConfigError(
+            "--beside needs --experts, as modes of several runs are told apart by the expert that each does; got none. "
+            "Name them."
+        )
+    for model in models:
+        require_fitting_world(model, asked.env)
     experts = {name: _actor(name, None) for name in asked.experts}
-    actors: dict[str, Controller] = {**experts, **{str(k): steer(model).toward(k) for k in range(model.n_modes)}}
+    actors: dict[str, Controller] = dict(experts)
+    for run, model in enumerate(models):
+        actors |= {_mode_name(run, mode): steer(model).toward(mode) for mode in range(model.n_modes)}
+    seeds = fresh_seeds(asked.episodes, seed=asked.seed, avoid=collected_seeds(asked.run, *asked.beside))
     found = evaluate_all(actors, asked.env, seeds=seeds, max_steps=asked.max_steps)
-    modes = [found[str(k)] for k in range(model.n_modes)]
+    modes = [[found[_mode_name(run, k)] for k in range(model.n_modes)] for run, model in enumerate(models)]
+    matchings = [_matching(model, [found[name].rollouts.demos for name in experts]) for model in models]
     compared = compare_modes(
-        [mode.values for mode in modes],
-        {name: found[name].values for name in experts},
-        _matching(model, [found[name].rollouts.demos for name in experts]),
+        [_compared(mode) for mode in modes[0]], {name: _compared(found[name]) for name in experts}, matchings[0]
     )
     behaviour = {"env_id": asked.env, "n_seeds": asked.episodes, **compared.to_json()}
-    write_json(asked.run / "results.json", _with_behaviour(results, behaviour, list(experts)))
-    save_paths(asked.run, {name: found[name] for name in experts}, modes)
-    return {"run": str(asked.run), "page": str(write_report(asked.run)), "behaviour": behaviour}
+    evaluation = evaluation_entry(found)
+    if asked.beside:
+        evaluation["training_seeds"] = across_entry(modes, matchings, list(experts))
+    save_episodes(asked.run, found, evaluation)
+    measured = _with_behaviour(results, behaviour, list(experts)) | {"evaluation": evaluation}
+    write_json(asked.run / "results.json", measured)
+    save_paths(asked.run, {name: found[name] for name in experts}, modes[0])
+    page = write_report(asked.run)
+    return {"run": str(asked.run), "page": str(page), "behaviour": behaviour, "evaluation": evaluation}
+
+
+def _mode_name(run: int, mode: int) -> str:
+    """How a mode is called in the table of episodes; run 0 is the one that was asked for."""
+    return f"mode {mode}" if run == 0 else f"run {run}, mode {mode}"
+
+
+def _compared(evaluation: Evaluation) -> dict[str, np.ndarray]:
+    """The metrics that the page's table has columns for."""
+    return {name: evaluation.values[name] for name in COMPARED if name in evaluation.values}
 
 
 def _with_behaviour(results: dict[str, Any], behaviour: dict[str, Any], experts: list[str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from unbraid.core.errors import ConfigError
 from unbraid.core.runs import refuse_existing, write_bytes
 from unbraid.demos.store import save_demos
 from unbraid.evaluation.evaluate import Evaluation, evaluate, fresh_seeds
+from unbraid.pipeline.measured import collected_seeds
 from unbraid.pipeline.requests import SteerRequest
 from unbraid.steering.instructions import Instruction
 from unbraid.steering.steered import SteeredPolicy, steer
@@ -23,7 +24,7 @@ def steer_stage(asked: SteerRequest) -> dict[str, Any]:
     for path in (asked.save, asked.picture, asked.video):
         if path is not None:
             refuse_existing(path)
-    seeds = fresh_seeds(asked.episodes, seed=asked.seed)
+    seeds = fresh_seeds(asked.episodes, seed=asked.seed, avoid=collected_seeds(asked.run))
     found = evaluate(policy, asked.env, seeds=seeds, max_steps=asked.max_steps)
     files = {}  # made before any is written
     if asked.picture is not None:

@@ -11,6 +11,7 @@ from typing import Any
 from unbraid.core.progress import progress
 from unbraid.core.runs import write_text
 from unbraid.demos.episodes import Demos
+from unbraid.evaluation.behaviour import COMPARED
 from unbraid.evaluation.evaluate import Evaluation, evaluate, fresh_seeds
 from unbraid.evaluation.tables import agreement_entry, confusion_entry
 from unbraid.pipeline.config import DemoConfig
@@ -145,7 +146,8 @@ def talk_modes_in_the_world(asked: DemoConfig, talk: TalkRepeated) -> TalkModes:
                 found = evaluate(steer(model).toward(mode), asked.env_id, seeds=chosen, max_steps=sizes.max_steps)
                 paths[f"talk/{stage}/{mode}"] = found
                 if stage == "end":
-                    metrics = {name: e.to_json() for name, e in found.metrics.items() if name != "length"}
+                    shown = [name for name in COMPARED if name in found.metrics and name != "length"]
+                    metrics = {name: found.metrics[name].to_json() for name in shown}
                     entries.append({"mode": mode, "stage": stage, "metrics": metrics})
                 advance(1)
     return TalkModes(entries, paths)

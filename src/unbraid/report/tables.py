@@ -26,7 +26,7 @@ __all__ = ["format_tables", "print_results"]
 
 def print_results(results: Mapping[str, Any], console: "Console") -> None:
     """Prints every table of a run's `results.json`, in the order of the page."""
-    parts = (_talk_parts, _search_parts, _own_parts, _behaviour_parts, _verdict_parts)
+    parts = (_talk_parts, _search_parts, _own_parts, _behaviour_parts, _evaluation_parts, _verdict_parts)
     for part in (part for parts_of in parts for part in parts_of(results)):
         console.print(part)
         console.print()
@@ -195,6 +195,54 @@ def _difference_row(mode: Mapping[str, Any], order: Sequence[str]) -> "list[Text
         cells.append(_plain("\n".join(part for part in texts or ("not estimable",) if part)))
     n = shared_n_text(mode["difference"][metric] for metric in order if metric in mode["difference"])
     return [_plain(f"difference\n{n}" if n else "difference"), *cells]
+
+
+def _evaluation_parts(results: Mapping[str, Any]) -> "list[RenderableType]":
+    """Every actor's episodes in figures, and every expert's mode over training seeds."""
+    evaluation = results.get("evaluation") or {}
+    parts: list[RenderableType] = []
+    units = evaluation.get("units") or {}
+    for actor in evaluation.get("actors") or []:
+        grid = _table()
+        for column in ("metric", "mean", "median", "interquartile mean"):
+            justify = "left" if column == "metric" else "right"
+            grid.add_column(_plain(column), justify=justify, no_wrap=column == "metric")
+        for metric, summary in actor["summary"].items():
+            cells = [_with_interval(summary[kind]) for kind in ("mean", "median", "iqm")]
+            grid.add_row(*map(_plain, (_of_unit(metric, units), *cells)))
+        n = shared_n_text(summary["mean"] for summary in actor["summary"].values())
+        parts.append(_titled(f"Episodes of {actor['name']}" + (f", {n}" if n else ""), grid))
+    if parts:
+        note = "In brackets: 95 % intervals; a figure without has none that is estimable from so few episodes."
+        parts.append(_plain(f"{note} evaluation.csv in the run's folder has every episode."))
+    across = evaluation.get("training_seeds") or []
+    if across:
+        grid = _table()
+        grid.add_column(_plain("metric"))
+        for entry in across:
+            grid.add_column(_plain(f"mode of {entry['expert']}"), justify="right")
+        for metric in dict.fromkeys(metric for entry in across for metric in entry["metrics"]):
+            cells = [_over_seeds(entry["metrics"], metric) for entry in across]
+            grid.add_row(*map(_plain, (_of_unit(metric, units), *cells)))
+        n = shared_n_text(quantity for entry in across for quantity in entry["metrics"].values())
+        parts.append(_titled("Over training seeds" + (f", {n}" if n else ""), grid))
+    return parts
+
+
+def _over_seeds(metrics: Mapping[str, Any], metric: str) -> str:
+    if not metrics:
+        return "no mode in some run"
+    return _with_interval(metrics[metric]) if metric in metrics else "not measured"
+
+
+def _of_unit(metric: str, units: Mapping[str, str]) -> str:
+    return f"{metric} ({units[metric]})" if units.get(metric) else metric
+
+
+def _with_interval(quantity: Mapping[str, Any]) -> str:
+    """The value and its interval; the value alone where no interval is estimable, as the note below says."""
+    known = quantity["low"] is not None and quantity["high"] is not None
+    return f"{value_text(quantity)} {interval_text(quantity)}" if known else value_text(quantity)
 
 
 def _verdict_parts(results: Mapping[str, Any]) -> "list[RenderableType]":

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 
 from unbraid.core.errors import WorldError
 
-__all__ = ["Controller", "from_function", "from_predict", "load_controller"]
+__all__ = ["Controller", "as_controller", "from_function", "from_predict", "load_controller"]
 
 # Linear layers are not bit-equal between batches of 1 and of 64 rows: rows are padded to a multiple of this.
 _ROWS = 64
@@ -94,17 +94,33 @@ def load_controller(path: str) -> Controller:
         if not hasattr(found, part):
             raise WorldError(f"{module_name} must hold {name}; it has no {part!r}. Check the name.")
         found = getattr(found, part)
-    if isinstance(found, type):
-        raise WorldError(f"{path} must be an object that can act; it is a class. Make an instance in {module_name}.")
-    if isinstance(found, Controller):
-        return found
-    if hasattr(found, "predict"):
-        return from_predict(found)
-    if callable(found):
-        function: Any = found
+    return as_controller(found, what=path)
+
+
+def as_controller(policy: Any, *, what: str = "The policy") -> Controller:
+    """Anything that can act, as a controller.
+
+    Args:
+        policy: a controller (it has `act`), a policy (it has `predict`; asked for its deterministic action), or a
+            function of the observations (env, obs) that returns actions (env, act).
+        what: how messages call it.
+
+    Raises:
+        WorldError: it cannot act.
+    """
+    if isinstance(policy, type):
+        raise WorldError(
+            f"{what} must be an object that can act; it is a class. Make an instance of {policy.__name__}."
+        )
+    if isinstance(policy, Controller):
+        return policy
+    if hasattr(policy, "predict"):
+        return from_predict(policy)
+    if callable(policy):
+        function: Any = policy
         return from_function(function)
     raise WorldError(
-        f"{path} must be a function of observations, or have `act` or `predict`; it is a {type(found).__name__}. "
+        f"{what} must be a function of observations, or have `act` or `predict`; it is a {type(policy).__name__}. "
         "Name something that can act."
     )
 

@@ -65,6 +65,11 @@ class PointGoalEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self._physics = PointGoalPhysics(self.rules, 1)
         self._n_steps: int | None = None
 
+    @property
+    def actuator_velocity(self) -> Float[np.ndarray, "2"]:
+        """(2,) how fast the actuators of throttle and turn move now, as MuJoCo's `actuator_velocity` has it."""
+        return self._physics.actuator_velocity[0]
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Float[np.ndarray, " obs"], dict[str, Any]]:

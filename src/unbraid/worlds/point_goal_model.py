@@ -10,8 +10,9 @@ import mujoco
 
 from unbraid.core.errors import WorldError
 
-__all__ = ["N_ROBOT_DOFS", "N_SENSOR_READINGS", "PointGoalModels", "point_goal_models"]
+__all__ = ["ACTUATOR_GEAR", "N_ROBOT_DOFS", "N_SENSOR_READINGS", "PointGoalModels", "point_goal_models"]
 
+ACTUATOR_GEAR = 0.3
 N_ROBOT_DOFS = 3
 N_SENSOR_READINGS = 12
 _STATE = int(mujoco.mjtState.mjSTATE_FULLPHYSICS.value)
@@ -106,8 +107,8 @@ def _model_xml(n_vases: int, *, parked: bool) -> str:
     {vases}
   </worldbody>
   <actuator>
-    <motor site="robot" gear="0.3 0 0 0 0 0" {limits}/>
-    <velocity jointinparent="heading" gear="0.3" {limits}/>
+    <motor site="robot" gear="{ACTUATOR_GEAR} 0 0 0 0 0" {limits}/>
+    <velocity jointinparent="heading" gear="{ACTUATOR_GEAR}" {limits}/>
   </actuator>
   <sensor>
     <accelerometer site="robot"/><velocimeter site="robot"/><gyro site="robot"/><magnetometer site="robot"/>

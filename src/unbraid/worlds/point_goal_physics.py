@@ -24,7 +24,7 @@ from unbraid.worlds.layout import (
     next_goals,
 )
 from unbraid.worlds.lidar import lidar_readings
-from unbraid.worlds.point_goal_model import N_ROBOT_DOFS, N_SENSOR_READINGS, point_goal_models
+from unbraid.worlds.point_goal_model import ACTUATOR_GEAR, N_ROBOT_DOFS, N_SENSOR_READINGS, point_goal_models
 
 __all__ = ["CONTROL_STEP_S", "GOAL_RADIUS_M", "HAZARD_RADIUS_M", "PointGoalPhysics", "Start", "StepOutcome"]
 
@@ -44,6 +44,7 @@ _FLAT_HEIGHT_M = 0.1001
 # (and the sensors' substep after it) moves the robot by 0.022 s of its speed, and 0.0007 m more at full throttle.
 _REACH_M = (0.15**2 + 0.05**2 + 0.05**2) ** 0.5 + _VASE_HALF_SIDE_M * 3**0.5 + 0.01
 _STEP_S = 0.025
+_ACTUATED = (3, 8)  # among the sensors: the velocimeter's x, the gyro's z
 _CONTROL_SPEC = int(mujoco.mjtState.mjSTATE_CTRL.value)
 
 
@@ -184,6 +185,11 @@ class PointGoalPhysics:
     def qvel(self) -> Float[np.ndarray, "env velocity"]:
         """(env, velocity) MuJoCo's qvel, in world coordinates, a copy."""
         return self._state[:, 1 + self._models.n_positions :].copy()
+
+    @property
+    def actuator_velocity(self) -> Float[np.ndarray, "env 2"]:
+        """(env, 2) how fast throttle and turn move: gear x the forward speed (m/s) and the turning rate (rad/s)."""
+        return ACTUATOR_GEAR * self._sensors[:, _ACTUATED]
 
     def scene(self, row: int) -> Scene:
         """What a picture shows of one world."""

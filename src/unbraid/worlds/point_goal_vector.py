@@ -92,6 +92,11 @@ class PointGoalVectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.n
         """The seed of every world's generator."""
         return tuple(self._generator_seeds[row] for row in range(self.num_envs) if self._generator(row))
 
+    @property
+    def actuator_velocity(self) -> Float[np.ndarray, "env 2"]:
+        """Every world's `PointGoalEnv.actuator_velocity`."""
+        return self._physics.actuator_velocity
+
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Float[np.ndarray, "env obs"], dict[str, Any]]:

@@ -10,16 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import VectorEnv
 from jaxtyping import Bool, Float, Int
 
 from unbraid.core.errors import WorldError
 from unbraid.core.randomness import named_generator
 from unbraid.demos.episodes import Demos, Episode
 from unbraid.worlds.controllers import Controller, from_function, from_predict, load_controller
+from unbraid.worlds.making import World, make_worlds, spec_of
+from unbraid.worlds.telling import successes_told, velocity_reader
 
 __all__ = ["Controller", "Rollouts", "from_function", "from_predict", "load_controller", "rollout"]
 
@@ -40,7 +41,9 @@ class Rollouts:
             float32, rewards and costs as float64.
         tracks: one dict per episode, of what the world told: `robot_xy`, `goal_xy` (T + 1, 2) and
             `robot_heading_rad` (T + 1,) where reset tells them too; `goal_reached`, `cost_hazards`, `cost_vases` (T,);
-            `hazards_xy`, `vases_xy` (n, 2) as they were laid out. Empty for worlds that tell nothing.
+            `hazards_xy`, `vases_xy` (n, 2) as they were laid out; `actuator_velocity` (T, act) at the end of every
+            step, and `success` (), whether the episode ended in success, where the world tells (see
+            `unbraid.worlds.telling`). Empty for worlds that tell nothing.
     """
 
     demos: Demos
@@ -49,7 +52,7 @@ class Rollouts:
 
 def rollout(
     controller: Controller,
-    env_id: str | EnvSpec,
+    env_id: World,
     *,
     seeds: Sequence[int],
     max_steps: int | None = None,
@@ -62,7 +65,8 @@ def rollout(
     Args:
         controller: who acts.
         env_id: any Gymnasium environment with vectors of numbers as observations and as actions; a
-            `gymnasium.spec` with changed `kwargs` where the environment takes arguments.
+            `gymnasium.spec` with changed `kwargs` where the environment takes arguments; or a function that makes a
+            new one at each call.
         seeds: one reset seed per episode; equal seeds give equal episodes.
         max_steps: the most steps per episode; the environment's own limit holds beside it.
         n_envs: the most environments side by side; the episodes do not depend on it.
@@ -78,13 +82,13 @@ def rollout(
         raise WorldError(
             f"`n_envs` and `max_steps` must be at least 1; got {n_envs} and {max_steps}. Give larger numbers."
         )
-    spec = _spec(env_id)
+    spec = spec_of(env_id)
     limits = [limit for limit in (max_steps, spec.max_episode_steps) if limit is not None]
     if not limits and "max_episode_steps" not in spec.kwargs:
         raise WorldError(f"{spec.id} must have a limit of steps per episode; it has none. Give max_steps.")
     # As few waves as n_envs allows, and equal ones: 100 episodes in 64 environments run as 50 and 50.
     n_slots = math.ceil(len(seeds) / math.ceil(len(seeds) / n_envs))
-    worlds = _make_worlds(spec, n_slots)
+    worlds = make_worlds(spec, n_slots)
     try:
         run = _Run(controller, worlds, seeds=seeds, max_steps=min(limits, default=None), noise_seed=noise_seed)
         n_done = 0
@@ -103,46 +107,6 @@ def _checked_seeds(seeds: Sequence[int]) -> list[int]:
     if min(seeds) < 0:
         raise WorldError(f"Seeds must be >= 0; got {min(seeds)}. Give others.")
     return [int(seed) for seed in seeds]
-
-
-def _spec(env_id: str | EnvSpec) -> EnvSpec:
-    if isinstance(env_id, EnvSpec):
-        return env_id
-    try:
-        return gymnasium.spec(env_id)
-    except (gymnasium.error.Error, ImportError) as error:
-        raise WorldError(
-            f"The environment must be registered with Gymnasium; {env_id!r} is not: {error} "
-            "Check the name, or name the module that registers it, as in module:Name-v0."
-        ) from None
-
-
-def _make_worlds(spec: EnvSpec, n_envs: int) -> VectorEnv[Any, Any, Any]:
-    """Environments side by side that wait, when an episode ends, until they are reset by hand.
-
-    Raises:
-        WorldError: it cannot be made here, or has other spaces than vectors of numbers.
-    """
-    disabled = AutoresetMode.DISABLED
-    try:
-        if spec.namespace == "unbraid":
-            worlds = gymnasium.make_vec(spec, n_envs, "vector_entry_point", autoreset_mode=disabled)
-        else:
-            worlds = gymnasium.make_vec(spec, n_envs, "sync", vector_kwargs={"autoreset_mode": disabled})
-    except (gymnasium.error.Error, ImportError) as error:
-        raise WorldError(
-            f"{spec.id} must be possible to make here; {str(error).rstrip('.')}. "
-            "Install what it needs (Gymnasium's own: pip install 'gymnasium[mujoco]', 'gymnasium[box2d]', ...)."
-        ) from error
-    for space, what in ((worlds.single_observation_space, "observations"), (worlds.single_action_space, "actions")):
-        fits = isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1
-        if not fits or (what == "actions" and not np.issubdtype(space.dtype, np.floating)):
-            worlds.close()
-            raise WorldError(
-                f"The {what} of {spec.id} must be vectors of numbers, a one-dimensional Box; it has {space}. Wrap it "
-                "(gymnasium.wrappers.FlattenObservation), or choose another: discrete actions are not covered."
-            )
-    return worlds
 
 
 def _action_bounds(worlds: VectorEnv[Any, Any, Any]) -> tuple[Float[np.ndarray, "act"], Float[np.ndarray, "act"]]:
@@ -226,6 +190,7 @@ class _Run:
         self._done: dict[int, tuple[Episode, dict[str, np.ndarray]]] = {}
         self._layouts: dict[int, dict[str, np.ndarray]] = {}
         self._observations, infos = worlds.reset(seed=seeds[:n_slots])
+        self._velocities = velocity_reader(worlds, len(self._bounds[0]))
         self._begin(np.arange(n_slots), infos)
 
     @property
@@ -244,13 +209,16 @@ class _Run:
         self._tape.write("action", now, actions[slots].astype(np.float32))
         self._tape.write("reward", now, np.asarray(rewards, dtype=np.float64)[slots])
         self._tape.write_told(("cost", *_EVENTS), now, infos)
+        if self._velocities is not None:
+            self._tape.write("actuator_velocity", now, self._velocities()[slots])
         self._look(slots, infos)
         ended = np.asarray(terminated | truncated)
         if self._max_steps is not None:
             ended |= self._steps >= self._max_steps
         if ended.any():
+            told = successes_told(infos)
             for slot in np.flatnonzero(ended & (self._episode >= 0)).tolist():
-                self._finish(slot, terminated=bool(terminated[slot]))
+                self._finish(slot, terminated=bool(terminated[slot]), success=told.get(slot))
             if self.is_live:
                 self._restart(ended)
         return len(slots)
@@ -295,7 +263,7 @@ class _Run:
         self._states_told = [name for name in _STATES if name in infos]
         self._look(slots, infos)
 
-    def _finish(self, slot: int, *, terminated: bool) -> None:
+    def _finish(self, slot: int, *, terminated: bool, success: float | None) -> None:
         index, n_steps = int(self._episode[slot]), int(self._steps[slot])
         episode = Episode(
             observations=self._tape.cut("observation", slot, n_steps + 1),
@@ -306,7 +274,9 @@ class _Run:
             seed=self._seeds[index],
         )
         track = {name: self._tape.cut(name, slot, n_steps + 1) for name in self._states_told}
-        track |= {name: self._tape.cut(name, slot, n_steps) for name in _EVENTS if self._tape.has(name)}
+        for name in (*_EVENTS, "actuator_velocity"):
+            track |= {name: self._tape.cut(name, slot, n_steps)} if self._tape.has(name) else {}
+        track |= {} if success is None else {"success": np.array(success)}
         self._done[index] = (episode, track | self._layouts[slot])
 
     def _restart(self, ended: Bool[np.ndarray, "slot"]) -> None:
@@ -328,6 +298,9 @@ class _Run:
         episodes = [episode for episode, _ in done]
         if self._tape.has("cost"):  # a world may mention a cost only where there is one
             episodes = [e if e.costs is not None else replace(e, costs=np.zeros(e.n_steps)) for e in episodes]
+        tracks = [track for _, track in done]
+        if any("success" in track for track in tracks):  # nor a success
+            tracks = [{"success": np.array(0.0), **track} for track in tracks]
         facts = {"env_id": spec.id, "max_steps": self._max_steps}
         demos = Demos.from_episodes(episodes, action_bounds=self._bounds, facts=facts)
-        return Rollouts(demos=demos, tracks=tuple(track for _, track in done))
+        return Rollouts(demos=demos, tracks=tuple(tracks))

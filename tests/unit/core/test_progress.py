@@ -35,6 +35,21 @@ def test_it_shows_rate_and_fields_on_a_terminal_and_nothing_on_stdout(monkeypatc
     assert capsys.readouterr().out == ""
 
 
+def test_a_bar_within_a_bar_is_silent_and_the_next_one_is_not(monkeypatch):
+    terminal = _Terminal()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with progress("outside", 1, "steps") as advance:
+        with progress("within", 1, "steps") as advance_within:
+            advance_within(1)
+        advance(1)
+    with progress("afterwards", 1, "steps") as advance:
+        advance(1)
+    assert "outside" in terminal.getvalue()
+    assert "within" not in terminal.getvalue()
+    assert "afterwards" in terminal.getvalue()
+
+
 def test_an_exception_passes_through():
     try:
         with progress("fitting", 10, "steps"):

@@ -7,7 +7,7 @@ import pytest
 
 from unbraid.core.errors import DataError
 from unbraid.demos.episodes import Demos, Episode
-from unbraid.evaluation.behaviour import METRICS, UNITS, compare_modes, measure
+from unbraid.evaluation.behaviour import METRICS, UNITS, compare_modes, measure, units_of
 
 
 def an_episode(n_steps: int, *, rewarded: bool = True) -> Episode:
@@ -37,7 +37,35 @@ def test_known_values() -> None:
         "goals": [2, 3],
         "distance": [4, 6],
         "displacement": [2, 4],
+        "energy": [0, 0],
+        "smoothness": [0, 0],
     }
+
+
+def test_energy_is_of_the_actuators_where_their_velocity_is_told_and_the_unit_says_so() -> None:
+    actions = np.array([[1.0, -2.0], [0.5, 0.0], [-1.0, 3.0]])
+    episode = Episode(observations=np.zeros((4, 1)), actions=actions)
+    demos, velocity = Demos.from_episodes([episode]), np.array([[-2.0, 1.0], [4.0, 9.0], [1.0, -1.0]])
+    told = [{"actuator_velocity": velocity}]
+    assert measure(demos, told)["energy"].tolist() == [2 + 2 + 2 + 0 + 1 + 3]
+    assert units_of(["energy", "length", "own"], told) == {"energy": "action x velocity", "length": "steps", "own": ""}
+    assert measure(demos, [{}])["energy"].tolist() == [1 + 4 + 0.25 + 1 + 9]
+    assert units_of(["energy"], [{}]) == {"energy": "squared action"}
+    mixed = measure(Demos.from_episodes([episode, episode]), [*told, {}])
+    assert set(mixed) == {"length", "smoothness"}  # two kinds of energy are not one metric
+
+
+def test_smoothness_is_minus_the_mean_change_of_the_action() -> None:
+    actions = np.array([[0.0, 0.0], [3.0, 4.0], [3.0, 4.0]])
+    episode = Episode(observations=np.zeros((4, 1)), actions=actions)
+    assert measure(Demos.from_episodes([episode]), [{}])["smoothness"].tolist() == [-2.5]
+    assert "smoothness" not in measure(Demos.from_episodes([an_episode(1)]), [{}])
+
+
+def test_success_is_what_the_world_told() -> None:
+    demos = Demos.from_episodes([an_episode(4), an_episode(4)])
+    assert measure(demos, [{"success": np.array(1.0)}, {"success": np.array(0.0)}])["success"].tolist() == [1, 0]
+    assert "success" not in measure(demos, [{}, {}])
 
 
 def test_every_metric_has_a_unit() -> None:
@@ -45,9 +73,10 @@ def test_every_metric_has_a_unit() -> None:
 
 
 def test_what_a_world_does_not_offer_is_absent() -> None:
-    assert set(measure(Demos.from_episodes([an_episode(4, rewarded=False)]), [{}])) == {"length"}
+    own = {"length", "energy", "smoothness"}
+    assert set(measure(Demos.from_episodes([an_episode(4, rewarded=False)]), [{}])) == own
     some = measure(Demos.from_episodes([an_episode(4), an_episode(4)]), [there_and_back(4), {}])
-    assert set(some) == {"return", "cost", "length"}
+    assert set(some) == {"return", "cost"} | own
 
 
 def test_there_must_be_a_track_for_every_episode() -> None:

@@ -1,17 +1,33 @@
 """A policy measured: one row a seed, the mean with its interval, and worlds that do not fit are refused at once."""
 
+import csv
+import inspect
+import io
 import json
+import sys
 
+import gymnasium
 import numpy as np
 import pytest
+import torch
 from jaxtyping import TypeCheckError
 
 from unbraid.core.errors import ConfigError, WorldError
-from unbraid.evaluation.evaluate import Evaluation, evaluate, fresh_seeds, require_fitting_world
+from unbraid.evaluation.behaviour import require_new_metrics
+from unbraid.evaluation.evaluate import (
+    Evaluation,
+    csv_text,
+    evaluate,
+    fresh_seeds,
+    require_fitting_world,
+    seeds_of,
+)
 from unbraid.evaluation.intervals import mean_interval
 from unbraid.steering.steered import steer
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.model import ModeModel
+from unbraid.worlds.collect import collect
+from unbraid.worlds.controllers import from_predict
 from unbraid.worlds.experts import make_expert
 
 ENV = "unbraid/PointGoal1-v0"
@@ -25,7 +41,8 @@ def found() -> Evaluation:
 def test_one_value_a_seed_and_the_mean_with_its_interval(found):
     assert found.seeds == (5, 9, 2)
     assert list(found.rollouts.demos.seeds) == [5, 9, 2]
-    assert set(found.values) == {"return", "cost", "length", "goals", "distance", "displacement"}
+    offered = {"return", "cost", "length", "goals", "distance", "displacement", "energy", "smoothness"}
+    assert set(found.values) == offered == set(found.units)
     returns = [float(episode.rewards.sum()) for episode in found.rollouts.demos]
     np.testing.assert_allclose(found.values["return"], returns)
     assert found.metrics["return"] == mean_interval(np.array(returns))
@@ -52,10 +69,152 @@ def test_as_json_it_has_units_intervals_and_every_episode(found):
     assert set(content["units"]) == set(content["metrics"])
 
 
-def test_progress_counts_every_step(found):
-    told: list[int] = []
-    evaluate(make_expert("forward"), ENV, seeds=[1, 2], max_steps=4, on_progress=told.append)
-    assert told == [2, 4, 6, 8]
+def test_a_bar_counts_every_step(monkeypatch):
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(sys, "stderr", terminal)
+    evaluate(make_expert("forward"), ENV, seeds=[1, 2], max_steps=4)
+    assert "evaluate" in terminal.getvalue()
+    assert "8/8" in terminal.getvalue()
+
+
+class Wandering:
+    """Acts by what it sees and by noise, as a sampled policy does."""
+
+    def act(self, observations, state, episode_start, noise):
+        return 0.1 * observations[:, : noise.shape[1]] + 0.3 * noise, None
+
+
+@pytest.mark.parametrize("kind", ["steered, sampled", "steered, deterministic", "noise"])
+@pytest.mark.parametrize(("env", "sizes"), [(ENV, (60, 2)), ("Pendulum-v1", (3, 1)), ("Reacher-v5", (10, 2))])
+def test_the_same_episodes_from_1_3_and_64_side_by_side(env, sizes, kind):
+    if kind == "noise":
+        policy = Wandering()
+    else:
+        torch.manual_seed(0)
+        policy = steer(_model(*sizes)).toward(1)
+        policy = policy if kind == "steered, sampled" else from_predict(policy)
+    one, three, many = (evaluate(policy, env, n_episodes=7, max_steps=12, n_envs=n) for n in (1, 3, 64))
+    assert len(set(one.values["return"])) == 7
+    for other in (three, many):
+        assert other.rollouts.demos.fingerprint() == one.rollouts.demos.fingerprint()
+        assert other.table == one.table
+    assert one.units["energy"] == ("squared action" if env == "Pendulum-v1" else "action x velocity")
+
+
+def test_sampled_and_deterministic_actions_differ():
+    policy = steer(_model(3, 1)).toward(1)
+    sampled, mean = (evaluate(p, "Pendulum-v1", n_episodes=2, max_steps=5) for p in (policy, from_predict(policy)))
+    assert (sampled.values["smoothness"] < mean.values["smoothness"]).all()
+
+
+def test_by_default_fresh_seeds_the_same_at_every_call():
+    found = evaluate(Wandering(), "Pendulum-v1", n_episodes=3, max_steps=2)
+    assert list(found.seeds) == fresh_seeds(3, seed=0)
+    assert len(evaluate(Wandering(), "Pendulum-v1", max_steps=1).seeds) == 100
+    demos = collect([("a", Wandering())], env_id="Pendulum-v1", n_episodes=30, seed=0, max_steps=1)
+    assert not set(found.seeds) & set(demos.seeds.tolist())
+
+
+def test_the_table_is_kept_as_csv_and_json(found, tmp_path):
+    found.write_csv(tmp_path / "new" / "episodes.csv")
+    with (tmp_path / "new" / "episodes.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [{name: float(value) for name, value in row.items()} for row in rows] == found.table
+    assert list(rows[0]) == ["seed", *found.values]
+    assert [row["seed"] for row in rows] == ["5", "9", "2"]
+    content = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert content["episodes"] == found.table
+    assert content["summary"]["return"]["mean"] == content["metrics"]["return"]
+    assert content["summary"]["return"]["median"]["value"] == float(np.median(found.values["return"]))
+    assert content["summary"]["return"]["median"]["low"] is None  # of 3 episodes
+    assert content["units"]["energy"] == "action x velocity"
+
+
+def test_rows_that_lack_a_column_leave_it_empty():
+    assert csv_text([{"seed": 1, "a": 0.5}, {"seed": 2, "b, c": 1.0}]) == 'seed,a,"b, c"\n1,0.5,\n2,,1.0\n'
+
+
+def test_metrics_of_ones_own():
+    own = {"last_reward": lambda episode: episode.rewards[-1], "long": lambda episode: episode.n_steps > 3}
+    found = evaluate(Wandering(), "Pendulum-v1", seeds=[1, 2], max_steps=4, metrics=own)
+    assert found.values["last_reward"].tolist() == [float(e.rewards[-1]) for e in found.rollouts.demos]
+    assert found.values["long"].tolist() == [1.0, 1.0]
+    assert found.metrics["long"].value == 1.0
+    assert found.units["long"] == ""
+    assert found.summary["last_reward"].iqm.n == 2
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        ({"return": len}, "name of its own; got 'return'.*Taken: return, cost"),
+        ({"seed": len}, "name of its own; got 'seed'"),
+        ({"": len}, "name of its own; got ''"),
+        ({"odd": lambda e: float("nan")}, r"'odd' must give one finite number .* episode 0 \(seed 5\) it gave nan"),
+        ({"odd": lambda e: e.rewards}, r"'odd' .* it gave array"),
+        ({"odd": lambda e: None}, "'odd' .* it gave None"),
+        ({"odd": lambda e: e.nothing}, "'odd' .* raised AttributeError"),
+    ],
+)
+def test_a_metric_that_cannot_be_is_refused(metrics, message):
+    with pytest.raises(ConfigError, match=message):
+        evaluate(Wandering(), "Pendulum-v1", seeds=[5], max_steps=2, metrics=metrics)
+
+
+def test_what_only_people_without_the_check_of_types_can_pass():
+    with pytest.raises(ConfigError, match="'odd' must be a function of an episode; it is a int"):
+        inspect.unwrap(require_new_metrics)({"odd": 3})
+    for odd in (1.5, True, "1"):
+        with pytest.raises(WorldError, match=f"Seeds must be integers >= 0; got {odd!r}"):
+            inspect.unwrap(seeds_of)(None, [odd])
+    assert seeds_of(None, np.array([3, 1])) == [3, 1]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"n_episodes": 0}, "n_episodes must be at least 1; got 0"),
+        ({"seeds": []}, "at least one seed; got none"),
+        ({"seeds": [1, 2, 1]}, "seed of its own.*; 1 occurs twice"),
+        ({"seeds": [1, -2]}, "Seeds must be >= 0; got -2"),
+        ({"seeds": [1, 2], "n_episodes": 3}, "got 2 seeds for n_episodes = 3"),
+        ({"seeds": [1], "n_envs": 0}, "`n_envs` and `max_steps` must be at least 1; got 0"),
+    ],
+)
+def test_episodes_that_cannot_be_asked_for(asked, message):
+    with pytest.raises(WorldError, match=message):
+        evaluate(Wandering(), "Pendulum-v1", max_steps=2, **asked)
+
+
+def test_a_policy_that_gives_nan_is_named_by_episode_and_step():
+    with pytest.raises(WorldError, match="must be finite; episode 0, step 0"):
+        evaluate(lambda observations: np.full((len(observations), 1), np.nan), "Pendulum-v1", seeds=[1], max_steps=2)
+
+
+def test_what_cannot_act_is_refused():
+    with pytest.raises(WorldError, match="must be a function of observations, or have `act` or `predict`; it is a int"):
+        evaluate(3, "Pendulum-v1", seeds=[1])
+
+
+def test_the_environment_may_be_made_by_a_function():
+    by_id = evaluate(Wandering(), "Pendulum-v1", seeds=[1, 2], max_steps=3)
+    made = evaluate(Wandering(), lambda: gymnasium.make("Pendulum-v1"), seeds=[1, 2], max_steps=3)
+    assert made.env_id == "Pendulum-v1"
+    assert made.table == by_id.table
+    with pytest.raises(WorldError, match="Pendulum-v1 must have 4 observation and 1 action"):
+        evaluate(steer(_model(4, 1)).toward(0), lambda: gymnasium.make("Pendulum-v1"), seeds=[1], max_steps=3)
+
+
+def test_fresh_seeds_avoid_those_of_the_collection():
+    plain = fresh_seeds(5, seed=0)
+    avoiding = fresh_seeds(5, seed=0, avoid=np.array(plain[:2]))
+    assert avoiding[2:] == plain[2:]
+    assert not set(avoiding[:2]) & set(plain)
+    assert len(set(avoiding)) == 5
+    assert avoiding == fresh_seeds(5, seed=0, avoid=plain[:2])
 
 
 def test_fresh_seeds_are_different_reproducible_and_their_own():
@@ -88,7 +247,7 @@ def test_a_model_in_a_world_of_other_widths_is_refused_before_a_step(sizes, env_
 def test_a_model_in_a_world_of_its_widths_acts():
     require_fitting_world(_model(3, 1), "Pendulum-v1")
     found = evaluate(steer(_model(3, 1)).toward(1), "Pendulum-v1", seeds=[0, 1], max_steps=3)
-    assert set(found.values) == {"return", "length"}
+    assert set(found.values) == {"return", "length", "energy", "smoothness"}
 
 
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Nowhere-v0", "nowhere:Nowhere-v0"])

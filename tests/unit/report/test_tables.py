@@ -59,6 +59,35 @@ def test_a_minimal_run_prints_what_there_is():
     assert format_tables(results) == "Three modes found in 12 episodes\n"
 
 
+def _estimate(value: float, half: float | None, n: int = 12, unit: str = "episodes") -> dict[str, Any]:
+    low, high = (None, None) if half is None else (value - half, value + half)
+    return {"value": value, "low": low, "high": high, "n": n, "unit_of_n": unit}
+
+
+def test_episodes_and_training_seeds_in_figures():
+    summary = {
+        "mean": _estimate(12.5, 1.5),
+        "median": _estimate(11.0, None),
+        "iqm": _estimate(11.5, 0.5),
+    }
+    across = {"expert": "forward", "modes": [0, 1], "metrics": {"return": _estimate(12.0, 4.0, 2, "training seeds")}}
+    none = {"expert": "[other]", "modes": [1, None], "metrics": {}}
+    results = {
+        "unbraid": {"n_modes": 2},
+        "evaluation": {
+            "units": {"return": "reward"},
+            "actors": [{"name": "mode [0]", "summary": {"return": summary}}],
+            "training_seeds": [across, none],
+        },
+    }
+    rows = [" ".join(line.split()) for line in format_tables(results).splitlines()]
+    assert "Episodes of mode [0], n = 12 episodes" in rows
+    assert "return (reward) 12.5 [11.0, 14.0] 11.0 11.5 [11.0, 12.0]" in rows
+    assert "Over training seeds, n = 2 training seeds" in rows
+    assert "return (reward) 12.0 [8.0, 16.0] no mode in some run" in rows
+    assert "metric mode of forward mode of [other]" in rows
+
+
 def test_what_cannot_be_estimated_is_said(results: dict[str, Any]):
     results["behaviour"]["modes"][0]["metrics"]["cost"] = None
     results["behaviour"]["modes"][0]["difference"]["cost"] = None

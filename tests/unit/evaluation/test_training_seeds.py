@@ -1,0 +1,54 @@
+"""Several training seeds: their number is n, never that of the episodes."""
+
+import json
+
+import numpy as np
+import pytest
+
+from unbraid.core.errors import DataError
+from unbraid.evaluation.evaluate import evaluate, fresh_seeds
+from unbraid.evaluation.intervals import mean_interval
+from unbraid.evaluation.training_seeds import across_seeds, evaluate_runs
+from unbraid.worlds.controllers import from_function
+
+ENV = "Pendulum-v1"
+
+
+def pushing(torque: float):
+    return from_function(lambda observations: np.full((len(observations), 1), torque))
+
+
+def test_the_training_seed_is_the_unit():
+    found = evaluate_runs([pushing(torque) for torque in (0.0, 1.0, 2.0)], ENV, n_episodes=40, max_steps=10)
+    assert [run.seeds for run in found.runs] == [tuple(fresh_seeds(40, seed=0))] * 3
+    means = np.array([run.values["return"].mean() for run in found.runs])
+    assert found.values["return"].tolist() == means.tolist()
+    assert found.metrics["return"] == mean_interval(means, unit_of_n="training seeds")
+    assert (found.metrics["return"].n, found.metrics["energy"].value) == (3, pytest.approx(50 / 3))
+    pooled = mean_interval(np.concatenate([run.values["energy"] for run in found.runs]))
+    assert found.metrics["energy"].high - found.metrics["energy"].low > 5 * (pooled.high - pooled.low)
+    assert found.summary["energy"].iqm.low is None  # 3 are too few for a bootstrap
+    assert found.units["energy"] == "squared action"
+    content = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert (
+        content["metrics"]["energy"]["unit_of_n"]
+        == content["summary"]["energy"]["iqm"]["unit_of_n"]
+        == "training seeds"
+    )
+    assert len(content["runs"]) == len(content["values"]["energy"]) == 3
+
+
+def test_a_metric_that_a_run_lacks_is_left_out_and_one_run_has_no_interval():
+    own = evaluate(pushing(0.0), ENV, seeds=[1, 2], max_steps=3, metrics={"own": lambda episode: 1.0})
+    found = across_seeds([own, evaluate(pushing(0.0), ENV, seeds=[1, 2], max_steps=3)])
+    assert "own" not in found.values
+    assert across_seeds([own]).metrics["own"].low is None
+
+
+def test_runs_that_do_not_belong_together():
+    a = evaluate(pushing(0.0), ENV, seeds=[1, 2], max_steps=3)
+    with pytest.raises(DataError, match="at least one run; got none"):
+        across_seeds([])
+    for other in ({"seeds": [1, 2], "max_steps": 4}, {"seeds": [1], "max_steps": 3}):
+        with pytest.raises(DataError, match="one environment, limit of steps and number of episodes; got"):
+            across_seeds([a, evaluate(pushing(0.0), ENV, **other)])
