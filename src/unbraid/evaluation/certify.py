@@ -73,7 +73,7 @@ def actors_of(
     for claim in claims:
         name = actor_of(claim)
         if claim.mode is None:
-            if isinstance(steered, SteeredPolicy) and steered.context is None:
+            if isinstance(steered, SteeredPolicy) and not steered.instruction.asks:
                 raise ConfigError(f'A claim must name a mode; "{claim.text}" names none. Add "mode": 0, 1, ...')
             actors[name] = steered
         elif isinstance(steered, SteeredPolicy):
@@ -109,7 +109,7 @@ def policy_facts(policy: SteeredPolicy | ModeModel | Controller) -> dict[str, An
         "weights_sha256": policy.model.fingerprint(),
         "config_sha256": sha256_of(config_to_json(policy.model.config)),
         "n_modes": policy.model.n_modes,
-        "context": None if policy.context is None else policy.context.tolist(),
+        "instruction": policy.instruction.to_json(),
         "style": float(policy.style_quantile),
         "action_bounds": bounds,
     }

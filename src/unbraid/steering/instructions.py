@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from jaxtyping import Float
@@ -110,6 +110,16 @@ class Instruction:
         for mode, strength in self.away:
             found[mode] = found.get(mode, 0.0) - strength
         return {factor: power for factor, power in sorted(found.items()) if power != 0.0}
+
+    def to_json(self) -> dict[str, Any]:
+        """What was asked, as a JSON object; null and empty where it was not."""
+        return {
+            "mode": self.mode,
+            "strength": self.strength,
+            "blend": [[mode, weight] for mode, weight in self.blend],
+            "context": None if self.context is None else list(self.context),
+            "away": [[mode, strength] for mode, strength in self.away],
+        }
 
     def _without_contradiction(self) -> "Instruction":
         wanted = {mode for mode, _ in self.blend} | ({self.mode} if self.mode is not None else set())

@@ -33,7 +33,7 @@ def nmi_of(labels: np.ndarray, modes: np.ndarray) -> float:
     return agreement(labels, modes, np.arange(len(modes)), generator=np.random.default_rng(0), n_resamples=10).nmi.value
 
 
-@pytest.mark.parametrize("window_steps", [None, 20])
+@pytest.mark.parametrize("window_steps", [pytest.param(None, marks=pytest.mark.slow), 20])
 def test_opposite_reflexes_are_told_apart(window_steps: int | None) -> None:
     train, held_out = reflexes(20, seed=0), reflexes(10, seed=1)
     assert held_out.labels is not None

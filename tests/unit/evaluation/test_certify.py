@@ -56,7 +56,7 @@ def test_the_fingerprint_is_that_of_the_weights_file(tmp_path):
     other = ModeModel(UnbraidConfig(n_modes=2, seed=1), observation_size=60, action_size=2).eval()
     assert policy_facts(other)["config_sha256"] != facts["config_sha256"]
     blended = policy_facts(steer(MODEL).blend({0: 0.5, 1: 0.5}))
-    assert blended["context"] == [0.5, 0.5]
+    assert blended["instruction"]["blend"] == [[0, 0.5], [1, 0.5]]
     json.dumps(blended, allow_nan=False)
 
 

@@ -163,7 +163,8 @@ def test_another_policy_is_found_by_its_weights_its_settings_or_its_style(path):
     said = verify(path, policy=other).differences
     assert any(line.startswith("The policy's config_sha256: ") for line in said)
     said = verify(path, policy=steer(MODEL).blend({0: 0.5, 1: 0.5})).differences
-    assert said == ("The policy's context: null in the certificate, this policy has [0.5, 0.5].",)
+    blend = "[] in the certificate, this policy has [[0, 0.5], [1, 0.5]]"
+    assert said == (f"The policy's instruction blend: {blend}.",)
 
 
 def test_other_weights_are_named(path):
