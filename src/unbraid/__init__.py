@@ -30,6 +30,8 @@ _PUBLIC: dict[str, str] = {
     "ModeModel": "unbraid.training.model",
     "steer": "unbraid.steering.steered",
     "SteeredPolicy": "unbraid.steering.steered",
+    "export_onnx": "unbraid.steering.export",
+    "export_program": "unbraid.steering.export",
     "evaluate": "unbraid.evaluation.evaluate",
     "Evaluation": "unbraid.evaluation.evaluate",
     "agreement": "unbraid.evaluation.scores",
