@@ -37,6 +37,7 @@ _PUBLIC: dict[str, str] = {
     "agreement": "unbraid.evaluation.scores",
     "stability": "unbraid.evaluation.scores",
     "write_report": "unbraid.report.page",
+    "model_card": "unbraid.report.card",
 }
 
 __all__ = list(_PUBLIC)  # pyright: ignore[reportUnsupportedDunderAll]

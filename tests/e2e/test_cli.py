@@ -29,6 +29,7 @@ VERBS = {
     "steer": requests.SteerRequest,
     "evaluate": requests.EvaluateRequest,
     "report": requests.ReportRequest,
+    "export": requests.ExportRequest,
 }
 
 _HELP = """

@@ -14,6 +14,7 @@ it was made.
 
 import contextlib
 import copy
+import importlib
 import json
 import logging
 import warnings
@@ -104,7 +105,7 @@ def export_onnx(
         assert made is not None
         made.model.doc_string, made.model.producer_name = None, "unbraid"
         made.model.producer_version = metadata.version("unbraid")
-        for node in made.model.graph.all_nodes():  # they say which lines of which file they came from
+        for node in made.model.graph:  # they say which lines of which file they came from
             node.metadata_props.clear()
         made.model.metadata_props.clear()
         made.model.metadata_props.update(
@@ -299,17 +300,16 @@ def _facts(model: ModeModel, action_bounds: _Bounds | None, observation_names: S
 
 
 def _onnxruntime() -> Any:
-    """onnxruntime, with what writes ONNX beside it."""
+    """onnxruntime, where what writes ONNX is there, too."""
     try:
-        import onnx  # noqa: F401
-        import onnxruntime
-        import onnxscript  # noqa: F401
+        for name in ("onnx", "onnxscript"):
+            importlib.import_module(name)
+        return importlib.import_module("onnxruntime")
     except ImportError as error:
         raise ConfigError(
             f"An export to ONNX needs the packages onnx, onnxscript and onnxruntime; {error.name} is not installed. "
             "Run `pip install 'unbraid[onnx]'`."
         ) from None
-    return onnxruntime
 
 
 @contextlib.contextmanager
