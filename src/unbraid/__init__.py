@@ -32,6 +32,8 @@ _PUBLIC: dict[str, str] = {
     "SteeredPolicy": "unbraid.steering.steered",
     "in_turn": "unbraid.steering.schedules",
     "by_episode": "unbraid.steering.schedules",
+    "export_onnx": "unbraid.steering.export",
+    "export_program": "unbraid.steering.export",
     "evaluate": "unbraid.evaluation.evaluate",
     "Evaluation": "unbraid.evaluation.evaluate",
     "fresh_seeds": "unbraid.evaluation.evaluate",
@@ -50,6 +52,7 @@ _PUBLIC: dict[str, str] = {
     "agreement": "unbraid.evaluation.scores",
     "stability": "unbraid.evaluation.scores",
     "write_report": "unbraid.report.page",
+    "model_card": "unbraid.report.card",
 }
 
 __all__ = list(_PUBLIC)  # pyright: ignore[reportUnsupportedDunderAll]

@@ -18,6 +18,7 @@ from unbraid.pipeline.requests import (
     CheckRequest,
     CollectRequest,
     EvaluateRequest,
+    ExportRequest,
     FitRequest,
     ModesRequest,
     ReportRequest,
@@ -36,6 +37,7 @@ _Request = (
     | Annotated[EvaluateRequest, tyro.conf.subcommand("evaluate")]
     | Annotated[CertifyRequest, tyro.conf.subcommand("certify")]
     | Annotated[ReportRequest, tyro.conf.subcommand("report")]
+    | Annotated[ExportRequest, tyro.conf.subcommand("export")]
 )
 
 _WIDTH = 110  # characters of a line, where output goes to no terminal
@@ -107,6 +109,10 @@ def _run(asked: Any) -> int:
             return _DONE if found["ok"] else _ANSWER_IS_NO
         case ReportRequest():
             return _answer(asked.json, stages.report_stage(asked.run), _say_page)
+        case ExportRequest():
+            from unbraid.pipeline.export import export_stage
+
+            return _answer(asked.json, export_stage(asked), _say_export)
         case _:
             assert_never(asked)
 
@@ -242,6 +248,22 @@ def _say_results(found: dict[str, Any]) -> None:
 
     print_results(found, Console(width=None if sys.stdout.isatty() else _WIDTH))
     _say_page(found)
+
+
+def _say_export(found: dict[str, Any]) -> None:
+    for told in (found[form] for form in ("onnx", "program") if form in found):
+        inputs = ", ".join(f"{name} ({width})" for name, width in told["inputs"].items())
+        print(f"{told['path']}: {inputs} -> mean, log_std")
+        print(
+            f"Checked against PyTorch on {told['n_checked']:,} random inputs: off by at most "
+            f"{told['mean_difference']:.1e} in mean and {told['log_std_difference']:.1e} in log_std."
+        )
+    if "hub_folder" in found:
+        print(f"{found['hub_folder']}: what the Hub would get; README.md is the card.")
+    if "pushed" in found:
+        print(f"Sent to {found['pushed']}")
+    if not found["evaluated"] and ("hub_folder" in found or "pushed" in found):
+        print("There is no results.json beside the model: the card says that nothing was measured.")
 
 
 def _say_page(found: dict[str, Any]) -> None:

@@ -33,6 +33,7 @@ VERBS = {
     "evaluate": requests.EvaluateRequest,
     "certify": requests.CertifyRequest,
     "report": requests.ReportRequest,
+    "export": requests.ExportRequest,
 }
 
 _HELP = """

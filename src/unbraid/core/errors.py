@@ -6,7 +6,7 @@ UnbraidError
 ├── ModelError        a saved model or checkpoint is missing, damaged or of another version
 ├── WorldError        an environment or a policy does not fit what it is used with
 ├── RunError          a run's folder is in the way, or lacks what is asked of it
-└── StorageError      the disk refused a write
+└── StorageError      the disk, or the Hub, refused a write
 
 Every message has three parts: what must hold, what came, what to do. The command line prints the message
 without a traceback and exits with 2.
@@ -40,4 +40,4 @@ class RunError(UnbraidError):
 
 
 class StorageError(UnbraidError):
-    """The disk refused a write."""
+    """The disk, or the Hub, refused a write."""

@@ -12,6 +12,7 @@ __all__ = [
     "CollectRequest",
     "DropLastAction",
     "EvaluateRequest",
+    "ExportRequest",
     "FitRequest",
     "Json",
     "MaxEpisodeSteps",
@@ -242,4 +243,28 @@ class ReportRequest:
 
     run: Positional[Path]
     """A run's folder."""
+    json: Json = False
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """Take the policy out of the lab: ONNX or a torch.export program, checked against PyTorch, or the Hugging Face Hub.
+
+    Example: unbraid export runs/first --onnx policy.onnx
+    """
+
+    run: Positional[Path]
+    """A run's folder."""
+    onnx: Path | None = None
+    """Write this new ONNX file, which onnxruntime runs alone (needs the extra `onnx`)."""
+    program: Path | None = None
+    """Write this new .pt2, a program of torch.export."""
+    env: str | None = None
+    """The environment whose action bounds are told beside the policy; by default that of the demonstrations."""
+    hub_folder: Path | None = None
+    """Write what the Hub would get into this new folder: the model, and a card of the run's results (extra `hub`)."""
+    push: str | None = None
+    """Send that to the Hugging Face Hub, as owner/name. Nothing else here uses the network."""
+    private: bool = False
+    """Make the repository a private one, where --push makes it."""
     json: Json = False

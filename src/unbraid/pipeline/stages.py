@@ -156,6 +156,7 @@ def _fit_results(model: ModeModel, training: Demos, held_out: Demos | None) -> d
     """What the page shows of a fit: the search, held-out likelihood, and agreement where there are labels."""
     data = {"n_episodes": training.n_episodes, "n_steps": training.n_steps, "env_id": training.facts.get("env_id")}
     data |= seeds_entry(training, held_out)
+    data |= {"observation_names": list(training.observation_names)} if training.observation_names else {}
     own: dict[str, Any] = {"n_modes": model.n_modes, "gradient_steps": model.config.n_steps}
     own |= {} if model.search is None else {"search": model.search}
     fitted: dict[str, Any] = {"method": model.config.method, "training_log_likelihood_nats": model.score(training)}

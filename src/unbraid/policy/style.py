@@ -9,7 +9,15 @@ from torch import Tensor, nn
 
 from unbraid.core.errors import ConfigError
 
-__all__ = ["STYLE_INPUTS", "TYPICAL_STYLE", "StyleReader", "require_style", "style_features", "with_style"]
+__all__ = [
+    "STYLE_INPUTS",
+    "TYPICAL_STYLE",
+    "StyleReader",
+    "mode_shares",
+    "require_style",
+    "style_features",
+    "with_style",
+]
 
 TYPICAL_STYLE = 0.5
 """The style of a mode's typical demonstration: half of the training demonstrations lie below it."""
@@ -55,6 +63,20 @@ def style_features(
     demonstrations an encoder learns the places by heart (docs/experiments.md, 13).
     """
     return torch.cat([actions, expected, actions.square(), actions * expected, expected.square()], dim=1)
+
+
+def mode_shares(
+    contexts: Float[Tensor, "batch mode"], inverse: Float[Tensor, "mode mode"]
+) -> Float[Tensor, "batch mode"]:
+    """(batch, mode) the shares of the modes' contexts in others, >= 0, rows sum to 1; all alike where there are none.
+
+    Args:
+        contexts: what the policy is conditioned on.
+        inverse: the pseudo-inverse of the modes' own contexts, row k of which asks for mode k.
+    """
+    shares = (contexts[:, :, None] * inverse).sum(1).clamp_min(0)
+    total = shares.sum(1, keepdim=True)
+    return torch.where(total > 1e-6, shares / total.clamp_min(1e-6), 1 / len(inverse))
 
 
 @final
@@ -146,6 +168,13 @@ class StyleReader(nn.Module):
         low = min(int(place), _KNOTS - 2)
         return self.latents[:, low].lerp(self.latents[:, low + 1], place - low)
 
+    def latents_at_each(self, quantiles: Float[Tensor, "batch one"]) -> Float[Tensor, "batch mode"]:
+        """(batch, mode) as `latents_at`, with a quantile in every row: for graphs, which take tensors alone."""
+        place = quantiles * (_KNOTS - 1)
+        low = place.long().clamp(0, _KNOTS - 2)
+        tables = self.latents.T
+        return tables[low[:, 0]].lerp(tables[low[:, 0] + 1], place - low)
+
     @torch.no_grad()
     def latents_of(
         self, quantile: float, contexts: Float[Tensor, "batch mode"], of_modes: Float[Tensor, "mode mode"]
@@ -160,7 +189,5 @@ class StyleReader(nn.Module):
             contexts: what the policy is conditioned on.
             of_modes: row k asks for mode k.
         """
-        shares = (contexts[:, :, None] * torch.linalg.pinv(of_modes)).sum(1).clamp_min(0)
-        total = shares.sum(1, keepdim=True)
-        shares = torch.where(total > 1e-6, shares / total.clamp_min(1e-6), 1 / len(of_modes))
+        shares = mode_shares(contexts, torch.linalg.pinv(of_modes))
         return (shares * self.latents_at(quantile)).sum(1, keepdim=True)

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from unbraid.core.errors import RunError
 from unbraid.core.runs import open_run, read_json
 
-__all__ = ["PATH_ARRAYS", "RunRecord", "TopDownPath", "read_record"]
+__all__ = ["PATH_ARRAYS", "RunRecord", "TopDownPath", "read_record", "read_results"]
 
 PATH_ARRAYS = ("robot_xy", "goal_xy", "goal_reached", "hazards_xy", "vases_xy")
 
@@ -98,7 +98,17 @@ def read_record(run: Path) -> RunRecord:
     Raises:
         RunError: this is no run's folder, it has no results yet, or a file in it is damaged.
     """
-    asked = open_run(run)
+    asked, results = open_run(run), read_results(run)
+    moments = [*_read_moments(run / "metrics.jsonl"), *_read_moments(run / "metrics_talk.jsonl")]
+    return RunRecord(asked=asked, results=results, moments=tuple(moments), paths=_read_paths(run / "paths.npz"))
+
+
+def read_results(run: Path) -> dict[str, Any]:
+    """The `results.json` of a run's folder.
+
+    Raises:
+        RunError: there is none, it is damaged, or of a newer version.
+    """
     source = run / "results.json"
     if not source.exists():
         raise RunError(f"{run} must hold results.json; it does not. Let the run finish, then report.")
@@ -110,8 +120,7 @@ def read_record(run: Path) -> RunRecord:
             f"{source} must have version 1; it has {results.get('version')}. "
             "Use the unbraid that wrote it, or a newer one."
         )
-    moments = [*_read_moments(run / "metrics.jsonl"), *_read_moments(run / "metrics_talk.jsonl")]
-    return RunRecord(asked=asked, results=results, moments=tuple(moments), paths=_read_paths(run / "paths.npz"))
+    return results
 
 
 def _read_moments(source: Path) -> list[dict[str, Any]]:

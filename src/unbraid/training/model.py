@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import tempfile
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -10,7 +12,7 @@ from jaxtyping import Float, Int
 from scipy.special import softmax
 
 from unbraid.core.errors import ConfigError, DataError, ModelError
-from unbraid.core.runs import new_folder, read_json, write_bytes, write_json
+from unbraid.core.runs import new_folder, read_json, write_bytes, write_json, write_text
 from unbraid.core.shapes import require_finite
 from unbraid.demos.episodes import Demos
 from unbraid.modes.calibration import Calibration, likeliest
@@ -18,6 +20,7 @@ from unbraid.modes.chain import filtered
 from unbraid.modes.timeline import Timeline, timeline_of
 from unbraid.modes.windows import Windows, cut_windows
 from unbraid.training.config import FitConfig, config_from_json, config_to_json
+from unbraid.training.hub import CARD, card_around, fetch, is_hub_id, push
 from unbraid.training.networks import Evidence, ModeNetworks, window_sums
 from unbraid.training.steps import Steps
 from unbraid.training.style import style_readings
@@ -236,8 +239,12 @@ class ModeModel(ModeNetworks):
 
     # Files
 
-    def save_pretrained(self, path: str | Path) -> None:
+    def save_pretrained(self, path: str | Path, *, card: str | None = None) -> None:
         """Writes `config.json` and `model.safetensors` (normalisers inside) into a new folder.
+
+        Args:
+            path: the folder.
+            card: the text of a model card (see `unbraid.model_card`), to be written as `README.md`.
 
         Raises:
             RunError: the folder exists.
@@ -259,6 +266,8 @@ class ModeModel(ModeNetworks):
             if self.calibration is not None:
                 write_json(folder / "calibration.json", self.calibration.to_json())
             write_bytes(folder / "model.safetensors", self._weights())
+            if card is not None:
+                write_text(folder / CARD, card)
 
     def fingerprint(self) -> str:
         """The SHA-256 of the weights as `save_pretrained` writes them: that of its `model.safetensors`."""
@@ -270,17 +279,50 @@ class ModeModel(ModeNetworks):
         tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
         return save(tensors, metadata={"format": "pt"})
 
+    def push_to_hub(
+        self, repo_id: str, *, card: str | None = None, private: bool | None = None, token: str | None = None
+    ) -> str:
+        """Sends what `save_pretrained` writes, and a card, to the Hugging Face Hub.
+
+        Args:
+            repo_id: owner/name; the repository is made where there is none.
+            card: the text of the model card: `unbraid.model_card` tells of a run's results; by default one that says
+                that nothing was measured.
+            private: whether a new repository is; None leaves it to the Hub.
+            token: by default that of `hf auth login`.
+
+        Returns:
+            the address of the commit.
+
+        Raises:
+            ConfigError: the extra `hub` is not installed, or the name is none.
+            StorageError: the Hub, or the disk, refused.
+        """
+        told = card_around(self, repo_id=repo_id) if card is None else card
+        with tempfile.TemporaryDirectory() as place:
+            self.save_pretrained(Path(place) / "model", card=told)
+            message = f"unbraid {metadata.version('unbraid')}: {self.n_modes} modes"
+            return push(Path(place) / "model", repo_id, message=message, private=private, token=token)
+
     @classmethod
-    def from_pretrained(cls, path: str | Path) -> "ModeModel":
+    def from_pretrained(cls, path: str | Path, *, revision: str | None = None, download: bool = False) -> "ModeModel":
         """The model in a folder that `save_pretrained` wrote (a run's folder will do: its `model/` is taken).
+
+        Args:
+            path: the folder; or, as a text for which there is none, owner/name of a model on the Hugging Face Hub.
+            revision: of a model on the Hub: a branch, tag or commit.
+            download: fetch a model of the Hub; otherwise only what was fetched before is looked at.
 
         Raises:
             ModelError: no model there, a newer version, or files that don't fit together.
+            ConfigError: a model of the Hub, without the extra `hub`.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         folder = Path(path)
+        if isinstance(path, str) and is_hub_id(path) and not folder.exists():
+            folder = fetch(path, revision=revision, download=download)
         folder = folder / "model" if (folder / "model" / "config.json").exists() else folder
         content = _read_model_config(folder / "config.json")
         try:

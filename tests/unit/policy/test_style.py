@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from unbraid.core.errors import ConfigError
-from unbraid.policy.style import StyleReader, require_style, style_features, with_style
+from unbraid.policy.style import StyleReader, mode_shares, require_style, style_features, with_style
 
 
 @pytest.fixture
@@ -25,6 +25,19 @@ def test_a_reading_and_a_quantile_are_each_others_inverse(reader):
     torch.testing.assert_close(reader.latents_at(0.8), torch.tensor([0.6, -0.6]))
     torch.testing.assert_close(reader.latents_at(1.0), torch.tensor([1.0, -1.0]))
     torch.testing.assert_close(reader.latents_at(0.0), torch.tensor([-1.0, 1.0]))
+
+
+def test_a_table_of_quantiles_is_read_row_by_row_as_one_number_is(reader):
+    asked = [0.0, 0.05, 0.13, 0.5, 0.99, 1.0]
+    found = reader.latents_at_each(torch.tensor(asked)[:, None])
+    torch.testing.assert_close(found, torch.stack([reader.latents_at(q) for q in asked]), atol=1e-6, rtol=0)
+
+
+def test_shares_are_those_of_a_mixture_and_never_below_zero():
+    inverse = torch.linalg.pinv(1 - torch.eye(3))
+    contexts = torch.tensor([[1.0, 0.0, 1.0], [0.5, 0.75, 0.75], [0.0, 0.0, 0.0], [0.0, 3.0, 3.0]])
+    wanted = torch.tensor([[0, 1, 0], [0.5, 0.25, 0.25], [1 / 3, 1 / 3, 1 / 3], [1, 0, 0]])
+    torch.testing.assert_close(mode_shares(contexts, inverse), wanted, atol=1e-6, rtol=0)
 
 
 def test_demonstrations_that_read_alike_are_all_typical(reader):
