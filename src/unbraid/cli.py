@@ -217,6 +217,10 @@ def _say_steer(found: dict[str, Any]) -> None:
             f"In {100 * found['floored']:.1f} % of steps the push away was cut back, in part, so that the policy stays "
             "a proper Gaussian: the avoided mode is more certain there than what it is taken away from."
         )
+    if "obedience" in found:
+        of = found["obedience"]
+        what = f"obedience (share of {of['window_steps']}-step windows that the encoder reads as mode {of['mode']})"
+        print(f"{what}: {estimate_text(of['share'])}")
     for name, estimate in found["metrics"].items():
         print(f"{name} ({found['units'][name]}): {estimate_text(estimate)}")
 

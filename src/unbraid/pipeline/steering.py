@@ -9,6 +9,7 @@ from unbraid.core.errors import ConfigError
 from unbraid.core.runs import refuse_existing, write_bytes
 from unbraid.demos.store import save_demos
 from unbraid.evaluation.evaluate import Evaluation, evaluate, fresh_seeds
+from unbraid.evaluation.obedience import obedience
 from unbraid.pipeline.measured import collected_seeds
 from unbraid.pipeline.requests import SteerRequest
 from unbraid.steering.instructions import Instruction
@@ -16,6 +17,8 @@ from unbraid.steering.steered import SteeredPolicy, steer
 from unbraid.training.model import ModeModel
 
 __all__ = ["steer_stage"]
+
+_WINDOW_STEPS = 50
 
 
 def steer_stage(asked: SteerRequest) -> dict[str, Any]:
@@ -37,11 +40,18 @@ def steer_stage(asked: SteerRequest) -> dict[str, Any]:
         save_demos(found.rollouts.demos, asked.save)
     for path, content in files.items():
         write_bytes(path, content)
-    seen = np.concatenate([episode.observations[:-1] for episode in found.rollouts.demos])
+    rollouts = found.rollouts.demos
+    seen = np.concatenate([episode.observations[:-1] for episode in rollouts])
+    obeyed: dict[str, Any] = {}
+    if policy.instruction.mode is not None:
+        window_steps = min(_WINDOW_STEPS, int(rollouts.lengths.max()))
+        read = obedience(policy.model, rollouts, policy.instruction.mode, window_steps=window_steps)
+        obeyed = {"obedience": read.to_json()}
     return {
         "instruction": _in_words(policy.instruction),
         "context": None if policy.context is None else policy.context.tolist(),
         "floored": float(policy.floored(seen).mean()),
+        **obeyed,
         **({} if asked.style is None else {"style": asked.style}),
         **found.to_json(),
     }
