@@ -1,4 +1,4 @@
-"""Draws the figures of `docs/method.md` from `benchmarks/results/bench_modes.json`, into `docs/images`.
+"""Draws the figures of `docs/method.md` and `docs/steering.md` from `benchmarks/results`, into `docs/images`.
 
 python benchmarks/method_figures.py
 """
@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+import steering_tables
 from mode_cases import SWEPT
 from unbraid.core.runs import write_bytes
 from unbraid.report.style import INK, WIDE, dress, legend_below, mode_color, new_figure, png
@@ -131,6 +132,11 @@ def main() -> None:
     }
     for of in content.get("style", {}).values():  # results of before have none
         figures["method_style"] = styles_figure(of)
+    steering = json.loads((ROOT / "benchmarks" / "results" / "bench_steering.json").read_text(encoding="utf-8"))
+    figures |= {
+        "steering_blends": steering_tables.blends_figure(steering),
+        "steering_away": steering_tables.away_figure(steering),
+    }
     for name, figure in figures.items():
         write_bytes(ROOT / "docs" / "images" / f"{name}.png", png(figure))
 

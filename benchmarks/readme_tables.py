@@ -1,4 +1,4 @@
-"""Writes the results in the README, `docs/results_modes.md` and `docs/method.md` from `benchmarks/results/*.json`.
+"""Writes the results in the README and in `docs/` from `benchmarks/results/*.json`.
 
     python benchmarks/readme_tables.py [--check] [--runs RUN ...]
 
@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import mode_tables
+import steering_tables
 from mode_cases import LINES, SWITCHED_OFF
 from unbraid.core.runs import write_bytes, write_json, write_text
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-MODES_PAGE, METHOD_PAGE = "docs/results_modes.md", "docs/method.md"
+MODES_PAGE, METHOD_PAGE, STEERING_PAGE = "docs/results_modes.md", "docs/method.md", "docs/steering.md"
 TITLE_OF = {"unbraid": "unbraid", "kmeans": "k-means on statistics"}
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 
@@ -221,6 +222,9 @@ def main() -> int:
     wanted = {"README.md": between("README.md", BEGIN, END, render()), MODES_PAGE: modes_page(modes)}
     begin, end = "<!-- ablations -->", "<!-- /ablations -->"
     wanted[METHOD_PAGE] = between(METHOD_PAGE, begin, end, ablations_part(modes))
+    begin, end = "<!-- steering -->", "<!-- /steering -->"
+    steering = steering_tables.steering_text(load("bench_steering"))
+    wanted[STEERING_PAGE] = between(STEERING_PAGE, begin, end, steering)
     differ = False
     for name, text in wanted.items():
         if not asked.check:

@@ -367,7 +367,7 @@ def test_an_evaluation_that_cannot_be_made(refused, fitted, tmp_path, asked, exp
 def test_an_evaluation_of_a_run_that_is_not_finished_is_refused_before_the_work(refused, fitted, tmp_path, monkeypatch):
     shutil.copytree(fitted, tmp_path / "run")
     (tmp_path / "run" / "results.json").unlink()
-    monkeypatch.setattr("unbraid.pipeline.stages.evaluate", None)
+    monkeypatch.setattr("unbraid.pipeline.stages.evaluate_all", None)
     message = refused("evaluate", tmp_path / "run")
     assert f"{tmp_path / 'run' / 'results.json'} must exist" in message
     assert "--resume" in message

@@ -6,7 +6,11 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from unbraid.training.config import UnbraidConfig
+from unbraid.training.model import ModeModel
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -35,6 +39,9 @@ def test_the_figures_of_the_method_can_be_drawn_from_the_results(monkeypatch):
         figures.counts_figure(content["auto"]),
         *(figures.styles_figure(of) for of in content.get("style", {}).values()),
     ]
+    steering = json.loads((ROOT / "benchmarks" / "results" / "bench_steering.json").read_text(encoding="utf-8"))
+    tables = importlib.import_module("steering_tables")
+    drawn += [tables.blends_figure(steering), tables.away_figure(steering)]
     for figure in drawn:
         assert figure.axes
         for axes in figure.axes:
@@ -43,6 +50,17 @@ def test_the_figures_of_the_method_can_be_drawn_from_the_results(monkeypatch):
     for name in set(sys.modules) - before:
         if name in {path.stem for path in (ROOT / "benchmarks").glob("*.py")}:
             del sys.modules[name]
+
+
+def test_every_way_to_steer_acts():
+    page = (ROOT / "docs" / "steering.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict = {}
+    exec(block, names)
+    model = ModeModel(UnbraidConfig(n_modes=2), observation_size=3, action_size=1).eval()
+    policies = names["examples"](model)
+    assert len(policies) == 8
+    assert len({float(policy.predict(np.ones(3), deterministic=True)[0][0]) for policy in policies}) >= 6
 
 
 def test_shares_of_evidence_sum_to_one(monkeypatch):

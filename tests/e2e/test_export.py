@@ -226,6 +226,9 @@ def test_every_block_of_the_page_runs_in_order(unbraid, fitted, pile, sent, tmp_
             assert (said.code, said.err) == (0, ""), line
     assert np.isfinite(names["mean_return"])
     assert names["mean"].shape == (1, 2)
+    blend = steer(names["model"]).blend({0: 0.7, 1: 0.3})
+    wanted = blend.predict(names["observation"][0], deterministic=True)[0]
+    np.testing.assert_allclose(names["blended"], wanted, atol=1e-4)
     assert names["model"].n_modes == 2
     session, facts = names["policy"], names["facts"]
 

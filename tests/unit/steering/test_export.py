@@ -120,7 +120,7 @@ def test_a_thousand_inputs_get_what_pytorch_gives(models, ask, kind, form):
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("style", [0.0, 0.13, 0.5, 0.99, 1.0])
 def test_a_style_is_an_input_of_a_model_that_has_styles(models, ask, form, style):
-    policy, observations = steer(models["styled"]).blend({0: 0.3, 1: 0.7}).style(style), observations_of(100)
+    policy, observations = steer(models["styled"]).with_context([0.7, 0.3, 1.0]).style(style), observations_of(100)
     mean, _ = ask(form, "styled", inputs_of("styled", observations, policy.context, style))
     np.testing.assert_allclose(mean, policy.predict(observations, deterministic=True)[0], atol=1e-5, rtol=0)
     typical = policy.style(0.5).predict(observations, deterministic=True)[0]

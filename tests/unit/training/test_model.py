@@ -250,7 +250,9 @@ def test_the_config_says_who_wrote_it_and_nothing_of_where(model, tmp_path):
         "action_size": 2,
         "config": json.loads(json.dumps(config_to_json(model.config))),
         "switch_rate": 0.0,
+        "shares": model.shares,
     }
+    assert sum(content["shares"]) == pytest.approx(1)
 
 
 def rewrite(folder, **changes):
