@@ -50,6 +50,7 @@ WEIGHTS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
 STRENGTHS = (0.0, 0.5, 1.0, 2.0)
 RAISED = (1.0, 1.5, 2.0, 3.0)
 AVOIDED = ("hazard_seeking", "goal_seeking")
+KNOWN_FOR = {"hazard_seeking": "cost", "goal_seeking": "goals"}
 LEAST_OBEYED, MOST_LATE_STEPS, LEAST_RANK, HALVED, GOALS_LEFT = 0.98, 5.0, 0.9, 0.5, 0.2
 
 
@@ -303,8 +304,34 @@ def summary(of_seed: Mapping[int, Mapping[str, Any]], amounts: Amounts) -> dict[
         }
         for expert, lines in of_seed[seeds[0]]["avoided"].items()
     }
+    content["beside_left_out"] = {
+        expert: {
+            key: [beside_left_out(of_seed[s]["avoided"][expert], key, KNOWN_FOR[expert]) for s in seeds]
+            for key in map(str, STRENGTHS[1:])
+        }
+        for expert in AVOIDED
+    }
     content["targets"] = targets(content)
     return content
+
+
+def beside_left_out(lines: Mapping[str, Any], key: str, known_for: str) -> dict[str, Any]:
+    """Of one training seed: away minus leaving the mode out of the average, paired by rollout, and which is better.
+
+    Better is: less of what the mode is known for, with the whole interval below 0; and a return whose interval does
+    not lie below 0.
+    """
+    own, out = lines["away"][key], lines["left_out"]["0.0"]
+    less, gain = (
+        paired_difference(np.array(own[metric], dtype=np.float64), np.array(out[metric], dtype=np.float64))
+        for metric in (known_for, "return")
+    )
+    assert less.high is not None
+    assert gain.high is not None
+    numbers = {
+        name: {k: _rounded(v) for k, v in e.to_json().items()} for name, e in ((known_for, less), ("return", gain))
+    }
+    return {**numbers, "better": bool(less.high < 0 and gain.high >= 0)}
 
 
 def _value(estimate: dict[str, Any] | None) -> float | None:
@@ -344,15 +371,15 @@ def targets(content: Mapping[str, Any]) -> list[dict[str, Any]]:
             worst,
             worst >= LEAST_RANK,
         )
-    for expert, metric, left in (("hazard_seeking", "cost", HALVED), ("goal_seeking", "goals", GOALS_LEFT)):
-        lines = content["avoided"][expert]
-        for key in ("0.5", "1.0", "2.0"):
-            own, base, out = lines["away"][key], lines["away"]["0.0"], lines["left_out"]["0.0"]
+    for expert, left in (("hazard_seeking", HALVED), ("goal_seeking", GOALS_LEFT)):
+        lines, metric = content["avoided"][expert], KNOWN_FOR[expert]
+        for key in map(str, STRENGTHS[1:]):
+            own, base = lines["away"][key], lines["away"]["0.0"]
             kept = own[metric]["value"] / max(base[metric]["value"], 1e-9)
             add(f"away from {expert}, {key}: {metric}, as a share of the base's (at most {left})", kept, kept <= left)
-            beats = own[metric]["value"] < out[metric]["value"] and own["return"]["value"] >= out["return"]["value"]
-            gap = own[metric]["value"] - out[metric]["value"]
-            add(f"away from {expert}, {key}: less {metric} than without it, at no lower return", gap, beats)
+            better = [of_seed["better"] for of_seed in content["beside_left_out"][expert][key]]
+            what = f"less {metric} than without it, at no lower return, paired: share of training seeds (at least 1)"
+            add(f"away from {expert}, {key}: {what}", sum(better) / len(better), all(better))
     return found
 
 

@@ -71,13 +71,14 @@ def steering_text(content: Mapping[str, Any]) -> str:
         f"**A change of instruction** at step {amounts['changed_at']}: steps until three windows of 10 steps in a row "
         "are read as the new mode; mean. The expert is one that another takes over from at the same step.",
         table(["change", "policy, steps", "expert, steps", "policy later by"], changed),
-        "**Blends.** From the first mode to the second in nine equal parts: the share of 50-step windows read as the "
+        "**Blends.** From the first mode to the second in eight equal steps: the share of 50-step windows read as the "
         "second, of the policy and of the true experts blended by the same rule; the rank correlation of weight and "
         "share (worst seed); and the largest share read as neither of the two.",
         table(["blend", "rank correlation", "policy", "experts", "neither, at most"], blends),
     ]
     for expert, lines in content["avoided"].items():
         parts += [f"**Away from {expert}.** {amounts['n_avoided']} rollouts for each line.", _avoided(lines)]
+        parts.append(_beside(content["beside_left_out"][expert]))
     parts.append(met + (f" Missed: {told}." if missed else ""))
     return "\n\n".join(parts)
 
@@ -85,6 +86,20 @@ def steering_text(content: Mapping[str, Any]) -> str:
 def _mean_of(values: list[float | None]) -> str:
     known = [value for value in values if value is not None]
     return f"{sum(known) / len(known):.2f}" if known else "-"
+
+
+def _beside(of_strength: Mapping[str, Any]) -> str:
+    """Away minus leaving the mode out, training seed by training seed."""
+    (known_for,) = {name for of_seed in next(iter(of_strength.values())) for name in of_seed} - {"return", "better"}
+    rows = [
+        [
+            f"{float(key):g}",
+            *("; ".join(with_interval(seed[name]) for seed in of_seed) for name in (known_for, "return")),
+        ]
+        for key, of_seed in of_strength.items()
+    ]
+    head = ["strength", f"{known_for}, away minus left out, each training seed", "return, likewise"]
+    return f"Paired by rollout, with intervals over rollouts:\n\n{table(head, rows)}"
 
 
 def _avoided(lines: Mapping[str, Any]) -> str:

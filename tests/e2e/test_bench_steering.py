@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
@@ -62,7 +63,24 @@ def test_targets_can_be_missed(bench):
     for lines in content["avoided"].values():
         for row in list(lines["away"].values())[1:]:
             row["cost"]["value"], row["goals"]["value"] = 1e3, 1e3
+    for of_strength in content["beside_left_out"].values():
+        for of_seed in of_strength.values():
+            of_seed[0]["better"] = False
     assert not any(target["met"] for target in bench.targets(content))
+
+
+def test_better_is_less_of_it_at_no_lower_return(bench):
+    def lines(cost, gain):
+        jitter = np.arange(10) % 3
+        away = {"cost": (10 + cost + jitter).tolist(), "return": (5 + gain + jitter).tolist()}
+        return {"away": {"1.0": away}, "left_out": {"0.0": {"cost": [10.0] * 10, "return": [5.0] * 10}}}
+
+    better = {
+        (cost, gain): bench.beside_left_out(lines(cost, gain), "1.0", "cost")["better"]
+        for cost in (-5, 0)
+        for gain in (-5, -1, 3)
+    }
+    assert better == {(-5, -5): False, (-5, -1): True, (-5, 3): True, (0, -5): False, (0, -1): False, (0, 3): False}
 
 
 def test_policies_that_blend_alike_are_ranked_by_what_they_do(bench):
