@@ -16,6 +16,7 @@ that an interrupted run goes on; the models are those of the benchmark of modes,
 import argparse
 import copy
 import itertools
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -50,6 +51,9 @@ WEIGHTS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
 STRENGTHS = (0.0, 0.5, 1.0, 2.0)
 RAISED = (1.0, 1.5, 2.0, 3.0)
 AVOIDED = ("hazard_seeking", "goal_seeking")
+SHARE, AMOUNT = (0.0, 1.0), (0.0, math.inf)
+POSSIBLE = {"obeyed": SHARE, "floored": SHARE, "return": (-math.inf, math.inf)}
+POSSIBLE |= dict.fromkeys(("goals", "cost", "distance"), AMOUNT)
 KNOWN_FOR = {"hazard_seeking": "cost", "goal_seeking": "goals"}
 LEAST_OBEYED, MOST_LATE_STEPS, LEAST_RANK, HALVED, GOALS_LEFT = 0.98, 5.0, 0.9, 0.5, 0.2
 
@@ -242,10 +246,12 @@ def part_of(name: str, seed: int, of: Steerable, amounts: Amounts, folder: Path)
 # What is made of it
 
 
-def across(values: Sequence[float]) -> dict[str, Any]:
-    """Mean, interval and all values; the training seed is the unit."""
-    estimate = mean_interval(np.array(values, dtype=np.float64), unit_of_n="training seeds")
-    return {key: _rounded(value) for key, value in estimate.to_json().items()} | {
+def across(values: Sequence[float], within: tuple[float, float] = (-math.inf, math.inf)) -> dict[str, Any]:
+    """Mean, interval and all values; the training seed is the unit, and the interval stays within what can be."""
+    found = mean_interval(np.array(values, dtype=np.float64), unit_of_n="training seeds").to_json()
+    if found["low"] is not None:
+        found["low"], found["high"] = max(found["low"], within[0]), min(found["high"], within[1])
+    return {key: _rounded(value) for key, value in found.items()} | {
         "of_seeds": [round(float(value), 4) for value in values]
     }
 
@@ -261,7 +267,7 @@ def summary(of_seed: Mapping[int, Mapping[str, Any]], amounts: Amounts) -> dict[
     experts = list(of_seed[seeds[0]]["obeyed"])
     content["obeyed"] = {
         expert: {
-            who: across([of_seed[s]["obeyed"][expert][who]["share"]["value"] for s in seeds])
+            who: across([of_seed[s]["obeyed"][expert][who]["share"]["value"] for s in seeds], SHARE)
             for who in ("mode", "expert")
         }
         | {
@@ -272,7 +278,9 @@ def summary(of_seed: Mapping[int, Mapping[str, Any]], amounts: Amounts) -> dict[
         for expert in experts
     }
     content["changed"] = {
-        pair: {who: across([of_seed[s]["changed"][pair][who]["mean"] for s in seeds]) for who in ("mode", "expert")}
+        pair: {
+            who: across([of_seed[s]["changed"][pair][who]["mean"] for s in seeds], AMOUNT) for who in ("mode", "expert")
+        }
         | {"later": across([of_seed[s]["changed"][pair]["later"]["value"] for s in seeds])}
         for pair in of_seed[seeds[0]]["changed"]
     }
@@ -295,7 +303,9 @@ def summary(of_seed: Mapping[int, Mapping[str, Any]], amounts: Amounts) -> dict[
         expert: {
             line: {
                 key: {
-                    name: across([float(np.mean(of_seed[s]["avoided"][expert][line][key][name])) for s in seeds])
+                    name: across(
+                        [float(np.mean(of_seed[s]["avoided"][expert][line][key][name])) for s in seeds], POSSIBLE[name]
+                    )
                     for name in ("obeyed", "floored", *METRICS)
                 }
                 for key in by_key

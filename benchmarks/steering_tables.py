@@ -18,7 +18,12 @@ LINES = {
     "left_out": "left out of the average",
     "raised": "its coordinate raised",
 }
-SHOWN = {"share": "share in the second", "goals": "goals", "cost": "cost", "distance": "path (m)"}
+SHOWN = {
+    "share": "share in the second",
+    "goals": "goals, 500 steps",
+    "cost": "cost, 500 steps",
+    "distance": "distance (m)",
+}
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
@@ -128,7 +133,7 @@ def blends_figure(content: Mapping[str, Any]) -> Figure:
                 line = of[who]
                 style = ("o-", "s--", "^:")[index]
                 axes.plot([p["weight"] for p in line], [p[name] for p in line], style, color=mode_color(index), ms=3)
-            title = pair.replace("_seeking", "").replace(" and ", " to ") if row == 0 else ""
+            title = pair.replace(" and ", " to\n") if row == 0 else ""
             dress(axes, x="weight of the second", y=label if column == 0 else "", title=title)
     _legend(figure, WHO)
     return figure

@@ -214,13 +214,16 @@ def _say_steer(found: dict[str, Any]) -> None:
     print(f"{found['instruction']} in {found['env_id']}")
     if found["floored"] > 0:
         print(
-            f"In {100 * found['floored']:.1f} % of steps the push away was cut back, in part, so that the policy stays "
-            "a proper Gaussian: the avoided mode is more certain there than what it is taken away from."
+            f"In {100 * found['floored']:.1f} % of {found['n_steps']} steps the push away was cut back, in part, so "
+            "that the policy stays a proper Gaussian: what it is pushed away from is more certain there than the rest."
         )
     if "obedience" in found:
         of = found["obedience"]
-        what = f"obedience (share of {of['window_steps']}-step windows that the encoder reads as mode {of['mode']})"
-        print(f"{what}: {estimate_text(of['share'])}")
+        if of is None:
+            print("obedience: not measured; it takes rollouts of 50 steps")
+        else:
+            what = f"obedience (share of {of['window_steps']}-step windows that the encoder reads as mode {of['mode']})"
+            print(f"{what}: {estimate_text(of['share'])}")
     for name, estimate in found["metrics"].items():
         print(f"{name} ({found['units'][name]}): {estimate_text(estimate)}")
 
@@ -228,21 +231,24 @@ def _say_steer(found: dict[str, Any]) -> None:
 def _say_certify(found: dict[str, Any]) -> None:
     from unbraid.report.estimates import estimate_text
 
+    doubted = "verified" in found and not found["ok"]
+    if doubted:
+        print(f"{found['certificate']} is NOT verified. What it claims:")
     for result in found["results"]:
         print(result["sentence"])
         for name, estimate in result["estimates"].items():
             print(f"    {name}: {estimate_text(estimate)}")
         if result["note"] is not None:
             print(f"    {result['note']}")
-    for told in ("differences", "remarks"):
+    for told, what in (("differences", "problem"), ("remarks", "remark")):
         for line in found.get(told, []):
-            print(f"{told.removesuffix('s')}: {line}")
+            print(f"{what}: {line}")
     if "verified" not in found:
         print(f"Some answer is wrong with a probability of at most {found['alpha']:g}. {found['certificate']}")
     elif found["ok"]:
-        print(f"{found['certificate']} is verified: {'; '.join(found['checked'])}.")
+        print(f"{found['certificate']} is verified. Looked at: {'; '.join(found['checked'])}.")
     else:
-        print(f"{found['certificate']} is not verified; looked at: {'; '.join(found['checked'])}.")
+        print(f"{found['certificate']} is NOT verified. Looked at: {'; '.join(found['checked'])}.")
 
 
 def _say_results(found: dict[str, Any]) -> None:

@@ -276,7 +276,7 @@ def test_demonstrations_that_cannot_be_collected(refused, tmp_path, asked, expec
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [
-        (["--toward", 7], r"The mode must be one of 0 to 1; got 7\. `unbraid modes RUN` lists"),
+        (["--toward", 7], r"The mode must be one of 0 to 1; got 7\. `unbraid evaluate RUN` measures"),
         (["--toward", -1], "The mode must be one of 0 to 1; got -1"),
         ([], "One of --toward, --away, --blend and --context must be given; none was"),
         (["--context", 1], "A context must have 2 finite numbers"),

@@ -65,7 +65,9 @@ def test_a_certificate_is_verified_alone_and_against_its_run(unbraid, certified)
     path = run / "certificate.json"
     said = unbraid("certify", "--verify", path)
     assert said.code == 0, said.err
-    assert said.out.endswith(f"{path} is verified: no part was edited; every answer follows from the outcomes.\n")
+    assert said.out.endswith(
+        f"{path} is verified. Looked at: whether a part was edited; whether every answer follows from the outcomes.\n"
+    )
     found = json.loads(unbraid("certify", run, "--verify", path, "--replay", "--json").out)
     assert found["ok"] is found["verified"] is True
     assert len(found["checked"]) == 4
@@ -79,10 +81,11 @@ def test_an_edited_certificate_and_another_run_are_found_out(unbraid, certified,
     (tmp_path / "edited.json").write_text(json.dumps(content))
     said = unbraid("certify", run, "--verify", tmp_path / "edited.json")
     assert said.code == 3
-    assert "difference: The results: edited since, as their SHA-256 says." in said.out
-    assert 'difference: Claim 1, answer: "refuted" in the certificate, recomputed "holds".' in said.out
-    assert "difference: The policy's weights_sha256: " in said.out
-    assert "edited.json is not verified; looked at: " in said.out
+    assert "problem: The results: edited since, as their SHA-256 says." in said.out
+    assert 'problem: Claim 1, answer: "refuted" in the certificate, recomputed "holds".' in said.out
+    assert "problem: The policy's weights_sha256: " in said.out
+    assert said.out.startswith(f"{tmp_path / 'edited.json'} is NOT verified. What it claims:\n")
+    assert "edited.json is NOT verified. Looked at: " in said.out
 
 
 @pytest.mark.parametrize(

@@ -331,14 +331,14 @@ def test_modes_beside_another_run_say_how_alike_they_are(unbraid, fitted, pile):
 
 
 def test_steer_measures_keeps_and_draws(unbraid, fitted, tmp_path):
-    asked = ("--toward", 1, "--episodes", 2, "--max-steps", 8)
+    asked = ("--toward", 1, "--episodes", 2, "--max-steps", 55)
     said = unbraid("steer", fitted, *asked, "--save", tmp_path / "kept", "--picture", tmp_path / "new" / "mode1.png")
     assert said.code == 0
     assert said.out.startswith("toward mode 1 in unbraid/PointGoal1-v0\n")
     assert re.search(r"^distance \(m\): .*, n = 2 episodes$", said.out, re.MULTILINE)
     assert (tmp_path / "new" / "mode1.png").read_bytes().startswith(b"\x89PNG")
     kept = load_demos(tmp_path / "kept")
-    assert (kept.n_episodes, kept.n_steps) == (2, 16)
+    assert (kept.n_episodes, kept.n_steps) == (2, 110)
     found = _only_json(unbraid("steer", fitted, *asked, "--json"))
     assert [episode["seed"] for episode in found["episodes"]] == list(kept.seeds)
     returns = [float(episode.rewards.sum()) for episode in kept]
@@ -346,8 +346,8 @@ def test_steer_measures_keeps_and_draws(unbraid, fitted, tmp_path):
     assert (found["context"], found["floored"]) == ([1.0, 0.0], 0.0)
     same = _only_json(unbraid("steer", fitted, "--context", 1, 0, *asked[2:], "--json"))
     obeyed = found.pop("obedience")
-    assert (obeyed["mode"], obeyed["window_steps"]) == (1, 8)
-    assert "obedience (share of 8-step windows that the encoder reads as mode 1): " in said.out
+    assert (obeyed["mode"], obeyed["window_steps"]) == (1, 50)
+    assert "obedience (share of 50-step windows that the encoder reads as mode 1): " in said.out
     assert same == found | {"instruction": "context [1.0, 0.0]"}
     other = _only_json(unbraid("steer", fitted, "--toward", 0, *asked[2:], "--json"))
     assert other["episodes"] != found["episodes"]
@@ -358,6 +358,7 @@ def test_steer_toward_away_and_between(unbraid, fitted, tmp_path):
     asked = ("--blend", "0=.25,1=.75", "--toward", 1, "--strength", 1.5)
     said = unbraid("steer", fitted, *asked, *quick, "--video", tmp_path / "film.mp4")
     assert said.code == 0, said.err
+    assert "obedience: not measured; it takes rollouts of 50 steps" in said.out
     assert said.out.startswith("toward mode 1 (strength 1.5), from 0.25 x mode 0 + 0.75 x mode 1 in ")
     assert imageio_ffmpeg.count_frames_and_secs(str(tmp_path / "film.mp4")) == (9, pytest.approx(9 / 50, abs=0.01))
     toward, away, twice = (
@@ -373,7 +374,7 @@ def test_steer_toward_away_and_between(unbraid, fitted, tmp_path):
     assert 0 <= away["floored"] <= 1
     assert len({str(found["episodes"]) for found in (toward, away, twice)}) == 3
     often = unbraid("steer", fitted, "--away", "1=50", *quick)
-    assert "of steps the push away was cut back, in part, so that the policy stays a proper Gaussian" in often.out
+    assert "% of 16 steps the push away was cut back, in part, so that the policy stays a proper Gaussian" in often.out
 
 
 def test_a_style_is_fitted_listed_steered_and_shown(unbraid, pile, fitted, tmp_path):
@@ -455,13 +456,23 @@ def test_evaluate_takes_the_training_seed_as_the_unit_where_several_runs_are_giv
     refused = unbraid("evaluate", run, "--beside", fitted, *asked)
     assert refused.code == 2
     assert "--beside needs --experts" in refused.err
-    said = unbraid("evaluate", run, "--beside", fitted, fitted, "--experts", "goal_seeking", "forward", *asked)
-    assert said.code == 0
+    experts = ("--experts", "goal_seeking", "forward")
+    same = unbraid("evaluate", run, "--beside", fitted, *experts, *asked)
+    assert same.code == 2
+    assert "models 0 and 1 have the same weights" in same.err
+    others = [tmp_path / "other", tmp_path / "another"]
+    for count, other in enumerate(others, start=1):
+        shutil.copytree(fitted, other, ignore=shutil.ignore_patterns("model"))
+        model = ModeModel.from_pretrained(fitted)
+        model.encoder.state_dict()["of_mean.2.bias"].add_(1e-5 * count)  # another fit, whose policy is the same
+        model.save_pretrained(other / "model")
+    said = unbraid("evaluate", run, "--beside", *others, *experts, *asked)
+    assert said.code == 0, said.err
     assert "Over training seeds, n = 3 training seeds" in said.out
     found = json.loads((run / "results.json").read_text())["evaluation"]
     assert [entry["expert"] for entry in found["training_seeds"]] == ["goal_seeking", "forward"]
     for entry in found["training_seeds"]:
-        assert len(set(entry["modes"])) == 1  # the same run thrice
+        assert len(set(entry["modes"])) == 1  # the same policy thrice
         own = next(actor for actor in found["actors"] if actor["name"] == f"run 2, mode {entry['modes'][0]}")
         mean = entry["metrics"]["return"]
         assert (mean["n"], mean["low"]) == (3, pytest.approx(mean["value"]))

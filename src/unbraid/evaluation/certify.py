@@ -77,6 +77,11 @@ def actors_of(
                 raise ConfigError(f'A claim must name a mode; "{claim.text}" names none. Add "mode": 0, 1, ...')
             actors[name] = steered
         elif isinstance(steered, SteeredPolicy):
+            if steered.instruction.asks:
+                raise ConfigError(
+                    f'"{claim.text}" must be about a policy of which nothing was asked; this one is steered. '
+                    "Leave the mode out, to certify it as it is, or hand over the model."
+                )
             actors[name] = steered.toward(claim.mode)
         else:
             raise ConfigError(

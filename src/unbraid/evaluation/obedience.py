@@ -14,6 +14,7 @@ from unbraid.modes.windows import cut_windows
 from unbraid.policy.contexts import require_mode
 from unbraid.training.model import ModeModel
 from unbraid.training.steps import Steps
+from unbraid.worlds.rollout import Rollouts
 
 __all__ = ["Obedience", "obedience", "steps_until_obeyed"]
 
@@ -49,7 +50,7 @@ class Obedience:
         }
 
 
-def obedience(model: ModeModel, rollouts: Demos, mode: int, *, window_steps: int = 50) -> Obedience:
+def obedience(model: ModeModel, rollouts: Demos | Rollouts, mode: int, *, window_steps: int = 50) -> Obedience:
     """The share of windows of rollouts that the encoder reads as the mode that was asked for.
 
     By the encoder alone: the policy's likelihood would know its own actions again.
@@ -58,7 +59,7 @@ def obedience(model: ModeModel, rollouts: Demos, mode: int, *, window_steps: int
 
     Args:
         model: reads the rollouts.
-        rollouts: of a policy that was asked for the mode, or of an expert.
+        rollouts: of a policy that was asked for the mode, or of an expert; `evaluate(...).rollouts` will do.
         mode: which.
         window_steps: in a window.
 
@@ -67,6 +68,7 @@ def obedience(model: ModeModel, rollouts: Demos, mode: int, *, window_steps: int
         DataError: no episode is as long as a window.
     """
     require_mode(mode, model.n_modes)
+    rollouts = rollouts.demos if isinstance(rollouts, Rollouts) else rollouts
     windows = model.cut(rollouts, window_steps)
     modes = model.scores_of_windows(Steps.of(rollouts), windows, ("encoder",))["encoder"].argmax(1)
     obeyed = (modes == mode).astype(np.int64)

@@ -14,9 +14,11 @@ from unbraid.evaluation.behaviour import Metric
 from unbraid.evaluation.evaluate import Evaluation, Seeds, evaluate, seeds_of
 from unbraid.evaluation.intervals import Estimate, mean_interval
 from unbraid.evaluation.summary import Summary, summarise
+from unbraid.steering.steered import SteeredPolicy
+from unbraid.training.model import ModeModel
 from unbraid.worlds.making import World
 
-__all__ = ["AcrossSeeds", "across_seeds", "evaluate_runs"]
+__all__ = ["AcrossSeeds", "across_seeds", "evaluate_runs", "require_different_models"]
 
 _UNIT = "training seeds"
 
@@ -111,12 +113,24 @@ def evaluate_runs(
 
     Raises:
         WorldError, ConfigError: as `evaluate`.
-        DataError: no policies.
+        DataError: no policies, or two that are steered from the same model: they are no two training seeds.
     """
+    require_different_models([policy.model for policy in policies if isinstance(policy, SteeredPolicy)])
     asked = seeds_of(n_episodes, seeds)
     return across_seeds(
         [evaluate(policy, env, seeds=asked, metrics=metrics, max_steps=max_steps, n_envs=n_envs) for policy in policies]
     )
+
+
+def require_different_models(models: Sequence[ModeModel]) -> None:
+    """Raises `DataError` where two models have the same weights: one fit counted twice is no second training seed."""
+    prints = [model.fingerprint() for model in models]
+    if len(set(prints)) < len(prints):
+        again = next(i for i, found in enumerate(prints) if found in prints[:i])
+        raise DataError(
+            f"Training seeds must be fits of their own; models {prints.index(prints[again])} and {again} have the same "
+            "weights. Fit again with another seed, or leave one of them out."
+        )
 
 
 def _kind(run: Evaluation) -> tuple[str, Any, int]:

@@ -73,16 +73,16 @@ def verify(
     if replay and policy is None:
         raise ConfigError("A replay must have the policy that acted; there is none. Name its run, too.")
     certificate = load_certificate(path)
-    checked = ["no part was edited", "every answer follows from the outcomes"]
+    checked = ["whether a part was edited", "whether every answer follows from the outcomes"]
     edited = [f"The {part}: edited since, as their SHA-256 says." for part in edited_parts(path)]
     differences = [*edited, *_recomputed(certificate)]
     remarks: list[str] = []
     if policy is not None:
-        checked.append("the policy is the one that acted")
+        checked.append("whether the policy is the one that acted")
         facts = json.loads(json.dumps(policy_facts(policy)))
         differences += _compared("The policy's ", certificate.policy, facts, "this policy has")
     if replay and policy is not None:
-        checked.append("every episode does again what it did")
+        checked.append("whether every episode does again what it did")
         now = environment_facts(str(certificate.environment.get("id")))
         then = dict(certificate.environment)
         remarks += _compared("The version of ", then.pop("packages", {}), now.pop("packages"), "now it is")

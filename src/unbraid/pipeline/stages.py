@@ -23,6 +23,7 @@ from unbraid.evaluation.reliability import judged_windows, reliability_entry
 from unbraid.evaluation.scores import contingency_by_episode, match_modes, stability
 from unbraid.evaluation.style import style_entry
 from unbraid.evaluation.tables import agreement_entries, agreement_entry, matching_of
+from unbraid.evaluation.training_seeds import require_different_models
 from unbraid.modes.calibration import NOT_SURE, likeliest
 from unbraid.pipeline.measured import across_entry, collected_seeds, evaluation_entry, save_episodes, seeds_entry
 from unbraid.pipeline.paths import save_paths
@@ -248,6 +249,7 @@ def evaluate_stage(asked: EvaluateRequest) -> dict[str, Any]:
         )
     for model in models:
         require_fitting_world(model, asked.env)
+    require_different_models(models)
     experts = {name: _actor(name, None) for name in asked.experts}
     actors: dict[str, Controller] = dict(experts)
     for run, model in enumerate(models):

@@ -44,13 +44,18 @@ def steer_stage(asked: SteerRequest) -> dict[str, Any]:
     seen = np.concatenate([episode.observations[:-1] for episode in rollouts])
     obeyed: dict[str, Any] = {}
     if policy.instruction.mode is not None:
-        window_steps = min(_WINDOW_STEPS, int(rollouts.lengths.max()))
-        read = obedience(policy.model, rollouts, policy.instruction.mode, window_steps=window_steps)
-        obeyed = {"obedience": read.to_json()}
+        long_enough = int(rollouts.lengths.max()) >= _WINDOW_STEPS
+        read = (
+            obedience(policy.model, rollouts, policy.instruction.mode, window_steps=_WINDOW_STEPS)
+            if long_enough
+            else None
+        )
+        obeyed = {"obedience": None if read is None else read.to_json()}
     return {
         "instruction": _in_words(policy.instruction),
         "context": None if policy.context is None else policy.context.tolist(),
         "floored": float(policy.floored(seen).mean()),
+        "n_steps": len(seen),
         **obeyed,
         **({} if asked.style is None else {"style": asked.style}),
         **found.to_json(),

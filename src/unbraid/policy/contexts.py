@@ -18,9 +18,11 @@ def require_mode(mode: int, n_modes: int) -> int:
     Raises:
         ConfigError: the mode does not exist.
     """
-    if not 0 <= mode < n_modes:
+    whole = isinstance(mode, (int, np.integer)) and not isinstance(mode, bool)  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not whole or not 0 <= mode < n_modes:
         raise ConfigError(
-            f"The mode must be one of 0 to {n_modes - 1}; got {mode}. `unbraid modes RUN` lists what each one does."
+            f"The mode must be one of 0 to {n_modes - 1}; got {mode!r}. "
+            "`unbraid evaluate RUN` measures what each one does."
         )
     return mode
 

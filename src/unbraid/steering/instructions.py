@@ -64,7 +64,7 @@ class Instruction:
         """
         given = list(weights.values())
         if not (given and min(given) >= 0 and abs(sum(given) - 1) <= 1e-6):  # so that NaN is refused
-            raise ConfigError(f"The weights of a blend must be >= 0 and sum to 1; got {dict(weights)}. Scale them.")
+            raise ConfigError(f"The weights of a blend must be >= 0 and sum to 1; got {dict(weights)}. Give others.")
         kept = sorted((require_mode(mode, self.n_modes), float(weight)) for mode, weight in weights.items())
         made = replace(self, blend=tuple((k, w) for k, w in kept if w > 0), context=None, mode=None, strength=1.0)
         return made._without_contradiction()

@@ -104,11 +104,17 @@ def in_turn(policies: Mapping[int, SteeredPolicy]) -> Schedule:
         policies: first step -> who acts from then on; one must begin at step 0.
 
     Raises:
-        ConfigError: nobody begins at step 0, or a negative step.
+        ConfigError: nobody begins at step 0, a step that is negative or no whole number, or a policy of which nothing
+            was asked, or that is a schedule itself.
     """
-    first_steps = sorted(policies)
-    if not first_steps or first_steps[0] != 0:
-        raise ConfigError(f"The first policy of a schedule must begin at step 0; got steps {first_steps}. Give it one.")
+    whole = all(isinstance(step, int) for step in policies)
+    first_steps = sorted(policies) if whole else list(policies)
+    if not whole or not first_steps or first_steps[0] != 0:
+        raise ConfigError(
+            "The first policy of a schedule must begin at step 0, the others at whole steps; "
+            f"got steps {first_steps}. Give others."
+        )
+    _require_steered(list(policies.values()))
     turns = np.array(first_steps)
     return Schedule(
         tuple(policies[step] for step in first_steps),
@@ -123,10 +129,20 @@ def by_episode(policies: Mapping[SteeredPolicy, float]) -> Schedule:
         policies: who -> the share of episodes; > 0, and their sum is 1.
 
     Raises:
-        ConfigError: shares that are not above 0, or don't sum to 1.
+        ConfigError: shares that are not above 0, or don't sum to 1, or policies as for `in_turn`.
     """
     shares = list(policies.values())
     if not (shares and min(shares) > 0 and abs(sum(shares) - 1) <= 1e-6):  # so that NaN is refused
-        raise ConfigError(f"The shares of episodes must be > 0 and sum to 1; got {shares}. Scale them.")
+        raise ConfigError(f"The shares of episodes must be > 0 and sum to 1; got {shares}. Give others.")
+    _require_steered(list(policies))
     ends = np.cumsum(shares)[:-1]
     return Schedule(tuple(policies), lambda steps, drawn: np.searchsorted(ends, drawn, side="right"))
+
+
+def _require_steered(policies: list[SteeredPolicy]) -> None:
+    for policy in policies:
+        if not isinstance(policy, SteeredPolicy) or not policy.instruction.asks:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(
+                f"A schedule must be of steered policies, as steer(model).toward(0); got {policy!r:.80}. "
+                "Ask each for a mode."
+            )

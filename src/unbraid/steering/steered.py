@@ -1,7 +1,7 @@
 """`steer(model)`: from a model to a policy that a person steers: towards a mode, away from others, or between some."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 import numpy as np
@@ -37,7 +37,7 @@ class SteeredPolicy:
         style_quantile: how the mode is done, in [0, 1]; of a model without styles it has no say.
     """
 
-    model: ModeModel
+    model: ModeModel = field(repr=False)
     instruction: Instruction
     action_low: Float[np.ndarray, "act"] | None = None
     action_high: Float[np.ndarray, "act"] | None = None
@@ -199,6 +199,13 @@ def steer(
         model: of any method.
         action_bounds: (low, high), each (act,), to clip actions to.
         seed: of the sampled actions in `predict`.
+
+    Raises:
+        ConfigError: what was given is no model.
     """
+    if not isinstance(model, ModeModel):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError(
+            f"steer must be given a model; got {model!r:.80}. Load it: ModeModel.from_pretrained('runs/first')."
+        )
     low, high = action_bounds or (None, None)
     return SteeredPolicy(model.eval(), Instruction(model.n_modes), action_low=low, action_high=high, seed=seed)

@@ -134,3 +134,9 @@ def test_experts_of_ones_own_go_by_their_names():
 def test_what_does_not_exist_is_named(policy, claim, env_id, error, said):
     with pytest.raises(error, match=said):
         certify(policy, env_id, [claim], TERMS)
+
+
+def test_a_mode_of_a_policy_that_is_steered_already_is_refused():
+    claim = MeanClaim(metric="length", mode=1, at_least=4.0, bounds=(0.0, 10.0))
+    with pytest.raises(ConfigError, match="of which nothing was asked; this one is steered"):
+        certify(steer(MODEL).blend({0: 1.0}), "unbraid/PointGoal1-v0", [claim])

@@ -9,6 +9,9 @@ from unbraid.core.errors import DataError
 from unbraid.evaluation.evaluate import evaluate, fresh_seeds
 from unbraid.evaluation.intervals import mean_interval
 from unbraid.evaluation.training_seeds import across_seeds, evaluate_runs
+from unbraid.steering.steered import steer
+from unbraid.training.config import UnbraidConfig
+from unbraid.training.model import ModeModel
 from unbraid.worlds.controllers import from_function
 
 ENV = "Pendulum-v1"
@@ -52,3 +55,9 @@ def test_runs_that_do_not_belong_together():
     for other in ({"seeds": [1, 2], "max_steps": 4}, {"seeds": [1], "max_steps": 3}):
         with pytest.raises(DataError, match="one environment, limit of steps and number of episodes; got"):
             across_seeds([a, evaluate(pushing(0.0), ENV, **other)])
+
+
+def test_one_model_is_not_two_training_seeds():
+    model = ModeModel(UnbraidConfig(n_modes=2), observation_size=3, action_size=1).eval()
+    with pytest.raises(DataError, match=r"models 0 and 1 have the same weights\. Fit again with another seed"):
+        evaluate_runs([steer(model).toward(0), steer(model).toward(1)], ENV, n_episodes=2, max_steps=3)

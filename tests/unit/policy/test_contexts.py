@@ -17,7 +17,7 @@ def test_every_not_hot_has_each_as_a_row():
 
 @pytest.mark.parametrize("mode", [-1, 4, 100])
 def test_a_mode_that_does_not_exist_is_refused(mode):
-    message = rf"The mode must be one of 0 to 3; got {mode}\. `unbraid modes RUN` lists what each one does\."
+    message = rf"The mode must be one of 0 to 3; got {mode}\. `unbraid evaluate RUN` measures what each one does\."
     with pytest.raises(ConfigError, match=message):
         not_hot(mode, 4)
     with pytest.raises(ConfigError, match=message):

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from unbraid.core.errors import ConfigError
+from unbraid.steering import schedules
 from unbraid.steering.schedules import by_episode, in_turn
 from unbraid.steering.steered import steer
 from unbraid.training.config import UnbraidConfig
@@ -66,3 +67,20 @@ def test_a_schedule_that_does_not_begin_is_refused(modes, steps):
 def test_shares_that_do_not_add_up_are_refused(modes, shares):
     with pytest.raises(ConfigError, match="must be > 0 and sum to 1"):
         by_episode(dict(zip(modes, shares, strict=True)))
+
+
+def without_checked_types(function):
+    """The types of arguments are checked in the tests alone; the check is taken off."""
+    while hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    return function
+
+
+def test_policies_that_are_not_steered_yet_and_schedules_of_schedules_are_refused(modes, monkeypatch):
+    for name in ("in_turn", "_require_steered"):
+        monkeypatch.setattr(schedules, name, without_checked_types(getattr(schedules, name)))
+    for nobody in (steer(modes[0].model), in_turn({0: modes[0]})):
+        with pytest.raises(ConfigError, match="A schedule must be of steered policies"):
+            schedules.in_turn({0: nobody})
+    with pytest.raises(ConfigError, match="at whole steps"):
+        schedules.in_turn({0: modes[0], 1.5: modes[1]})
