@@ -35,7 +35,7 @@ from unbraid.core.runs import read_json, write_json, write_text
 from unbraid.evaluation.behaviour import measure
 from unbraid.evaluation.evaluate import fresh_seeds
 from unbraid.evaluation.intervals import mean_interval, paired_difference
-from unbraid.evaluation.obedience import obedience, steps_until_obeyed
+from unbraid.evaluation.obedience import floored_share, obedience, steps_until_obeyed
 from unbraid.steering.schedules import by_episode, in_turn
 from unbraid.steering.steered import SteeredPolicy, steer
 from unbraid.training.loop import computing
@@ -209,10 +209,9 @@ def avoided(of: Steerable, policy: SteeredPolicy, mode: int, amounts: Amounts) -
     """One policy's rollouts."""
     rollouts = run(policy, amounts.n_avoided, amounts.n_steps)
     measured = measure(rollouts.demos, rollouts.tracks)
-    seen = np.concatenate([episode.observations[:-1] for episode in rollouts.demos])
     return {
         "obeyed": obedience(of.model, rollouts.demos, mode).share.value,
-        "floored": float(policy.floored(seen).mean()),
+        "floored": floored_share(policy, rollouts.demos),
         **{metric: measured[metric].tolist() for metric in METRICS},
     }
 

@@ -16,6 +16,7 @@ from typing import Any
 import mode_tables
 import steering_tables
 from mode_cases import LINES, SWITCHED_OFF
+from page_tables import interval, markdown
 from unbraid.core.runs import write_bytes, write_json, write_text
 
 ROOT = Path(__file__).parent.parent
@@ -28,19 +29,6 @@ BEGIN, END = "<!-- results -->", "<!-- /results -->"
 def load(name: str) -> dict[str, Any]:
     """One file of results."""
     return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-
-
-def interval(estimate: dict[str, Any], decimals: int = 2) -> str:
-    """A value with its 95 % interval."""
-    if estimate["low"] is None:
-        return f"{estimate['value']:.{decimals}f} (interval not estimable)"
-    return f"{estimate['value']:.{decimals}f} [{estimate['low']:.{decimals}f}, {estimate['high']:.{decimals}f}]"
-
-
-def markdown(header: list[str], rows: list[list[str]]) -> str:
-    """A table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def steering_part(demo: dict[str, Any]) -> str:

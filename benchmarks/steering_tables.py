@@ -6,6 +6,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from page_tables import interval, markdown
 from unbraid.report.style import WIDE, Layout, dress, legend_below, mode_color, new_figure
 
 WHO = {
@@ -26,32 +27,20 @@ SHOWN = {
 }
 
 
-def table(header: list[str], rows: list[list[str]]) -> str:
-    """In markdown."""
-    return "\n".join(f"| {' | '.join(line)} |" for line in [header, ["---"] * len(header), *rows])
-
-
-def with_interval(of: Mapping[str, Any], decimals: int = 2) -> str:
-    """Mean over training seeds with its interval."""
-    if of["low"] is None:
-        return f"{of['value']:.{decimals}f}"
-    return f"{of['value']:.{decimals}f} [{of['low']:.{decimals}f}, {of['high']:.{decimals}f}]"
-
-
 def steering_text(content: Mapping[str, Any]) -> str:
     """All tables, with a line before each that says what it shows."""
     seeds, amounts = len(content["seeds"]), content["amounts"]
     obeyed = [
         [
             name,
-            with_interval(of["mode"], 3),
-            with_interval(of["expert"], 3),
+            interval(of["mode"], 3),
+            interval(of["expert"], 3),
             " ".join(_mean_of(part) for part in of["over_time"]),
         ]
         for name, of in content["obeyed"].items()
     ]
     changed = [
-        [pair, *(with_interval(of[who], 1) for who in ("mode", "expert", "later"))]
+        [pair, *(interval(of[who], 1) for who in ("mode", "expert", "later"))]
         for pair, of in content["changed"].items()
     ]
     blends = [
@@ -72,14 +61,14 @@ def steering_text(content: Mapping[str, Any]) -> str:
         f"**Obedience.** {amounts['n_obeyed']} rollouts of {amounts['n_steps']} steps for each; the share of 50-step "
         "windows that the encoder alone reads as the mode that was asked for. The expert's own rollouts, on the same "
         "seeds, are read the same way. By tenths of the episode:",
-        table(["mode of", "mode", "expert", "mode, by tenths of the episode"], obeyed),
+        markdown(["mode of", "mode", "expert", "mode, by tenths of the episode"], obeyed),
         f"**A change of instruction** at step {amounts['changed_at']}: steps until three windows of 10 steps in a row "
         "are read as the new mode; mean. The expert is one that another takes over from at the same step.",
-        table(["change", "policy, steps", "expert, steps", "policy later by"], changed),
+        markdown(["change", "policy, steps", "expert, steps", "policy later by"], changed),
         "**Blends.** From the first mode to the second in eight equal steps: the share of 50-step windows read as the "
         "second, of the policy and of the true experts blended by the same rule; the rank correlation of weight and "
         "share (worst seed); and the largest share read as neither of the two.",
-        table(["blend", "rank correlation", "policy", "experts", "neither, at most"], blends),
+        markdown(["blend", "rank correlation", "policy", "experts", "neither, at most"], blends),
     ]
     for expert, lines in content["avoided"].items():
         parts += [f"**Away from {expert}.** {amounts['n_avoided']} rollouts for each line.", _avoided(lines)]
@@ -99,12 +88,12 @@ def _beside(of_strength: Mapping[str, Any]) -> str:
     rows = [
         [
             f"{float(key):g}",
-            *("; ".join(with_interval(seed[name]) for seed in of_seed) for name in (known_for, "return")),
+            *("; ".join(interval(seed[name]) for seed in of_seed) for name in (known_for, "return")),
         ]
         for key, of_seed in of_strength.items()
     ]
     head = ["strength", f"{known_for}, away minus left out, each training seed", "return, likewise"]
-    return f"Paired by rollout, with intervals over rollouts:\n\n{table(head, rows)}"
+    return f"Paired by rollout, with intervals over rollouts:\n\n{markdown(head, rows)}"
 
 
 def _avoided(lines: Mapping[str, Any]) -> str:
@@ -112,14 +101,14 @@ def _avoided(lines: Mapping[str, Any]) -> str:
         [
             LINES[line],
             f"{float(key):g}" if line != "left_out" else "",
-            *(with_interval(row[name]) for name in ("obeyed", "cost", "goals", "return")),
+            *(interval(row[name]) for name in ("obeyed", "cost", "goals", "return")),
             f"{100 * row['floored']['value']:.0f} %",
         ]
         for line, by_key in lines.items()
         for key, row in by_key.items()
     ]
     head = ["", "strength, or coordinate", "read as the avoided mode", "cost", "goals", "return", "steps cut back"]
-    return table(head, rows)
+    return markdown(head, rows)
 
 
 def blends_figure(content: Mapping[str, Any]) -> Figure:

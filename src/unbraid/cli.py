@@ -84,7 +84,6 @@ def _run(asked: Any) -> int:
     if isinstance(asked, DemoConfig):
         return _demo(asked)
     from unbraid.pipeline import stages
-    from unbraid.pipeline.guarantees import certify_stage
 
     match asked:
         case CollectRequest():
@@ -104,6 +103,8 @@ def _run(asked: Any) -> int:
         case EvaluateRequest():
             return _answer(asked.json, stages.evaluate_stage(asked), _say_results)
         case CertifyRequest():
+            from unbraid.pipeline.guarantees import certify_stage
+
             found = certify_stage(asked)
             _answer(asked.json, found, _say_certify)
             return _DONE if found["ok"] else _ANSWER_IS_NO

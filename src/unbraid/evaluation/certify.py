@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
-import gymnasium
 import numpy as np
 
-from unbraid.core.errors import ConfigError, WorldError
+from unbraid.core.errors import ConfigError
 from unbraid.core.progress import progress
 from unbraid.evaluation.behaviour import METRICS
 from unbraid.evaluation.certificates import Certificate, Terms, sha256_of
@@ -17,8 +16,9 @@ from unbraid.evaluation.evaluate import evaluate
 from unbraid.steering.steered import SteeredPolicy, steer
 from unbraid.training.config import config_to_json
 from unbraid.training.model import ModeModel
-from unbraid.worlds.controllers import Controller, load_controller
-from unbraid.worlds.experts import EXPERT_NAMES, make_expert
+from unbraid.worlds.controllers import Controller
+from unbraid.worlds.experts import actor_named
+from unbraid.worlds.making import spec_of
 
 __all__ = ["actors_of", "certify", "environment_facts", "policy_facts", "simulated"]
 
@@ -89,7 +89,8 @@ def actors_of(
                 "Leave the mode out."
             )
         if isinstance(claim, EquivalenceClaim):
-            actors[expert_of(claim)] = _expert(str(claim.expert), experts)
+            name = str(claim.expert)
+            actors[expert_of(claim)] = experts[name] if name in experts else actor_named(name, handed_over=experts)
     return actors
 
 
@@ -129,27 +130,9 @@ def _require_metrics_that_exist(claims: Sequence[Claim]) -> None:
             )
 
 
-def _expert(name: str, experts: Mapping[str, Controller]) -> Controller:
-    """A controller that was handed over, one of ours by its name, or anybody's as module:name."""
-    if name in experts:
-        return experts[name]
-    if ":" in name:
-        return load_controller(name)
-    if name not in EXPERT_NAMES:
-        ours = ", ".join(dict.fromkeys((*experts, *EXPERT_NAMES)))
-        raise ConfigError(f"An expert must be one of {ours}, or module:name of your own policy; got {name!r}.")
-    return make_expert(name)
-
-
 def environment_facts(env_id: str) -> dict[str, Any]:
     """Its id and version, what makes it, and the versions of the packages that are at work."""
-    try:
-        spec = gymnasium.spec(env_id)
-    except (gymnasium.error.Error, ImportError) as error:
-        raise WorldError(
-            f"The environment must be registered with Gymnasium; {env_id!r} is not: {error} "
-            "Check the name, or name the module that registers it, as in module:Name-v0."
-        ) from None
+    spec = spec_of(env_id)
     made_by = spec.entry_point if isinstance(spec.entry_point, str) else None
     packages = [*_MADE_OF] if made_by is None else [*_MADE_OF, made_by.split(":")[0].split(".")[0]]
     versions = {name: version for name in packages if (version := _version_of(name)) is not None}

@@ -10,13 +10,15 @@ from unbraid.core.errors import ConfigError
 from unbraid.core.randomness import named_generator
 from unbraid.demos.episodes import Demos
 from unbraid.evaluation.intervals import Estimate, bootstrap_counts
+from unbraid.evaluation.scores import contingency_by_episode
 from unbraid.modes.windows import cut_windows
 from unbraid.policy.contexts import require_mode
+from unbraid.steering.steered import SteeredPolicy
 from unbraid.training.model import ModeModel
 from unbraid.training.steps import Steps
 from unbraid.worlds.rollout import Rollouts
 
-__all__ = ["Obedience", "obedience", "steps_until_obeyed"]
+__all__ = ["Obedience", "floored_share", "obedience", "steps_until_obeyed"]
 
 _TENTHS, _CONFIRMED = 10, 3
 
@@ -110,26 +112,28 @@ def steps_until_obeyed(
             f"Rollouts must go on for {window_steps + _CONFIRMED - 1} steps after the change at step {changed_at}; the "
             f"shortest has {int(rollouts.lengths.min())}. Roll out for longer, or change earlier."
         )
-    windows = cut_windows(rollouts.lengths, window_steps, stride_steps=1)
+    windows = cut_windows(rollouts.lengths, window_steps, stride_steps=1)  # the nth of an episode begins at step n
     modes = model.scores_of_windows(Steps.of(rollouts), windows, ("encoder",))["encoder"].argmax(1)
-    within = windows.starts - rollouts.step_starts[windows.episodes]
     taken = rollouts.lengths - changed_at
-    for episode in range(rollouts.n_episodes):
-        after = (windows.episodes == episode) & (within >= changed_at)
-        as_asked = np.convolve(modes[after] == mode, np.ones(_CONFIRMED, dtype=np.int64), mode="valid") == _CONFIRMED
+    n_windows = rollouts.lengths - window_steps + 1
+    for episode, obeyed in enumerate(np.split(modes == mode, np.cumsum(n_windows)[:-1])):
+        after = obeyed[changed_at:]
+        as_asked = np.convolve(after, np.ones(_CONFIRMED, dtype=np.int64), mode="valid") == _CONFIRMED
         if as_asked.any():
             taken[episode] = int(as_asked.argmax())
     return taken
 
 
+def floored_share(policy: SteeredPolicy, rollouts: Demos) -> float:
+    """The share of the steps of rollouts in which a push away was cut back: see `SteeredPolicy.floored`."""
+    return float(np.concatenate([policy.floored(episode.observations[:-1]) for episode in rollouts]).mean())
+
+
 def _share(obeyed: Int[np.ndarray, "window"], episodes: Int[np.ndarray, "window"]) -> Estimate:
     """With a bootstrap over episodes."""
-    _, rows = np.unique(episodes, return_inverse=True)
-    counts = np.zeros((int(rows.max()) + 1, 2), dtype=np.int64)
-    np.add.at(counts, (rows, obeyed), 1)
     return bootstrap_counts(
-        lambda summed: summed[..., 1] / summed.sum(-1),
-        counts,
+        lambda summed: summed[..., 0, 1] / summed.sum((-2, -1)),
+        contingency_by_episode(np.zeros_like(obeyed), obeyed, episodes, n_labels=1, n_modes=2),
         generator=named_generator(0, "obedience"),
         within=(0.0, 1.0),
     )

@@ -44,8 +44,8 @@ from unbraid.training.fit import fit
 from unbraid.training.loop import LoopOptions
 from unbraid.training.model import ModeModel
 from unbraid.worlds.collect import collect
-from unbraid.worlds.controllers import Controller, load_controller
-from unbraid.worlds.experts import EXPERT_NAMES, make_expert
+from unbraid.worlds.controllers import Controller
+from unbraid.worlds.experts import actor_named
 
 __all__ = ["check_stage", "collect_stage", "evaluate_stage", "fit_stage", "modes_stage", "report_stage"]
 
@@ -55,7 +55,7 @@ _SHOWN_WINDOWS = (1, 10, 25, 50)
 def collect_stage(asked: CollectRequest) -> dict[str, Any]:
     """Records demonstrations of the named experts, shuffled together, into a new folder."""
     refuse_existing(asked.out)  # before the work, not after it
-    sources = [(name, _actor(name, asked.action_noise)) for name in asked.experts]
+    sources = [(name, actor_named(name, action_noise=asked.action_noise)) for name in asked.experts]
     with progress("collect", len(sources) * asked.episodes * (asked.max_steps or 1000), "steps") as advance:
         demos = collect(
             sources,
@@ -68,17 +68,6 @@ def collect_stage(asked: CollectRequest) -> dict[str, Any]:
     save_demos(demos, asked.out)
     about = {"demos": str(asked.out), "n_episodes": demos.n_episodes, "n_steps": demos.n_steps}
     return about | {"experts": list(asked.experts), "env_id": asked.env, "data_fingerprint": demos.fingerprint()}
-
-
-def _actor(name: str, action_noise: float | None) -> Controller:
-    """An expert of ours by name, or anybody's as module:name."""
-    if ":" in name:
-        return load_controller(name)
-    if name not in EXPERT_NAMES:
-        raise ConfigError(
-            f"An expert must be one of {', '.join(EXPERT_NAMES)}, or module:name of your own policy; got {name!r}."
-        )
-    return make_expert(name) if action_noise is None else make_expert(name, action_noise=action_noise)
 
 
 def _load(asked: CheckRequest | FitRequest | ModesRequest) -> Demos:
@@ -250,7 +239,7 @@ def evaluate_stage(asked: EvaluateRequest) -> dict[str, Any]:
     for model in models:
         require_fitting_world(model, asked.env)
     require_different_models(models)
-    experts = {name: _actor(name, None) for name in asked.experts}
+    experts = {name: actor_named(name) for name in asked.experts}
     actors: dict[str, Controller] = dict(experts)
     for run, model in enumerate(models):
         actors |= {_mode_name(run, mode): steer(model).toward(mode) for mode in range(model.n_modes)}

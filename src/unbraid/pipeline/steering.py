@@ -3,13 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from unbraid.core.errors import ConfigError
 from unbraid.core.runs import refuse_existing, write_bytes
 from unbraid.demos.store import save_demos
 from unbraid.evaluation.evaluate import Evaluation, evaluate, fresh_seeds
-from unbraid.evaluation.obedience import obedience
+from unbraid.evaluation.obedience import floored_share, obedience
 from unbraid.pipeline.measured import collected_seeds
 from unbraid.pipeline.requests import SteerRequest
 from unbraid.steering.instructions import Instruction
@@ -41,7 +39,6 @@ def steer_stage(asked: SteerRequest) -> dict[str, Any]:
     for path, content in files.items():
         write_bytes(path, content)
     rollouts = found.rollouts.demos
-    seen = np.concatenate([episode.observations[:-1] for episode in rollouts])
     obeyed: dict[str, Any] = {}
     if policy.instruction.mode is not None:
         long_enough = int(rollouts.lengths.max()) >= _WINDOW_STEPS
@@ -54,8 +51,8 @@ def steer_stage(asked: SteerRequest) -> dict[str, Any]:
     return {
         "instruction": _in_words(policy.instruction),
         "context": None if policy.context is None else policy.context.tolist(),
-        "floored": float(policy.floored(seen).mean()),
-        "n_steps": len(seen),
+        "floored": floored_share(policy, rollouts),
+        "n_steps": rollouts.n_steps,
         **obeyed,
         **({} if asked.style is None else {"style": asked.style}),
         **found.to_json(),

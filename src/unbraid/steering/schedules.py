@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.special import ndtr
 
 from unbraid.core.errors import ConfigError
-from unbraid.steering.steered import SteeredPolicy
+from unbraid.steering.steered import SteeredPolicy, observation_rows
 
 __all__ = ["Schedule", "by_episode", "in_turn"]
 
@@ -50,13 +50,12 @@ class Schedule:
         Raises:
             ConfigError, DataError: as `SteeredPolicy.act`.
         """
-        given = np.asarray(observation)
-        rows = np.atleast_2d(given).astype(np.float64)
+        rows = observation_rows(observation)
         starts = np.full(len(rows), state is None) if episode_start is None else np.atleast_1d(episode_start)
         noise = self._generator.standard_normal((len(rows), self.policies[0].model.action_size))
         memory = self._begun(None if state is None else state[0], starts, noise)
         actions, memory = self._acted(rows, memory, np.zeros_like(noise) if deterministic else noise)
-        return (actions[0] if given.ndim == 1 else actions), (memory,)
+        return (actions[0] if np.ndim(observation) == 1 else actions), (memory,)
 
     def act(
         self,

@@ -15,7 +15,7 @@ from unbraid.steering.distribution import steered_distribution
 from unbraid.steering.instructions import BASE, Instruction
 from unbraid.training.model import ModeModel
 
-__all__ = ["SteeredPolicy", "steer"]
+__all__ = ["SteeredPolicy", "observation_rows", "steer"]
 
 _ROWS = 64  # linear layers are bit-equal for equal row counts only, so every batch is padded to a multiple of this
 
@@ -92,12 +92,12 @@ class SteeredPolicy:
     @property
     def context(self) -> Float[np.ndarray, "mode"] | None:
         """What the network is conditioned on, where that is one context: a mode's, or one of your own; else None."""
-        asked = self.instruction
-        if list(asked.powers.items()) == [(BASE, 1.0)] and asked.context is not None:
-            return np.array(asked.context)
-        if len(asked.powers) == 1 and BASE not in asked.powers:  # its power is 1: see `Instruction.powers`
-            return self.model.contexts[next(iter(asked.powers))].cpu().double().numpy()
-        return None
+        asked, factors = self.instruction, list(self.instruction.powers)
+        if len(factors) > 1:
+            return None
+        if factors[0] != BASE:
+            return self.model.contexts[factors[0]].cpu().double().numpy()
+        return None if asked.context is None else np.array(asked.context)
 
     def style(self, quantile: float | int) -> "SteeredPolicy":
         """The policy in another style: 0.5 is a mode's typical demonstration, 0.8 exceeds four fifths of them.
@@ -132,15 +132,12 @@ class SteeredPolicy:
         Raises:
             ConfigError, DataError: as `act`.
         """
-        given = np.asarray(observation)
-        if given.dtype.kind not in "biuf":
-            raise DataError(f"An observation must be an array of numbers; got {given.dtype}. Flatten it into one.")
-        rows = np.atleast_2d(given).astype(np.float64, copy=False)
+        rows = observation_rows(observation)
         noise = np.zeros((len(rows), self.model.action_size))
         if not deterministic:
             noise = self._generator.standard_normal(noise.shape)  # pyright: ignore[reportAttributeAccessIssue]
         actions, _ = self.act(rows, None, np.zeros(len(rows), dtype=bool), noise)
-        return (actions[0] if given.ndim == 1 else actions), state
+        return (actions[0] if np.ndim(observation) == 1 else actions), state
 
     def act(
         self,
@@ -188,6 +185,18 @@ class SteeredPolicy:
             self.model, torch.from_numpy(padded), self.instruction, self.style_quantile
         )
         return mean[:n].double().numpy(), deviation[:n].double().numpy(), floored[:n].numpy()
+
+
+def observation_rows(observation: np.ndarray) -> Float[np.ndarray, "env obs"]:
+    """One observation (obs,) or many (env, obs) of any kind of numbers, as rows of float64.
+
+    Raises:
+        DataError: what was given holds no numbers.
+    """
+    given = np.asarray(observation)
+    if given.dtype.kind not in "biuf":
+        raise DataError(f"An observation must be an array of numbers; got {given.dtype}. Flatten it into one.")
+    return np.atleast_2d(given).astype(np.float64, copy=False)
 
 
 def steer(

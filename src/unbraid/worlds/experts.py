@@ -11,18 +11,18 @@ of the throttle's mean, and a copy of the expert that is slightly wrong drives a
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from unbraid.core.errors import WorldError
-from unbraid.worlds.controllers import Controller
+from unbraid.core.errors import ConfigError, WorldError
+from unbraid.worlds.controllers import Controller, load_controller
 from unbraid.worlds.lidar import LIDAR_BINS, LIDAR_RANGE_M
 
-__all__ = ["ACTION_NOISE", "EXPERT_NAMES", "make_expert"]
+__all__ = ["ACTION_NOISE", "EXPERT_NAMES", "actor_named", "make_expert"]
 
 ACTION_NOISE = 0.15
 """The default standard deviation of the Gaussian noise added to both actions, before they are clipped to [-1, 1]."""
@@ -238,3 +238,23 @@ class _ForwardTurning:
         mean = np.where(is_forward, [_THROTTLE, 0.0], [0.0, _TURN])
         actions = np.clip(mean + self.action_noise * noise, -1.0, 1.0)
         return actions, ((place + 1) % _CYCLE_STEPS)[:, None]
+
+
+def actor_named(name: str, *, action_noise: float | None = None, handed_over: Iterable[str] = ()) -> Controller:
+    """An expert of ours by name, or anybody's policy as module:name.
+
+    Args:
+        name: whose.
+        action_noise: of an expert of ours; None is its default.
+        handed_over: other names that whoever asks knows, for the message.
+
+    Raises:
+        ConfigError: nobody has that name.
+        WorldError: module:name leads to nothing that acts.
+    """
+    if ":" in name:
+        return load_controller(name)
+    if name not in EXPERT_NAMES:
+        known = ", ".join(dict.fromkeys((*handed_over, *EXPERT_NAMES)))
+        raise ConfigError(f"An expert must be one of {known}, or module:name of your own policy; got {name!r}.")
+    return make_expert(name) if action_noise is None else make_expert(name, action_noise=action_noise)
