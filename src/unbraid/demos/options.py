@@ -1,0 +1,52 @@
+"""What a reader may be told, where a format leaves something open."""
+
+from dataclasses import dataclass, fields
+
+from unbraid.core.errors import ConfigError
+
+__all__ = ["ReadOptions", "require_taken"]
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What a reader may be told, where a format leaves something open. What a format does not take is refused."""
+
+    drop_last_action: bool = False
+    """For files without final observations: leave out each episode's last action, with its reward and cost."""
+    max_episode_steps: int | None = None
+    """For D4RL's layout without `timeouts`: the time limit in steps that ended its episodes."""
+    obs: tuple[str, ...] = ()
+    """The keys that make up an observation, in this order, where a format has several (robomimic, NPZ, Minari's Dict
+    spaces, LeRobot); by default all that hold numbers."""
+    mask: str | None = None
+    """For robomimic: the split under `mask/` whose episodes are read, e.g. train."""
+    labels_from: str | None = None
+    """The key or column that says who acted; without it a format that has none of its own gives no labels."""
+    episode_column: str | None = None
+    """For tables: the column that says which episode a row belongs to."""
+    obs_columns: tuple[str, ...] = ()
+    """For tables: the columns of an observation, in order."""
+    action_columns: tuple[str, ...] = ()
+    """For tables: the columns of an action, in order."""
+
+
+def require_taken(options: ReadOptions, taken: frozenset[str], *, title: str, source: object) -> None:
+    """Raises where an option is set that the format does not take.
+
+    Args:
+        options: what the reader was told.
+        taken: the names of the options that the format takes.
+        title: how the format is called.
+        source: what is to be read; named in the message.
+
+    Raises:
+        ConfigError: an option is set that is not taken.
+    """
+    for field in fields(options):
+        if getattr(options, field.name) != field.default and field.name not in taken:
+            flag = "--" + field.name.replace("_", "-")
+            takes = ", ".join("--" + name.replace("_", "-") for name in sorted(taken)) or "no options"
+            raise ConfigError(
+                f"{source} is {title}, which must be read without {flag}; got {getattr(options, field.name)!r}. Leave "
+                f"it out: this format takes {takes}."
+            )
