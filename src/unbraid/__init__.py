@@ -14,7 +14,7 @@ _PUBLIC: dict[str, str] = {
     "UnbraidError": "unbraid.core.errors",
     "Episode": "unbraid.demos.episodes",
     "Demos": "unbraid.demos.episodes",
-    "load_demos": "unbraid.demos.store",
+    "load_demos": "unbraid.demos.loading",
     "save_demos": "unbraid.demos.store",
     "check_demos": "unbraid.demos.check",
     "RecordDemos": "unbraid.demos.record",

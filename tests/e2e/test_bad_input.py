@@ -14,7 +14,8 @@ import pytest
 from unbraid.core.errors import StorageError
 from unbraid.demos.episodes import Demos, Episode
 from unbraid.demos.formats.npz import write_npz
-from unbraid.demos.store import load_demos, save_demos
+from unbraid.demos.loading import load_demos
+from unbraid.demos.store import save_demos
 from unbraid.pipeline.config import DemoConfig, DemoSizes
 
 

@@ -17,7 +17,7 @@ import pytest
 
 import unbraid as package
 from unbraid import cli
-from unbraid.demos.store import load_demos
+from unbraid.demos.loading import load_demos
 from unbraid.evaluation.evaluate import fresh_seeds
 from unbraid.pipeline import requests
 from unbraid.pipeline.config import DemoConfig

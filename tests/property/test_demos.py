@@ -14,7 +14,8 @@ from unbraid.demos.check import check_demos
 from unbraid.demos.episodes import Demos
 from unbraid.demos.formats.d4rl import read_d4rl, write_d4rl
 from unbraid.demos.formats.npz import read_npz, write_npz
-from unbraid.demos.store import load_demos, save_demos
+from unbraid.demos.loading import load_demos
+from unbraid.demos.store import save_demos
 
 FORMATS = {"store": (save_demos, load_demos), "npz": (write_npz, read_npz), "d4rl": (write_d4rl, read_d4rl)}
 

@@ -22,6 +22,8 @@ class ReadOptions:
     """For robomimic: the split under `mask/` whose episodes are read, e.g. train."""
     labels_from: str | None = None
     """The key or column that says who acted; without it a format that has none of its own gives no labels."""
+    time_axis: int | None = None
+    """For padded arrays where either axis could be time: which one is, 0 or 1."""
     episode_column: str | None = None
     """For tables: the column that says which episode a row belongs to."""
     obs_columns: tuple[str, ...] = ()

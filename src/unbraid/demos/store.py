@@ -10,10 +10,13 @@
 The version is raised when an older unbraid would misread a newer store; a new optional file does not raise it.
 """
 
+import contextlib
+import itertools
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 
@@ -21,14 +24,27 @@ from unbraid.core.errors import DataError
 from unbraid.core.runs import new_folder, read_json, write_json
 from unbraid.demos.arrays import OPTIONAL_ARRAYS, REQUIRED_ARRAYS, arrays_of, demos_from_arrays, names_from
 from unbraid.demos.episodes import Demos
+from unbraid.demos.formats.archive import open_npy
+from unbraid.demos.formats.format import Format
+from unbraid.demos.parts import parts_of
 
-__all__ = ["STORE_FORMAT", "STORE_VERSION", "load_demos", "save_demos"]
+__all__ = [
+    "FORMAT",
+    "STORE_FORMAT",
+    "STORE_VERSION",
+    "read_store",
+    "recognise_store",
+    "save_demos",
+    "write_store_parts",
+]
 
 STORE_FORMAT = "unbraid-demos"
 STORE_VERSION = 1
 
 _MAPPED = ("observations", "actions", "rewards", "costs")
+_BOUNDS = ("action_low", "action_high")
 _CHUNK_ROWS = 65536
+_REMEDY = "Restore it from a copy, or write the demonstrations again."
 
 
 def save_demos(demos: Demos, path: str | os.PathLike[str]) -> Path:
@@ -43,67 +59,55 @@ def save_demos(demos: Demos, path: str | os.PathLike[str]) -> Path:
         RunError: `path` exists already.
         StorageError: the disk refused; nothing is left behind.
     """
-    path, arrays = Path(path), arrays_of(demos)
-    _require_json(demos.facts)
-    index = {
-        "format": STORE_FORMAT,
-        "version": STORE_VERSION,
-        "n_episodes": demos.n_episodes,
-        "n_steps": demos.n_steps,
-        "arrays": {n: {"dtype": v.dtype.name, "shape": list(v.shape)} for n, v in arrays.items() if n != "labels"},
-        "observation_names": list(demos.observation_names),
-        "facts": demos.facts,
-    }
-    with new_folder(path) as folder:
-        for name, values in arrays.items():
-            _write_array(folder / f"{name}.npy", values)
-        if demos.label_names:
-            write_json(folder / "labels.json", {"label_names": list(demos.label_names)})
+    return write_store_parts(iter([demos]), Path(path))
+
+
+def write_store_parts(parts: Iterator[Demos], path: Path) -> Path:
+    """`save_demos` of parts of whole episodes with the same fields, of which one at a time is in memory.
+
+    Raises:
+        DataError: there are no parts, or what `save_demos` raises.
+        RunError, StorageError: as `save_demos`.
+    """
+    with new_folder(path) as folder, contextlib.ExitStack() as opened:
+        first, n_episodes, n_steps = next(parts, None), 0, 0
+        if first is None:
+            raise DataError(f"{path} must get at least one episode; there is none. Give demonstrations that hold some.")
+        _require_json(first.facts)
+        growing: dict[str, _GrowingArray] = {}
+        for part in itertools.chain([first], parts):
+            n_episodes, n_steps = n_episodes + part.n_episodes, n_steps + part.n_steps
+            for name, values in arrays_of(part).items():
+                if name not in growing:
+                    growing[name] = opened.enter_context(_GrowingArray(folder / f"{name}.npy", values))
+                if part is first or name not in _BOUNDS:
+                    growing[name].append(values)
+        shapes = {n: {"dtype": a.dtype.name, "shape": list(a.shape)} for n, a in growing.items() if n != "labels"}
+        opened.close()
+        if first.label_names:
+            write_json(folder / "labels.json", {"label_names": list(first.label_names)})
+        index: dict[str, Any] = {"format": STORE_FORMAT, "version": STORE_VERSION}
+        index |= {"n_episodes": n_episodes, "n_steps": n_steps, "arrays": shapes}
+        index |= {"observation_names": list(first.observation_names), "facts": first.facts}
         write_json(folder / "demos.json", index)
     return path
 
 
-def load_demos(
-    path: str | os.PathLike[str],
-    *,
-    in_memory: bool = False,
-    drop_last_action: bool = False,
-    max_episode_steps: int | None = None,
-) -> Demos:
-    """Demonstrations from a store's folder, an ``.npz`` file, or an ``.hdf5``/``.h5`` file in D4RL's flat layout.
+def recognise_store(path: Path) -> str | None:
+    """What shows a store: its `demos.json`."""
+    return "it holds demos.json" if (path / "demos.json").is_file() else None
 
-    A store is memory-mapped: opening it reads the headers, not the rows. `unbraid.demos.check.check_demos` looks at
-    every row.
+
+def read_store(path: Path, *, in_memory: bool = False) -> Demos:
+    """Demonstrations from a store, memory-mapped: opening it reads the headers, not the rows.
 
     Args:
-        path: the folder or file.
-        in_memory: read a store's arrays into memory instead of mapping them.
-        drop_last_action: for an ``.npz`` without final observations: leave out each episode's last action.
-        max_episode_steps: for a D4RL file without `timeouts`: the time limit that ended its episodes.
+        path: the folder.
+        in_memory: read the arrays into memory instead of mapping them.
 
     Raises:
-        DataError: missing, damaged, of another program or of a newer version; the message names file and field.
+        DataError: damaged, of another program or of a newer version; the message names file and field.
     """
-    path = Path(path)
-    if not path.exists():
-        raise DataError(f"{path} must exist; there is nothing there. Check the path, or record with `unbraid collect`.")
-    if path.is_dir():
-        return _load_store(path, in_memory=in_memory)
-    if path.suffix.lower() == ".npz":
-        from unbraid.demos.formats.npz import read_npz
-
-        return read_npz(path, drop_last_action=drop_last_action)
-    if path.suffix.lower() in (".hdf5", ".h5", ".hdf"):
-        from unbraid.demos.formats.d4rl import read_d4rl
-
-        return read_d4rl(path, max_episode_steps=max_episode_steps)
-    raise DataError(
-        f"{path} must be a store's folder, an .npz file or an .hdf5 file in D4RL's layout; got a file that ends in "
-        f"{path.suffix!r}. Give the folder that holds demos.json, or convert the file."
-    )
-
-
-def _load_store(path: Path, *, in_memory: bool) -> Demos:
     if not (path / "demos.json").is_file():
         raise DataError(
             f"{path} must be a store written by unbraid, with a demos.json; there is none. Give the folder that "
@@ -113,14 +117,14 @@ def _load_store(path: Path, *, in_memory: bool) -> Demos:
     arrays: dict[str, np.ndarray] = {}
     for name in (*REQUIRED_ARRAYS, *OPTIONAL_ARRAYS):
         if name in index["arrays"]:
-            values = _open_array(path / f"{name}.npy")
+            values = open_npy(path / f"{name}.npy", _REMEDY)
             _require_as_written(values, index["arrays"][name], path / f"{name}.npy")
             arrays[name] = values if name in _MAPPED and not in_memory else np.array(values)
     label_names: tuple[str, ...] = ()
     if (path / "labels.npy").exists() or (path / "labels.json").exists():
         label_names = _read_label_names(path / "labels.json")
         if (path / "labels.npy").exists():
-            arrays["labels"] = np.array(_open_array(path / "labels.npy"))
+            arrays["labels"] = np.array(open_npy(path / "labels.npy", _REMEDY))
     return demos_from_arrays(
         arrays,
         source=path,
@@ -155,21 +159,6 @@ def _read_label_names(path: Path) -> tuple[str, ...]:
     return names_from(names.get("label_names") if isinstance(names, dict) else names, "label_names", path)
 
 
-def _open_array(path: Path) -> np.ndarray:
-    """An ``.npy`` file, memory-mapped and read-only; never unpickled."""
-    remedy = "Restore it from a copy, or write the demonstrations again."
-    try:
-        return np.lib.format.open_memmap(path, mode="r")
-    except FileNotFoundError:
-        raise DataError(f"{path} must exist; the store's file is missing. {remedy}") from None
-    except (ValueError, EOFError) as error:
-        if "Python objects" in str(error):
-            raise DataError(f"{path} must hold numbers; it holds Python objects, which are never read.") from None
-        raise DataError(f"{path} must be a whole .npy array; it is truncated or damaged ({error}). {remedy}") from None
-    except OSError as error:
-        raise DataError(f"{path} must be readable; the system said: {error.strerror}. {remedy}") from error
-
-
 def _require_as_written(values: np.ndarray, entry: object, path: Path) -> None:
     wanted = entry if isinstance(entry, dict) else {}
     if list(values.shape) != wanted.get("shape") or values.dtype.name != wanted.get("dtype"):
@@ -179,16 +168,36 @@ def _require_as_written(values: np.ndarray, entry: object, path: Path) -> None:
         )
 
 
-def _write_array(path: Path, values: np.ndarray) -> None:
-    """One ``.npy`` file, chunk by chunk in C order, so that a memory-mapped array never has to fit in memory."""
-    native = values.dtype.newbyteorder("<")
-    header = {"descr": np.lib.format.dtype_to_descr(native), "fortran_order": False, "shape": values.shape}
-    with open(path, "wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
+@final
+class _GrowingArray:
+    """One ``.npy`` file that grows by rows, chunk by chunk in C order, so that nothing of it has to fit in memory.
+
+    NumPy pads its headers so that one with more rows is as long; the header is put right at the end."""
+
+    def __init__(self, path: Path, like: np.ndarray) -> None:
+        self.dtype, self.shape = like.dtype.newbyteorder("<"), (0, *like.shape[1:])
+        self._file = open(path, "wb")  # noqa: SIM115, closed by __exit__
+        self._header()
+
+    def __enter__(self) -> "_GrowingArray":
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        with self._file as file:
+            file.seek(0)
+            self._header()
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _header(self) -> None:
+        header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": self.shape}
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+    def append(self, values: np.ndarray) -> None:
         for start in range(0, len(values), _CHUNK_ROWS):
-            file.write(np.ascontiguousarray(values[start : start + _CHUNK_ROWS], dtype=native).tobytes())
-        file.flush()
-        os.fsync(file.fileno())
+            chunk = values[start : start + _CHUNK_ROWS]
+            self._file.write(np.ascontiguousarray(chunk, dtype=self.dtype).tobytes())
+        self.shape = (self.shape[0] + len(values), *self.shape[1:])
 
 
 def _require_json(facts: dict[str, Any]) -> None:
@@ -196,3 +205,16 @@ def _require_json(facts: dict[str, Any]) -> None:
         json.dumps(facts, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise DataError(f"`facts` must be JSON values; {error}. Keep to text, finite numbers, lists, dicts.") from None
+
+
+FORMAT = Format(
+    name="store",
+    title="a store written by unbraid",
+    endings=(),
+    options=frozenset(),
+    recognise=recognise_store,
+    read=lambda path, _: read_store(path),
+    write=save_demos,
+    read_parts=lambda path, _, n_steps: parts_of(read_store(path), n_steps),
+    write_parts=write_store_parts,
+)

@@ -14,7 +14,8 @@ from unbraid.core.randomness import named_generator
 from unbraid.core.runs import create_run, open_run, provenance, read_json, refuse_existing, write_json
 from unbraid.demos.check import check_demos, require_fit_ready
 from unbraid.demos.episodes import Demos
-from unbraid.demos.store import load_demos, save_demos
+from unbraid.demos.loading import load_demos
+from unbraid.demos.store import save_demos
 from unbraid.evaluation.behaviour import COMPARED, compare_modes
 from unbraid.evaluation.evaluate import Evaluation, evaluate_all, fresh_seeds, require_fitting_world
 from unbraid.evaluation.intervals import mean_interval

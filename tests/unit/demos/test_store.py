@@ -11,7 +11,8 @@ import pytest
 from unbraid.core.errors import DataError, RunError, StorageError
 from unbraid.demos import store
 from unbraid.demos.episodes import Demos, Episode
-from unbraid.demos.store import load_demos, save_demos
+from unbraid.demos.loading import load_demos
+from unbraid.demos.store import save_demos
 
 
 @pytest.fixture

@@ -29,11 +29,11 @@ class Format:
         endings: the endings of a target that mean this format, with the dot; empty where only the name does.
         options: the names of the `ReadOptions` that it takes; the others are refused before `read` is called.
         recognise: what in the content of an existing file or folder shows this format, as a piece of a sentence
-            ("`data/demo_0` holds `obs`"), or None. Cheap, and never raises for a file that is something else or damaged.
+            ("`data/demo_0` holds `obs`"), or None. Cheap; never raises for a file that is damaged or something else.
         read: (path, options) -> everything, in memory or memory-mapped.
-        write: (demos, path) -> path. Whole or not at all; refuses a path that exists.
+        write: (demos, path) -> path. Whole or not at all; refuses a path that exists. None where it is only read.
         not_held: sentences on what of these demonstrations the format cannot hold, or holds where the format's own
-            readers do not look, and what is done about it. No counts: it is asked of every part, and repeats are left out.
+            readers do not look, and what is done about it. No counts: it is asked of every part; repeats are dropped.
         read_parts: (path, options, steps) -> parts of whole episodes, each of about so many steps; all have the same
             fields, names and facts. None where the format can only be read at once.
         write_parts: (parts, path) -> path; takes such parts and never holds more than one. None likewise.
@@ -46,7 +46,7 @@ class Format:
     options: frozenset[str]
     recognise: Callable[[Path], str | None]
     read: Callable[[Path, ReadOptions], Demos]
-    write: Callable[[Demos, Path], Path]
+    write: Callable[[Demos, Path], Path] | None
     not_held: Callable[[Demos], tuple[str, ...]] = holds_everything
     read_parts: Callable[[Path, ReadOptions, int], Iterator[Demos]] | None = None
     write_parts: Callable[[Iterator[Demos], Path], Path] | None = None

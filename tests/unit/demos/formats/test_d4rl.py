@@ -10,7 +10,7 @@ import pytest
 from unbraid.core.errors import ConfigError, DataError, RunError, StorageError
 from unbraid.demos.episodes import Demos
 from unbraid.demos.formats.d4rl import read_d4rl, write_d4rl
-from unbraid.demos.store import load_demos
+from unbraid.demos.loading import load_demos
 
 LENGTHS = (3, 1, 4)
 

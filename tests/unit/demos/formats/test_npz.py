@@ -9,7 +9,7 @@ import pytest
 from unbraid.core.errors import DataError, RunError, StorageError
 from unbraid.demos.episodes import Demos
 from unbraid.demos.formats.npz import read_npz, write_npz
-from unbraid.demos.store import load_demos
+from unbraid.demos.loading import load_demos
 
 LENGTHS = np.array([3, 1, 4])
 
