@@ -9,8 +9,8 @@ from gymnasium.spaces import Box, Discrete
 
 from unbraid.core.errors import DataError, WorldError
 from unbraid.demos.check import check_demos
-from unbraid.demos.record import RecordDemos
 from unbraid.demos.loading import load_demos
+from unbraid.demos.record import RecordDemos
 
 
 class Counter(gymnasium.Env):
