@@ -10,7 +10,6 @@
 The version is raised when an older unbraid would misread a newer store; a new optional file does not raise it.
 """
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -18,17 +17,14 @@ from typing import Any
 import numpy as np
 
 from unbraid.core.errors import DataError
-from unbraid.core.runs import new_folder, read_json, write_json
-from unbraid.demos.arrays import OPTIONAL_ARRAYS, REQUIRED_ARRAYS, arrays_of, demos_from_arrays, names_from
+from unbraid.core.runs import read_json
+from unbraid.demos.arrays import OPTIONAL_ARRAYS, REQUIRED_ARRAYS, demos_from_arrays, names_from
 from unbraid.demos.episodes import Demos
+from unbraid.demos.writing import STORE_FORMAT, STORE_VERSION, save_parts
 
-__all__ = ["STORE_FORMAT", "STORE_VERSION", "load_demos", "save_demos"]
-
-STORE_FORMAT = "unbraid-demos"
-STORE_VERSION = 1
+__all__ = ["load_demos", "save_demos"]
 
 _MAPPED = ("observations", "actions", "rewards", "costs")
-_CHUNK_ROWS = 65536
 
 
 def save_demos(demos: Demos, path: str | os.PathLike[str]) -> Path:
@@ -43,24 +39,7 @@ def save_demos(demos: Demos, path: str | os.PathLike[str]) -> Path:
         RunError: `path` exists already.
         StorageError: the disk refused; nothing is left behind.
     """
-    path, arrays = Path(path), arrays_of(demos)
-    _require_json(demos.facts)
-    index = {
-        "format": STORE_FORMAT,
-        "version": STORE_VERSION,
-        "n_episodes": demos.n_episodes,
-        "n_steps": demos.n_steps,
-        "arrays": {n: {"dtype": v.dtype.name, "shape": list(v.shape)} for n, v in arrays.items() if n != "labels"},
-        "observation_names": list(demos.observation_names),
-        "facts": demos.facts,
-    }
-    with new_folder(path) as folder:
-        for name, values in arrays.items():
-            _write_array(folder / f"{name}.npy", values)
-        if demos.label_names:
-            write_json(folder / "labels.json", {"label_names": list(demos.label_names)})
-        write_json(folder / "demos.json", index)
-    return path
+    return save_parts([demos], path)
 
 
 def load_demos(
@@ -177,22 +156,3 @@ def _require_as_written(values: np.ndarray, entry: object, path: Path) -> None:
             f"{path} must be as demos.json lists it, shape {wanted.get('shape')} of {wanted.get('dtype')}; got shape "
             f"{list(values.shape)} of {values.dtype.name}. Write the demonstrations again with `save_demos`."
         )
-
-
-def _write_array(path: Path, values: np.ndarray) -> None:
-    """One ``.npy`` file, chunk by chunk in C order, so that a memory-mapped array never has to fit in memory."""
-    native = values.dtype.newbyteorder("<")
-    header = {"descr": np.lib.format.dtype_to_descr(native), "fortran_order": False, "shape": values.shape}
-    with open(path, "wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        for start in range(0, len(values), _CHUNK_ROWS):
-            file.write(np.ascontiguousarray(values[start : start + _CHUNK_ROWS], dtype=native).tobytes())
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _require_json(facts: dict[str, Any]) -> None:
-    try:
-        json.dumps(facts, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"`facts` must be JSON values; {error}. Keep to text, finite numbers, lists, dicts.") from None
