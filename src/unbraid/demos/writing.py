@@ -104,7 +104,7 @@ class StoreWriter:
             _require_json(part.facts)
             self._form = part.select([])  # a first part that is kept would be a second one in memory
             for name, values in arrays_of(part).items():
-                file = self._files.enter_context(open(self._folder / f"{name}.npy", "wb"))
+                file = self._files.enter_context(open(self._folder / f"{name}.npy", "wb"))  # noqa: SIM115
                 self._arrays[name] = _GrowingArray(file, values)
         else:
             _require_alike(self._form, part, self.n_episodes)
