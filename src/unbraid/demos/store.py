@@ -10,40 +10,29 @@
 The version is raised when an older unbraid would misread a newer store; a new optional file does not raise it.
 """
 
-import contextlib
-import itertools
-import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, final
+from typing import Any
 
 import numpy as np
 
 from unbraid.core.errors import DataError
-from unbraid.core.runs import new_folder, read_json, write_json
-from unbraid.demos.arrays import OPTIONAL_ARRAYS, REQUIRED_ARRAYS, arrays_of, demos_from_arrays, names_from
+from unbraid.core.runs import read_json
+from unbraid.demos.arrays import OPTIONAL_ARRAYS, REQUIRED_ARRAYS, demos_from_arrays, names_from
 from unbraid.demos.episodes import Demos
 from unbraid.demos.formats.archive import open_npy
 from unbraid.demos.formats.format import Format
 from unbraid.demos.parts import parts_of
+from unbraid.demos.writing import STORE_FORMAT, STORE_VERSION, save_parts
 
 __all__ = [
     "FORMAT",
-    "STORE_FORMAT",
-    "STORE_VERSION",
     "read_store",
     "recognise_store",
     "save_demos",
-    "write_store_parts",
 ]
 
-STORE_FORMAT = "unbraid-demos"
-STORE_VERSION = 1
-
 _MAPPED = ("observations", "actions", "rewards", "costs")
-_BOUNDS = ("action_low", "action_high")
-_CHUNK_ROWS = 65536
 _REMEDY = "Restore it from a copy, or write the demonstrations again."
 
 
@@ -59,38 +48,7 @@ def save_demos(demos: Demos, path: str | os.PathLike[str]) -> Path:
         RunError: `path` exists already.
         StorageError: the disk refused; nothing is left behind.
     """
-    return write_store_parts(iter([demos]), Path(path))
-
-
-def write_store_parts(parts: Iterator[Demos], path: Path) -> Path:
-    """`save_demos` of parts of whole episodes with the same fields, of which one at a time is in memory.
-
-    Raises:
-        DataError: there are no parts, or what `save_demos` raises.
-        RunError, StorageError: as `save_demos`.
-    """
-    with new_folder(path) as folder, contextlib.ExitStack() as opened:
-        first, n_episodes, n_steps = next(parts, None), 0, 0
-        if first is None:
-            raise DataError(f"{path} must get at least one episode; there is none. Give demonstrations that hold some.")
-        _require_json(first.facts)
-        growing: dict[str, _GrowingArray] = {}
-        for part in itertools.chain([first], parts):
-            n_episodes, n_steps = n_episodes + part.n_episodes, n_steps + part.n_steps
-            for name, values in arrays_of(part).items():
-                if name not in growing:
-                    growing[name] = opened.enter_context(_GrowingArray(folder / f"{name}.npy", values))
-                if part is first or name not in _BOUNDS:
-                    growing[name].append(values)
-        shapes = {n: {"dtype": a.dtype.name, "shape": list(a.shape)} for n, a in growing.items() if n != "labels"}
-        opened.close()
-        if first.label_names:
-            write_json(folder / "labels.json", {"label_names": list(first.label_names)})
-        index: dict[str, Any] = {"format": STORE_FORMAT, "version": STORE_VERSION}
-        index |= {"n_episodes": n_episodes, "n_steps": n_steps, "arrays": shapes}
-        index |= {"observation_names": list(first.observation_names), "facts": first.facts}
-        write_json(folder / "demos.json", index)
-    return path
+    return save_parts([demos], path)
 
 
 def recognise_store(path: Path) -> str | None:
@@ -168,45 +126,6 @@ def _require_as_written(values: np.ndarray, entry: object, path: Path) -> None:
         )
 
 
-@final
-class _GrowingArray:
-    """One ``.npy`` file that grows by rows, chunk by chunk in C order, so that nothing of it has to fit in memory.
-
-    NumPy pads its headers so that one with more rows is as long; the header is put right at the end."""
-
-    def __init__(self, path: Path, like: np.ndarray) -> None:
-        self.dtype, self.shape = like.dtype.newbyteorder("<"), (0, *like.shape[1:])
-        self._file = open(path, "wb")  # noqa: SIM115, closed by __exit__
-        self._header()
-
-    def __enter__(self) -> "_GrowingArray":
-        return self
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        with self._file as file:
-            file.seek(0)
-            self._header()
-            file.flush()
-            os.fsync(file.fileno())
-
-    def _header(self) -> None:
-        header = {"descr": np.lib.format.dtype_to_descr(self.dtype), "fortran_order": False, "shape": self.shape}
-        np.lib.format.write_array_header_1_0(self._file, header)
-
-    def append(self, values: np.ndarray) -> None:
-        for start in range(0, len(values), _CHUNK_ROWS):
-            chunk = values[start : start + _CHUNK_ROWS]
-            self._file.write(np.ascontiguousarray(chunk, dtype=self.dtype).tobytes())
-        self.shape = (self.shape[0] + len(values), *self.shape[1:])
-
-
-def _require_json(facts: dict[str, Any]) -> None:
-    try:
-        json.dumps(facts, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"`facts` must be JSON values; {error}. Keep to text, finite numbers, lists, dicts.") from None
-
-
 FORMAT = Format(
     name="store",
     title="a store written by unbraid",
@@ -216,5 +135,5 @@ FORMAT = Format(
     read=lambda path, _: read_store(path),
     write=save_demos,
     read_parts=lambda path, _, n_steps: parts_of(read_store(path), n_steps),
-    write_parts=write_store_parts,
+    write_parts=save_parts,
 )

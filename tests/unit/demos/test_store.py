@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from unbraid.core.errors import DataError, RunError, StorageError
-from unbraid.demos import store
+from unbraid.demos import writing
 from unbraid.demos.episodes import Demos, Episode
 from unbraid.demos.loading import load_demos
 from unbraid.demos.store import save_demos
@@ -201,6 +201,6 @@ def test_python_objects_are_never_read(folder):
 
 
 def test_big_tables_are_written_in_chunks(tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "_CHUNK_ROWS", 4)
+    monkeypatch.setattr(writing, "_CHUNK_ROWS", 4)
     demos = Demos(np.asfortranarray(np.arange(22.0).reshape(11, 2)), np.ones((10, 1)), np.array([10]), np.ones(1, bool))
     _same(demos, load_demos(save_demos(demos, tmp_path / "a")))
