@@ -1,10 +1,10 @@
 """What a reader may be told, where a format leaves something open."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from unbraid.core.errors import ConfigError
 
-__all__ = ["ReadOptions", "require_taken"]
+__all__ = ["ReadOptions", "require_taken", "taken_by"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,11 @@ def require_taken(options: ReadOptions, taken: frozenset[str], *, title: str, so
             flag = "--" + field.name.replace("_", "-")
             takes = ", ".join("--" + name.replace("_", "-") for name in sorted(taken)) or "no options"
             raise ConfigError(
-                f"{source} is {title}, which must be read without {flag}; got {getattr(options, field.name)!r}. Leave "
-                f"it out: this format takes {takes}."
+                f"{source} is {title}, which must be read without {field.name} ({flag}); got "
+                f"{getattr(options, field.name)!r}. Leave it out: this format takes {takes}."
             )
+
+
+def taken_by(options: ReadOptions, taken: frozenset[str]) -> ReadOptions:
+    """The same options, less those that a format does not take."""
+    return replace(options, **{field.name: field.default for field in fields(options) if field.name not in taken})
