@@ -95,7 +95,7 @@ def test_a_missing_file(refused, fitted, tmp_path, verb, name):
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("notes.txt", b"hello", r"must be a store's folder, an \.npz file or an \.hdf5 file .* ends in '\.txt'"),
+        ("notes.txt", b"hello", r"must be demonstrations in a format that is read here .* ends in '\.txt'"),
         ("notes.npz", b"hello", r"must be a whole \.npz archive; it is none, or damaged\. Restore it"),
         ("notes.h5", b"hello", r"must be a whole HDF5 file; it is truncated or damaged .*\. Restore it"),
         ("empty.npz", b"", r"must be a whole \.npz archive; it is truncated or damaged .*\. Restore it"),
@@ -111,7 +111,8 @@ def test_a_wrong_file(refused, tmp_path, name, content, expected):
 
 def test_a_folder_that_is_no_store(refused, tmp_path):
     message = refused("check", tmp_path)
-    assert f"{tmp_path} must be a store written by unbraid, with a demos.json; there is none." in message
+    assert f"{tmp_path} must be demonstrations in a format that is read here (store, " in message
+    assert "the folder holds nothing" in message
 
 
 def test_a_file_of_pickles_is_never_read(refused, tmp_path):

@@ -22,8 +22,8 @@ def join_demos(
 ) -> Demos:
     """The episodes of several data sets, one set behind the other, in memory.
 
-    The first says which columns an observation has, and in which order; the columns of the others are matched to them by
-    their names, and what others have beyond is left out. Where no data set names its columns, they must be equally
+    The first says which columns an observation has, and in which order; the columns of the others are matched to them
+    by their names, and what others have beyond is left out. Where no data set names its columns, they must be equally
     many. Rewards, costs, seeds, labels and action bounds are kept where all have them (and agree on the bounds).
     `facts["left_out"]` says what was not.
 
@@ -79,8 +79,8 @@ def _checked(weights: Sequence[float], n_sources: int) -> np.ndarray:
     shares = np.asarray(weights, dtype=np.float64)
     if shares.shape != (n_sources,) or not np.isfinite(shares).all() or (shares <= 0).any():
         raise ConfigError(
-            f"Weights must be numbers above 0, one for each of {n_sources} data sets; got {list(weights)}. Give one for "
-            "each, in their order."
+            f"Weights must be numbers above 0, one for each of {n_sources} data sets; got {list(weights)}. Give one "
+            "for each, in their order."
         )
     return shares / shares.sum()
 

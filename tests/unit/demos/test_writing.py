@@ -12,7 +12,8 @@ import pytest
 from unbraid.core.errors import DataError, RunError
 from unbraid.demos import writing
 from unbraid.demos.episodes import Demos, Episode
-from unbraid.demos.store import load_demos, save_demos
+from unbraid.demos.loading import load_demos
+from unbraid.demos.store import save_demos
 from unbraid.demos.writing import new_store, save_parts
 
 LENGTHS = (5, 1, 8, 0, 3)
@@ -96,7 +97,7 @@ def test_a_killed_writer_leaves_no_folder_of_that_name_and_the_next_one_is_not_i
     source = save_demos(demos, tmp_path / "source")
     program = (
         "import sys, os, signal\n"
-        "from unbraid.demos.store import load_demos\n"
+        "from unbraid.demos.loading import load_demos\n"
         "from unbraid.demos.writing import new_store\n"
         "with new_store(sys.argv[2]) as writer:\n"
         "    writer.append(load_demos(sys.argv[1]))\n"

@@ -52,12 +52,11 @@ def write_npz(demos: Demos, path: Path) -> Path:
 
 
 def recognise_npz(path: Path) -> str | None:
-    """What shows this layout: an archive that says where its episodes end, and has actions."""
+    """What shows this layout: an archive with actions, and with observations or where episodes end."""
     keys = keys_of(path) or ()
-    found = [named(keys, field) for field in ("observations", "actions")]
-    ends = named(keys, "lengths") or named(keys, "episode_ends")
-    told = [f"`{key}`" for key in (*found, ends) if key is not None]
-    return f"an .npz archive with {', '.join(told)}" if found[1] is not None and ends is not None else None
+    found = [named(keys, field) for field in ("actions", "observations", "lengths", "episode_ends")]
+    told = [f"`{key}`" for key in found if key is not None]
+    return f"an .npz archive with {', '.join(told)}" if found[0] is not None and len(told) > 1 else None
 
 
 def read_npz(path: Path, options: ReadOptions | None = None) -> Demos:

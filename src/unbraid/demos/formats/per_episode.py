@@ -216,6 +216,12 @@ def _episode(
     actions = require_dtype("actions", arrays[key], source)
     fields = {f: arrays[str(named(arrays, f))] for f in kept}
     tables = {f: require_dtype(f, fields[f], source) for f in ("rewards", "costs") if f in fields}
+    for name, values in tables.items():
+        if len(values) != len(actions):
+            raise DataError(
+                f"`{name}` of {place} must have {len(actions)} rows, one for each action; it has {len(values)}. Repair "
+                "it, or leave it out of every episode."
+            )
     terminated = bool(_number(fields.get("terminated", np.array(False)), "terminated", place))
     if options.drop_last_action:
         if len(observations) != len(actions) or len(actions) == 0:
