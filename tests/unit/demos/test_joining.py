@@ -92,20 +92,20 @@ def test_facts_that_all_say_stay_and_the_others_are_kept_apart():
 def test_a_weight_is_a_share_of_the_steps_and_no_episode_is_there_twice():
     big = _demos([10] * 40, names=("x", "y"), labels=np.zeros(40, int), label_names=("big",), seeds=np.arange(40))
     small = _demos([5] * 20, labels=np.zeros(20, int), label_names=("small",), seeds=np.arange(100, 120))
-    joined = join_demos([big, small], weights=[1, 1])
+    joined = join_demos([big, small], weights=[1.0, 1.0])
     of_big = joined.labels == joined.label_names.index("big")
     assert joined.lengths[of_big].sum() == joined.lengths[~of_big].sum() == 100
     assert len(np.unique(joined.seeds)) == joined.n_episodes
     assert (np.diff(joined.seeds) > 0).all()  # in their order
-    third = join_demos([big, small], weights=[1, 3])
+    third = join_demos([big, small], weights=[1.0, 3.0])
     assert third.n_steps == 130  # 33 steps of big are nearest to 3 episodes
-    assert join_demos([big, small], weights=[4, 1]).n_steps == 500  # both whole
+    assert join_demos([big, small], weights=[4.0, 1.0]).n_steps == 500  # both whole
 
 
 def test_the_draw_is_always_the_same_and_the_generator_decides_another():
     big, small = _demos([10] * 40, seeds=np.arange(40)), _demos([10], seeds=np.array([99]))
     draws = [
-        join_demos([big, small], weights=[3, 1], generator=generator).seeds.tolist()
+        join_demos([big, small], weights=[3.0, 1.0], generator=generator).seeds.tolist()
         for generator in (None, None, np.random.default_rng(1), np.random.default_rng(1), np.random.default_rng(2))
     ]
     assert draws[0] == draws[1]
@@ -114,10 +114,10 @@ def test_the_draw_is_always_the_same_and_the_generator_decides_another():
 
 
 def test_every_data_set_keeps_an_episode():
-    assert join_demos([_demos([100, 100]), _demos([1])], weights=[1, 1000]).n_episodes == 2
+    assert join_demos([_demos([100, 100]), _demos([1])], weights=[1.0, 1000.0]).n_episodes == 2
 
 
-@pytest.mark.parametrize("weights", [(1,), (1, 0), (1, -1), (1, float("nan")), (1, 2, 3)])
+@pytest.mark.parametrize("weights", [(1.0,), (1.0, 0.0), (1.0, -1.0), (1.0, float("nan")), (1.0, 2.0, 3.0)])
 def test_weights_that_are_none_are_refused(weights):
     with pytest.raises(ConfigError, match="Weights must be numbers above 0, one for each of 2 data sets"):
         join_demos([_demos(), _demos()], weights=weights)
@@ -125,4 +125,4 @@ def test_weights_that_are_none_are_refused(weights):
 
 def test_a_data_set_of_no_steps_has_no_share():
     with pytest.raises(DataError, match="Every data set that gets a weight must have a step"):
-        join_demos([_demos(), _demos([0])], weights=[1, 1])
+        join_demos([_demos(), _demos([0])], weights=[1.0, 1.0])

@@ -48,9 +48,7 @@ def test_every_option_is_taken_by_a_format():
 
 def test_an_option_that_a_format_does_not_take_is_refused(tmp_path):
     save_demos(_demos(), tmp_path / "a")
-    with pytest.raises(
-        ConfigError, match=r"a is a store .* without mask \(--mask\); got 'train'\. .* takes no options"
-    ):
+    with pytest.raises(ConfigError, match=r"a is a store .* without mask \(--mask\); got 'train'\. .*no options"):
         load_demos(tmp_path / "a", options=ReadOptions(mask="train"))
     with pytest.raises(ConfigError, match="without mask"):
         load_parts(find_source(tmp_path / "a"), options=ReadOptions(mask="train"))
@@ -60,11 +58,9 @@ def test_the_target_says_its_format(tmp_path):
     for name, target in (("store", "pile"), ("npz", "pile.npz"), ("d4rl", "pile.HDF5")):
         assert format_for(tmp_path / target, None).name == name
     assert format_for(tmp_path / "pile.hdf5", "robomimic").name == "robomimic"
-    with pytest.raises(
-        ConfigError, match=r"The ending of .*pile\.xyz must say which format is meant; '\.xyz' says none"
-    ):
+    with pytest.raises(ConfigError, match=r"The ending of .*pile\.xyz must say which format .*; '\.xyz' says none"):
         format_for(tmp_path / "pile.xyz", None)
-    with pytest.raises(ConfigError, match="A format must be one of store, .*; got 'hdf'"):
+    with pytest.raises(ConfigError, match=r"A format must be one of store, .*; got 'hdf'"):
         format_named("hdf")
     with pytest.raises(ConfigError, match="a recording of RecordDemos is only read"):
         format_for(tmp_path / "pile", "recording")
@@ -84,7 +80,7 @@ def test_several_sources_are_read_together_each_with_what_its_format_takes(tmp_p
     demos = load_demos(tmp_path / "a", tmp_path / "b.npz", drop_last_action=True)
     assert demos.lengths.tolist() == [4, 4, 3, 3]
     assert [source["title"] for source in demos.facts["sources"]] == [str(tmp_path / "a"), str(tmp_path / "b.npz")]
-    assert load_demos(tmp_path / "a", tmp_path / "a", weights=(1, 1)).n_episodes == 4
+    assert load_demos(tmp_path / "a", tmp_path / "a", weights=(1.0, 1.0)).n_episodes == 4
     with pytest.raises(ConfigError, match="without mask"):
         load_demos(tmp_path / "a", tmp_path / "b.npz", options=ReadOptions(mask="train"))
 
@@ -107,7 +103,5 @@ def test_damage_is_told_by_the_kind_of_file(tmp_path):
     with pytest.raises(DataError, match=r"a\.npz must be a whole \.npz archive"):
         load_demos(tmp_path / "a.npz")
     np.savez(tmp_path / "b.npz", x=np.zeros(1), y=np.zeros(1))
-    with pytest.raises(
-        DataError, match=r"b\.npz must be demonstrations in a format .*; the archive holds x, y\. Rename"
-    ):
+    with pytest.raises(DataError, match=r"b\.npz must be demonstrations in .*; the archive holds x, y\. Ren"):
         load_demos(tmp_path / "b.npz")

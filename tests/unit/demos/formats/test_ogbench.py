@@ -93,7 +93,7 @@ def test_a_missing_number_in_the_middle_is_read_and_the_doctor_finds_it(tmp_path
         ({"observations": np.zeros((10, 8, 8, 3), np.uint8)}, "to be observed; it holds images"),
         (
             {"observations": np.array([{}] * 10, dtype=object)},
-            "`observations` of .* it holds Python objects, which are",
+            "`observations` of .* it holds Python objects",
         ),
         ({"unbraid/meta": np.array('{"version": 2}')}, "must have a version up to 1; it has 2"),
     ],

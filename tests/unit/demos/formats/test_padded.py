@@ -91,7 +91,6 @@ def _gap(mask):
         (_changed(1, lambda a: a.astype(int)), "This release covers continuous actions only"),
         (_changed(0, lambda o: o[:, :, 0]), r"`observations_seq` of .* must be \(time, episode, column\) .* got shape"),
         (_changed(0, lambda o: o[..., None, None]), "`observations_seq` of .* got images"),
-        (_arrays((1, 1, 1)), "must hold an episode of at least 2 steps, as it has no final observations"),
     ],
 )
 def test_what_does_not_fit_says_so_and_names_the_folder(tmp_path, arrays, says):
@@ -114,6 +113,12 @@ def test_a_truncated_a_missing_and_a_pickled_array_say_so(tmp_path):
     (path / "actions_seq.npy").unlink()
     with pytest.raises(DataError, match=r"actions_seq\.npy must exist"):
         read_padded(path)
+
+
+def test_episodes_of_one_step_alone_say_so(tmp_path):
+    path = _folder(tmp_path, _arrays((1, 1, 1)))
+    with pytest.raises(DataError, match="must hold an episode of at least 2 steps, as it has no final observations"):
+        load_demos(path, options=ReadOptions(time_axis=0))
 
 
 def test_a_newer_version_of_ours_says_so(tmp_path):

@@ -161,7 +161,6 @@ def _replace(name, values):
             _replace("data/demo_2/obs/pos", np.zeros((3, 2))),
             r"`pos` of .* must have as many rows as `grip`, 4; it has 3",
         ),
-        (_replace("data/demo_2/obs/pos", np.zeros((4, 5))), r"`data/demo_2/.*: .*|as wide"),
         (_replace("data/demo_2/obs/pos", None), r"`data/demo_2/obs`: .* must hold `pos`, which was asked for"),
         (_replace("data/demo_2/rewards", np.zeros(3)), r"`data/demo_2/rewards` of .* must have 4 rows.*\(3,\)"),
         (_replace("data/demo_2/actions", np.zeros((4, 3))), r"`actions` of .* must be equally wide in all.*\[2, 3\]"),
@@ -205,7 +204,7 @@ def test_what_was_asked_for_and_is_not_there_says_so(tmp_path, options, says):
 
 
 def test_images_alone_are_refused(tmp_path):
-    with pytest.raises(DataError, match="must hold vectors; it holds image. Images are not read"):
+    with pytest.raises(DataError, match=r"must hold vectors; it holds image\. Images are not read"):
         load_demos(_file(tmp_path, _without("obs/pos", "obs/grip")))
 
 
@@ -227,11 +226,11 @@ def test_a_truncated_file_says_so(tmp_path, share):
 
 def test_a_newer_version_of_ours_and_another_layout_say_so(tmp_path):
     meta = np.frombuffer(b'{"version": 9}', np.uint8)
-    with pytest.raises(DataError, match="`unbraid/meta` of .* must have a version up to 1; it has 9"):
+    with pytest.raises(DataError, match=r"`unbraid/meta` of .* must have a version up to 1; it has 9"):
         load_demos(_file(tmp_path, lambda file: file.create_dataset("unbraid/meta", data=meta)))
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["other"] = 1
-    with pytest.raises(DataError, match="must hold episodes as `data/demo_0`, .* it holds other"):
+    with pytest.raises(DataError, match=r"must hold episodes as `data/demo_0`, .* it holds other"):
         read_robomimic(tmp_path / "a.h5")
 
 
