@@ -253,14 +253,13 @@ def _open_rows(path: Path, index: dict[str, Any]) -> tuple[np.ndarray, list[str]
     file, row = path / _ROWS, index["row"]
     try:
         size = file.stat().st_size
-        n_rows = size // row.itemsize
-        rows = np.memmap(file, dtype=row, mode="r", shape=(n_rows,)) if n_rows else np.zeros(0, dtype=row)
+        rows = _mapped(file, row, size // row.itemsize)
     except OSError as error:
         said = error.strerror or str(error)
         raise DataError(f"{file} must be readable; the system said: {said}. Restore it from a copy.") from None
     kinds = np.asarray(rows["kind"])
     unwritten = np.flatnonzero(kinds == 0)
-    n_whole = int(unwritten[0]) if len(unwritten) else n_rows
+    n_whole = int(unwritten[0]) if len(unwritten) else len(rows)
     if (kinds[:n_whole] > _STEP).any() or (n_whole and kinds[0] != _RESET):
         raise DataError(
             f"{file} must hold resets and steps, each of {row.itemsize} bytes; it does not. It is damaged, or belongs "
@@ -269,6 +268,10 @@ def _open_rows(path: Path, index: dict[str, Any]) -> tuple[np.ndarray, list[str]
     torn = size - n_whole * row.itemsize
     told = [f"The recording was cut off: its last {torn} bytes are no whole step."] if torn else []
     return rows[:n_whole], told
+
+
+def _mapped(file: Path, row: np.dtype, n_rows: int) -> np.ndarray:
+    return np.memmap(file, dtype=row, mode="r", shape=(n_rows,)) if n_rows else np.zeros(0, dtype=row)
 
 
 def _read_experts(path: Path) -> list[str]:

@@ -11,7 +11,7 @@ from unbraid.core.progress import Advance, progress
 from unbraid.core.runs import refuse_existing
 from unbraid.demos.check import check_demos
 from unbraid.demos.episodes import Demos
-from unbraid.demos.formats.format import Format
+from unbraid.demos.formats.format import PART_STEPS, Format
 from unbraid.demos.formats.recognise import format_for
 from unbraid.demos.loading import Source, find_source, left_out, load_demos, load_parts
 from unbraid.demos.parts import joined_parts
@@ -49,7 +49,7 @@ def convert_stage(asked: ConvertRequest) -> dict[str, Any]:
     source, target = find_source(asked.source), format_for(asked.target, asked.to)
     seen = _Seen(target)
     with progress("convert", None, "steps") as advance:
-        parts = seen.passing(load_parts(source, options=asked.reading), advance)
+        parts = seen.passing(load_parts(source, options=asked.reading, n_steps=PART_STEPS), advance)
         if target.write_parts is not None:
             target.write_parts(parts, asked.target)
         elif target.write is not None:

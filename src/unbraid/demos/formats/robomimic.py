@@ -141,7 +141,7 @@ def recognise_robomimic(path: Path) -> str | None:
         with opened_hdf5(path) as file:
             data = file.get("data")
             for name in data if isinstance(data, h5py.Group) else ():
-                if _DEMO.match(name):
+                if _DEMO.match(str(name)):
                     return f"an HDF5 file with `data/{name}`"
     except DataError:
         pass
@@ -229,17 +229,19 @@ def _chosen(file: Any, every: Sequence[str], mask: str | None, path: Path) -> np
 
 
 def _n_steps(group: Any, name: str, path: Path) -> int:
+    """T, where the episode has actions and observations."""
     import h5py
 
-    for field in ("actions", "obs"):
-        if not isinstance(group, h5py.Group) or field not in group:
+    for field, kind in (("actions", h5py.Dataset), ("obs", h5py.Group)):
+        if not isinstance(group, h5py.Group) or not isinstance(group.get(field), kind):
             raise DataError(f"`data/{name}` of {path} must hold `{field}`; it is missing. Extract it, or leave it out.")
-    if group["actions"].ndim != 2:
+    actions = group["actions"]
+    if not isinstance(actions, h5py.Dataset) or actions.ndim != 2:
         raise DataError(
-            f"`data/{name}/actions` of {path} must be a table (step, actuator); got shape {group['actions'].shape}. "
-            "Reshape it."
+            f"`data/{name}/actions` of {path} must be a table (step, actuator); got shape "
+            f"{getattr(actions, 'shape', None)}. Reshape it."
         )
-    return len(group["actions"])
+    return len(actions)
 
 
 def _observed(group: Any, asked: tuple[str, ...], name: str, path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -271,9 +273,9 @@ def _notes(file: Any, group: Any, keys: tuple[str, ...], options: ReadOptions, p
     notes = notes_from(read_text(file.get("unbraid/meta"), path), where="unbraid/meta", source=path)
     if "unbraid/meta" in file and not options.obs:
         return notes
-    widths = [[key, int(np.prod(group[f"obs/{key}"].shape[1:]))] for key in keys]
-    _, names = observations_of({k: np.zeros((0, w)) for k, w in widths}, keys, path)
-    facts: dict[str, Any] = {_KEYS: widths}
+    widths = {key: int(np.prod(group[f"obs/{key}"].shape[1:])) for key in keys}
+    _, names = observations_of({key: np.zeros((0, width)) for key, width in widths.items()}, keys, path)
+    facts: dict[str, Any] = {_KEYS: [[key, width] for key, width in widths.items()]}
     text = file["data"].attrs.get("env_args")
     if isinstance(text, str | bytes):
         try:
