@@ -15,6 +15,8 @@ _PUBLIC: dict[str, str] = {
     "Episode": "unbraid.demos.episodes",
     "Demos": "unbraid.demos.episodes",
     "load_demos": "unbraid.demos.loading",
+    "ReadOptions": "unbraid.demos.options",
+    "join_demos": "unbraid.demos.joining",
     "save_demos": "unbraid.demos.store",
     "check_demos": "unbraid.demos.check",
     "RecordDemos": "unbraid.demos.record",
