@@ -115,6 +115,22 @@ def test_a_folder_that_is_no_store(refused, tmp_path):
     assert "the folder holds nothing" in message
 
 
+def test_a_conversion_that_cannot_be(refused, pile, tmp_path):
+    assert "must not exist yet; it does" in refused("convert", pile, pile)
+    assert "must exist; there is nothing there" in refused("convert", tmp_path / "no", tmp_path / "a")
+    assert "A format must be one of store" in refused("convert", pile, tmp_path / "a", "--to", "hdf")
+    assert "'.xyz' says none" in refused("convert", pile, tmp_path / "a.xyz")
+    assert "must be read without mask (--mask)" in refused("convert", pile, tmp_path / "a", "--mask", "train")
+
+
+def test_several_data_sets_that_do_not_fit(refused, pile, tmp_path):
+    other = _made_of([_episode(5), _episode(5, seed=1)], tmp_path / "other")
+    assert f"The columns of {other} must have names" in refused("check", pile, "--demos", other)
+    assert "Weights must be numbers above 0, one for each of 2" in refused(
+        "check", pile, "--demos", pile, "--weights", 1
+    )
+
+
 def test_a_file_of_pickles_is_never_read(refused, tmp_path):
     path = tmp_path / "pile.npz"
     np.savez(path, observations=np.array([{}, {}], dtype=object), actions=np.zeros((1, 1)))

@@ -167,6 +167,21 @@ def test_check_of_a_good_pile(unbraid, pile):
     assert found["demos"] == str(pile)
 
 
+def test_convert_says_what_it_recognised_and_what_has_no_place(unbraid, pile, tmp_path):
+    said = unbraid("convert", pile, tmp_path / "a.hdf5")
+    assert said.code == 0
+    lines = said.out.splitlines()
+    assert lines[0] == f"{pile} is a store written by unbraid: it holds demos.json."
+    assert lines[1].startswith("D4RL's flat HDF5: It has no place for seeds, labels, action bounds, names of columns, ")
+    assert lines[2] == f"{tmp_path / 'a.hdf5'}: 6 episodes, 360 steps, as D4RL's flat HDF5."
+    found = _only_json(unbraid("convert", tmp_path / "a.hdf5", tmp_path / "b", "--json"))
+    assert (found["recognised"]["format"], found["format"], found["in_parts"]) == ("d4rl", "store", True)
+    assert load_demos(tmp_path / "b").fingerprint() == load_demos(pile).fingerprint()
+    said = unbraid("check", tmp_path / "a.hdf5", "--demos", tmp_path / "b", "--weights", 1, 1)
+    assert "6 episodes, 360 steps" not in said.out
+    assert "12 episodes, 720 steps: 0 errors" in said.out
+
+
 def test_fit_leaves_a_run_with_all_that_was_promised(fitted, pile):
     asked = json.loads((fitted / "run.json").read_text())
     assert asked["command"] == "fit"

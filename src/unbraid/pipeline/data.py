@@ -91,3 +91,5 @@ class _Seen:
             self.not_held |= dict.fromkeys(self.target.not_held(part))
             yield part
             advance(part.n_steps)
+        if self.n_episodes == 0:
+            raise DataError("There must be an episode to convert; there is none. Record some.")

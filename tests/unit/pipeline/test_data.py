@@ -96,6 +96,14 @@ def test_a_failed_conversion_leaves_nothing(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
+@pytest.mark.parametrize("name", ["store", "d4rl", "npz"])
+def test_nothing_is_not_converted(tmp_path, name):
+    source = save_demos(_demos().select([]), tmp_path / "source")
+    with pytest.raises(DataError, match="There must be an episode to convert; there is none"):
+        convert_stage(ConvertRequest(source, tmp_path / "a", to=name))
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
 def test_a_target_that_is_there_or_in_no_format_is_refused_before_the_work(tmp_path):
     source = save_demos(_demos(), tmp_path / "source")
     with pytest.raises(RunError, match="source must not exist yet"):

@@ -9,7 +9,7 @@ import numpy as np
 
 from unbraid.core.errors import DataError
 
-__all__ = ["ALIASES", "archive_arrays", "keys_of", "named", "observations_of", "open_npy"]
+__all__ = ["ALIASES", "archive_arrays", "keys_of", "named", "observations_of", "open_npy", "require_keys"]
 
 _REMEDY = "Restore it from a copy, or write it again."
 
@@ -97,6 +97,14 @@ def open_npy(path: Path, remedy: str = _REMEDY) -> np.ndarray:
         raise DataError(f"{path} must be readable; the system said: {error.strerror}. {remedy}") from error
 
 
+def require_keys(asked: Collection[str], keys: Collection[str], source: Path) -> None:
+    """Raises `DataError` where a key that was asked for is not among those that are there."""
+    for key in asked:
+        if key not in keys:
+            held = ", ".join(keys) or "nothing"
+            raise DataError(f"{source} must hold `{key}`, which was asked for; it holds {held}. Choose among these.")
+
+
 def observations_of(
     arrays: Mapping[str, np.ndarray], keys: tuple[str, ...], source: Path
 ) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -110,12 +118,10 @@ def observations_of(
     Raises:
         DataError: a key is missing, holds images or no numbers, or has other rows than the first.
     """
+    require_keys(keys, arrays, source)
     tables: list[np.ndarray] = []
     names: list[str] = []
     for key in keys:
-        if key not in arrays:
-            held = ", ".join(arrays) or "nothing"
-            raise DataError(f"{source} must hold `{key}`, which was asked for; it holds {held}. Choose among these.")
         values = arrays[key]
         table = values[:, None] if values.ndim == 1 else values
         if table.ndim != 2 or table.dtype.kind not in "fiub":

@@ -48,6 +48,7 @@ from unbraid.demos.parts import joined_parts, spans_of
 __all__ = ["FORMAT", "read_d4rl", "read_d4rl_parts", "recognise_d4rl", "write_d4rl", "write_d4rl_parts"]
 
 _COSTS = ("costs", "cost", "infos/cost")
+_FLAGS = ("terminals", "timeouts")
 _TABLES = ("observations", "actions", "rewards", "terminals", "timeouts", "next_observations", *_COSTS)
 _OF_EPISODES, _BOUNDS = ("seeds", "labels"), ("action_low", "action_high")
 
@@ -153,9 +154,6 @@ def read_d4rl_parts(path: Path, options: ReadOptions, n_steps: int) -> Iterator[
             arrays = _with_final_observations(arrays, path, first)
             if len(arrays["lengths"]):
                 yield demos_from_arrays(arrays, source=path, **notes)
-
-
-_FLAGS = ("terminals", "timeouts")
 
 
 def _with_final_observations(arrays: dict[str, np.ndarray], path: Path, first: int) -> dict[str, np.ndarray]:

@@ -26,7 +26,7 @@ from unbraid.core.errors import DataError
 from unbraid.core.runs import new_file
 from unbraid.demos.arrays import OPTIONAL_ARRAYS, STEP_ARRAYS, arrays_of, demos_from_arrays
 from unbraid.demos.episodes import Demos
-from unbraid.demos.formats.archive import archive_arrays, keys_of, named, observations_of
+from unbraid.demos.formats.archive import archive_arrays, keys_of, named, observations_of, require_keys
 from unbraid.demos.formats.format import Format
 from unbraid.demos.formats.notes import notes_from, notes_text
 from unbraid.demos.options import ReadOptions
@@ -34,7 +34,8 @@ from unbraid.demos.options import ReadOptions
 __all__ = ["FORMAT", "read_npz", "recognise_npz", "write_npz"]
 
 _FORMAT = "unbraid-npz"
-_FIELDS = ("actions", "terminated", *OPTIONAL_ARRAYS)
+_ENDS = ("lengths", "episode_ends")
+_FIELDS = ("actions", "terminated", *_ENDS, *OPTIONAL_ARRAYS)
 
 
 def write_npz(demos: Demos, path: Path) -> Path:
@@ -70,16 +71,19 @@ def read_npz(path: Path, options: ReadOptions | None = None) -> Demos:
         DataError: missing, truncated, of another layout or a newer version; arrays that do not fit together.
     """
     options = options or ReadOptions()
-    held = archive_arrays(path)
-    meta = held.pop("meta", None)
-    notes = notes_from("{}" if meta is None else str(meta), where="meta", source=path)
-    arrays = {field: held[key] for field in _FIELDS if (key := named(held, field)) is not None}
-    observed = options.obs or ((key,) if (key := named(held, "observations")) is not None else ())
+    keys = keys_of(path) or ()
+    observed = options.obs or ((key,) if (key := named(keys, "observations")) is not None else ())
+    of_field = {field: key for field in _FIELDS if (key := named(keys, field)) is not None}
+    wanted = {*of_field.values(), *observed, "meta", options.labels_from}
+    held = archive_arrays(path, wanted)  # no others: they may be large, or Python objects
+    notes = notes_from(str(held.get("meta", "{}")), where="meta", source=path)
+    arrays = {field: held[of_field[field]] for field in _FIELDS if field in of_field and field not in _ENDS}
     if not observed or "actions" not in arrays:
         raise DataError(
-            f"{path} must hold `observations` and `actions`; it holds {', '.join(held) or 'nothing'}. Rename them, or "
+            f"{path} must hold `observations` and `actions`; it holds {', '.join(keys) or 'nothing'}. Rename them, or "
             "say which ones are observed with --obs."
         )
+    require_keys([*observed, *([] if options.labels_from is None else [options.labels_from])], keys, path)
     if options.obs:
         arrays["observations"], names = observations_of(held, options.obs, path)
         notes["observation_names"] = names
@@ -109,8 +113,6 @@ def _labels_from(
     held: Mapping[str, np.ndarray], key: str, path: Path
 ) -> tuple[Int[np.ndarray, "episode"], tuple[str, ...]]:
     """(episode,) who acted, and their names, from an array of numbers or of text."""
-    if key not in held:
-        raise DataError(f"{path} must hold `{key}` to take labels from; it holds {', '.join(held)}. Name one of them.")
     values = held[key]
     if values.ndim != 1 or values.dtype.kind not in "iuUS":
         raise DataError(

@@ -24,7 +24,7 @@ from unbraid.core.errors import DataError
 from unbraid.core.runs import new_file
 from unbraid.demos.arrays import STEP_ARRAYS, demos_from_arrays
 from unbraid.demos.episodes import Demos
-from unbraid.demos.formats.archive import archive_arrays, keys_of, named, observations_of
+from unbraid.demos.formats.archive import archive_arrays, keys_of, named, observations_of, require_keys
 from unbraid.demos.formats.format import Format
 from unbraid.demos.formats.notes import beside_the_format, notes_from, notes_text
 from unbraid.demos.options import ReadOptions
@@ -78,15 +78,17 @@ def read_ogbench(path: Path, options: ReadOptions | None = None) -> Demos:
         DataError: missing, truncated, of another layout; images; tables of different lengths; ends that are not marked.
     """
     options = options or ReadOptions()
-    held = archive_arrays(path)
+    keys, observed = keys_of(path) or (), options.obs or ("observations",)
+    wanted = {*observed, *STEP_ARRAYS, "terminals", "unbraid/meta", *(f"unbraid/{name}" for name in _OURS)}
+    held = archive_arrays(path, wanted)  # no others: they may be large, or Python objects
     for name in ("actions", "terminals"):
         if name not in held:
             raise DataError(
-                f"{path} must hold `{name}`, as OGBench's files do; it holds {', '.join(held) or 'nothing'}. Add it, "
+                f"{path} must hold `{name}`, as OGBench's files do; it holds {', '.join(keys) or 'nothing'}. Add it, "
                 "or give another file."
             )
-    keys = options.obs or ("observations",)
-    observations, names = observations_of(held, keys, path)
+    require_keys(observed, keys, path)
+    observations, names = observations_of(held, observed, path)
     ends = _ends(held["terminals"], len(observations), path)
     starts = np.concatenate([[0], ends[:-1]])
     taken = np.ones(len(observations), dtype=bool)

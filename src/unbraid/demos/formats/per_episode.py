@@ -24,7 +24,15 @@ from unbraid.core.errors import DataError
 from unbraid.core.runs import new_folder, write_text
 from unbraid.demos.arrays import require_dtype
 from unbraid.demos.episodes import Demos, Episode
-from unbraid.demos.formats.archive import archive_arrays, keys_of, named, observations_of, open_npy
+from unbraid.demos.formats.archive import (
+    ALIASES,
+    archive_arrays,
+    keys_of,
+    named,
+    observations_of,
+    open_npy,
+    require_keys,
+)
 from unbraid.demos.formats.format import Format
 from unbraid.demos.formats.notes import Notes, beside_the_format, notes_from, notes_text
 from unbraid.demos.options import ReadOptions
@@ -36,7 +44,11 @@ _NOTES = "unbraid.json"
 _BOUNDS = ("action_low", "action_high")
 _KEY = re.compile(r"(?P<name>.+)_(?P<number>\d+)$|(?P<before>\d+)/(?P<after>[^/]+)$")
 
+_FIELDS = ("rewards", "costs", "terminated", "seeds", "labels")
+
 _Arrays = dict[str, np.ndarray]
+_Found = list[tuple[str, tuple[str, ...], Callable[[Collection[str]], _Arrays]]]
+"""(place, keys, how to load some of them) of every episode."""
 
 
 def write_per_episode(demos: Demos, path: Path) -> Path:
@@ -105,7 +117,8 @@ def read_per_episode(path: Path, options: ReadOptions | None = None) -> Demos:
 
 def read_per_episode_parts(path: Path, options: ReadOptions, n_steps: int) -> Iterator[Demos]:
     """`read_per_episode` in parts of whole episodes, of about `n_steps` steps each; an archive is read at once."""
-    episodes = _from_folder(path) if path.is_dir() else _from_archive(path)
+    wanted = {*options.obs, *(name for field in ("observations", "actions", *_FIELDS) for name in ALIASES[field])}
+    episodes = _from_folder(path) if path.is_dir() else _from_archive(path, wanted)
     if not episodes:
         raise DataError(f"{path} must hold an .npz for each episode; it holds none. Give the folder of the episodes.")
     kept = frozenset.intersection(*(frozenset(f for f in _FIELDS if named(ks, f) is not None) for _, ks, _ in episodes))
@@ -119,8 +132,8 @@ def read_per_episode_parts(path: Path, options: ReadOptions, n_steps: int) -> It
         notes["label_names"] = _numbers_as_names(episodes)
     gathered: list[Episode] = []
     n_gathered = 0
-    for number, (place, _, load) in enumerate(episodes):
-        episode, names = _episode(load(None), place, kept, options)
+    for number, (place, keys, load) in enumerate(episodes):
+        episode, names = _episode(load(wanted), keys, place, kept, options)
         if options.obs:
             notes["observation_names"] = names
         gathered.append(episode)
@@ -128,9 +141,6 @@ def read_per_episode_parts(path: Path, options: ReadOptions, n_steps: int) -> It
         if n_gathered >= n_steps or number == len(episodes) - 1:
             yield _together(gathered, notes, bounds, options, path)
             gathered, n_gathered = [], 0
-
-
-_FIELDS = ("rewards", "costs", "terminated", "seeds", "labels")
 
 
 def _together(
@@ -148,7 +158,7 @@ def _together(
         raise DataError(f"{path}: {error}") from None
 
 
-def _numbers_as_names(episodes: "_Found") -> tuple[str, ...]:
+def _numbers_as_names(episodes: _Found) -> tuple[str, ...]:
     """Names for experts that are only numbered: "0", "1", ...; none where that would be too many."""
     last = -1
     for place, keys, load in episodes:
@@ -167,11 +177,8 @@ def _in_order(file: Path) -> list[tuple[int, int, str]]:
     return [(0, int(w), "") if w.isdecimal() else (1, 0, w) for w in re.split(r"(\d+)", file.name)]
 
 
-_Found = list[tuple[str, tuple[str, ...], Callable[[Collection[str] | None], _Arrays]]]
-
-
 def _from_folder(path: Path) -> _Found:
-    """(place, keys, how to load) of every episode of a folder."""
+    """The episodes of a folder."""
     found: _Found = []
     for file in _files_in(path):
         keys = keys_of(file)
@@ -180,17 +187,22 @@ def _from_folder(path: Path) -> _Found:
     return found
 
 
-def _from_archive(path: Path) -> _Found:
-    """The same of an archive."""
-    held = archive_arrays(path)
+def _from_archive(path: Path, wanted: Collection[str]) -> _Found:
+    """The episodes of an archive, of which no other arrays are read: they may be large, or Python objects."""
+    numbered = _numbered(keys_of(path) or ())
+    held = archive_arrays(path, {key for keys in numbered.values() for name, key in keys.items() if name in wanted})
     return [
-        (f"episode {number} of {path}", tuple(keys), lambda _, ks=keys: {name: held[key] for name, key in ks.items()})
-        for number, keys in sorted(_numbered(held).items())
+        (
+            f"episode {number} of {path}",
+            tuple(keys),
+            lambda _, ks=keys: {n: held[k] for n, k in ks.items() if k in held},
+        )
+        for number, keys in sorted(numbered.items())
         if named(keys, "actions") is not None
     ]
 
 
-def _numbered(keys: tuple[str, ...] | _Arrays) -> dict[int, dict[str, str]]:
+def _numbered(keys: Collection[str]) -> dict[int, dict[str, str]]:
     """Episode number -> name -> key, of the keys that have a number."""
     numbered: dict[int, dict[str, str]] = {}
     for key in keys:
@@ -202,16 +214,17 @@ def _numbered(keys: tuple[str, ...] | _Arrays) -> dict[int, dict[str, str]]:
 
 
 def _episode(
-    arrays: _Arrays, place: str, kept: frozenset[str], options: ReadOptions
+    arrays: _Arrays, keys: Collection[str], place: str, kept: frozenset[str], options: ReadOptions
 ) -> tuple[Episode, tuple[str, ...]]:
     """One episode, and names for its columns."""
     source, key = Path(place), named(arrays, "actions")
     observed = options.obs or ((found,) if (found := named(arrays, "observations")) is not None else ())
     if key is None or not observed:
         raise DataError(
-            f"{place} must hold `observations` and `actions`; it holds {', '.join(arrays) or 'nothing'}. Rename them, "
+            f"{place} must hold `observations` and `actions`; it holds {', '.join(keys) or 'nothing'}. Rename them, "
             "or say which ones are observed with --obs."
         )
+    require_keys(observed, keys, source)
     observations, names = observations_of(arrays, observed, source)
     actions = require_dtype("actions", arrays[key], source)
     fields = {f: arrays[str(named(arrays, f))] for f in kept}
