@@ -78,7 +78,8 @@ def test_everything_on_the_page_of_formats_runs(unbraid, tmp_path, monkeypatch):
             said = unbraid(*shlex.split(line)[1:])
             assert said.code == 0, (line, said.err)
     assert names["both"].facts["sources"][0]["n_steps"] == 2 * names["both"].facts["sources"][1]["n_steps"] == 360
-    assert names["same"].n_episodes == 12
+    assert names["same"].observation_names == ("cos", "sin", "speed")
+    assert names["alone"].observation_names == ("flat_0", "flat_1", "flat_2")
 
 
 def test_the_page_of_formats_names_every_format_and_every_option():

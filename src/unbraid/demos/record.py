@@ -1,6 +1,7 @@
 """A Gymnasium wrapper that records what passes through it."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, SupportsFloat, final
 
@@ -36,14 +37,16 @@ class RecordDemos(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarr
         path: str | os.PathLike[str],
         *,
         expert: str | None = None,
+        observation_names: Sequence[str] = (),
     ) -> None:
         """Args:
         env: what to record.
         path: the folder to make; must not exist.
         expert: who acts.
+        observation_names: a name for every column of the observations, by which other data sets are matched.
 
         Raises:
-            WorldError: a space is no Box with one axis of floating-point numbers.
+            WorldError: a space is no Box with one axis of floating-point numbers; not a name for each column.
             RunError: `path` exists already.
         """
         super().__init__(env)
@@ -55,6 +58,11 @@ class RecordDemos(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarr
                     "environment first, e.g. in gymnasium.wrappers.FlattenObservation."
                 )
             spaces[name] = space
+        if observation_names and len(observation_names) != spaces["observation"].shape[0]:
+            raise WorldError(
+                f"There must be a name for each of {spaces['observation'].shape[0]} observations; got "
+                f"{len(observation_names)}. Name every one, or none."
+            )
         self.expert = expert
         self.path = Path(path)
         self._running = False
@@ -64,6 +72,7 @@ class RecordDemos(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarr
             observation=(seen.dtype, seen.shape[0]),
             action=(acting.dtype, acting.shape[0]),
             action_bounds=(acting.low.astype(np.float64), acting.high.astype(np.float64)),
+            observation_names=tuple(observation_names),
             facts={} if env.spec is None else {"env_id": env.spec.id},
         )
 

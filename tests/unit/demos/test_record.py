@@ -106,6 +106,14 @@ def test_spaces_that_do_not_fit_are_refused(tmp_path, name, space):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_columns_can_be_named(tmp_path):
+    env = RecordDemos(Counter(), tmp_path / "a", observation_names=("seed", "step"))
+    _play(env, 1, 0, 2)
+    assert env.demos().observation_names == ("seed", "step")
+    with pytest.raises(WorldError, match="There must be a name for each of 2 observations; got 1"):
+        RecordDemos(Counter(), tmp_path / "b", observation_names=("seed",))
+
+
 def test_an_existing_folder_is_refused(tmp_path):
     (tmp_path / "a").mkdir()
     with pytest.raises(RunError, match="must not exist yet"):
