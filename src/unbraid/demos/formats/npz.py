@@ -74,8 +74,8 @@ def read_npz(path: Path, options: ReadOptions | None = None) -> Demos:
     keys = keys_of(path) or ()
     observed = options.obs or ((key,) if (key := named(keys, "observations")) is not None else ())
     of_field = {field: key for field in _FIELDS if (key := named(keys, field)) is not None}
-    wanted = {*of_field.values(), *observed, "meta", options.labels_from}
-    held = archive_arrays(path, wanted)  # no others: they may be large, or Python objects
+    asked = (*observed, *(() if options.labels_from is None else (options.labels_from,)))
+    held = archive_arrays(path, {*of_field.values(), *asked, "meta"})  # no others: they may be large, or Python objects
     notes = notes_from(str(held.get("meta", "{}")), where="meta", source=path)
     arrays = {field: held[of_field[field]] for field in _FIELDS if field in of_field and field not in _ENDS}
     if not observed or "actions" not in arrays:
@@ -83,7 +83,7 @@ def read_npz(path: Path, options: ReadOptions | None = None) -> Demos:
             f"{path} must hold `observations` and `actions`; it holds {', '.join(keys) or 'nothing'}. Rename them, or "
             "say which ones are observed with --obs."
         )
-    require_keys([*observed, *([] if options.labels_from is None else [options.labels_from])], keys, path)
+    require_keys(asked, keys, path)
     if options.obs:
         arrays["observations"], names = observations_of(held, options.obs, path)
         notes["observation_names"] = names

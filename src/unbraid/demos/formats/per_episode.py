@@ -38,7 +38,14 @@ from unbraid.demos.formats.notes import Notes, beside_the_format, notes_from, no
 from unbraid.demos.options import ReadOptions
 from unbraid.demos.parts import joined_parts
 
-__all__ = ["FORMAT", "read_per_episode", "read_per_episode_parts", "recognise_per_episode", "write_per_episode"]
+__all__ = [
+    "FORMAT",
+    "read_per_episode",
+    "read_per_episode_parts",
+    "recognise_per_episode",
+    "write_per_episode",
+    "write_per_episode_parts",
+]
 
 _NOTES = "unbraid.json"
 _BOUNDS = ("action_low", "action_high")
