@@ -1,0 +1,409 @@
+"""Tables: Parquet or CSV files, or a data frame, with a row for each step and a column that says which episode it belongs to.
+
+What `read_table` takes, told by options: the columns of the episode (`episode_column`), of observations (`obs_columns`) and
+of actions (`action_columns`); a name that ends in ``*`` stands for all columns that begin so, and a column of lists for all
+numbers in them. Optional: `reward_column`, `cost_column`, `terminated_column`, and `labels_from` for who acted, which must stay
+the same within an episode.
+
+- A row holds what was seen, the action taken on it, and the reward and cost of that action.
+- Rows stand episode after episode, each in order of time; or `step_column` says their order, and they may stand anyhow.
+- **A last row of an episode whose actions are empty holds its final observation. Where there is none, the last row's
+  observation becomes the final one, and its action, reward and cost are left out**; such an episode does not count as
+  terminated, and one of a single row vanishes. `facts` says so. No other cell may be empty.
+
+`write_table` writes Parquet or CSV by the ending of the path, with final rows, and the rest (types, bounds, names, facts) in
+the metadata of the Parquet file, or beside the CSV file in one that ends in ``.csv.json``; with it no options are needed, and
+nothing is lost. CSV holds the shortest decimal numbers that give the same floating-point numbers back.
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+from unbraid.core.errors import ConfigError, DataError
+from unbraid.demos.arrays import demos_from_arrays
+from unbraid.demos.episodes import Demos
+from unbraid.demos.formats.arrow import numbers_of, opened_arrow, require_pyarrow, saying_what_is_damaged
+from unbraid.demos.formats.format import Format
+from unbraid.demos.formats.notes import notes_from
+from unbraid.demos.formats.tables_write import notes_beside, table_not_held, write_table, write_table_parts
+from unbraid.demos.options import ReadOptions
+
+__all__ = ["FORMAT", "demos_from_table", "read_table", "write_table", "write_table_parts"]
+
+_REMEDY = "Restore it from a copy, or write it again."
+
+
+@dataclass(frozen=True)
+class _Roles:
+    """Which columns are what."""
+
+    episode: str
+    observations: tuple[str, ...]
+    actions: tuple[str, ...]
+    step: str | None = None
+    reward: str | None = None
+    cost: str | None = None
+    terminated: str | None = None
+    seed: str | None = None
+    label: str | None = None
+
+    def all(self) -> tuple[str, ...]:
+        """Every column that is read, once."""
+        single = (self.episode, self.step, self.reward, self.cost, self.terminated, self.seed, self.label)
+        return tuple(dict.fromkeys((*self.observations, *self.actions, *(name for name in single if name is not None))))
+
+
+def _recognise(path: Path) -> str | None:
+    try:
+        with open(path, "rb") as file:
+            if file.read(4) == b"PAR1":
+                return "it begins as Parquet does"
+        if path.suffix.lower() != ".csv":
+            return None
+        names = _header(path)
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return None
+    return f"it ends in .csv, and its first line names {len(names)} columns" if len(names) > 1 else None
+
+
+def demos_from_table(frame: Any, options: ReadOptions, *, source: str = "the table") -> Demos:
+    """Demonstrations from a table in memory.
+
+    Args:
+        frame: a pandas or polars data frame, an Arrow table, or columns by name. NaN counts as empty in pandas, as pandas
+            has it.
+        options: which columns are what.
+        source: what messages call it.
+
+    Raises:
+        DataError: empty cells, an episode in two places, or what else does not fit.
+        ConfigError: the columns are not named, or not there; or pyarrow is missing.
+    """
+    require_pyarrow("tables")
+    import pyarrow as pa
+
+    try:
+        table = frame if isinstance(frame, pa.Table) else pa.table(frame)
+    except (TypeError, ValueError, pa.ArrowException) as error:
+        raise ConfigError(
+            f"{source} must be a data frame, an Arrow table or columns by name; got {type(frame).__name__} ({error}). "
+            "Convert it first."
+        ) from None
+    roles = _roles(options, table.column_names, source)
+    return _demos(table.select(list(roles.all())), roles, Path(source), None)
+
+
+def read_table(path: Path, options: ReadOptions) -> Demos:
+    """Demonstrations from a Parquet or CSV file, in memory.
+
+    Args:
+        path: the file.
+        options: which columns are what; not needed for a file that `write_table` wrote.
+
+    Raises:
+        DataError: missing, truncated; empty cells, an episode in two places, or what else does not fit.
+        ConfigError: the columns are not named, or not there; or pyarrow is missing.
+    """
+    require_pyarrow("tables")
+    is_csv = path.suffix.lower() == ".csv"
+    names, ours = _described_csv(path) if is_csv else _described_parquet(path)
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"The columns of {path} must have different names; {twice!r} is there twice. Rename one.")
+    given = any(getattr(options, name) for name in ("episode_column", "obs_columns", "action_columns"))
+    if ours is None or given:
+        roles, ours = _roles(options, names, str(path)), None
+    else:
+        roles = _our_roles(ours, names, path)
+        if options.labels_from is not None:
+            roles = replace(roles, label=_one(options.labels_from, names, "labels_from", str(path)))
+            ours = ours | {"label_names": None}
+    if is_csv:
+        table = _read_csv(path, roles, ours)
+    else:
+        table = opened_arrow([path], "parquet", roles.all())
+    return _demos(table, roles, path, ours)
+
+
+def _described_parquet(path: Path) -> tuple[list[str], dict[str, Any] | None]:
+    import pyarrow.parquet as pq
+
+    with saying_what_is_damaged(path, "Parquet"):
+        schema = pq.read_schema(path)
+    text = (schema.metadata or {}).get(b"unbraid")
+    return list(schema.names), None if text is None else _ours(text, "unbraid", path)
+
+
+def _described_csv(path: Path) -> tuple[list[str], dict[str, Any] | None]:
+    try:
+        names = _header(path)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} must be CSV in UTF-8; {error}. Save it so.") from None
+    except OSError as error:
+        raise DataError(f"{path} must be readable; the system said: {error.strerror}. Check the path.") from None
+    beside = notes_beside(path)
+    return names, _ours(beside.read_bytes(), beside.name, path) if beside.is_file() else None
+
+
+def _ours(text: bytes, where: str, path: Path) -> dict[str, Any]:
+    notes = notes_from(text, where=where, source=path)
+    return json.loads(text) | notes
+
+
+def _header(path: Path) -> list[str]:
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        return next(csv.reader(file), [])
+
+
+def _our_roles(ours: Mapping[str, Any], names: Sequence[str], path: Path) -> _Roles:
+    known = {field.name for field in fields(_Roles)}
+    told = ours.get("columns")
+    told = {key: tuple(v) if isinstance(v, list) else v for key, v in told.items()} if isinstance(told, dict) else {}
+    missing = {"episode", "observations", "actions"} - set(told)
+    if missing or not set(told) <= known or not isinstance(ours.get("dtypes"), dict):
+        raise DataError(f"What unbraid noted on {path} must say which columns are what; it does not. {_REMEDY}")
+    roles = _Roles(**told)
+    for name in roles.all():
+        if name not in names:
+            raise DataError(f"{path} must have the column {name!r}, as unbraid noted; it has {', '.join(names)}. {_REMEDY}")
+    return roles
+
+
+def _roles(options: ReadOptions, names: Sequence[str], source: str) -> _Roles:
+    """Which columns are what, as the options say."""
+    asked = {name: getattr(options, name) for name in ("episode_column", "obs_columns", "action_columns")}
+    for name, value in asked.items():
+        if not value:
+            flags = " ".join("--" + n.replace("_", "-") for n in asked)
+            raise ConfigError(
+                f"{source} is a table, whose columns must be named with {flags}; {name} is not given. Choose among "
+                f"{', '.join(names)}."
+            )
+    optional = {"step": "step_column", "reward": "reward_column", "cost": "cost_column", "terminated": "terminated_column"}
+    optional |= {"label": "labels_from"}
+    singles = {role: getattr(options, name) for role, name in optional.items()}
+    return _Roles(
+        _one(options.episode_column or "", names, "episode_column", source),
+        _several(options.obs_columns, names, "obs_columns", source),
+        _several(options.action_columns, names, "action_columns", source),
+        **{role: _one(name, names, optional[role], source) for role, name in singles.items() if name is not None},
+    )
+
+
+def _one(name: str, names: Sequence[str], option: str, source: str) -> str:
+    if name not in names:
+        raise ConfigError(
+            f"--{option.replace('_', '-')} must name a column of {source}; there is no {name!r}. Choose among "
+            f"{', '.join(names)}."
+        )
+    return name
+
+
+def _several(asked: Iterable[str], names: Sequence[str], option: str, source: str) -> tuple[str, ...]:
+    found: list[str] = []
+    for name in asked:
+        begins = name.endswith("*") and name not in names
+        matching = [other for other in names if other.startswith(name[:-1])] if begins else []
+        found += matching or [_one(name, names, option, source)]
+    return tuple(dict.fromkeys(found))
+
+
+def _read_csv(path: Path, roles: _Roles, ours: Mapping[str, Any] | None) -> Any:
+    """The columns that are read, in types that do not depend on what their numbers look like."""
+    import pyarrow as pa
+    import pyarrow.csv as pa_csv
+
+    dtypes = {} if ours is None else ours["dtypes"]
+    single = ((roles.reward, "rewards"), (roles.cost, "costs"), (roles.step, "step"))
+    told = {name: dtypes.get(key, "float64") for name, key in single if name is not None}
+    told |= {name: dtypes.get("observations", "float64") for name in roles.observations}
+    told |= {name: dtypes.get("actions", "float64") for name in roles.actions}
+    types = {name: pa.from_numpy_dtype(np.dtype(dtype)) for name, dtype in told.items()}
+    types |= {name: pa.string() for name in (roles.episode, roles.label) if name is not None}
+    types |= {} if roles.seed is None else {roles.seed: pa.int64()}
+    with saying_what_is_damaged(path, "CSV"):
+        return pa_csv.read_csv(
+            path,
+            parse_options=pa_csv.ParseOptions(newlines_in_values=True),
+            convert_options=pa_csv.ConvertOptions(
+                column_types=types,
+                include_columns=list(roles.all()),
+                null_values=[""],
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=False,
+            ),
+        )
+
+
+def _demos(table: Any, roles: _Roles, path: Path, ours: Mapping[str, Any] | None) -> Demos:
+    where = str(path)
+    if table.num_rows == 0:
+        raise DataError(f"{where} must have rows; it has none. Give another table.")
+    table, codes = _in_order(table, roles, where)
+    counts = np.bincount(codes)
+    ends = np.cumsum(counts)
+    final = _is_final(table, roles, codes, ends, where)
+    kept = final | (counts > 1)
+    if not kept.any():
+        raise DataError(
+            f"{where} must hold an episode of at least 2 rows, or a last row with empty actions; its {len(counts)} episodes "
+            "have neither. Add what was seen last."
+        )
+    rows = np.repeat(kept, counts)
+    steps = rows.copy()
+    steps[ends - 1] = False
+    names = _names(table, roles.observations)
+    arrays = {"observations": _wide(table, roles.observations, where)[rows], "lengths": counts[kept] - 1}
+    acted = table.filter(steps)
+    arrays["actions"] = _wide(acted, roles.actions, where)
+    for ours_name, name in (("rewards", roles.reward), ("costs", roles.cost)):
+        if name is not None:
+            arrays[ours_name] = numbers_of(acted, (name,), where=where)
+    arrays["terminated"] = (_terminated(table, roles, ends, where) & final)[kept]
+    first = table.take((ends - counts)[kept])
+    if roles.seed is not None:
+        arrays["seeds"] = numbers_of(first, (roles.seed,), where=where)
+    label_names: tuple[str, ...] = () if ours is None else tuple(ours["label_names"] or ())
+    if roles.label is not None:
+        told = None if ours is None else ours["label_names"]
+        labels, label_names = _labels(table, roles.label, codes, told, where)
+        arrays["labels"] = labels[kept]
+    for bound in ("action_low", "action_high"):
+        kept_bound = None if ours is None else ours.get(bound)
+        if kept_bound is not None:
+            arrays[bound] = np.array(kept_bound["values"], dtype=np.dtype(kept_bound["dtype"]))
+    if ours is None:
+        facts: dict[str, Any] = {"action_names": _names(table, roles.actions)}
+        if not final.all():
+            facts |= {"dropped_last_actions": True, "dropped_one_step_episodes": int((~kept).sum())}
+    else:
+        facts, names = ours["facts"], list(ours["observation_names"])
+    return demos_from_arrays(arrays, source=path, label_names=label_names, observation_names=tuple(names), facts=facts)
+
+
+def _in_order(table: Any, roles: _Roles, where: str) -> tuple[Any, Int[np.ndarray, "row"]]:
+    """The table in order of episodes and time, and (row,) the number of the episode, by first appearance."""
+    column = table.column(roles.episode).combine_chunks()
+    if column.null_count:
+        row = int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
+        raise DataError(f"`{roles.episode}` of {where} must say for every row which episode it is; row {row} is empty. Fill it.")
+    encoded = column.dictionary_encode()
+    codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    if roles.step is None:
+        back = np.flatnonzero(np.diff(codes) < 0)
+        jumps = np.flatnonzero(np.diff(codes, prepend=-1) > 1)
+        if len(back) or len(jumps):
+            row = int(back[0]) + 1 if len(back) else int(jumps[0])
+            raise DataError(
+                f"The rows of an episode of {where} must stand together; episode {encoded.dictionary[int(codes[row])]} goes on "
+                f"at row {row}, after another. Say which column counts the steps: --step-column"
+            )
+        return table, codes
+    time = numbers_of(table, (roles.step,), where=where)
+    order = np.lexsort((time, codes))
+    codes, time = codes[order], time[order]
+    same = np.flatnonzero((np.diff(codes) == 0) & ~(np.diff(time) > 0))
+    if len(same):
+        row = int(same[0])
+        raise DataError(
+            f"`{roles.step}` of {where} must differ between the rows of an episode; episode "
+            f"{encoded.dictionary[int(codes[row])]} has {time[row]} twice. Choose another column, or leave out what is double."
+        )
+    return table.take(order), codes
+
+
+def _is_final(
+    table: Any, roles: _Roles, codes: Int[np.ndarray, "row"], ends: Int[np.ndarray, "episode"], where: str
+) -> np.ndarray:
+    """(episode,) whether the last row has empty actions, and so only shows what was seen last."""
+    empty = np.stack([table.column(name).is_null().to_numpy() for name in roles.actions])
+    partly = np.flatnonzero(empty.any(axis=0) & ~empty.all(axis=0))
+    within = np.ones(table.num_rows, dtype=bool)
+    within[ends - 1] = False
+    astray = partly if len(partly) else np.flatnonzero(empty.all(axis=0) & within)
+    if len(astray):
+        row = int(astray[0])
+        step = row - int(np.searchsorted(codes, codes[row]))
+        name = roles.actions[int(empty[:, row].argmax())]
+        raise DataError(
+            f"`{name}` of {where} must hold a number in every row but an episode's last, where all actions may be empty; it is "
+            f"empty at step {step} of episode {codes[row]} (counted from 0). Fill it, or leave the episode out."
+        )
+    return empty.all(axis=0)[ends - 1]
+
+
+def _terminated(table: Any, roles: _Roles, ends: Int[np.ndarray, "episode"], where: str) -> np.ndarray:
+    """(episode,) whether the world ended it: said at its last action, or at the observation after that."""
+    if roles.terminated is None:
+        return np.zeros(len(ends), dtype=bool)
+    flags = numbers_of(table, (roles.terminated,), where=where, allow_empty=True)
+    flags = np.nan_to_num(flags.astype(np.float64)) != 0
+    said = flags[ends - 1] | flags[np.maximum(ends - 2, np.concatenate([[0], ends[:-1]]))]
+    flags[ends - 1] = False
+    flags[np.maximum(ends - 2, 0)] = False
+    if flags.any():
+        episode = int(np.searchsorted(ends, int(flags.argmax()), side="right"))
+        raise DataError(
+            f"`{roles.terminated}` of {where} must be true at an episode's end only; it is so in the middle of episode "
+            f"{episode} (counted from 0). Split the episode there, or leave the column out."
+        )
+    return said
+
+
+def _wide(table: Any, names: Sequence[str], where: str) -> np.ndarray:
+    """(row, column) the columns side by side."""
+    return np.concatenate([numbers_of(table, (n,), where=where).reshape(table.num_rows, -1) for n in names], axis=1)
+
+
+def _names(table: Any, names: Sequence[str]) -> list[str]:
+    """A name for every number: the column's, or "column[0]", "column[1]", ... for a column of lists."""
+    widths = [numbers_of(table.slice(0, 1), (n,), where="", allow_empty=True).shape[1:] for n in names]
+    return [f"{n}[{i}]" if w else n for n, w in zip(names, widths, strict=True) for i in range(w[0] if w else 1)]
+
+
+def _labels(
+    table: Any, name: str, codes: Int[np.ndarray, "row"], told: Sequence[str] | None, where: str
+) -> tuple[Int[np.ndarray, "episode"], tuple[str, ...]]:
+    """(episode,) who acted, and their names: those that were noted, or else those that occur."""
+    column = table.column(name).combine_chunks()
+    encoded = column.dictionary_encode()
+    labels = encoded.indices.to_numpy(zero_copy_only=False)
+    starts = np.searchsorted(codes, np.arange(codes[-1] + 1))
+    wrong = np.flatnonzero((labels != labels[starts][codes]) | column.is_null().to_numpy(zero_copy_only=False))
+    if len(wrong):
+        row = int(wrong[0])
+        raise DataError(
+            f"`{name}` of {where} must be there and stay the same within an episode to be its label; it does not in episode "
+            f"{codes[row]} (counted from 0), at its step {row - starts[codes[row]]}. Name another column with --labels-from."
+        )
+    values = [str(value) for value in encoded.dictionary.to_pylist()]
+    if told is None:
+        names = [str(value) for value in sorted(encoded.dictionary.to_pylist())]
+        places = [names.index(value) for value in values]
+    else:
+        names = list(told)
+        places = [names.index(v) if v in names and len(set(names)) == len(names) else int(v) for v in values]
+    return np.array(places, dtype=np.int64)[labels[starts].astype(np.int64)], tuple(names)
+
+
+FORMAT = Format(
+    name="tables",
+    title="a table",
+    endings=(".parquet", ".csv"),
+    options=frozenset(
+        {"action_columns", "cost_column", "episode_column", "labels_from", "obs_columns", "reward_column", "step_column"}
+        | {"terminated_column"}
+    ),
+    recognise=_recognise,
+    read=read_table,
+    write=write_table,
+    not_held=table_not_held,
+    write_parts=write_table_parts,
+)
