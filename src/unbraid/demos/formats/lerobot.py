@@ -116,7 +116,9 @@ def read_lerobot_parts(path: Path, options: ReadOptions, n_steps: int) -> Iterat
             else:
                 arrays |= {n: final[n][here] for n in ("terminated", "seeds") if n in final}
                 arrays |= {n: final[n] for n in ("action_low", "action_high") if n in final}
-                arrays["observations"] = np.insert(arrays["observations"], np.cumsum(lengths), final["rows"][here], axis=0)
+                arrays["observations"] = np.insert(
+                    arrays["observations"], np.cumsum(lengths), final["rows"][here], axis=0
+                )
                 arrays["lengths"] = lengths
             yield demos_from_arrays(
                 arrays, source=path, label_names=label_names, observation_names=names, facts=described.facts
@@ -206,7 +208,9 @@ def _statistics(path: Path, names: Sequence[str]) -> dict[str, Any]:
     return {name: stats[name] for name in names if name in stats} if isinstance(stats, dict) else {}
 
 
-def _episodes(path: Path, info: Mapping[str, Any]) -> tuple[tuple[tuple[Path, int, int], ...], Int[np.ndarray, "episode"]]:
+def _episodes(
+    path: Path, info: Mapping[str, Any]
+) -> tuple[tuple[tuple[Path, int, int], ...], Int[np.ndarray, "episode"]]:
     """For every data file, its path and its episodes; and (episode,) the number of frames of each."""
     where = path / "meta" / "episodes"
     files = sorted(where.glob("*/*.parquet"))
@@ -312,7 +316,11 @@ def _names_of(feature: Mapping[str, Any]) -> list[str]:
     if isinstance(names, dict):
         lists = [value for value in names.values() if isinstance(value, list)]
         names = [name for value in lists for name in value] if len(lists) == len(names) else list(names)
-    return [str(name) for name in names] if isinstance(names, list) and len(names) == size else [str(i) for i in range(size)]
+    return (
+        [str(name) for name in names]
+        if isinstance(names, list) and len(names) == size
+        else [str(i) for i in range(size)]
+    )
 
 
 def _labels(described: _Set, options: ReadOptions) -> tuple[np.ndarray | None, tuple[str, ...]]:
@@ -326,7 +334,9 @@ def _labels(described: _Set, options: ReadOptions) -> tuple[np.ndarray | None, t
         values = numbers_of(_opened(file, (key,)), (key,), where=str(file))
         lengths = described.lengths[first:last]
         if len(values) != lengths.sum() or values.ndim != 1:
-            raise DataError(f"`{key}` of {file} must be one number for each of {lengths.sum()} frames; it is not. {_REMEDY}")
+            raise DataError(
+                f"`{key}` of {file} must be one number for each of {lengths.sum()} frames; it is not. {_REMEDY}"
+            )
         starts = np.cumsum(lengths) - lengths
         changes = values[np.repeat(starts, lengths)] != values
         if changes.any():
@@ -351,7 +361,9 @@ def _named(
     table = opened_arrow([file], "parquet")
     texts = [name for name in table.column_names if str(table.schema.field(name).type) in ("string", "large_string")]
     if "task_index" not in table.column_names or len(texts) != 1:
-        raise DataError(f"{file} must have a task_index and a text for each; it has {', '.join(table.column_names)}. {_REMEDY}")
+        raise DataError(
+            f"{file} must have a task_index and a text for each; it has {', '.join(table.column_names)}. {_REMEDY}"
+        )
     order = np.argsort(numbers_of(table, ("task_index",), where=str(file)))
     tasks = [table.column(texts[0])[int(i)].as_py() for i in order]
     if len(values) and values.max() >= len(tasks):

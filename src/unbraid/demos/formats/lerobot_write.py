@@ -45,7 +45,10 @@ _Columns = dict[str, np.ndarray]
 def lerobot_not_held(demos: Demos) -> tuple[str, ...]:
     """What is kept where LeRobot does not look."""
     kept = beside_the_format(demos, place="meta/unbraid", held=("costs", "labels"))
-    return ("LeRobot has no final observations and no ends by the world: kept in meta/unbraid, where only unbraid looks.", *kept)
+    return (
+        "LeRobot has no final observations and no ends by the world: kept in meta/unbraid, where only unbraid looks.",
+        *kept,
+    )
 
 
 def write_lerobot(demos: Demos, path: Path) -> Path:
@@ -94,7 +97,9 @@ def write_lerobot_parts(parts: Iterator[Demos], path: Path) -> Path:
             "splits": {"train": f"0:{n_episodes}"},
             "data_path": _DATA_PATH,
             "video_path": None,
-            "features": {name: {k: v for k, v in feature.items() if k != "columns"} for name, feature in features.items()},
+            "features": {
+                name: {k: v for k, v in feature.items() if k != "columns"} for name, feature in features.items()
+            },
         }
         meta = folder / "meta"
         for name, content in (("info", info), ("stats", totals.statistics())):
@@ -174,7 +179,9 @@ def _frames(demos: Demos, features: Mapping[str, Any], first_episode: int, first
         name: before[:, slice(*feature["columns"])] for name, feature in features.items() if "columns" in feature
     }
     columns["action"] = np.asarray(demos.actions)
-    columns |= {n: np.asarray(v) for n, v in (("next.reward", demos.rewards), ("next.cost", demos.costs)) if v is not None}
+    columns |= {
+        n: np.asarray(v) for n, v in (("next.reward", demos.rewards), ("next.cost", demos.costs)) if v is not None
+    }
     columns["next.done"] = last
     columns["timestamp"] = (within / fps).astype(np.float32)
     columns["frame_index"] = within
@@ -219,7 +226,9 @@ def _index_rows(
 def _final_rows(demos: Demos, features: Mapping[str, Any]) -> dict[str, Any]:
     final_observations = demos.observations[demos.row_starts[1:] - 1]
     rows: dict[str, Any] = {
-        name: final_observations[:, slice(*feature["columns"])] for name, feature in features.items() if "columns" in feature
+        name: final_observations[:, slice(*feature["columns"])]
+        for name, feature in features.items()
+        if "columns" in feature
     }
     seeds = [None] * demos.n_episodes if demos.seeds is None else demos.seeds.tolist()
     return rows | {"length": demos.lengths, "terminated": demos.terminated, "seed": seeds}
@@ -249,7 +258,11 @@ class _Totals:
             every = [self._of[name], *every]
         stacked = {key: np.stack([stats[key] for stats in every]) for key in every[0]}
         count = stacked["count"].astype(np.float64)
-        joined = {"min": stacked["min"].min(axis=0), "max": stacked["max"].max(axis=0), "count": stacked["count"].sum(axis=0)}
+        joined = {
+            "min": stacked["min"].min(axis=0),
+            "max": stacked["max"].max(axis=0),
+            "count": stacked["count"].sum(axis=0),
+        }
         with np.errstate(over="ignore", invalid="ignore"):
             for key in ("mean", *(key for key in stacked if key.startswith("q"))):
                 joined[key] = (stacked[key] * count).sum(axis=0) / count.sum()
@@ -286,7 +299,9 @@ class _CutTables:
         if self._size >= _FILE_MB * 2**20 and "{" in self._pattern:
             self._writer.close()
             self._writer, self._size = None, 0
-            self.chunk, self.number = (self.chunk, self.number + 1) if self.number + 1 < _FILES_PER_CHUNK else (self.chunk + 1, 0)
+            self.chunk, self.number = (
+                (self.chunk, self.number + 1) if self.number + 1 < _FILES_PER_CHUNK else (self.chunk + 1, 0)
+            )
 
     def put(self, columns: Mapping[str, Any]) -> None:
         """Appends rows."""
@@ -329,5 +344,7 @@ def _write_tasks(path: Path, tasks: Sequence[str]) -> None:
         )
     ]
     pandas = {"index_columns": [index], "column_indexes": [], "columns": described, "pandas_version": "2.0.0"}
-    table = pa.table({"task_index": pa.array(range(len(tasks)), type=pa.int64()), index: pa.array(list(tasks), type=pa.string())})
+    table = pa.table(
+        {"task_index": pa.array(range(len(tasks)), type=pa.int64()), index: pa.array(list(tasks), type=pa.string())}
+    )
     pq.write_table(table.replace_schema_metadata({"pandas": json.dumps(pandas)}), path)

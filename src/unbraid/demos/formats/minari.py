@@ -57,7 +57,15 @@ _FORMATS = ("hdf5", "arrow", "parquet")
 _MINARI_VERSION = "0.5.0"  # the oldest whose readers know both data formats; every later one reads its sets
 _REMEDY = "Restore it from a copy, or write it again."
 # What says how the data are laid out, and is made anew on writing; the rest of metadata.json is kept as facts.
-_LAYOUT = {"data_format", "jpeg_encoding", "total_episodes", "total_steps", "dataset_size", "minari_version", "unbraid"} | {
+_LAYOUT = {
+    "data_format",
+    "jpeg_encoding",
+    "total_episodes",
+    "total_steps",
+    "dataset_size",
+    "minari_version",
+    "unbraid",
+} | {
     "observation_space",
     "action_space",
 }
@@ -85,7 +93,9 @@ def stored_as(path: Path) -> str | None:
 
 def _recognise(path: Path) -> str | None:
     stored = stored_as(path)
-    return None if stored in (None, "arrow", "parquet") else f"`metadata.json` has a minari_version, and data in {stored}"
+    return (
+        None if stored in (None, "arrow", "parquet") else f"`metadata.json` has a minari_version, and data in {stored}"
+    )
 
 
 def _data_of(path: Path) -> Path | None:
@@ -174,9 +184,14 @@ def _describe(metadata: dict[str, Any], data: Path, episodes: StoredEpisodes, op
         facts |= {"action_names": list(names)} if names else {}
         facts |= _env_id(metadata.get("env_spec"))
     else:
-        ours = {**(ours if isinstance(ours, dict) else {}), **notes_from(json.dumps(ours), where="unbraid", source=path)}
+        ours = {
+            **(ours if isinstance(ours, dict) else {}),
+            **notes_from(json.dumps(ours), where="unbraid", source=path),
+        }
         facts = ours["facts"]
-    return _Set(data, str(metadata.get("data_format", "hdf5")), n_episodes, spaces["observation"], spaces["action"], ours, facts)
+    return _Set(
+        data, str(metadata.get("data_format", "hdf5")), n_episodes, spaces["observation"], spaces["action"], ours, facts
+    )
 
 
 def _env_id(text: object) -> dict[str, str]:
@@ -240,7 +255,9 @@ def _labels(heads: Sequence[Head], options: ReadOptions, described: _Set) -> tup
     if options.labels_from is None:
         return np.array(values, dtype=np.int64), tuple(ours.get("label_names", ()))
     distinct = sorted(set(values), key=lambda value: (isinstance(value, str), value))
-    return np.array([distinct.index(value) for value in values], dtype=np.int64), tuple(str(value) for value in distinct)
+    return np.array([distinct.index(value) for value in values], dtype=np.int64), tuple(
+        str(value) for value in distinct
+    )
 
 
 def write_minari(demos: Demos, path: Path) -> Path:
@@ -350,7 +367,9 @@ def _id_of(path: Path) -> str:
 
 def minari_not_held(demos: Demos) -> tuple[str, ...]:
     """What is kept where Minari does not look, or cannot be kept."""
-    lost = () if demos.rewards is not None else ("It must have rewards: zeros are written, and unbraid leaves them out.",)
+    lost = (
+        () if demos.rewards is not None else ("It must have rewards: zeros are written, and unbraid leaves them out.",)
+    )
     held = ("costs", "seeds", "labels", "action_low")
     return (*lost, *beside_the_format(demos, place="`metadata.json`, under `unbraid`", held=held))
 

@@ -118,7 +118,11 @@ def chosen_leaves(leaves: Sequence[Leaf], chosen: Sequence[str], *, what: str, s
         problem = _problem(leaf)
         if problem is not None:
             usable = ", ".join(other.key for other in leaves if other.path and _problem(other) is None)
-            remedy = f"Choose what to read with --obs: {usable}." if usable and what == "observation" else "Choose another set."
+            remedy = (
+                f"Choose what to read with --obs: {usable}."
+                if usable and what == "observation"
+                else "Choose another set."
+            )
             raise DataError(
                 f"The {what} space of {source} must be a Box of real numbers, or a Dict of them; "
                 f"{leaf.key or 'it'} is {problem}. {remedy}"

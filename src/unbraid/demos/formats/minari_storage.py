@@ -14,7 +14,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, final
+from typing import Any, final
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from unbraid.demos.formats.arrow import numbers_of, opened_arrow, require_pyarro
 from unbraid.demos.formats.hdf5 import opened_hdf5, read_rows
 from unbraid.demos.formats.minari_spaces import Leaf
 
-__all__ = ["ArrowEpisodes", "Head", "Hdf5Episodes", "StoredEpisodes", "opened_episodes", "write_arrow", "write_hdf5"]
+__all__ = ["ArrowEpisodes", "Hdf5Episodes", "Head", "StoredEpisodes", "opened_episodes", "write_arrow", "write_hdf5"]
 
 _REMEDY = "Restore it from a copy, or write it again."
 _STEP_FIELDS = ("rewards", "terminations")
@@ -44,38 +44,6 @@ class Head:
     n_steps: int
     has_cost: bool
     metadata: Mapping[str, Any]
-
-
-class StoredEpisodes(Protocol):
-    """Episodes by number, in one of the ways that Minari stores them."""
-
-    def head(self, index: int) -> Head:
-        """What is known of an episode without reading it."""
-        ...
-
-    def arrays(self, index: int, observation: Sequence[Leaf], action: Sequence[Leaf]) -> dict[str, np.ndarray]:
-        """observations (T + 1, obs), actions (T, act), rewards, terminations and, where there is one, costs (T,)."""
-        ...
-
-    def space(self, field: str) -> dict[str, Any]:
-        """What the first episode's ``observations`` or ``actions`` look like, as a space without bounds."""
-        ...
-
-
-@contextmanager
-def opened_episodes(data: Path, data_format: str) -> Generator[StoredEpisodes]:
-    """The episodes below a ``data`` folder, open to be read.
-
-    Raises:
-        DataError: missing or damaged.
-        ConfigError: pyarrow is needed, and not installed.
-    """
-    if data_format == "hdf5":
-        with opened_hdf5(data / "main_data.hdf5") as file:
-            yield Hdf5Episodes(file, data / "main_data.hdf5")
-    else:
-        require_pyarrow("minari")
-        yield ArrowEpisodes(data, data_format)
 
 
 @final
@@ -111,9 +79,14 @@ class Hdf5Episodes:
         """observations (T + 1, obs), actions (T, act), rewards, terminations and, where there is one, costs (T,)."""
         head = self.head(index)
         arrays: dict[str, np.ndarray] = {}
-        for field, leaves, n_rows in (("observations", observation, head.n_steps + 1), ("actions", action, head.n_steps)):
+        for field, leaves, n_rows in (
+            ("observations", observation, head.n_steps + 1),
+            ("actions", action, head.n_steps),
+        ):
             columns = [
-                _rows(self._table(index, field, *leaf.path), leaf, n_rows, f"{field} of episode {index} of {self._path}")
+                _rows(
+                    self._table(index, field, *leaf.path), leaf, n_rows, f"{field} of episode {index} of {self._path}"
+                )
                 for leaf in leaves
             ]
             arrays[field] = np.concatenate(columns, axis=1)
@@ -212,7 +185,29 @@ class ArrowEpisodes:
         return of(schema.field(field).type)
 
 
-def write_hdf5(file: Any, index: int, episode: Episode, leaves: Mapping[str, Sequence[Leaf]], metadata: Mapping[str, Any]) -> None:
+StoredEpisodes = Hdf5Episodes | ArrowEpisodes
+"""Episodes by number, in one of the ways that Minari stores them."""
+
+
+@contextmanager
+def opened_episodes(data: Path, data_format: str) -> Generator[StoredEpisodes]:
+    """The episodes below a ``data`` folder, open to be read.
+
+    Raises:
+        DataError: missing or damaged.
+        ConfigError: pyarrow is needed, and not installed.
+    """
+    if data_format == "hdf5":
+        with opened_hdf5(data / "main_data.hdf5") as file:
+            yield Hdf5Episodes(file, data / "main_data.hdf5")
+    else:
+        require_pyarrow("minari")
+        yield ArrowEpisodes(data, data_format)
+
+
+def write_hdf5(
+    file: Any, index: int, episode: Episode, leaves: Mapping[str, Sequence[Leaf]], metadata: Mapping[str, Any]
+) -> None:
     """Puts one episode into an open HDF5 file.
 
     Args:
@@ -234,7 +229,9 @@ def write_hdf5(file: Any, index: int, episode: Episode, leaves: Mapping[str, Seq
         group.create_dataset(name, data=values)
 
 
-def write_arrow(data: Path, index: int, episode: Episode, leaves: Mapping[str, Sequence[Leaf]], metadata: Mapping[str, Any]) -> None:
+def write_arrow(
+    data: Path, index: int, episode: Episode, leaves: Mapping[str, Sequence[Leaf]], metadata: Mapping[str, Any]
+) -> None:
     """Puts one episode into a folder of its own; arguments as for `write_hdf5`, `data` being the folder above."""
     import pyarrow as pa
 

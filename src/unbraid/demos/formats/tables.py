@@ -172,7 +172,9 @@ def _our_roles(ours: Mapping[str, Any], names: Sequence[str], path: Path) -> _Ro
     roles = _Roles(**told)
     for name in roles.all():
         if name not in names:
-            raise DataError(f"{path} must have the column {name!r}, as unbraid noted; it has {', '.join(names)}. {_REMEDY}")
+            raise DataError(
+                f"{path} must have the column {name!r}, as unbraid noted; it has {', '.join(names)}. {_REMEDY}"
+            )
     return roles
 
 
@@ -186,7 +188,12 @@ def _roles(options: ReadOptions, names: Sequence[str], source: str) -> _Roles:
                 f"{source} is a table, whose columns must be named with {flags}; {name} is not given. Choose among "
                 f"{', '.join(names)}."
             )
-    optional = {"step": "step_column", "reward": "reward_column", "cost": "cost_column", "terminated": "terminated_column"}
+    optional = {
+        "step": "step_column",
+        "reward": "reward_column",
+        "cost": "cost_column",
+        "terminated": "terminated_column",
+    }
     optional |= {"label": "labels_from"}
     singles = {role: getattr(options, name) for role, name in optional.items()}
     return _Roles(
@@ -293,7 +300,9 @@ def _in_order(table: Any, roles: _Roles, where: str) -> tuple[Any, Int[np.ndarra
     column = table.column(roles.episode).combine_chunks()
     if column.null_count:
         row = int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
-        raise DataError(f"`{roles.episode}` of {where} must say for every row which episode it is; row {row} is empty. Fill it.")
+        raise DataError(
+            f"`{roles.episode}` of {where} must say for every row which episode it is; row {row} is empty. Fill it."
+        )
     encoded = column.dictionary_encode()
     codes = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     if roles.step is None:
@@ -398,7 +407,15 @@ FORMAT = Format(
     title="a table",
     endings=(".parquet", ".csv"),
     options=frozenset(
-        {"action_columns", "cost_column", "episode_column", "labels_from", "obs_columns", "reward_column", "step_column"}
+        {
+            "action_columns",
+            "cost_column",
+            "episode_column",
+            "labels_from",
+            "obs_columns",
+            "reward_column",
+            "step_column",
+        }
         | {"terminated_column"}
     ),
     recognise=_recognise,

@@ -164,5 +164,3 @@ def _table(demos: Demos, columns: Mapping[str, Any], first_episode: int) -> Any:
 def _label_texts(names: Sequence[str]) -> list[str]:
     """The experts' names, or their numbers where two have the same."""
     return list(names) if len(set(names)) == len(names) else [str(i) for i in range(len(names))]
-
-
