@@ -1,4 +1,4 @@
-"""Arrow, Parquet and CSV files of others: opened so that a damaged one, or one without pyarrow, is told in our words."""
+"""Arrow, Parquet and CSV files of others: opened so that damage, or a missing pyarrow, is told in our words."""
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -17,7 +17,8 @@ def require_pyarrow(extra: str) -> None:
     """Raises `ConfigError` where pyarrow is not installed, saying that ``unbraid[extra]`` brings it."""
     if find_spec("pyarrow") is None:
         raise ConfigError(
-            f"Reading and writing this format needs pyarrow; it is not installed. Install it: `pip install 'unbraid[{extra}]'`"
+            "Reading and writing this format needs pyarrow; it is not installed. Install it: `pip install "
+            f"'unbraid[{extra}]'`"
         )
 
 
@@ -33,8 +34,8 @@ def saying_what_is_damaged(path: Path, kind: str) -> Generator[None]:
     except (pa.ArrowException, OSError) as error:
         said = str(error).strip().splitlines() or ["nothing more"]
         raise DataError(
-            f"{path} must be a whole {kind} file; it is truncated or damaged ({said[0]:.160}). Restore it from a copy, or "
-            "write it again."
+            f"{path} must be a whole {kind} file; it is truncated or damaged ({said[0]:.160}). Restore it from a "
+            "copy, or write it again."
         ) from None
 
 
@@ -116,5 +117,6 @@ def _require_full(values: Any, name: str, where: str) -> None:
     if values.null_count:
         row = int(np.argmax(values.is_null().to_numpy(zero_copy_only=False)))
         raise DataError(
-            f"`{name}` of {where} must hold a number in every row; row {row} is empty. Fill it, or leave the episode out."
+            f"`{name}` of {where} must hold a number in every row; row {row} is empty. Fill it, or leave the episode "
+            "out."
         )

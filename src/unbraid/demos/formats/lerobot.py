@@ -2,18 +2,19 @@
 
 What `read_lerobot` takes: a folder with ``meta/info.json`` of codebase_version v3.x, ``meta/episodes/`` and ``data/``.
 
-- observations: ``observation.state`` and ``observation.environment_state``, whichever are there, in this order; `obs` chooses
-  other features of numbers. Columns are called ``observation.state[NAME]``, by the features' names, or their numbers.
-- ``action``; ``next.reward`` and ``next.cost`` where present. With `labels_from` "task_index" the tasks become labels; any
-  other feature that stays the same within an episode will do too.
-- images and videos are never read; ``facts["left_out"]`` says which features were not. Names, statistics, fps and robot type
-  are in ``facts["lerobot"]``.
-- **LeRobot keeps T frames of an episode and nothing of what the last action led to: the last frame's observation becomes
-  the final one, and its action, reward and cost are left out.** As that was the step that ended it, no episode counts as
-  terminated, and episodes of one frame vanish. `facts` says so.
+- observations: ``observation.state`` and ``observation.environment_state``, whichever are there, in this order; `obs`
+  chooses other features of numbers. Columns are called ``observation.state[NAME]``, by the features' names, or their
+  numbers.
+- ``action``; ``next.reward`` and ``next.cost`` where present. With `labels_from` "task_index" the tasks become labels;
+  any other feature that stays the same within an episode will do too.
+- images and videos are never read; ``facts["left_out"]`` says which features were not. Names, statistics, fps and
+  robot type are in ``facts["lerobot"]``.
+- **LeRobot keeps T frames of an episode and nothing of what the last action led to: the last frame's observation
+  becomes the final one, and its action, reward and cost are left out.** As that was the step that ended it, no episode
+  counts as terminated, and episodes of one frame vanish. `facts` says so.
 
-What `write_lerobot` writes has the final observations, and what else LeRobot has no place for, under ``meta/unbraid/``, which
-LeRobot does not look at: there and back loses nothing.
+What `write_lerobot` writes has the final observations, and what else LeRobot has no place for, under
+``meta/unbraid/``, which LeRobot does not look at: there and back loses nothing.
 
 Source: Hugging Face, LeRobot 0.4 (https://github.com/huggingface/lerobot), LeRobotDataset v3.0.
 """
@@ -22,6 +23,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -182,8 +184,8 @@ def _observation(
     for name in options.obs:
         if name not in usable:
             raise ConfigError(
-                f"--obs must name features of {where} that are rows of numbers, {', '.join(usable)}; got {name!r}. Choose "
-                "among these."
+                f"--obs must name features of {where} that are rows of numbers, {', '.join(usable)}; got {name!r}. "
+                "Choose among these."
             )
     return options.obs
 
@@ -222,21 +224,22 @@ def _episodes(
     totals = (info.get("total_episodes"), info.get("total_frames"))
     if not np.array_equal(index, np.arange(len(index))) or (lengths < 1).any() or (len(index), lengths.sum()) != totals:
         raise DataError(
-            f"{where} must number the episodes from 0, {totals[0]} of {totals[1]} frames in all and none without frames, "
-            f"as meta/info.json says; it holds {len(index)} of {lengths.sum()} frames. {_REMEDY}"
+            f"{where} must number the episodes from 0, {totals[0]} of {totals[1]} frames in all and none without "
+            f"frames, as meta/info.json says; it holds {len(index)} of {lengths.sum()} frames. {_REMEDY}"
         )
     pattern = info.get("data_path")
     cuts = np.flatnonzero((np.diff(chunks) != 0) | (np.diff(numbers) != 0)) + 1
     starts = [0, *cuts.tolist(), len(index)]
     listed: list[tuple[Path, int, int]] = []
-    for first, last in zip(starts[:-1], starts[1:], strict=True):
+    for first, last in pairwise(starts):
         try:
             name = str(pattern).format(chunk_index=int(chunks[first]), file_index=int(numbers[first]))
         except (KeyError, IndexError, ValueError):
             name = ""
         if not name.endswith(".parquet") or not (path / name).resolve().is_relative_to(path.resolve()):
             raise DataError(
-                f"`data_path` of {path / 'meta' / 'info.json'} must be data/chunk-{{chunk_index:03d}}/file-{{file_index:03d}}"
+                f"`data_path` of {path / 'meta' / 'info.json'} must be "
+                f"data/chunk-{{chunk_index:03d}}/file-{{file_index:03d}}"
                 f".parquet, or the like below this folder; got {pattern!r}. {_REMEDY}"
             )
         listed.append((path / name, first, last))
@@ -255,8 +258,8 @@ def _frames(described: _Set, file: Path, first: int, last: int) -> dict[str, np.
     found = numbers_of(table, ("episode_index",), where=str(file)), numbers_of(table, ("frame_index",), where=str(file))
     if not np.array_equal(found[0], expected) or not np.array_equal(found[1], within):
         raise DataError(
-            f"{file} must hold the {len(expected)} frames of episodes {first} to {last - 1} in order, as meta/episodes says; "
-            f"it holds {table.num_rows} frames, of other episodes or in another order. {_REMEDY}"
+            f"{file} must hold the {len(expected)} frames of episodes {first} to {last - 1} in order, as "
+            f"meta/episodes says; it holds {table.num_rows} frames, of other episodes or in another order. {_REMEDY}"
         )
     frames = {ours: numbers_of(table, (theirs,), where=str(file)) for ours, theirs in names.items()}
     frames["actions"] = frames["actions"].reshape(table.num_rows, -1)
@@ -289,8 +292,8 @@ def _final(described: _Set) -> dict[str, np.ndarray]:
     table = _opened(file, (*described.observation, "length", "terminated", "seed"))
     if not np.array_equal(numbers_of(table, ("length",), where=str(file)), described.lengths):
         raise DataError(
-            f"{file} must belong to these episodes; it has others, so the set was changed after unbraid wrote it. Remove "
-            f"{file.parent} to read it as LeRobot left it, without final observations."
+            f"{file} must belong to these episodes; it has others, so the set was changed after unbraid wrote it. "
+            f"Remove {file.parent} to read it as LeRobot left it, without final observations."
         )
     final = {"rows": _columns(table, described.observation, str(file))}
     final["terminated"] = numbers_of(table, ("terminated",), where=str(file)).astype(bool)
@@ -310,7 +313,7 @@ def _names(described: _Set, options: ReadOptions) -> tuple[str, ...]:
 
 
 def _names_of(feature: Mapping[str, Any]) -> list[str]:
-    """The names of a feature's columns, in whichever of LeRobot's ways they are told; their numbers where they are not."""
+    """The names of a feature's columns, however LeRobot tells them; their numbers where it does not."""
     size = int(np.prod(feature["shape"], dtype=np.int64))
     names = feature.get("names")
     if isinstance(names, dict):
@@ -342,8 +345,8 @@ def _labels(described: _Set, options: ReadOptions) -> tuple[np.ndarray | None, t
         if changes.any():
             episode = first + int(np.searchsorted(starts, int(changes.argmax()), side="right")) - 1
             raise DataError(
-                f"`{key}` of {described.path} must stay the same within an episode to be its label; it changes in episode "
-                f"{episode}. Name another feature with --labels-from, or split the episode."
+                f"`{key}` of {described.path} must stay the same within an episode to be its label; it changes in "
+                f"episode {episode}. Name another feature with --labels-from, or split the episode."
             )
         parts.append(values[starts])
     return _named(described, key, np.concatenate(parts), options)

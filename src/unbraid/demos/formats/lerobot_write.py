@@ -1,16 +1,17 @@
-"""Writes a LeRobotDataset v3.0: frames and episodes in Parquet files that are cut as LeRobot cuts them, with statistics.
+"""Writes a LeRobotDataset v3.0: frames and episodes in Parquet files that are cut as LeRobot cuts them, with
+statistics.
 
 ::
 
     data/chunk-000/file-000.parquet            a row for each step: what was seen before the action, and the action
     meta/info.json, stats.json, tasks.parquet  as LeRobot has them; the experts are the tasks, where there are labels
     meta/episodes/chunk-000/file-000.parquet   a row for each episode: where its frames are, and their statistics
-    meta/unbraid/episodes.parquet, demos.json  final observations, ends, seeds; names, bounds, facts: what LeRobot has no
-                                               place for, and does not look at
+    meta/unbraid/episodes.parquet, demos.json  final observations, ends, seeds; names, bounds, facts: what LeRobot has
+                                               no place for, and does not look at
 
-Columns called ``observation.state[x]`` become the feature ``observation.state`` with a column ``x``; all other observations are
-one ``observation.state``. Rewards are ``next.reward``, costs ``next.cost``, the end of an episode ``next.done``. Frames per second are
-those of ``facts["lerobot"]["fps"]``, or else 1, so that timestamps count steps.
+Columns called ``observation.state[x]`` become the feature ``observation.state`` with a column ``x``; all other
+observations are one ``observation.state``. Rewards are ``next.reward``, costs ``next.cost``, the end of an episode
+``next.done``. Frames per second are those of ``facts["lerobot"]["fps"]``, or else 1, so that timestamps count steps.
 """
 
 import json
@@ -247,7 +248,7 @@ def _statistics(values: np.ndarray) -> _Columns:
 
 @final
 class _Totals:
-    """The statistics of all frames, gathered from those of episodes; quantiles are the episodes' mean, as LeRobot has it."""
+    """The statistics of all frames, gathered from those of episodes; a quantile is the mean of theirs, as in LeRobot."""
 
     def __init__(self) -> None:
         self._of: dict[str, _Columns] = {}
@@ -295,7 +296,7 @@ class _CutTables:
             self._writer.close()
 
     def cut(self) -> None:
-        """Closes a file that is large enough, so that what comes next goes to another; a pattern without numbers is one file."""
+        """Closes a file that is large enough, so that what comes next goes to another."""
         if self._size >= _FILE_MB * 2**20 and "{" in self._pattern:
             self._writer.close()
             self._writer, self._size = None, 0
@@ -319,7 +320,7 @@ class _CutTables:
 
 
 def _arrow(values: Any) -> Any:
-    """An Arrow column: of single numbers where a table has one column, as LeRobot has it, else of lists of one length."""
+    """An Arrow column: single numbers where a table has one column, as LeRobot has it, else lists of one length."""
     import pyarrow as pa
 
     if not isinstance(values, np.ndarray):

@@ -10,8 +10,9 @@ below ``MINARI_DATASETS_PATH`` (``~/.minari/datasets`` where that is not set):
 - with `labels_from`, a key of the episodes' metadata that says who acted, e.g. "expert" or "options/who".
 - what else ``metadata.json`` says (author, algorithm_name, env_spec, ...) goes to ``facts["minari"]``.
 
-`write_minari` writes HDF5, `write_minari_arrow` Arrow; columns named as above become a Dict space again. What Minari has no
-place for stands under ``unbraid`` in ``metadata.json``, so that nothing is lost. An episode of no steps is refused.
+`write_minari` writes HDF5, `write_minari_arrow` Arrow; columns named as above become a Dict space again. What Minari
+has no place for stands under ``unbraid`` in ``metadata.json``, so that nothing is lost. An episode of no steps is
+refused.
 
 Source: Farama Foundation, Minari 0.5 (https://minari.farama.org), and the files it writes.
 """
@@ -126,7 +127,8 @@ def read_minari(path: Path, options: ReadOptions) -> Demos:
         options: `obs` and `labels_from`.
 
     Raises:
-        DataError: missing, truncated, of another layout; a space that is no row of real numbers; a label that is missing.
+        DataError: missing, truncated, of another layout; a space that is no row of real numbers; a label that is
+        missing.
         ConfigError: `obs` names what is not there, or pyarrow is needed and missing.
     """
     return joined_parts(read_minari_parts(path, options, PART_STEPS))
@@ -141,8 +143,8 @@ def read_minari_parts(path: Path, options: ReadOptions, n_steps: int) -> Iterato
     stored = metadata.get("data_format", "hdf5") if isinstance(metadata, dict) else None
     if stored not in _FORMATS:
         raise DataError(
-            f"`data_format` of {data / 'metadata.json'} must be one of {', '.join(_FORMATS)}; got {stored!r}. Convert the "
-            "set with Minari."
+            f"`data_format` of {data / 'metadata.json'} must be one of {', '.join(_FORMATS)}; got {stored!r}. Convert "
+            "the set with Minari."
         )
     with opened_episodes(data, stored) as episodes:
         described = _describe(metadata, data, episodes, options)
@@ -248,8 +250,9 @@ def _labels(heads: Sequence[Head], options: ReadOptions, described: _Set) -> tup
     for index, head in enumerate(heads):
         if not isinstance(head.metadata.get(key), str | int | float):
             raise DataError(
-                f"The metadata of episode {index} of {described.data} must have {key!r}, a text or a number, to take labels "
-                f"from; it has {', '.join(sorted(head.metadata)) or 'none'}. Name another key with --labels-from."
+                f"The metadata of episode {index} of {described.data} must have {key!r}, a text or a number, to take "
+                f"labels from; it has {', '.join(sorted(head.metadata)) or 'none'}. Name another key with "
+                "--labels-from."
             )
     values = [head.metadata[key] for head in heads]
     if options.labels_from is None:
@@ -261,8 +264,10 @@ def _labels(heads: Sequence[Head], options: ReadOptions, described: _Set) -> tup
 
 
 def write_minari(demos: Demos, path: Path) -> Path:
-    """Writes a Minari set with its data in HDF5, whole or not at all. `minari.MinariDataset(path / "data")` opens it, and
-    `minari.load_dataset(id)` where `path` is that id below ``MINARI_DATASETS_PATH``.
+    """Writes a Minari set with its data in HDF5, whole or not at all.
+
+    `minari.MinariDataset(path / "data")` opens it, and `minari.load_dataset(id)` where `path` is that id below
+    ``MINARI_DATASETS_PATH``.
 
     Raises:
         DataError: an episode has no steps, or `demos.facts` holds what JSON cannot say.

@@ -1,8 +1,8 @@
 """Minari's spaces: what of a Dict or Box space makes up a row of numbers, and what its columns are called.
 
 A Box is flattened in C order. A Dict is the flattened Boxes below it, in the order that the file lists them; their
-columns are called ``key[0]``, nested ones ``a/b[0]``, and those of a Box with more axes ``key[0,1]``. `space_of` goes the
-other way, where the names allow it.
+columns are called ``key[0]``, nested ones ``a/b[0]``, and those of a Box with more axes ``key[0,1]``. `space_of` goes
+the other way, where the names allow it.
 """
 
 import re
@@ -69,8 +69,8 @@ def leaves_of(space: Mapping[str, Any], *, what: str, source: Path) -> tuple[Lea
         kind = node.get("type") if isinstance(node, Mapping) else None
         if not isinstance(node, Mapping) or not isinstance(kind, str):
             raise DataError(
-                f"`{what}_space` of {source} must describe a space at {'/'.join(path) or 'its top'}; it holds {node!r:.80}. "
-                "Restore the file from a copy."
+                f"`{what}_space` of {source} must describe a space at {'/'.join(path) or 'its top'}; it holds "
+                f"{node!r:.80}. Restore the file from a copy."
             )
         if kind == "Dict" and isinstance(node.get("subspaces"), Mapping):
             for key, child in node["subspaces"].items():
@@ -91,8 +91,8 @@ def _box(node: Mapping[str, Any], path: tuple[str, ...], what: str, source: Path
         bounds = [np.broadcast_to(np.asarray(node[n], dtype=np.float64), shape).ravel() for n in ("low", "high")]
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
-            f"`{what}_space` of {source} must give each Box a shape, a dtype, low and high; {'/'.join(path) or 'its Box'} "
-            f"does not ({error}). Restore the file from a copy."
+            f"`{what}_space` of {source} must give each Box a shape, a dtype, low and high; "
+            f"{'/'.join(path) or 'its Box'} does not ({error}). Restore the file from a copy."
         ) from None
     return Leaf(path, "Box", shape, dtype.name, tuple(bounds[0].tolist()), tuple(bounds[1].tolist()))
 

@@ -3,10 +3,10 @@
 ::
 
     data/  metadata.json    data_format, spaces as JSON texts, total_episodes, total_steps, minari_version, ...
-           main_data.hdf5   "hdf5": ``episode_0/{observations, actions, rewards, terminations, truncations, infos}``; what is
-                            known of an episode (id, seed, options, ...) are the group's attributes
-           0/part-0.arrow   "arrow", or .parquet: one row for each observation, so that the last row of actions, rewards and
-           0/metadata.json  ends is padding; what is known of the episode stands beside it
+           main_data.hdf5   "hdf5": ``episode_0/{observations, actions, rewards, terminations, truncations, infos}``;
+                            what is known of an episode (id, seed, options, ...) are the group's attributes
+           0/part-0.arrow   "arrow", or .parquet: one row for each observation, so that the last row of actions,
+           0/metadata.json  rewards and ends is padding; what is known of the episode stands beside it
 """
 
 import json
@@ -128,7 +128,8 @@ class ArrowEpisodes:
         files = sorted(folder.glob(f"*.{self._format}")) if folder.is_dir() else []
         if not files:
             raise DataError(
-                f"{self._data} must hold an .{self._format} file in {index}/ for episode {index}; it has none. {_REMEDY}"
+                f"{self._data} must hold an .{self._format} file in {index}/ for episode {index}; it has none. "
+                f"{_REMEDY}"
             )
         return opened_arrow(files, self._format)
 
@@ -289,7 +290,8 @@ def _rows(values: np.ndarray, leaf: Leaf, n_rows: int, what: str) -> np.ndarray:
     wanted = (n_rows, *leaf.shape)
     if values.shape != wanted:
         raise DataError(
-            f"The {what} must have one row for each {'observation' if what.startswith('obs') else 'action'}, shape {wanted}"
+            f"The {what} must have one row for each {'observation' if what.startswith('obs') else 'action'}, shape "
+            f"{wanted}"
             f"{f' at {leaf.key}' if leaf.path else ''}; got {values.shape}. {_REMEDY}"
         )
     return values.reshape(n_rows, leaf.size)

@@ -1,9 +1,10 @@
-"""Tables: Parquet or CSV files, or a data frame, with a row for each step and a column that says which episode it belongs to.
+"""Tables: Parquet or CSV files, or a data frame, with a row for each step and a column that says which episode it
+belongs to.
 
-What `read_table` takes, told by options: the columns of the episode (`episode_column`), of observations (`obs_columns`) and
-of actions (`action_columns`); a name that ends in ``*`` stands for all columns that begin so, and a column of lists for all
-numbers in them. Optional: `reward_column`, `cost_column`, `terminated_column`, and `labels_from` for who acted, which must stay
-the same within an episode.
+What `read_table` takes, told by options: the columns of the episode (`episode_column`), of observations
+(`obs_columns`) and of actions (`action_columns`); a name that ends in ``*`` stands for all columns that begin so, and
+a column of lists for all numbers in them. Optional: `reward_column`, `cost_column`, `terminated_column`, and
+`labels_from` for who acted, which must stay the same within an episode.
 
 - A row holds what was seen, the action taken on it, and the reward and cost of that action.
 - Rows stand episode after episode, each in order of time; or `step_column` says their order, and they may stand anyhow.
@@ -11,9 +12,10 @@ the same within an episode.
   observation becomes the final one, and its action, reward and cost are left out**; such an episode does not count as
   terminated, and one of a single row vanishes. `facts` says so. No other cell may be empty.
 
-`write_table` writes Parquet or CSV by the ending of the path, with final rows, and the rest (types, bounds, names, facts) in
-the metadata of the Parquet file, or beside the CSV file in one that ends in ``.csv.json``; with it no options are needed, and
-nothing is lost. CSV holds the shortest decimal numbers that give the same floating-point numbers back.
+`write_table` writes Parquet or CSV by the ending of the path, with final rows, and the rest (types, bounds, names,
+facts) in the metadata of the Parquet file, or beside the CSV file in one that ends in ``.csv.json``; with it no
+options are needed, and nothing is lost. CSV holds the shortest decimal numbers that give the same floating-point
+numbers back.
 """
 
 import csv
@@ -77,8 +79,7 @@ def demos_from_table(frame: Any, options: ReadOptions, *, source: str = "the tab
     """Demonstrations from a table in memory.
 
     Args:
-        frame: a pandas or polars data frame, an Arrow table, or columns by name. NaN counts as empty in pandas, as pandas
-            has it.
+        frame: a pandas or polars data frame, an Arrow table, or columns by name. In pandas NaN counts as empty.
         options: which columns are what.
         source: what messages call it.
 
@@ -164,8 +165,10 @@ def _header(path: Path) -> list[str]:
 
 def _our_roles(ours: Mapping[str, Any], names: Sequence[str], path: Path) -> _Roles:
     known = {field.name for field in fields(_Roles)}
-    told = ours.get("columns")
-    told = {key: tuple(v) if isinstance(v, list) else v for key, v in told.items()} if isinstance(told, dict) else {}
+    noted = ours.get("columns")
+    told: dict[str, Any] = {}
+    if isinstance(noted, dict):
+        told = {key: tuple(value) if isinstance(value, list) else value for key, value in noted.items()}
     missing = {"episode", "observations", "actions"} - set(told)
     if missing or not set(told) <= known or not isinstance(ours.get("dtypes"), dict):
         raise DataError(f"What unbraid noted on {path} must say which columns are what; it does not. {_REMEDY}")
@@ -260,8 +263,8 @@ def _demos(table: Any, roles: _Roles, path: Path, ours: Mapping[str, Any] | None
     kept = final | (counts > 1)
     if not kept.any():
         raise DataError(
-            f"{where} must hold an episode of at least 2 rows, or a last row with empty actions; its {len(counts)} episodes "
-            "have neither. Add what was seen last."
+            f"{where} must hold an episode of at least 2 rows, or a last row with empty actions; its {len(counts)} "
+            "episodes have neither. Add what was seen last."
         )
     rows = np.repeat(kept, counts)
     steps = rows.copy()
@@ -311,7 +314,8 @@ def _in_order(table: Any, roles: _Roles, where: str) -> tuple[Any, Int[np.ndarra
         if len(back) or len(jumps):
             row = int(back[0]) + 1 if len(back) else int(jumps[0])
             raise DataError(
-                f"The rows of an episode of {where} must stand together; episode {encoded.dictionary[int(codes[row])]} goes on "
+                f"The rows of an episode of {where} must stand together; episode "
+                f"{encoded.dictionary[int(codes[row])]} goes on "
                 f"at row {row}, after another. Say which column counts the steps: --step-column"
             )
         return table, codes
@@ -323,7 +327,8 @@ def _in_order(table: Any, roles: _Roles, where: str) -> tuple[Any, Int[np.ndarra
         row = int(same[0])
         raise DataError(
             f"`{roles.step}` of {where} must differ between the rows of an episode; episode "
-            f"{encoded.dictionary[int(codes[row])]} has {time[row]} twice. Choose another column, or leave out what is double."
+            f"{encoded.dictionary[int(codes[row])]} has {time[row]} twice. Choose another column, or leave out what "
+            "is double."
         )
     return table.take(order), codes
 
@@ -333,19 +338,21 @@ def _is_final(
 ) -> np.ndarray:
     """(episode,) whether the last row has empty actions, and so only shows what was seen last."""
     empty = np.stack([table.column(name).is_null().to_numpy() for name in roles.actions])
-    partly = np.flatnonzero(empty.any(axis=0) & ~empty.all(axis=0))
+    wholly = np.atleast_1d(empty.all(axis=0))
+    partly = np.flatnonzero(empty.any(axis=0) & ~wholly)
     within = np.ones(table.num_rows, dtype=bool)
     within[ends - 1] = False
-    astray = partly if len(partly) else np.flatnonzero(empty.all(axis=0) & within)
+    astray = partly if len(partly) else np.flatnonzero(wholly & within)
     if len(astray):
         row = int(astray[0])
         step = row - int(np.searchsorted(codes, codes[row]))
         name = roles.actions[int(empty[:, row].argmax())]
         raise DataError(
-            f"`{name}` of {where} must hold a number in every row but an episode's last, where all actions may be empty; it is "
-            f"empty at step {step} of episode {codes[row]} (counted from 0). Fill it, or leave the episode out."
+            f"`{name}` of {where} must hold a number in every row but an episode's last, where all actions may be "
+            f"empty; it is empty at step {step} of episode {codes[row]} (counted from 0). Fill it, or leave the "
+            "episode out."
         )
-    return empty.all(axis=0)[ends - 1]
+    return wholly[ends - 1]
 
 
 def _terminated(table: Any, roles: _Roles, ends: Int[np.ndarray, "episode"], where: str) -> np.ndarray:
@@ -389,8 +396,9 @@ def _labels(
     if len(wrong):
         row = int(wrong[0])
         raise DataError(
-            f"`{name}` of {where} must be there and stay the same within an episode to be its label; it does not in episode "
-            f"{codes[row]} (counted from 0), at its step {row - starts[codes[row]]}. Name another column with --labels-from."
+            f"`{name}` of {where} must be there and stay the same within an episode to be its label; it does not in "
+            f"episode {codes[row]} (counted from 0), at its step {row - starts[codes[row]]}. Name another column with "
+            "--labels-from."
         )
     values = [str(value) for value in encoded.dictionary.to_pylist()]
     if told is None:

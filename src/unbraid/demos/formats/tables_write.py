@@ -1,9 +1,9 @@
 """Writes a table: Parquet or CSV by the ending of the path, a row for each observation.
 
-Columns: ``episode`` and ``step`` (both count from 0); the observations by their names, or ``obs_0``, ``obs_1``, ...; the actions by
-``facts["action_names"]``, or ``action_0``, ...; and where they are known ``reward``, ``cost``, ``seed`` and ``label``; ``terminated`` is true
-at the last action of an episode that the world ended. The last row of an episode is its final observation: its action,
-reward and cost are empty.
+Columns: ``episode`` and ``step`` (both count from 0); the observations by their names, or ``obs_0``, ``obs_1``, ...;
+the actions by ``facts["action_names"]``, or ``action_0``, ...; and where they are known ``reward``, ``cost``, ``seed``
+and ``label``; ``terminated`` is true at the last action of an episode that the world ended. The last row of an episode
+is its final observation: its action, reward and cost are empty.
 """
 
 import csv
