@@ -52,7 +52,7 @@ class Leaf:
         return prod(self.shape)
 
 
-def leaves_of(space: Mapping[str, Any], *, what: str, source: Path) -> tuple[Leaf, ...]:
+def leaves_of(space: object, *, what: str, source: Path) -> tuple[Leaf, ...]:
     """The leaves of a space as Minari writes it, in its order, of whatever type they are.
 
     Args:
