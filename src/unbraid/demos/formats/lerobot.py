@@ -283,7 +283,8 @@ def _opened(file: Path, names: Sequence[str]) -> Any:
 
 
 def _columns(table: Any, names: Sequence[str], where: str) -> np.ndarray:
-    return np.concatenate([numbers_of(table, (n,), where=where).reshape(table.num_rows, -1) for n in names], axis=1)
+    columns = [numbers_of(table, (name,), where=where) for name in names]
+    return np.concatenate([c if c.ndim == 2 else c[:, None] for c in columns], axis=1)
 
 
 def _final(described: _Set) -> dict[str, np.ndarray]:

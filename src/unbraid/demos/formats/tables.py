@@ -375,7 +375,8 @@ def _terminated(table: Any, roles: _Roles, ends: Int[np.ndarray, "episode"], whe
 
 def _wide(table: Any, names: Sequence[str], where: str) -> np.ndarray:
     """(row, column) the columns side by side."""
-    return np.concatenate([numbers_of(table, (n,), where=where).reshape(table.num_rows, -1) for n in names], axis=1)
+    columns = [numbers_of(table, (name,), where=where) for name in names]
+    return np.concatenate([c if c.ndim == 2 else c[:, None] for c in columns], axis=1)
 
 
 def _names(table: Any, names: Sequence[str]) -> list[str]:

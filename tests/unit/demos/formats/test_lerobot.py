@@ -61,7 +61,8 @@ def _rows():
 def _column(values):
     if values.ndim == 1:
         return pa.array(values)
-    return pa.FixedSizeListArray.from_arrays(values.ravel(), type=pa.list_(pa.from_numpy_dtype(values.dtype), values.shape[1]))  # fmt: skip
+    kind = pa.list_(pa.from_numpy_dtype(values.dtype), values.shape[1])
+    return pa.FixedSizeListArray.from_arrays(values.ravel(), type=kind)
 
 
 def _info(**changes):
@@ -138,7 +139,7 @@ def test_tasks_and_features_that_stay_the_same_become_labels(tmp_path):
     assert by_grip.label_names == ("0.0", "0.5")
     assert by_grip.labels.tolist() == [0, 0]
     with pytest.raises(
-        DataError, match="`next.reward` of .* must stay the same within an episode.*changes in episode 0"
+        DataError, match=r"`next.reward` of .* must stay the same within an episode.*changes in episode 0"
     ):
         load_demos(path, options=ReadOptions(labels_from="next.reward"))
     with pytest.raises(DataError, match="must have a column `who`"):
@@ -223,7 +224,7 @@ def test_a_truncated_file_is_told(tmp_path, file):
     with pytest.raises(DataError, match="must be a whole parquet file; it is truncated or damaged"):
         read_lerobot(path, ReadOptions())
     (path / file).unlink()
-    with pytest.raises(DataError, match="must exist; there is no such file|it holds none"):
+    with pytest.raises(DataError, match=r"must exist; there is no such file|it holds none"):
         read_lerobot(path, ReadOptions())
 
 
@@ -240,7 +241,7 @@ def test_tasks_without_texts_are_told(tmp_path):
 
 def test_episodes_of_one_frame_alone_are_no_data(tmp_path):
     path = _set(tmp_path, episodes={"length": [1, 1, 1]}, total_frames=3)
-    with pytest.raises(DataError, match="must hold an episode of at least 2 frames.*its 3 episodes have fewer"):
+    with pytest.raises(DataError, match=r"must hold an episode of at least 2 frames.*its 3 episodes have fewer"):
         read_lerobot(path, ReadOptions())
 
 
@@ -314,7 +315,7 @@ def test_a_set_that_lerobot_changed_is_not_given_other_final_observations(tmp_pa
     table = pq.read_table(kept)
     pq.write_table(table.set_column(table.column_names.index("length"), "length", pa.array([3, 2, 1])), kept)
     with pytest.raises(
-        DataError, match="must belong to these episodes.*Remove .*unbraid to read it as LeRobot left it"
+        DataError, match=r"must belong to these episodes.*Remove .*unbraid to read it as LeRobot left it"
     ):
         read_lerobot(path, ReadOptions())
 

@@ -235,18 +235,18 @@ def test_without_spaces_the_data_show_them(tmp_path, stored):
 @pytest.mark.parametrize(
     ("space", "says"),
     [
-        (_dict(goal=OBSERVATION, view={"type": "Box", "dtype": "uint8", "shape": [64, 64, 3], "low": 0, "high": 255}), "view is an image, 64x64x3"),
+        (_dict(goal=OBSERVATION, view=_box((64, 64, 3), 0, 255, "uint8")), "view is an image, 64x64x3"),
         (_dict(room={"type": "Discrete", "n": 3}, goal=OBSERVATION), "room is a Discrete space"),
         ({"type": "Discrete", "n": 3}, "it is a Discrete space. Choose another set"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_row_of_numbers_is_refused_unless_left_out(tmp_path, space, says):
     def episode(index, n_steps):
         whole = _episode(index, n_steps)
         return whole | {"observations": {"goal": whole["observations"]}}
 
     path = _set(tmp_path, episode=episode, observation_space=json.dumps(space))
-    with pytest.raises(DataError, match="must be a Box of real numbers.*" + says):
+    with pytest.raises(DataError, match=r"must be a Box of real numbers.*" + says):
         read_minari(path, ReadOptions())
     if space["type"] == "Dict":
         assert read_minari(path, ReadOptions(obs=("goal",))).observation_names[0] == "goal/goal/at[0]"
@@ -254,7 +254,7 @@ def test_what_is_no_row_of_numbers_is_refused_unless_left_out(tmp_path, space, s
 
 def test_discrete_actions_are_refused(tmp_path):
     path = _set(tmp_path, action_space=json.dumps({"type": "Discrete", "n": 3}))
-    with pytest.raises(DataError, match="The action space of .* it is a Discrete space"):
+    with pytest.raises(DataError, match=r"The action space of .* it is a Discrete space"):
         read_minari(path, ReadOptions(obs=("position",)))
 
 
@@ -437,16 +437,8 @@ def test_we_open_what_minari_writes(tmp_path, monkeypatch, stored):
     )
     buffers = []
     for index, n_steps in enumerate(LENGTHS):
-        episode = _episode(index, n_steps)
-        buffers.append(
-            EpisodeBuffer(
-                seed=10 + index,
-                options={"who": f"w{index % 2}"},
-                **{name: values.tolist() if values.ndim == 1 else values for name, values in episode.items() if name not in ("observations", "infos")},
-                observations=episode["observations"],
-                infos=episode["infos"],
-            )
-        )  # fmt: skip
+        known = {"seed": 10 + index, "options": {"who": f"w{index % 2}"}}
+        buffers.append(EpisodeBuffer(**known, **_episode(index, n_steps)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # it asks for a link to the code
         minari.create_dataset_from_buffers(
