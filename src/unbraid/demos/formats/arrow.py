@@ -10,7 +10,7 @@ import numpy as np
 
 from unbraid.core.errors import ConfigError, DataError
 
-__all__ = ["numbers_of", "opened_arrow", "require_pyarrow", "saying_what_is_damaged"]
+__all__ = ["columns_of", "numbers_of", "opened_arrow", "require_pyarrow", "saying_what_is_damaged"]
 
 
 def require_pyarrow(extra: str) -> None:
@@ -111,6 +111,12 @@ def numbers_of(table: Any, names: Sequence[str], *, where: str, allow_empty: boo
         _require_full(values, name, where)
     numbers = values.to_numpy(zero_copy_only=False)
     return numbers if width is None else numbers.reshape(n_rows, width)
+
+
+def columns_of(table: Any, names: Sequence[str], *, where: str) -> np.ndarray:
+    """(row, column) the numbers of several columns side by side; arguments and errors as for `numbers_of`."""
+    columns = [numbers_of(table, (name,), where=where) for name in names]
+    return np.concatenate([c if c.ndim == 2 else c[:, None] for c in columns], axis=1)
 
 
 def _require_full(values: Any, name: str, where: str) -> None:

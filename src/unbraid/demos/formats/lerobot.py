@@ -34,10 +34,10 @@ from unbraid.core.errors import ConfigError, DataError
 from unbraid.core.runs import read_json
 from unbraid.demos.arrays import demos_from_arrays, without_last_actions
 from unbraid.demos.episodes import Demos
-from unbraid.demos.formats.arrow import numbers_of, opened_arrow, require_pyarrow
+from unbraid.demos.formats.arrow import columns_of, numbers_of, opened_arrow, require_pyarrow
 from unbraid.demos.formats.format import PART_STEPS, Format
 from unbraid.demos.formats.lerobot_write import lerobot_not_held, write_lerobot, write_lerobot_parts
-from unbraid.demos.formats.notes import notes_from
+from unbraid.demos.formats.notes import bounds_from, notes_from
 from unbraid.demos.options import ReadOptions
 from unbraid.demos.parts import joined_parts, spans_of
 
@@ -263,7 +263,7 @@ def _frames(described: _Set, file: Path, first: int, last: int) -> dict[str, np.
         )
     frames = {ours: numbers_of(table, (theirs,), where=str(file)) for ours, theirs in names.items()}
     frames["actions"] = frames["actions"].reshape(table.num_rows, -1)
-    frames["observations"] = _columns(table, described.observation, str(file))
+    frames["observations"] = columns_of(table, described.observation, where=str(file))
     return frames
 
 
@@ -282,11 +282,6 @@ def _opened(file: Path, names: Sequence[str]) -> Any:
     return opened_arrow([file], "parquet", names)
 
 
-def _columns(table: Any, names: Sequence[str], where: str) -> np.ndarray:
-    columns = [numbers_of(table, (name,), where=where) for name in names]
-    return np.concatenate([c if c.ndim == 2 else c[:, None] for c in columns], axis=1)
-
-
 def _final(described: _Set) -> dict[str, np.ndarray]:
     """What we keep of every episode in ``meta/unbraid``: ``rows`` are the final observations."""
     file = described.path / "meta" / "unbraid" / "episodes.parquet"
@@ -296,15 +291,11 @@ def _final(described: _Set) -> dict[str, np.ndarray]:
             f"{file} must belong to these episodes; it has others, so the set was changed after unbraid wrote it. "
             f"Remove {file.parent} to read it as LeRobot left it, without final observations."
         )
-    final = {"rows": _columns(table, described.observation, str(file))}
+    final = {"rows": columns_of(table, described.observation, where=str(file))}
     final["terminated"] = numbers_of(table, ("terminated",), where=str(file)).astype(bool)
     if table.column("seed").null_count == 0:
         final["seeds"] = numbers_of(table, ("seed",), where=str(file))
-    for name in ("action_low", "action_high"):
-        kept = (described.ours or {}).get(name)
-        if kept is not None:
-            final[name] = np.array(kept["values"], dtype=np.dtype(kept["dtype"]))
-    return final
+    return final | bounds_from(described.ours or {})
 
 
 def _names(described: _Set, options: ReadOptions) -> tuple[str, ...]:

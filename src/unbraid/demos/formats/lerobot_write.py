@@ -29,7 +29,7 @@ from unbraid.demos.episodes import Demos
 from unbraid.demos.formats.arrow import require_pyarrow
 from unbraid.demos.formats.format import PART_STEPS
 from unbraid.demos.formats.hdf5 import require_steps
-from unbraid.demos.formats.notes import beside_the_format, notes_text
+from unbraid.demos.formats.notes import beside_the_format, bounds_noted, notes_text
 from unbraid.demos.parts import parts_of
 
 __all__ = ["lerobot_not_held", "write_lerobot", "write_lerobot_parts"]
@@ -116,11 +116,7 @@ def _kept(notes: str) -> Mapping[str, Any]:
 
 
 def _notes(demos: Demos) -> str:
-    bounds = {}
-    for name in ("action_low", "action_high"):
-        values = getattr(demos, name)
-        bounds[name] = None if values is None else {"dtype": values.dtype.name, "values": values.tolist()}
-    return json.dumps(json.loads(notes_text(demos, has_labels=demos.labels is not None)) | bounds)
+    return notes_text(demos, has_labels=demos.labels is not None, **bounds_noted(demos))
 
 
 def _tasks(demos: Demos) -> list[str]:
@@ -248,7 +244,7 @@ def _statistics(values: np.ndarray) -> _Columns:
 
 @final
 class _Totals:
-    """The statistics of all frames, gathered from those of episodes; a quantile is the mean of theirs, as in LeRobot."""
+    """The statistics of all frames, gathered from those of episodes; a quantile is the mean of theirs, as LeRobot's."""
 
     def __init__(self) -> None:
         self._of: dict[str, _Columns] = {}

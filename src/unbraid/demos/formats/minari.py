@@ -37,7 +37,7 @@ from unbraid.demos.formats.format import PART_STEPS, Format
 from unbraid.demos.formats.hdf5 import require_steps
 from unbraid.demos.formats.minari_spaces import Leaf, chosen_leaves, leaves_of, names_of, space_of
 from unbraid.demos.formats.minari_storage import Head, StoredEpisodes, opened_episodes, write_arrow, write_hdf5
-from unbraid.demos.formats.notes import beside_the_format, notes_from, notes_text
+from unbraid.demos.formats.notes import beside_the_format, bounds_from, bounds_noted, notes_from, notes_text
 from unbraid.demos.options import ReadOptions
 from unbraid.demos.parts import joined_parts, spans_of
 
@@ -223,22 +223,17 @@ def _arrays(described: _Set, episodes: StoredEpisodes, heads: Sequence[Head], nu
         arrays["costs"] = np.concatenate([e["costs"] for e in every])
     if all(isinstance(head.metadata.get("seed"), int) for head in heads):
         arrays["seeds"] = np.array([head.metadata["seed"] for head in here], dtype=np.int64)
+    return arrays | (_bounds(described.action) if described.ours is None else bounds_from(described.ours))
+
+
+def _bounds(action: Sequence[Leaf]) -> dict[str, np.ndarray]:
+    """The actuators' bounds, as far as the space tells of any."""
+    bounds: dict[str, np.ndarray] = {}
     for name in ("low", "high"):
-        bound = _bound(described, name)
-        if bound is not None:
-            arrays[f"action_{name}"] = bound
-    return arrays
-
-
-def _bound(described: _Set, name: str) -> np.ndarray | None:
-    if described.ours is not None:
-        kept = described.ours.get(f"action_{name}")
-        return None if kept is None else np.array(kept["values"], dtype=np.dtype(kept["dtype"]))
-    told = [getattr(leaf, name) for leaf in described.action]
-    if any(values is None for values in told):
-        return None
-    bound = np.array([value for values in told for value in values], dtype=np.float64)
-    return bound if np.isfinite(bound).any() else None
+        bound = np.array([value for leaf in action for value in getattr(leaf, name)], dtype=np.float64)
+        if np.isfinite(bound).any():
+            bounds[f"action_{name}"] = bound
+    return bounds
 
 
 def _labels(heads: Sequence[Head], options: ReadOptions, described: _Set) -> tuple[np.ndarray | None, tuple[str, ...]]:
@@ -331,10 +326,6 @@ def _write(parts: Iterator[Demos], path: Path, stored: str) -> Path:
 
 def _metadata(demos: Demos, path: Path, stored: str) -> dict[str, Any]:
     """``metadata.json`` but for the counts."""
-    bounds = {}
-    for name in ("action_low", "action_high"):
-        values = getattr(demos, name)
-        bounds[name] = None if values is None else {"dtype": values.dtype.name, "values": values.tolist()}
     has = {"has_rewards": demos.rewards is not None, "has_labels": demos.labels is not None}
     action_names = demos.facts.get("action_names", ())
     kept = demos.facts.get("minari", {})
@@ -356,7 +347,7 @@ def _metadata(demos: Demos, path: Path, stored: str) -> dict[str, Any]:
                 high=demos.action_high,
             )
         ),
-        "unbraid": json.loads(notes_text(demos, **has)) | bounds,
+        "unbraid": json.loads(notes_text(demos, **has, **bounds_noted(demos))),
     }
 
 

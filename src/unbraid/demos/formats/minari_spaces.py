@@ -31,15 +31,15 @@ class Leaf:
         kind: "Box", or the name of another type of space.
         shape: of one value.
         dtype: of a Box.
-        low, high: a Box's bounds in C order, or None where they are not told.
+        low, high: a Box's bounds in C order.
     """
 
     path: tuple[str, ...]
     kind: str = "Box"
     shape: tuple[int, ...] = ()
     dtype: str = "float64"
-    low: tuple[float, ...] | None = None
-    high: tuple[float, ...] | None = None
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
 
     @property
     def key(self) -> str:

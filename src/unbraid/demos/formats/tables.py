@@ -31,9 +31,9 @@ from jaxtyping import Int
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.demos.arrays import demos_from_arrays
 from unbraid.demos.episodes import Demos
-from unbraid.demos.formats.arrow import numbers_of, opened_arrow, require_pyarrow, saying_what_is_damaged
+from unbraid.demos.formats.arrow import columns_of, numbers_of, opened_arrow, require_pyarrow, saying_what_is_damaged
 from unbraid.demos.formats.format import Format
-from unbraid.demos.formats.notes import notes_from
+from unbraid.demos.formats.notes import bounds_from, notes_from
 from unbraid.demos.formats.tables_write import notes_beside, table_not_held, write_table, write_table_parts
 from unbraid.demos.options import ReadOptions
 
@@ -270,9 +270,9 @@ def _demos(table: Any, roles: _Roles, path: Path, ours: Mapping[str, Any] | None
     steps = rows.copy()
     steps[ends - 1] = False
     names = _names(table, roles.observations)
-    arrays = {"observations": _wide(table, roles.observations, where)[rows], "lengths": counts[kept] - 1}
+    arrays = {"observations": columns_of(table, roles.observations, where=where)[rows], "lengths": counts[kept] - 1}
     acted = table.filter(steps)
-    arrays["actions"] = _wide(acted, roles.actions, where)
+    arrays["actions"] = columns_of(acted, roles.actions, where=where)
     for ours_name, name in (("rewards", roles.reward), ("costs", roles.cost)):
         if name is not None:
             arrays[ours_name] = numbers_of(acted, (name,), where=where)
@@ -285,10 +285,7 @@ def _demos(table: Any, roles: _Roles, path: Path, ours: Mapping[str, Any] | None
         told = None if ours is None else ours["label_names"]
         labels, label_names = _labels(table, roles.label, codes, told, where)
         arrays["labels"] = labels[kept]
-    for bound in ("action_low", "action_high"):
-        kept_bound = None if ours is None else ours.get(bound)
-        if kept_bound is not None:
-            arrays[bound] = np.array(kept_bound["values"], dtype=np.dtype(kept_bound["dtype"]))
+    arrays |= bounds_from(ours or {})
     if ours is None:
         facts: dict[str, Any] = {"action_names": _names(table, roles.actions)}
         if not final.all():
@@ -371,12 +368,6 @@ def _terminated(table: Any, roles: _Roles, ends: Int[np.ndarray, "episode"], whe
             f"{episode} (counted from 0). Split the episode there, or leave the column out."
         )
     return said
-
-
-def _wide(table: Any, names: Sequence[str], where: str) -> np.ndarray:
-    """(row, column) the columns side by side."""
-    columns = [numbers_of(table, (name,), where=where) for name in names]
-    return np.concatenate([c if c.ndim == 2 else c[:, None] for c in columns], axis=1)
 
 
 def _names(table: Any, names: Sequence[str]) -> list[str]:

@@ -8,7 +8,6 @@ is its final observation: its action, reward and cost are empty.
 
 import csv
 import io
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,7 +20,7 @@ from unbraid.core.runs import new_file
 from unbraid.demos.episodes import Demos
 from unbraid.demos.formats.arrow import require_pyarrow
 from unbraid.demos.formats.format import PART_STEPS
-from unbraid.demos.formats.notes import beside_the_format, notes_text
+from unbraid.demos.formats.notes import beside_the_format, bounds_noted, notes_text
 from unbraid.demos.parts import parts_of
 
 __all__ = ["notes_beside", "table_not_held", "write_table", "write_table_parts"]
@@ -122,11 +121,7 @@ def _is_plain(name: str) -> bool:
 def _notes(demos: Demos, columns: Mapping[str, Any]) -> str:
     dtypes = {"observations": demos.observations.dtype.name, "actions": demos.actions.dtype.name}
     dtypes |= {n: v.dtype.name for n, v in (("rewards", demos.rewards), ("costs", demos.costs)) if v is not None}
-    bounds: dict[str, Any] = {}
-    for name in ("action_low", "action_high"):
-        values = getattr(demos, name)
-        bounds[name] = None if values is None else {"dtype": values.dtype.name, "values": values.tolist()}
-    return json.dumps(json.loads(notes_text(demos, columns=columns, dtypes=dtypes)) | bounds)
+    return notes_text(demos, columns=columns, dtypes=dtypes, **bounds_noted(demos))
 
 
 def _table(demos: Demos, columns: Mapping[str, Any], first_episode: int) -> Any:
