@@ -21,7 +21,7 @@ def _recognise(path: Path) -> str | None:
 
 
 FORMAT = Format(
-    name="minari-arrow",
+    name="minari_arrow",
     title="a Minari set in Arrow files",
     endings=(),
     options=frozenset({"labels_from", "obs"}),
