@@ -18,12 +18,14 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from itertools import groupby
+from dataclasses import dataclass
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
+from unbraid.core.errors import DataError
 from unbraid.core.runs import new_folder
 from unbraid.demos.episodes import Demos
 from unbraid.demos.formats.arrow import require_pyarrow
@@ -69,8 +71,7 @@ def write_lerobot_parts(parts: Iterator[Demos], path: Path) -> Path:
     require_pyarrow("lerobot")
     with new_folder(path) as folder:
         n_episodes = n_frames = 0
-        features: dict[str, dict[str, Any]] = {}
-        notes, tasks, fps = "{}", [""], 1.0
+        layout: _Layout | None = None
         totals = _Totals()
         with ExitStack() as stack:
             frames = stack.enter_context(_CutTables(folder, _DATA_PATH))
@@ -78,79 +79,104 @@ def write_lerobot_parts(parts: Iterator[Demos], path: Path) -> Path:
             final_rows = stack.enter_context(_CutTables(folder, "meta/unbraid/episodes.parquet"))
             for part in parts:
                 require_steps(part, "a LeRobotDataset")
-                if not features:
-                    features, tasks, fps, notes = _features(part), _tasks(part), _fps(part), _notes(part)
-                columns = _frames(part, features, n_episodes, n_frames, fps)
+                layout = layout or _layout(part)
+                columns = _frames(part, layout, n_episodes, n_frames)
                 frames.put(columns)
-                index.put(_index_rows(part, columns, features, (n_episodes, n_frames), tasks, totals, (frames, index)))
-                final_rows.put(_final_rows(part, features))
+                index.cut()
+                rows = _index_rows(part, layout, n_episodes, n_frames)
+                rows |= frames.place("data", part.n_episodes) | index.place("meta/episodes", part.n_episodes)
+                index.put(rows | _statistics_of_episodes(part, columns, totals))
+                final_rows.put(_final_rows(part, layout))
                 n_episodes, n_frames = n_episodes + part.n_episodes, n_frames + part.n_steps
+        if layout is None:
+            raise DataError("Demonstrations must hold at least one episode; got none. Record or select some.")
         info = {
             "codebase_version": "v3.0",
-            "robot_type": _kept(notes).get("robot_type"),
+            "robot_type": layout.robot_type,
             "total_episodes": n_episodes,
             "total_frames": n_frames,
-            "total_tasks": len(tasks),
+            "total_tasks": len(layout.tasks),
             "chunks_size": _FILES_PER_CHUNK,
             "data_files_size_in_mb": _FILE_MB,
             "video_files_size_in_mb": 200,
-            "fps": int(fps) if fps == int(fps) else fps,
+            "fps": int(layout.fps) if layout.fps == int(layout.fps) else layout.fps,
             "splits": {"train": f"0:{n_episodes}"},
             "data_path": _DATA_PATH,
             "video_path": None,
-            "features": {
-                name: {k: v for k, v in feature.items() if k != "columns"} for name, feature in features.items()
-            },
+            "features": layout.features,
         }
         meta = folder / "meta"
         for name, content in (("info", info), ("stats", totals.statistics())):
             (meta / f"{name}.json").write_text(json.dumps(content, indent=4, ensure_ascii=False), encoding="utf-8")
-        _write_tasks(meta / "tasks.parquet", tasks)
-        (meta / "unbraid" / "demos.json").write_text(notes, encoding="utf-8")
+        _write_tasks(meta / "tasks.parquet", layout.tasks)
+        (meta / "unbraid" / "demos.json").write_text(layout.notes, encoding="utf-8")
     return path
 
 
-def _kept(notes: str) -> Mapping[str, Any]:
-    kept = json.loads(notes).get("facts", {}).get("lerobot", {})
-    return kept if isinstance(kept, dict) else {}
+@dataclass(frozen=True)
+class _Layout:
+    """What is the same for every part.
+
+    Attributes:
+        features: as meta/info.json has them.
+        columns: for every feature of observations, which of our columns it holds.
+        tasks: the text of each task.
+        fps: frames per second.
+        robot_type: as it was read, or None.
+        notes: what LeRobot has no place for.
+    """
+
+    features: dict[str, dict[str, Any]]
+    columns: dict[str, slice]
+    tasks: list[str]
+    fps: float
+    robot_type: Any
+    notes: str
 
 
-def _notes(demos: Demos) -> str:
-    return notes_text(demos, has_labels=demos.labels is not None, **bounds_noted(demos))
+def _layout(demos: Demos) -> _Layout:
+    told = demos.facts.get("lerobot", {})
+    kept: Mapping[str, Any] = told if isinstance(told, dict) else {}
+    fps = kept.get("fps")
+    features, columns = _observation_features(demos)
+    return _Layout(
+        features=features | _other_features(demos, kept),
+        columns=columns,
+        tasks=list(demos.label_names) if demos.labels is not None else ["demonstration"],
+        fps=float(fps) if isinstance(fps, int | float) and fps > 0 else 1.0,
+        robot_type=kept.get("robot_type"),
+        notes=notes_text(demos, has_labels=demos.labels is not None, **bounds_noted(demos)),
+    )
 
 
-def _tasks(demos: Demos) -> list[str]:
-    return list(demos.label_names) if demos.labels is not None else ["demonstration"]
-
-
-def _fps(demos: Demos) -> float:
-    kept = demos.facts.get("lerobot", {})
-    fps = kept.get("fps") if isinstance(kept, dict) else None
-    return float(fps) if isinstance(fps, int | float) and fps > 0 else 1.0
-
-
-def _features(demos: Demos) -> dict[str, dict[str, Any]]:
-    """LeRobot's features; those of observations say under "columns" which of ours they are."""
+def _observation_features(demos: Demos) -> tuple[dict[str, dict[str, Any]], dict[str, slice]]:
+    """LeRobot's features of observations, and which of our columns each holds."""
+    dtype = demos.observations.dtype.name
     features: dict[str, dict[str, Any]] = {}
+    columns: dict[str, slice] = {}
     parsed = [_NAME.fullmatch(name) for name in demos.observation_names]
     groups = [(key, list(group)) for key, group in groupby(m["feature"] if m else "" for m in parsed)]
     if not groups or any(key == "" for key, _ in groups) or len({key for key, _ in groups}) < len(groups):
         names = list(demos.observation_names) or None
-        features["observation.state"] = _feature(demos.observations.dtype.name, demos.observation_size, names)
-        features["observation.state"]["columns"] = (0, demos.observation_size)
-    else:
-        start = 0
-        for key, group in groups:
-            end = start + len(group)
-            names = [match["name"] for match in parsed[start:end] if match]
-            numbered = names == [str(i) for i in range(len(names))]
-            features[key] = _feature(demos.observations.dtype.name, len(names), None if numbered else names)
-            features[key]["columns"] = (start, end)
-            start = end
-    kept = demos.facts.get("lerobot", {})
-    action = kept.get("features", {}).get("action", {}) if isinstance(kept, dict) else {}
+        feature = _feature(dtype, demos.observation_size, names)
+        return {"observation.state": feature}, {"observation.state": slice(0, demos.observation_size)}
+    start = 0
+    for key, group in groups:
+        end = start + len(group)
+        names = [match["name"] for match in parsed[start:end] if match]
+        numbered = names == [str(i) for i in range(len(names))]
+        features[key] = _feature(dtype, len(names), None if numbered else names)
+        columns[key] = slice(start, end)
+        start = end
+    return features, columns
+
+
+def _other_features(demos: Demos, kept: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Those of actions, with the names that were read, of rewards and costs, and what LeRobot counts by."""
+    told = kept.get("features")
+    action = told.get("action", {}) if isinstance(told, dict) else {}
     names = action.get("names") if action.get("shape") == [demos.action_size] else None
-    features["action"] = _feature(demos.actions.dtype.name, demos.action_size, names)
+    features = {"action": _feature(demos.actions.dtype.name, demos.action_size, names)}
     for name, values in (("next.reward", demos.rewards), ("next.cost", demos.costs)):
         if values is not None:
             features[name] = _feature(values.dtype.name, 1, None)
@@ -165,22 +191,20 @@ def _feature(dtype: str, size: int, names: Any) -> dict[str, Any]:
     return {"dtype": dtype, "shape": [size], "names": names}
 
 
-def _frames(demos: Demos, features: Mapping[str, Any], first_episode: int, first_frame: int, fps: float) -> _Columns:
+def _frames(demos: Demos, layout: _Layout, first_episode: int, first_frame: int) -> _Columns:
     """The columns of a data file: (frame,) or (frame, width) by feature."""
     within = np.arange(demos.n_steps) - np.repeat(demos.step_starts[:-1], demos.lengths)
     last = np.zeros(demos.n_steps, dtype=bool)
     last[demos.step_starts[1:] - 1] = True
     labels = np.zeros(demos.n_episodes, dtype=np.int64) if demos.labels is None else demos.labels
     before = demos.observations[demos.row_of_step]
-    columns: _Columns = {
-        name: before[:, slice(*feature["columns"])] for name, feature in features.items() if "columns" in feature
-    }
+    columns: _Columns = {name: before[:, ours] for name, ours in layout.columns.items()}
     columns["action"] = np.asarray(demos.actions)
     columns |= {
         n: np.asarray(v) for n, v in (("next.reward", demos.rewards), ("next.cost", demos.costs)) if v is not None
     }
     columns["next.done"] = last
-    columns["timestamp"] = (within / fps).astype(np.float32)
+    columns["timestamp"] = (within / layout.fps).astype(np.float32)
     columns["frame_index"] = within
     columns["episode_index"] = first_episode + demos.episode_of_step
     columns["index"] = first_frame + np.arange(demos.n_steps)
@@ -188,45 +212,33 @@ def _frames(demos: Demos, features: Mapping[str, Any], first_episode: int, first
     return columns
 
 
-def _index_rows(
-    demos: Demos,
-    columns: _Columns,
-    features: Mapping[str, Any],
-    firsts: tuple[int, int],
-    tasks: Sequence[str],
-    totals: "_Totals",
-    files: tuple["_CutTables", "_CutTables"],
-) -> dict[str, Any]:
-    """A row of ``meta/episodes`` for each episode, and its statistics into `totals`."""
-    ends = firsts[1] + demos.step_starts[1:]
+def _index_rows(demos: Demos, layout: _Layout, first_episode: int, first_frame: int) -> dict[str, Any]:
+    """A row of ``meta/episodes`` for each episode."""
     of_label = [0] * demos.n_episodes if demos.labels is None else demos.labels.tolist()
-    rows: dict[str, Any] = {
-        "episode_index": firsts[0] + np.arange(demos.n_episodes),
-        "tasks": [[tasks[label]] for label in of_label],
+    return {
+        "episode_index": first_episode + np.arange(demos.n_episodes),
+        "tasks": [[layout.tasks[label]] for label in of_label],
         "length": demos.lengths,
-        "data/chunk_index": np.full(demos.n_episodes, files[0].chunk),
-        "data/file_index": np.full(demos.n_episodes, files[0].number),
-        "dataset_from_index": ends - demos.lengths,
-        "dataset_to_index": ends,
+        "dataset_from_index": first_frame + demos.step_starts[:-1],
+        "dataset_to_index": first_frame + demos.step_starts[1:],
     }
-    for name in features:
-        spans = zip(demos.step_starts[:-1].tolist(), demos.step_starts[1:].tolist(), strict=True)
-        every = [_statistics(columns[name][first:last]) for first, last in spans]
+
+
+def _statistics_of_episodes(demos: Demos, columns: _Columns, totals: "_Totals") -> dict[str, Any]:
+    """The statistics of each episode, as columns of ``meta/episodes``; gathered in `totals`."""
+    rows: dict[str, Any] = {}
+    for name, values in columns.items():
+        spans = pairwise(demos.step_starts.tolist())
+        every = [_statistics(values[first:last]) for first, last in spans]
         totals.add(name, every)
         rows |= {f"stats/{name}/{key}": [stats[key].tolist() for stats in every] for key in every[0]}
-    files[1].cut()
-    rows["meta/episodes/chunk_index"] = np.full(demos.n_episodes, files[1].chunk)
-    rows["meta/episodes/file_index"] = np.full(demos.n_episodes, files[1].number)
     return rows
 
 
-def _final_rows(demos: Demos, features: Mapping[str, Any]) -> dict[str, Any]:
-    final_observations = demos.observations[demos.row_starts[1:] - 1]
-    rows: dict[str, Any] = {
-        name: final_observations[:, slice(*feature["columns"])]
-        for name, feature in features.items()
-        if "columns" in feature
-    }
+def _final_rows(demos: Demos, layout: _Layout) -> dict[str, Any]:
+    """A row of ``meta/unbraid/episodes.parquet`` for each episode."""
+    last = demos.observations[demos.row_starts[1:] - 1]
+    rows: dict[str, Any] = {name: last[:, ours] for name, ours in layout.columns.items()}
     seeds = [None] * demos.n_episodes if demos.seeds is None else demos.seeds.tolist()
     return rows | {"length": demos.lengths, "terminated": demos.terminated, "seed": seeds}
 
@@ -281,8 +293,8 @@ class _CutTables:
         self._pattern = pattern
         self._writer: Any = None
         self._size = 0
-        self.chunk = 0
-        self.number = 0
+        self._chunk = 0
+        self._number = 0
 
     def __enter__(self) -> "_CutTables":
         return self
@@ -296,9 +308,16 @@ class _CutTables:
         if self._size >= _FILE_MB * 2**20 and "{" in self._pattern:
             self._writer.close()
             self._writer, self._size = None, 0
-            self.chunk, self.number = (
-                (self.chunk, self.number + 1) if self.number + 1 < _FILES_PER_CHUNK else (self.chunk + 1, 0)
-            )
+            self._number += 1
+            if self._number == _FILES_PER_CHUNK:
+                self._chunk, self._number = self._chunk + 1, 0
+
+    def place(self, name: str, n_rows: int) -> dict[str, np.ndarray]:
+        """For each of so many episodes, in which file what was put last (or, after `cut`, comes next) stands."""
+        return {
+            f"{name}/chunk_index": np.full(n_rows, self._chunk),
+            f"{name}/file_index": np.full(n_rows, self._number),
+        }
 
     def put(self, columns: Mapping[str, Any]) -> None:
         """Appends rows."""
@@ -308,7 +327,7 @@ class _CutTables:
         self.cut()
         table = pa.table({name: _arrow(values) for name, values in columns.items()})
         if self._writer is None:
-            path = self._folder / self._pattern.format(chunk_index=self.chunk, file_index=self.number)
+            path = self._folder / self._pattern.format(chunk_index=self._chunk, file_index=self._number)
             path.parent.mkdir(parents=True, exist_ok=True)
             self._writer = pq.ParquetWriter(path, table.schema)
         self._writer.write_table(table)

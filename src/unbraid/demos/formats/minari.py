@@ -318,6 +318,8 @@ def _write(parts: Iterator[Demos], path: Path, stored: str) -> Path:
                 put(target, n_episodes, episode, leaves, known)
                 n_episodes, n_steps = n_episodes + 1, n_steps + episode.n_steps
         stack.close()
+        if not metadata:
+            raise DataError("Demonstrations must hold at least one episode; got none. Record or select some.")
         size = round(sum(file.stat().st_size for file in data.rglob("*")) / 1e6, 1)
         counts = {"total_episodes": n_episodes, "total_steps": n_steps, "dataset_size": size}
         (data / "metadata.json").write_text(json.dumps(metadata | counts), encoding="utf-8")

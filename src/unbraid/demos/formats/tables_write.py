@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from unbraid.core.errors import ConfigError
+from unbraid.core.errors import ConfigError, DataError
 from unbraid.core.runs import new_file
 from unbraid.demos.episodes import Demos
 from unbraid.demos.formats.arrow import require_pyarrow
@@ -72,6 +72,8 @@ def write_table_parts(parts: Iterator[Demos], path: Path) -> Path:
                     put = _opened(temporary, _table(part, columns, 0).schema, notes, beside, file)
                 put(_table(part, columns, n_episodes))
                 n_episodes += part.n_episodes
+        if put is None:
+            raise DataError("Demonstrations must hold at least one episode; got none. Record or select some.")
     return path
 
 

@@ -330,6 +330,12 @@ def test_it_refuses_what_it_cannot_hold(tmp_path):
     assert "final observations" in FORMAT.not_held(_demos())[0]
 
 
+def test_no_parts_are_no_set(tmp_path):
+    with pytest.raises(DataError, match="must hold at least one episode; got none"):
+        write_lerobot_parts(iter(()), tmp_path / "ours")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_without_pyarrow_it_says_what_to_install(tmp_path, monkeypatch):
     path = _set(tmp_path)
     monkeypatch.setattr(arrow, "find_spec", lambda name: None)

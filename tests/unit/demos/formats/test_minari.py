@@ -14,7 +14,14 @@ from unbraid.core.errors import ConfigError, DataError, RunError
 from unbraid.demos.check import check_demos
 from unbraid.demos.episodes import Demos
 from unbraid.demos.formats import arrow, minari_arrow
-from unbraid.demos.formats.minari import FORMAT, read_minari, write_minari, write_minari_arrow
+from unbraid.demos.formats.minari import (
+    FORMAT,
+    read_minari,
+    write_minari,
+    write_minari_arrow,
+    write_minari_arrow_parts,
+    write_minari_parts,
+)
 from unbraid.demos.loading import find_source, load_demos, load_parts
 from unbraid.demos.options import ReadOptions
 
@@ -367,6 +374,13 @@ def test_it_refuses_episodes_of_no_steps(tmp_path):
     demos = Demos(np.zeros((1, 1)), np.zeros((0, 1)), np.array([0]), np.array([False]))
     with pytest.raises(DataError, match="must have a step to be written as Minari; episode 0 has none"):
         write_minari(demos, tmp_path / "set")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("write_parts", [write_minari_parts, write_minari_arrow_parts])
+def test_no_parts_are_no_set(tmp_path, write_parts):
+    with pytest.raises(DataError, match="must hold at least one episode; got none"):
+        write_parts(iter(()), tmp_path / "set")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -285,6 +285,13 @@ def test_parts_become_one_file(tmp_path):
         assert read_table(path, ReadOptions()).fingerprint() == _demos().fingerprint()
 
 
+def test_no_parts_are_no_table(tmp_path):
+    for ending in (".parquet", ".csv"):
+        with pytest.raises(DataError, match="must hold at least one episode; got none"):
+            write_table_parts(iter(()), tmp_path / f"ours{ending}")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_csv_is_written_with_its_notes_or_not_at_all(tmp_path):
     path = tmp_path / "ours.csv"
     (tmp_path / "ours.csv.json").write_text("{}")
