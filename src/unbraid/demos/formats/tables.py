@@ -19,9 +19,7 @@ numbers back.
 """
 
 import csv
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,35 +29,15 @@ from jaxtyping import Int
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.demos.arrays import demos_from_arrays
 from unbraid.demos.episodes import Demos
-from unbraid.demos.formats.arrow import columns_of, numbers_of, opened_arrow, require_pyarrow, saying_what_is_damaged
+from unbraid.demos.formats.arrow import columns_of, numbers_of, require_pyarrow, saying_what_is_damaged
 from unbraid.demos.formats.format import Format
-from unbraid.demos.formats.notes import bounds_from, notes_from
-from unbraid.demos.formats.tables_write import notes_beside, table_not_held, write_table, write_table_parts
+from unbraid.demos.formats.notes import bounds_from
+from unbraid.demos.formats.tables_columns import Roles, csv_header, csv_types, described, roles_from
+from unbraid.demos.formats.tables_write import table_not_held, write_table, write_table_parts
 from unbraid.demos.options import ReadOptions
+from unbraid.demos.parts import parts_of, spans_of
 
-__all__ = ["FORMAT", "demos_from_table", "read_table", "write_table", "write_table_parts"]
-
-_REMEDY = "Restore it from a copy, or write it again."
-
-
-@dataclass(frozen=True)
-class _Roles:
-    """Which columns are what."""
-
-    episode: str
-    observations: tuple[str, ...]
-    actions: tuple[str, ...]
-    step: str | None = None
-    reward: str | None = None
-    cost: str | None = None
-    terminated: str | None = None
-    seed: str | None = None
-    label: str | None = None
-
-    def all(self) -> tuple[str, ...]:
-        """Every column that is read, once."""
-        single = (self.episode, self.step, self.reward, self.cost, self.terminated, self.seed, self.label)
-        return tuple(dict.fromkeys((*self.observations, *self.actions, *(name for name in single if name is not None))))
+__all__ = ["FORMAT", "demos_from_table", "read_table", "read_table_parts", "write_table", "write_table_parts"]
 
 
 def _recognise(path: Path) -> str | None:
@@ -69,7 +47,7 @@ def _recognise(path: Path) -> str | None:
                 return "it begins as Parquet does"
         if path.suffix.lower() != ".csv":
             return None
-        names = _header(path)
+        names = csv_header(path)
     except (OSError, UnicodeDecodeError, csv.Error):
         return None
     return f"it ends in .csv, and its first line names {len(names)} columns" if len(names) > 1 else None
@@ -97,7 +75,7 @@ def demos_from_table(frame: Any, options: ReadOptions, *, source: str = "the tab
             f"{source} must be a data frame, an Arrow table or columns by name; got {type(frame).__name__} ({error}). "
             "Convert it first."
         ) from None
-    roles = _roles(options, table.column_names, source)
+    roles = roles_from(options, table.column_names, source)
     return _demos(table.select(list(roles.all())), roles, Path(source), None)
 
 
@@ -113,146 +91,79 @@ def read_table(path: Path, options: ReadOptions) -> Demos:
         ConfigError: the columns are not named, or not there; or pyarrow is missing.
     """
     require_pyarrow("tables")
-    is_csv = path.suffix.lower() == ".csv"
-    names, ours = _described_csv(path) if is_csv else _described_parquet(path)
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"The columns of {path} must have different names; {twice!r} is there twice. Rename one.")
-    given = any(getattr(options, name) for name in ("episode_column", "obs_columns", "action_columns"))
-    if ours is None or given:
-        roles, ours = _roles(options, names, str(path)), None
-    else:
-        roles = _our_roles(ours, names, path)
-        if options.labels_from is not None:
-            roles = replace(roles, label=_one(options.labels_from, names, "labels_from", str(path)))
-            ours = ours | {"label_names": None}
-    if is_csv:
-        table = _read_csv(path, roles, ours)
-    else:
-        table = opened_arrow([path], "parquet", roles.all())
-    return _demos(table, roles, path, ours)
+    roles, ours = described(path, options)
+    return _demos(_joined(_batches(path, roles, ours), path), roles, path, ours)
 
 
-def _described_parquet(path: Path) -> tuple[list[str], dict[str, Any] | None]:
-    import pyarrow.parquet as pq
+def read_table_parts(path: Path, options: ReadOptions, n_steps: int) -> Iterator[Demos]:
+    """The same in parts of whole episodes, of about `n_steps` steps.
 
-    with saying_what_is_damaged(path, "Parquet"):
-        schema = pq.read_schema(path)
-    text = (schema.metadata or {}).get(b"unbraid")
-    return list(schema.names), None if text is None else _ours(text, "unbraid", path)
-
-
-def _described_csv(path: Path) -> tuple[list[str], dict[str, Any] | None]:
-    try:
-        names = _header(path)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} must be CSV in UTF-8; {error}. Save it so.") from None
-    except OSError as error:
-        raise DataError(f"{path} must be readable; the system said: {error.strerror}. Check the path.") from None
-    beside = notes_beside(path)
-    return names, _ours(beside.read_bytes(), beside.name, path) if beside.is_file() else None
-
-
-def _ours(text: bytes, where: str, path: Path) -> dict[str, Any]:
-    notes = notes_from(text, where=where, source=path)
-    return json.loads(text) | notes
+    A table that `write_table` wrote is read part after part. Of another one nothing is known until all is read: where
+    an episode goes on, who acts, and whether there are final observations.
+    """
+    require_pyarrow("tables")
+    roles, ours = described(path, options)
+    if ours is None or ours["label_names"] is None:
+        yield from parts_of(read_table(path, options), n_steps)
+        return
+    rest: list[Any] = []
+    for batch in _batches(path, roles, ours):
+        table = _joined([*rest, batch], path)
+        spans = _spans(table, roles, n_steps)
+        for first, last in spans[:-1]:
+            yield _demos(table.slice(first, last - first), roles, path, ours)
+        rest = [table.slice(spans[-1][0])]  # more of its last episode, or another that belongs to it, may come
+    table = _joined(rest, path)
+    for first, last in _spans(table, roles, n_steps):
+        yield _demos(table.slice(first, last - first), roles, path, ours)
 
 
-def _header(path: Path) -> list[str]:
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        return next(csv.reader(file), [])
+def _spans(table: Any, roles: Roles, n_steps: int) -> list[tuple[int, int]]:
+    """(first, last + 1) of the rows that make up one part; a row of each episode is no step."""
+    episode = table.column(roles.episode).to_numpy()
+    starts = np.concatenate([[0], np.flatnonzero(episode[1:] != episode[:-1]) + 1, [len(episode)]])
+    return [(int(starts[first]), int(starts[last])) for first, last in spans_of(np.diff(starts) - 1, n_steps)]
 
 
-def _our_roles(ours: Mapping[str, Any], names: Sequence[str], path: Path) -> _Roles:
-    known = {field.name for field in fields(_Roles)}
-    noted = ours.get("columns")
-    told: dict[str, Any] = {}
-    if isinstance(noted, dict):
-        told = {key: tuple(value) if isinstance(value, list) else value for key, value in noted.items()}
-    missing = {"episode", "observations", "actions"} - set(told)
-    if missing or not set(told) <= known or not isinstance(ours.get("dtypes"), dict):
-        raise DataError(f"What unbraid noted on {path} must say which columns are what; it does not. {_REMEDY}")
-    roles = _Roles(**told)
-    for name in roles.all():
-        if name not in names:
-            raise DataError(
-                f"{path} must have the column {name!r}, as unbraid noted; it has {', '.join(names)}. {_REMEDY}"
-            )
-    return roles
-
-
-def _roles(options: ReadOptions, names: Sequence[str], source: str) -> _Roles:
-    """Which columns are what, as the options say."""
-    asked = {name: getattr(options, name) for name in ("episode_column", "obs_columns", "action_columns")}
-    for name, value in asked.items():
-        if not value:
-            flags = " ".join("--" + n.replace("_", "-") for n in asked)
-            raise ConfigError(
-                f"{source} is a table, whose columns must be named with {flags}; {name} is not given. Choose among "
-                f"{', '.join(names)}."
-            )
-    optional = {
-        "step": "step_column",
-        "reward": "reward_column",
-        "cost": "cost_column",
-        "terminated": "terminated_column",
-    }
-    optional |= {"label": "labels_from"}
-    singles = {role: getattr(options, name) for role, name in optional.items()}
-    return _Roles(
-        _one(options.episode_column or "", names, "episode_column", source),
-        _several(options.obs_columns, names, "obs_columns", source),
-        _several(options.action_columns, names, "action_columns", source),
-        **{role: _one(name, names, optional[role], source) for role, name in singles.items() if name is not None},
-    )
-
-
-def _one(name: str, names: Sequence[str], option: str, source: str) -> str:
-    if name not in names:
-        raise ConfigError(
-            f"--{option.replace('_', '-')} must name a column of {source}; there is no {name!r}. Choose among "
-            f"{', '.join(names)}."
-        )
-    return name
-
-
-def _several(asked: Iterable[str], names: Sequence[str], option: str, source: str) -> tuple[str, ...]:
-    found: list[str] = []
-    for name in asked:
-        begins = name.endswith("*") and name not in names
-        matching = [other for other in names if other.startswith(name[:-1])] if begins else []
-        found += matching or [_one(name, names, option, source)]
-    return tuple(dict.fromkeys(found))
-
-
-def _read_csv(path: Path, roles: _Roles, ours: Mapping[str, Any] | None) -> Any:
-    """The columns that are read, in types that do not depend on what their numbers look like."""
+def _batches(path: Path, roles: Roles, ours: Mapping[str, Any] | None) -> Iterator[Any]:
+    """The columns that are read, as tables of some rows; all rows at once where their types show only then."""
     import pyarrow as pa
     import pyarrow.csv as pa_csv
+    import pyarrow.parquet as pq
 
-    dtypes = {} if ours is None else ours["dtypes"]
-    single = ((roles.reward, "rewards"), (roles.cost, "costs"), (roles.step, "step"))
-    told = {name: dtypes.get(key, "float64") for name, key in single if name is not None}
-    told |= {name: dtypes.get("observations", "float64") for name in roles.observations}
-    told |= {name: dtypes.get("actions", "float64") for name in roles.actions}
-    types = {name: pa.from_numpy_dtype(np.dtype(dtype)) for name, dtype in told.items()}
-    types |= {name: pa.string() for name in (roles.episode, roles.label) if name is not None}
-    types |= {} if roles.seed is None else {roles.seed: pa.int64()}
+    columns = list(roles.all())
+    if path.suffix.lower() != ".csv":
+        with saying_what_is_damaged(path, "Parquet"), pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(columns=columns):
+                yield pa.Table.from_batches([batch]).select(columns)
+        return
+    parse = pa_csv.ParseOptions(newlines_in_values=True)
+    convert = pa_csv.ConvertOptions(
+        column_types=csv_types(roles, ours),
+        include_columns=columns,
+        null_values=[""],
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=False,
+    )
     with saying_what_is_damaged(path, "CSV"):
-        return pa_csv.read_csv(
-            path,
-            parse_options=pa_csv.ParseOptions(newlines_in_values=True),
-            convert_options=pa_csv.ConvertOptions(
-                column_types=types,
-                include_columns=list(roles.all()),
-                null_values=[""],
-                strings_can_be_null=True,
-                quoted_strings_can_be_null=False,
-            ),
-        )
+        if ours is None:
+            yield pa_csv.read_csv(path, parse_options=parse, convert_options=convert)
+            return
+        with pa_csv.open_csv(path, parse_options=parse, convert_options=convert) as reader:
+            for batch in reader:
+                yield pa.Table.from_batches([batch])
 
 
-def _demos(table: Any, roles: _Roles, path: Path, ours: Mapping[str, Any] | None) -> Demos:
+def _joined(tables: Iterable[Any], path: Path) -> Any:
+    import pyarrow as pa
+
+    every = [table for table in tables if table.num_rows]
+    if not every:
+        raise DataError(f"{path} must have rows; it has none. Give another table.")
+    return pa.concat_tables(every)
+
+
+def _demos(table: Any, roles: Roles, path: Path, ours: Mapping[str, Any] | None) -> Demos:
     where = str(path)
     if table.num_rows == 0:
         raise DataError(f"{where} must have rows; it has none. Give another table.")
@@ -295,7 +206,7 @@ def _demos(table: Any, roles: _Roles, path: Path, ours: Mapping[str, Any] | None
     return demos_from_arrays(arrays, source=path, label_names=label_names, observation_names=tuple(names), facts=facts)
 
 
-def _in_order(table: Any, roles: _Roles, where: str) -> tuple[Any, Int[np.ndarray, "row"]]:
+def _in_order(table: Any, roles: Roles, where: str) -> tuple[Any, Int[np.ndarray, "row"]]:
     """The table in order of episodes and time, and (row,) the number of the episode, by first appearance."""
     column = table.column(roles.episode).combine_chunks()
     if column.null_count:
@@ -331,7 +242,7 @@ def _in_order(table: Any, roles: _Roles, where: str) -> tuple[Any, Int[np.ndarra
 
 
 def _is_final(
-    table: Any, roles: _Roles, codes: Int[np.ndarray, "row"], ends: Int[np.ndarray, "episode"], where: str
+    table: Any, roles: Roles, codes: Int[np.ndarray, "row"], ends: Int[np.ndarray, "episode"], where: str
 ) -> np.ndarray:
     """(episode,) whether the last row has empty actions, and so only shows what was seen last."""
     empty = np.stack([table.column(name).is_null().to_numpy() for name in roles.actions])
@@ -352,7 +263,7 @@ def _is_final(
     return wholly[ends - 1]
 
 
-def _terminated(table: Any, roles: _Roles, ends: Int[np.ndarray, "episode"], where: str) -> np.ndarray:
+def _terminated(table: Any, roles: Roles, ends: Int[np.ndarray, "episode"], where: str) -> np.ndarray:
     """(episode,) whether the world ended it: said at its last action, or at the observation after that."""
     if roles.terminated is None:
         return np.zeros(len(ends), dtype=bool)
@@ -422,5 +333,6 @@ FORMAT = Format(
     read=read_table,
     write=write_table,
     not_held=table_not_held,
+    read_parts=read_table_parts,
     write_parts=write_table_parts,
 )

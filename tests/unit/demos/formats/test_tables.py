@@ -15,11 +15,11 @@ from hypothesis.extra import numpy as arrays
 from unbraid.core.errors import ConfigError, DataError, RunError
 from unbraid.demos.check import check_demos
 from unbraid.demos.episodes import Demos
-from unbraid.demos.formats import arrow
+from unbraid.demos.formats import arrow, tables
 from unbraid.demos.formats.tables import FORMAT, demos_from_table, read_table, write_table, write_table_parts
-from unbraid.demos.loading import find_source, load_demos
+from unbraid.demos.loading import find_source, load_demos, load_parts
 from unbraid.demos.options import ReadOptions
-from unbraid.demos.parts import parts_of
+from unbraid.demos.parts import joined_parts, parts_of
 
 COLUMNS = {"episode_column": "run", "obs_columns": ("x", "y"), "action_columns": ("u",)}
 EVERYTHING = ReadOptions(**COLUMNS, reward_column="r", cost_column="c", terminated_column="end", labels_from="who")
@@ -283,6 +283,33 @@ def test_parts_become_one_file(tmp_path):
     for ending in (".parquet", ".csv"):
         path = write_table_parts(parts_of(_demos(), 1), tmp_path / f"ours{ending}")
         assert read_table(path, ReadOptions()).fingerprint() == _demos().fingerprint()
+        for n_steps, lengths in ((1, [[2], [0], [3]]), (2, [[2, 0], [3]]), (9, [[2, 0, 3]])):
+            parts = list(load_parts(find_source(path), n_steps=n_steps))
+            assert [part.lengths.tolist() for part in parts] == lengths
+            assert joined_parts(parts).fingerprint() == _demos().fingerprint()
+            assert all(part.label_names == ("ann", "öz") for part in parts)
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".csv"])
+def test_an_episode_that_is_torn_between_batches_is_put_together(tmp_path, ending, monkeypatch):
+    path = write_table(_demos(), tmp_path / f"ours{ending}")
+    whole = tables._batches
+
+    def torn(*arguments):
+        for table in whole(*arguments):
+            yield from (table.slice(row, 1) for row in range(table.num_rows))
+
+    monkeypatch.setattr(tables, "_batches", torn)
+    parts = list(load_parts(find_source(path), n_steps=2))
+    assert [part.lengths.tolist() for part in parts] == [[2, 0], [3]]
+    assert joined_parts(parts).fingerprint() == _demos().fingerprint()
+
+
+def test_a_stranger_s_table_is_read_at_once_and_given_in_parts(tmp_path):
+    source = find_source(_file(tmp_path, ".csv"))
+    parts = list(load_parts(source, options=EVERYTHING, n_steps=1))
+    assert [part.lengths.tolist() for part in parts] == [[2], [2]]
+    assert parts[0].facts == parts[1].facts
 
 
 def test_no_parts_are_no_table(tmp_path):
