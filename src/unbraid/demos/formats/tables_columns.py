@@ -86,6 +86,7 @@ def _ours(text: bytes, where: str, path: Path) -> dict[str, Any]:
 
 
 def csv_header(path: Path) -> list[str]:
+    """The names of a CSV file's columns, as its first line has them; none where it is empty."""
     with open(path, encoding="utf-8-sig", newline="") as file:
         return next(csv.reader(file), [])
 
