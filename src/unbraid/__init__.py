@@ -15,6 +15,7 @@ _PUBLIC: dict[str, str] = {
     "Episode": "unbraid.demos.episodes",
     "Demos": "unbraid.demos.episodes",
     "load_demos": "unbraid.demos.loading",
+    "demos_from_table": "unbraid.demos.formats.tables",
     "ReadOptions": "unbraid.demos.options",
     "join_demos": "unbraid.demos.joining",
     "save_demos": "unbraid.demos.store",

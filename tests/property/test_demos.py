@@ -92,7 +92,8 @@ def test_what_goes_in_comes_out_bit_for_bit(name, given):
 def test_in_parts_it_is_the_same(name, given, n_steps):
     demos, format_ = Demos(**given), WRITTEN[name]
     with tempfile.TemporaryDirectory() as folder:
-        path = format_.write_parts(parts_of(demos, n_steps), Path(folder) / "left")
+        path = Path(folder) / f"left{format_.endings[0] if format_.endings else ''}"
+        format_.write_parts(parts_of(demos, n_steps), path)
         parts = list(load_parts(find_source(path), n_steps=n_steps))
         assert len(parts) == len(list(parts_of(demos, n_steps))) or name == "per_episode"
         same(demos, joined_parts(parts))

@@ -30,6 +30,14 @@ class ReadOptions:
     """For tables: the columns of an observation, in order."""
     action_columns: tuple[str, ...] = ()
     """For tables: the columns of an action, in order."""
+    step_column: str | None = None
+    """For tables: the column that orders the rows of an episode; without it they are taken as they stand."""
+    reward_column: str | None = None
+    """For tables: the column of rewards, each that of the action in its row."""
+    cost_column: str | None = None
+    """For tables: the column of costs, each that of the action in its row."""
+    terminated_column: str | None = None
+    """For tables: the column that is true at the end of an episode that the world ended."""
 
 
 def require_taken(options: ReadOptions, taken: frozenset[str], *, title: str, source: object) -> None:

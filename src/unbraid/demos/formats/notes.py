@@ -1,14 +1,17 @@
 """Our own words in the files of others: what a format has no place for, as one JSON text."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from unbraid.core.errors import DataError
 from unbraid.demos.arrays import names_from
 from unbraid.demos.episodes import Demos
 
-__all__ = ["Notes", "beside_the_format", "notes_from", "notes_text"]
+__all__ = ["Notes", "beside_the_format", "bounds_from", "bounds_noted", "notes_from", "notes_text"]
 
 _VERSION = 1
 _BESIDE = {
@@ -63,6 +66,25 @@ def notes_from(text: str | bytes, *, where: str, source: Path) -> Notes:
         "label_names": names_from(notes.get("label_names", []), f"{where} label_names", source),
         "observation_names": names_from(notes.get("observation_names", []), f"{where} observation_names", source),
         "facts": dict(notes.get("facts", {})),
+    }
+
+
+def bounds_noted(demos: Demos) -> dict[str, Any]:
+    """The actuators' bounds as JSON values, for `notes_text`: as texts, since JSON has no word for infinity."""
+    noted: dict[str, Any] = {}
+    for name in ("action_low", "action_high"):
+        values = getattr(demos, name)
+        if values is not None:
+            noted[name] = {"dtype": values.dtype.name, "values": [repr(value) for value in values.tolist()]}
+    return noted
+
+
+def bounds_from(notes: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """What `bounds_noted` noted, as arrays by name."""
+    noted = {name: notes[name] for name in ("action_low", "action_high") if name in notes}
+    return {
+        name: np.array([float(value) for value in kept["values"]], dtype=np.dtype(kept["dtype"]))
+        for name, kept in noted.items()
     }
 
 

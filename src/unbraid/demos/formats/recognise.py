@@ -18,6 +18,7 @@ _MODULES = (
     "unbraid.demos.recording",
     "unbraid.demos.formats.robomimic",
     "unbraid.demos.formats.minari",
+    "unbraid.demos.formats.minari_arrow",
     "unbraid.demos.formats.d4rl",
     "unbraid.demos.formats.lerobot",
     "unbraid.demos.formats.ogbench",
