@@ -15,7 +15,7 @@ from unbraid.pipeline import data
 from unbraid.pipeline.data import check_stage, convert_stage
 from unbraid.pipeline.requests import CheckRequest, ConvertRequest, MoreData
 
-WRITTEN = sorted(format_.name for format_ in formats() if format_.write is not None)
+ENDINGS = {f.name: f.endings[0] if f.endings else "" for f in formats() if f.write is not None}
 
 
 def _demos(n_episodes: int = 6, n_steps: int = 5, width: int = 3) -> Demos:
@@ -32,15 +32,16 @@ def _demos(n_episodes: int = 6, n_steps: int = 5, width: int = 3) -> Demos:
     )
 
 
-@pytest.mark.parametrize("name", WRITTEN)
+@pytest.mark.parametrize("name", sorted(ENDINGS))
 def test_there_and_back_nothing_is_lost(tmp_path, monkeypatch, name):
     monkeypatch.setattr(data, "PART_STEPS", 12)
     demos = _demos()
     source = save_demos(demos, tmp_path / "source")
-    there = convert_stage(ConvertRequest(source, tmp_path / "there", to=name))
+    other = tmp_path / f"there{ENDINGS[name]}"
+    there = convert_stage(ConvertRequest(source, other, to=name))
     assert (there["recognised"]["format"], there["format"]) == ("store", name)
     assert (there["n_episodes"], there["n_steps"], there["left_out"]) == (6, 30, [])
-    back = convert_stage(ConvertRequest(tmp_path / "there", tmp_path / "back"))
+    back = convert_stage(ConvertRequest(other, tmp_path / "back"))
     assert (back["recognised"]["format"], back["format"]) == (name, "store")
     again = load_demos(tmp_path / "back")
     assert again.fingerprint() == demos.fingerprint()
