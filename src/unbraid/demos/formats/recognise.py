@@ -1,7 +1,6 @@
 """Which format a file or folder has, by what is in it, and which one a target asks for."""
 
 import importlib
-import importlib.util
 from functools import cache
 from pathlib import Path
 
@@ -32,8 +31,7 @@ _MODULES = (
 @cache
 def formats() -> tuple[Format, ...]:
     """All formats, in the order in which they are asked whether a file is theirs."""
-    there = [name for name in _MODULES if importlib.util.find_spec(name) is not None]
-    return tuple(importlib.import_module(name).FORMAT for name in there)
+    return tuple(importlib.import_module(name).FORMAT for name in _MODULES)
 
 
 def format_named(name: str) -> Format:
