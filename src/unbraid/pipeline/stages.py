@@ -17,6 +17,7 @@ from unbraid.demos.store import save_demos
 from unbraid.evaluation.behaviour import COMPARED, compare_modes
 from unbraid.evaluation.evaluate import Evaluation, evaluate_all, fresh_seeds, require_fitting_world
 from unbraid.evaluation.intervals import mean_interval
+from unbraid.evaluation.obedience import obedience_entries
 from unbraid.evaluation.over_time import over_time_entry
 from unbraid.evaluation.reliability import judged_windows, reliability_entry
 from unbraid.evaluation.scores import contingency_by_episode, match_modes, stability
@@ -232,6 +233,12 @@ def evaluate_stage(asked: EvaluateRequest) -> dict[str, Any]:
         [_compared(mode) for mode in modes[0]], {name: _compared(found[name]) for name in experts}, matchings[0]
     )
     behaviour = {"env_id": asked.env, "n_seeds": asked.episodes, **compared.to_json()}
+    behaviour["obedience"] = obedience_entries(
+        models[0],
+        [mode.rollouts for mode in modes[0]],
+        {name: found[name].rollouts for name in experts},
+        matchings[0].tolist(),
+    )
     evaluation = evaluation_entry(found)
     if asked.beside:
         evaluation["training_seeds"] = across_entry(modes, matchings, list(experts))
