@@ -256,7 +256,8 @@ def _say_steer(found: dict[str, Any]) -> None:
             what = f"obedience (share of {of['window_steps']}-step windows that the encoder reads as mode {of['mode']})"
             print(f"{what}: {estimate_text(of['share'])}")
     for name, estimate in found["metrics"].items():
-        print(f"{name} ({found['units'][name]}): {estimate_text(estimate)}")
+        unit = found["units"][name]
+        print(f"{name}{f' ({unit})' if unit not in ('', name) else ''}: {estimate_text(estimate)}")
 
 
 def _say_certify(found: dict[str, Any]) -> None:

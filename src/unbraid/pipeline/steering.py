@@ -23,6 +23,9 @@ def steer_stage(asked: SteerRequest) -> dict[str, Any]:
     for path in (asked.save, asked.picture, asked.video):
         if path is not None:
             refuse_existing(path)
+    for option, path, ending in (("--picture", asked.picture, ".png"), ("--video", asked.video, ".mp4")):
+        if path is not None and path.suffix.lower() != ending:
+            raise ConfigError(f"{option} must name a file that ends in {ending}; got {path.name}. Name it so.")
     seeds = fresh_seeds(asked.episodes, seed=asked.seed, avoid=collected_seeds(asked.run))
     found = evaluate(policy, asked.env, seeds=seeds, max_steps=asked.max_steps)
     files = {}  # made before any is written
