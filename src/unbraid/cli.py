@@ -12,6 +12,7 @@ from typing import Annotated, Any, assert_never
 import tyro
 
 from unbraid.core.errors import ConfigError, UnbraidError
+from unbraid.core.processes import own_place
 from unbraid.pipeline.config import DemoConfig
 from unbraid.pipeline.requests import (
     CertifyRequest,
@@ -145,6 +146,8 @@ def _config_of(asked: FitRequest) -> Any:
 
 
 def _answer(as_json: bool, found: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> int:
+    if not own_place().is_first:  # of the processes that torchrun started one speaks
+        return _DONE
     if as_json:
         print(json.dumps(found, allow_nan=False))
     else:
