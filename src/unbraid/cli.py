@@ -24,6 +24,7 @@ from unbraid.pipeline.requests import (
     ModesRequest,
     ReportRequest,
     SteerRequest,
+    SweepRequest,
 )
 
 __all__ = ["main"]
@@ -33,6 +34,7 @@ _Request = (
     | Annotated[CollectRequest, tyro.conf.subcommand("collect")]
     | Annotated[CheckRequest, tyro.conf.subcommand("check")]
     | Annotated[FitRequest, tyro.conf.subcommand("fit")]
+    | Annotated[SweepRequest, tyro.conf.subcommand("sweep")]
     | Annotated[ModesRequest, tyro.conf.subcommand("modes")]
     | Annotated[SteerRequest, tyro.conf.subcommand("steer")]
     | Annotated[EvaluateRequest, tyro.conf.subcommand("evaluate")]
@@ -95,6 +97,12 @@ def _run(asked: Any) -> int:
             return _DONE if found["ok"] else _ANSWER_IS_NO
         case FitRequest():
             return _answer(asked.json, stages.fit_stage(asked, _config_of(asked)), _say_fit)
+        case SweepRequest():
+            from unbraid.pipeline.sweep import sweep_stage
+
+            found = sweep_stage(asked)
+            _answer(asked.json, found, _say_sweep)
+            return _DONE if all(trial["state"] == "done" for trial in found["trials"]) else _ANSWER_IS_NO
         case ModesRequest():
             return _answer(asked.json, stages.modes_stage(asked), _say_modes)
         case SteerRequest():
@@ -192,6 +200,15 @@ def _say_fit(found: dict[str, Any]) -> None:
         level = "episodes" if entry["level"] == "episode" else f"{entry['window_steps']}-step windows"
         print(f"NMI of held-out {level}, {entry['evidence']}: {estimate_text(entry['nmi'])}")
     _say_page(found)
+
+
+def _say_sweep(found: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    from unbraid.report.sweep import print_sweep
+
+    print_sweep(found, Console(width=None if sys.stdout.isatty() else _WIDTH))
+    print(f"{found['sweep']}: results.csv, results.json, results.png; a run for each fit in trials.")
 
 
 def _say_modes(found: dict[str, Any]) -> None:
