@@ -7,6 +7,7 @@ import queue
 import subprocess
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, final
 
 from unbraid.training.sweep import Outcome
@@ -16,6 +17,15 @@ __all__ = ["STOPPED", "ProcessWorkers"]
 STOPPED = 130
 """What a worker exits with that was asked to stop and has kept what it had."""
 _PATIENCE_S = 60.0
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A process, which of the places it has, and who hears what it says."""
+
+    place: int
+    process: "subprocess.Popen[str]"
+    listener: threading.Thread
 
 
 @final
@@ -33,7 +43,7 @@ class ProcessWorkers:
         gpus: the GPUs of this machine, as CUDA_VISIBLE_DEVICES names them; workers take them in turn.
         """
         self._command, self._n_workers, self._gpus = list(command), n_workers, list(gpus)
-        self._running: dict[str, tuple[int, subprocess.Popen[str]]] = {}
+        self._running: dict[str, _Running] = {}
         self._ended: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
 
     @property
@@ -44,11 +54,11 @@ class ProcessWorkers:
     @property
     def process_ids(self) -> dict[str, int]:
         """The process that does each trial that runs."""
-        return {name: process.pid for name, (_, process) in self._running.items()}
+        return {name: own.process.pid for name, own in self._running.items()}
 
     def start(self, name: str, order: dict[str, Any]) -> None:
         """Starts a process for a trial."""
-        place = min(set(range(self._n_workers)) - {place for place, _ in self._running.values()})
+        place = min(set(range(self._n_workers)) - {own.place for own in self._running.values()})
         own = {"OMP_NUM_THREADS": "1"}
         own |= {"CUDA_VISIBLE_DEVICES": self._gpus[place % len(self._gpus)]} if self._gpus else {}
         process = subprocess.Popen(
@@ -59,14 +69,15 @@ class ProcessWorkers:
             text=True,
             start_new_session=True,  # Ctrl-C is for this process, which then stops the workers
         )
-        self._running[name] = (place, process)
-        threading.Thread(target=self._attend, args=(name, process), daemon=True).start()
+        listener = threading.Thread(target=self._listen, args=(name, process), daemon=True)
+        self._running[name] = _Running(place, process, listener)
+        listener.start()
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it is lost already, which its end tells
             process.stdin.write(json.dumps(order) + "\n")
             process.stdin.flush()
 
-    def _attend(self, name: str, process: "subprocess.Popen[str]") -> None:
+    def _listen(self, name: str, process: "subprocess.Popen[str]") -> None:
         assert process.stdout is not None
         said = process.stdout.read()
         process.wait()
@@ -75,8 +86,7 @@ class ProcessWorkers:
     def next_ended(self) -> tuple[str, Outcome | None]:
         """Waits until a process ends."""
         name, said = self._ended.get()
-        _, process = self._running.pop(name)
-        _close(process)
+        _close(self._running.pop(name))
         try:
             found = json.loads(said.splitlines()[-1])
             return name, Outcome(found["state"], found["message"])
@@ -85,23 +95,27 @@ class ProcessWorkers:
 
     def stop(self) -> None:
         """Lets every process keep its newest state, and waits for it."""
-        left = [process for _, process in self._running.values()]
+        left = list(self._running.values())
         self._running.clear()
-        for process in left:
-            assert process.stdin is not None
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.close()
-        for process in left:
+        for own in left:
+            _hang_up(own.process)
+        for own in left:
             try:
-                process.wait(_PATIENCE_S)
+                own.process.wait(_PATIENCE_S)
             except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+                own.process.kill()
+            _close(own)
 
 
-def _close(process: "subprocess.Popen[str]") -> None:
+def _hang_up(process: "subprocess.Popen[str]") -> None:
     assert process.stdin is not None
-    assert process.stdout is not None
     with contextlib.suppress(BrokenPipeError):
         process.stdin.close()
-    process.stdout.close()
+
+
+def _close(own: _Running) -> None:
+    """Once the process has ended, or soon will."""
+    assert own.process.stdout is not None
+    own.listener.join()
+    _hang_up(own.process)
+    own.process.stdout.close()

@@ -159,7 +159,7 @@ def ranks_of_torchrun(device: str = "auto") -> Generator[Ranks]:
         said = str(error).splitlines()[0]
         raise RunError(
             f"The {place.size} processes must reach one another; torch said: {said:.200} Start them with torchrun, and "
-            "see that --rdzv-endpoint names a machine and a port that all of them reach."
+            "see that --master-addr and --master-port name a machine and a port that all of them reach."
         ) from error
     try:
         yield Ranks(place, in_group=True)
