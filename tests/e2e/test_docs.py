@@ -70,7 +70,9 @@ def test_every_way_to_steer_acts():
 def commands_of_scale():
     """Every command of the page on scale, as a list of words."""
     page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
-    return [shlex.split(line) for block in re.findall(r"```bash\n(.*?)```", page, re.DOTALL) for line in block.splitlines()]
+    return [
+        shlex.split(line) for block in re.findall(r"```bash\n(.*?)```", page, re.DOTALL) for line in block.splitlines()
+    ]
 
 
 @pytest.mark.parametrize("words", commands_of_scale(), ids=" ".join)

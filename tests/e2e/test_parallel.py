@@ -1,6 +1,7 @@
 """torchrun: two processes, be they on two machines, fit as one does, and one writes and speaks; a fit that loses a process
 goes on with --resume."""
 
+import contextlib
 import json
 import os
 import signal
@@ -33,6 +34,14 @@ def assert_same_curves(one, two):
         assert together["loss"] == pytest.approx(alone["loss"], rel=1e-4, abs=1e-4)
         assert together["terms"] == pytest.approx(alone["terms"], rel=1e-4, abs=1e-4)
         assert together["code_usage"] == alone["code_usage"]
+
+
+def ends_or(seen, process):
+    """Waits until something is seen, or the process ends."""
+    while not seen():
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.1)
+            return
 
 
 def children_of(process):
@@ -77,8 +86,7 @@ def test_a_fit_that_loses_a_process_resumes_to_what_one_process_fits(unbraid, pi
     command = [*HERE, "fit", str(pile), "--out", str(tmp_path / "two"), *words]
     checkpoints = tmp_path / "two" / "checkpoints"
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        while process.poll() is None and not list(checkpoints.glob("step_*")):
-            pass  # until the first checkpoint is there
+        ends_or(lambda: any(checkpoints.glob("step_*")), process)
         os.kill(children_of(process)[-1], signal.SIGKILL)
         _, said = process.communicate(timeout=_PATIENCE_S)
     assert process.returncode != 0

@@ -128,7 +128,7 @@ class SweepRequest:
     """The demonstrations, as `unbraid fit` takes them."""
     out: Path
     """The sweep's folder; must not exist yet, unless --resume."""
-    grid: tuple[str, ...]
+    grid: tuple[str, ...] = ()
     """Settings with their values: n_modes=2,3,auto learning_rate=4e-3,1e-3 policy_hidden=64x64,128x128 seed=0,1,2.
     Any setting of UnbraidConfig, or of TalkConfig with --method talk; the others stay at their defaults."""
     method: Literal["unbraid", "talk"] = "unbraid"

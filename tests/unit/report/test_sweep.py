@@ -22,7 +22,9 @@ def combination(settings, scores, n_done=3):
 @pytest.fixture
 def combinations():
     return [
-        combination({"n_modes": 2, "hidden": [8, 8]}, {LIKELIHOOD: estimate(1.0, 0.5, 1.5), NMI: estimate(0.9, 0.8, 1)}),
+        combination(
+            {"n_modes": 2, "hidden": [8, 8]}, {LIKELIHOOD: estimate(1.0, 0.5, 1.5), NMI: estimate(0.9, 0.8, 1)}
+        ),
         combination({"n_modes": 2, "hidden": [16]}, {LIKELIHOOD: estimate(2.0, 1.5, 2.5)}),
         combination({"n_modes": "auto", "hidden": [8, 8]}, {LIKELIHOOD: estimate(3.0, n=1)}, n_done=1),
         combination({"n_modes": "auto", "hidden": [16]}, {}, n_done=0),

@@ -90,7 +90,9 @@ def main():
         found["after another start"] = after_another_start(ranks)
         folder = Path(sys.argv[1])
         lines = []
-        model = fit(make_reflexes(), make_tiny("unbraid"), LoopOptions(folder / "run", ranks=ranks, on_log=lines.append))
+        model = fit(
+            make_reflexes(), make_tiny("unbraid"), LoopOptions(folder / "run", ranks=ranks, on_log=lines.append)
+        )
         found |= {"logged": len(lines), "search": model.search is not None}
     (folder / f"{ranks.place.rank}.json").write_text(json.dumps(found))
 

@@ -75,7 +75,9 @@ def test_other_data_is_refused_where_it_is(found):
     assert "All processes must fit with the same data; process 1 has another" in found[1]["refusal"]
 
 
-@pytest.mark.parametrize("case", ["unbraid", "calibrated", "style", "free codes", "lstm", "talk", "ratio", "product", "windows"])
+@pytest.mark.parametrize(
+    "case", ["unbraid", "calibrated", "style", "free codes", "lstm", "talk", "ratio", "product", "windows"]
+)
 def test_two_processes_learn_what_one_does(found, case):
     of_losses, of_weights, of_used_codes = found[0]["cases"][case]
     assert of_losses < 1e-4
@@ -98,9 +100,18 @@ def test_processes_that_cannot_meet_say_so(monkeypatch):
         raise ValueError("nobody there")
 
     monkeypatch.setattr("torch.distributed.init_process_group", refuse)
-    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "x", "MASTER_PORT": "1"}.items():
+    for name, value in {
+        "RANK": "1",
+        "WORLD_SIZE": "2",
+        "LOCAL_RANK": "1",
+        "MASTER_ADDR": "x",
+        "MASTER_PORT": "1",
+    }.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(RunError, match=r"must reach one another.*nobody there.*--master-addr"), ranks_of_torchrun("cpu"):
+    with (
+        pytest.raises(RunError, match=r"must reach one another.*nobody there.*--master-addr"),
+        ranks_of_torchrun("cpu"),
+    ):
         pass
 
 
