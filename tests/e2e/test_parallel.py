@@ -1,5 +1,4 @@
-"""torchrun: two processes, be they on two machines, fit as one does, and one writes and speaks; a fit that loses a process
-goes on with --resume."""
+"""torchrun: two processes, be they on two machines, fit as one does; one writes and speaks; lost ones can be resumed."""
 
 import contextlib
 import json
@@ -92,7 +91,7 @@ def test_a_fit_that_loses_a_process_resumes_to_what_one_process_fits(unbraid, pi
     assert process.returncode != 0
     assert not (tmp_path / "two" / "model").exists(), "it was done before it lost a process"
     assert "this is a bug of ours" not in said
-    resumed = subprocess.run([*command, "--resume"], capture_output=True, text=True, timeout=_PATIENCE_S)
+    resumed = subprocess.run([*command, "--resume"], check=False, capture_output=True, text=True, timeout=_PATIENCE_S)
     assert resumed.returncode == 0, resumed.stderr
     assert resumed.stdout.count("2 modes after 300 gradient steps") == 1
     assert_same_curves(tmp_path / "one", tmp_path / "two")

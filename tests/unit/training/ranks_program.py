@@ -1,4 +1,4 @@
-"""What `test_ranks.py` has torchrun run in two processes: `ranks_program.py FOLDER`; each leaves what it found there."""
+"""What `test_ranks.py` has torchrun run in two processes, `ranks_program.py FOLDER`: what each found is left there."""
 
 import json
 import sys

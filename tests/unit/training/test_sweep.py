@@ -1,4 +1,4 @@
-"""A grid becomes trials, checked before the first begins; trials are done, done again where lost, and never stop others."""
+"""A grid becomes trials, checked before the first begins; a lost one is done again, a failed one stops no others."""
 
 from collections import deque
 
