@@ -1,4 +1,4 @@
-"""torchrun: two processes, be they on two machines, fit as one does; one writes and speaks; lost ones can be resumed."""
+"""torchrun: two processes, be they on two machines, fit as one does; one writes and speaks; --resume goes on."""
 
 import contextlib
 import json

@@ -16,9 +16,9 @@ TALK = ["--method", "talk"]
 
 @pytest.fixture(scope="module")
 def swept(unbraid, pile, tmp_path_factory):
-    """A sweep of four fits, two of which ask for more modes than there are demonstrations."""
+    """A sweep of four fits, two of which ask for transitions longer than the demonstrations."""
     out = tmp_path_factory.mktemp("sweeps") / "swept"
-    grid = ["n_modes=2,30", "n_steps=20", "seed=0,1"]
+    grid = ["delta_steps=1,500", "n_steps=20", "seed=0,1"]
     return out, unbraid("sweep", pile, "--out", out, *TALK, "--grid", *grid, "--held-out", 0.4, "--workers", 2)
 
 
@@ -27,27 +27,27 @@ def test_fits_that_fail_stop_no_others_and_say_why(swept):
     assert said.code == 3, said.err
     results = json.loads((out / "results.json").read_text())
     assert [trial["state"] for trial in results["trials"]] == ["done", "done", "failed", "failed"]
-    assert "30 modes" in results["trials"][2]["message"]
+    assert "the longest has 60 steps" in results["trials"][2]["message"]
     assert results["trials"][2]["message"] in " ".join(said.out.split())
     assert "2 fits done, 2 failed" in said.out
-    assert not (out / "trials" / "n_modes=30,n_steps=20,seed=0").exists()
+    assert not (out / "trials" / "delta_steps=500,n_steps=20,seed=0").exists()
 
 
 def test_a_table_a_figure_and_a_run_for_each_fit(swept, unbraid):
     out, _ = swept
     results = json.loads((out / "results.json").read_text())
-    two, thirty = results["combinations"]
-    score = two["scores"]["held_out_log_likelihood_nats"]
+    one, long = results["combinations"]
+    score = one["scores"]["held_out_log_likelihood_nats"]
     of_fits = [trial["scores"]["held_out_log_likelihood_nats"] for trial in results["trials"][:2]]
     assert score["value"] == pytest.approx(sum(of_fits) / 2)
     assert (score["n"], score["unit_of_n"]) == (2, "training seeds")
     assert score["low"] < min(of_fits) < max(of_fits) < score["high"]
-    assert (thirty["n_done"], thirty["n_fits"], thirty["scores"]) == (0, 2, {})
+    assert (long["n_done"], long["n_fits"], long["scores"]) == (0, 2, {})
     first, second = csv.DictReader((out / "results.csv").read_text().splitlines())
     assert float(first["held_out_log_likelihood_nats_low"]) == pytest.approx(score["low"])
-    assert (second["n_modes"], second["n_done"], second["episode_nmi"]) == ("30", "0", "")
+    assert (second["delta_steps"], second["n_done"], second["episode_nmi"]) == ("500", "0", "")
     assert (out / "results.png").read_bytes().startswith(b"\x89PNG")
-    run = out / "trials" / "n_modes=2,n_steps=20,seed=1"
+    run = out / "trials" / "delta_steps=1,n_steps=20,seed=1"
     assert json.loads((run / "run.json").read_text())["config"]["seed"] == 1
     fitted = json.loads((run / "results.json").read_text())["fit"]["held_out_log_likelihood_nats"]["value"]
     assert fitted == of_fits[1]
@@ -60,7 +60,7 @@ def test_what_is_done_is_not_done_again(swept, unbraid, pile, monkeypatch):
         raise AssertionError("a fit began again")
 
     monkeypatch.setattr("unbraid.pipeline.sweep.run_trials", refuse)
-    grid = ["n_modes=2", "n_steps=20", "seed=0,1"]
+    grid = ["delta_steps=1", "n_steps=20", "seed=0,1"]
     words = [*TALK, "--grid", *grid, "--held-out", 0.4, "--json"]
     again = unbraid("sweep", pile, "--out", out, *words, "--resume")
     assert again.code == 0, again.err

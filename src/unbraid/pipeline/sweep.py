@@ -1,5 +1,6 @@
 """`unbraid sweep`: from a grid of settings to runs, a table over seeds, and a figure."""
 
+import contextlib
 import json
 import os
 import sys
@@ -57,6 +58,7 @@ def sweep_stage(asked: SweepRequest) -> dict[str, Any]:
     if left:
         orders = {trial.name: order_of(_fit_request(asked, trial), trial.config) for trial in left}
         with (
+            contextlib.redirect_stdout(sys.stderr),  # Ray tells of lost workers there
             stopping_with("Stopped; fits that are done are kept. The same command with --resume does the rest."),
             live_table(f"{asked.out}", ("fit", "is", "for", *SCORES.values())) as show,
         ):
