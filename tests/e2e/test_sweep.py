@@ -86,7 +86,7 @@ def test_a_sweep_that_cannot_be_says_why_before_the_first_fit(unbraid, pile, tmp
     said = unbraid("sweep", pile, "--out", tmp_path / "sweep", *words)
     assert said.code == 2
     assert message in said.err
-    assert not (tmp_path / "sweep" / "trials").exists()
+    assert not (tmp_path / "sweep").exists()
 
 
 def below(process_id):

@@ -20,7 +20,7 @@ from unbraid.evaluation.evaluate import csv_text
 from unbraid.evaluation.intervals import mean_interval
 from unbraid.pipeline.requests import FitRequest, SweepRequest
 from unbraid.pipeline.trial import order_of, run_trial
-from unbraid.pipeline.unfinished import stopping_with
+from unbraid.pipeline.unfinished import removed_unless, stopping_with
 from unbraid.report.style import WIDE, png
 from unbraid.report.sweep import SCORES, sweep_figure
 from unbraid.training.config import config_to_json
@@ -46,7 +46,8 @@ def sweep_stage(asked: SweepRequest) -> dict[str, Any]:
     trials = trials_of(asked.method, asked.grid)
     _require_possible(asked)
     content = _asked_content(asked)
-    if asked.resume and asked.out.exists():
+    going_on = asked.resume and asked.out.exists()
+    if going_on:
         _require_same(asked.out / "sweep.json", content)
         write_json(asked.out / "sweep.json", content)
     else:
@@ -58,6 +59,7 @@ def sweep_stage(asked: SweepRequest) -> dict[str, Any]:
     if left:
         orders = {trial.name: order_of(_fit_request(asked, trial), trial.config) for trial in left}
         with (
+            removed_unless(lambda: going_on or (asked.out / "trials").exists(), asked.out),
             contextlib.redirect_stdout(sys.stderr),  # Ray tells of lost workers there
             stopping_with("Stopped; fits that are done are kept. The same command with --resume does the rest."),
             live_table(f"{asked.out}", ("fit", "is", "for", *SCORES.values())) as show,
