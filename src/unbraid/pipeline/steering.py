@@ -7,7 +7,7 @@ from unbraid.core.errors import ConfigError
 from unbraid.core.runs import refuse_existing, write_bytes
 from unbraid.demos.store import save_demos
 from unbraid.evaluation.evaluate import Evaluation, evaluate, fresh_seeds
-from unbraid.evaluation.obedience import floored_share, obedience
+from unbraid.evaluation.obedience import OBEYED_WINDOW, floored_share, obedience
 from unbraid.pipeline.measured import collected_seeds
 from unbraid.pipeline.requests import SteerRequest
 from unbraid.steering.instructions import Instruction
@@ -15,8 +15,6 @@ from unbraid.steering.steered import SteeredPolicy, steer
 from unbraid.training.model import ModeModel
 
 __all__ = ["steer_stage"]
-
-_WINDOW_STEPS = 50
 
 
 def steer_stage(asked: SteerRequest) -> dict[str, Any]:
@@ -41,9 +39,9 @@ def steer_stage(asked: SteerRequest) -> dict[str, Any]:
     rollouts = found.rollouts.demos
     obeyed: dict[str, Any] = {}
     if policy.instruction.mode is not None:
-        long_enough = int(rollouts.lengths.max()) >= _WINDOW_STEPS
+        long_enough = int(rollouts.lengths.max()) >= OBEYED_WINDOW
         read = (
-            obedience(policy.model, rollouts, policy.instruction.mode, window_steps=_WINDOW_STEPS)
+            obedience(policy.model, rollouts, policy.instruction.mode, window_steps=OBEYED_WINDOW)
             if long_enough
             else None
         )

@@ -15,9 +15,9 @@ from unbraid.core.errors import ConfigError, RunError
 from unbraid.core.live import Show, live_table
 from unbraid.core.processes import own_place
 from unbraid.core.runs import new_folder, read_json, refuse_existing, write_bytes, write_json, write_text
-from unbraid.demos.store import load_demos
 from unbraid.evaluation.evaluate import csv_text
 from unbraid.evaluation.intervals import mean_interval
+from unbraid.pipeline.data import load_asked
 from unbraid.pipeline.requests import FitRequest, SweepRequest
 from unbraid.pipeline.trial import order_of, run_trial
 from unbraid.pipeline.unfinished import removed_unless, stopping_with
@@ -88,7 +88,7 @@ def _require_possible(asked: SweepRequest) -> None:
 
 def _asked_content(asked: SweepRequest) -> dict[str, Any]:
     """The sweep's `sweep.json`; reading the demonstrations now shows what is wrong with them before the first fit."""
-    demos = load_demos(asked.data, drop_last_action=asked.drop_last_action, max_episode_steps=asked.max_episode_steps)
+    demos = load_asked(asked)
     content: dict[str, Any] = {"format": _FORMAT, "version": _VERSION, "method": asked.method}
     content |= {"held_out": asked.held_out, "data_fingerprint": demos.fingerprint(), "grid": list(asked.grid)}
     return content
@@ -127,8 +127,7 @@ def _fit_request(asked: SweepRequest, trial: Trial) -> FitRequest:
         device=asked.device,
         checkpoint_every=asked.checkpoint_every,
         resume=True,
-        drop_last_action=asked.drop_last_action,
-        max_episode_steps=asked.max_episode_steps,
+        more=asked.more,
     )
 
 

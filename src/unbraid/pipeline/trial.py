@@ -12,19 +12,34 @@ from typing import Any
 
 from unbraid.core.errors import UnbraidError
 from unbraid.core.runs import saying_what_the_disk_refused
-from unbraid.pipeline.requests import FitRequest
+from unbraid.demos.options import ReadOptions
+from unbraid.pipeline.requests import FitRequest, MoreData
 from unbraid.training.config import FitConfig, config_from_json, config_to_json
 from unbraid.training.process_workers import STOPPED
 
 __all__ = ["main", "order_of", "run_trial"]
 
-_PATHS = ("data", "out")
-
 
 def order_of(asked: FitRequest, config: FitConfig) -> dict[str, Any]:
-    """What a worker is told: a fit of these demonstrations, with this config. Paths become absolute."""
-    settings = {k: str(v.absolute()) if isinstance(v, Path) else v for k, v in asdict(asked).items()}
+    """What a worker is told: a fit of these demonstrations, with this config. It may work in another folder."""
+    settings = asdict(asked)
+    settings |= {"data": _anywhere(asked.data), "out": str(asked.out.absolute())}
+    settings["more"]["demos"] = [_anywhere(Path(source)) for source in asked.more.demos]
     return {"asked": settings, "config": config_to_json(config)}
+
+
+def _anywhere(source: Path) -> str:
+    """A path from the root; an id, such as minari:NAME, as it is."""
+    return str(source.absolute() if source.exists() else source)
+
+
+def _asked_of(settings: dict[str, Any]) -> FitRequest:
+    """The request that was written; JSON has made lists of its tuples."""
+    more = settings["more"]
+    reading = {k: tuple(v) if isinstance(v, list) else v for k, v in more["reading"].items()}
+    read = MoreData(tuple(more["demos"]), tuple(more["weights"]), ReadOptions(**reading))
+    built: dict[str, Any] = {"data": Path(settings["data"]), "out": Path(settings["out"]), "more": read}
+    return FitRequest(**(settings | built))
 
 
 def run_trial(order: dict[str, Any]) -> dict[str, Any]:
@@ -32,8 +47,7 @@ def run_trial(order: dict[str, Any]) -> dict[str, Any]:
     from unbraid.pipeline.stages import fit_stage
     from unbraid.training.loop import computing
 
-    paths = {name: Path(order["asked"][name]) for name in _PATHS}
-    asked = FitRequest(**(order["asked"] | paths))
+    asked = _asked_of(order["asked"])
     with saying_what_the_disk_refused(asked.out):
         asked.out.parent.mkdir(parents=True, exist_ok=True)
     try:
