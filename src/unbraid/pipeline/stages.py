@@ -43,6 +43,7 @@ from unbraid.training.config import FitConfig, config_to_json
 from unbraid.training.fit import fit
 from unbraid.training.loop import LoopOptions
 from unbraid.training.model import ModeModel
+from unbraid.training.ranks import Ranks, ranks_of_torchrun
 from unbraid.worlds.collect import collect
 from unbraid.worlds.controllers import Controller
 from unbraid.worlds.experts import actor_named
@@ -71,21 +72,42 @@ def collect_stage(asked: CollectRequest) -> dict[str, Any]:
 
 
 def fit_stage(asked: FitRequest, config: FitConfig) -> dict[str, Any]:
-    """Fits, saves the model, scores it on held-out episodes, and writes the run's page."""
-    run, demos = asked.out, load_asked(asked)
+    """Fits, saves the model, scores it on held-out episodes, and writes the run's page.
+
+    Under torchrun all processes fit together; the first writes, and the others get what it answers.
+    """
+    with ranks_of_torchrun(asked.device) as ranks:
+        if ranks.is_first:
+            return json.loads(ranks.shared(json.dumps(_fit_and_write(asked, config, ranks)).encode()))
+        training, _ = _training_and_held_out(asked, config)
+        with naming(asked.data):
+            fit(training.without_labels(), config, _options(asked, config, training.fingerprint(), ranks))
+        return json.loads(ranks.shared(b""))
+
+
+def _training_and_held_out(asked: FitRequest, config: FitConfig) -> tuple[Demos, Demos | None]:
+    demos = load_asked(asked)
     with naming(asked.data):
         # Of all episodes, so that a message counts them as the file does; the fit asks again of those it is given.
         require_fit_ready(demos, window_steps=1, n_modes=2 if config.n_modes == "auto" else config.n_modes)
-        training, held_out = _split(demos, asked, config.seed)
-    fingerprint = training.fingerprint()
-    options = LoopOptions(
-        run=run,
+        return _split(demos, asked, config.seed)
+
+
+def _options(asked: FitRequest, config: FitConfig, fingerprint: str, ranks: Ranks) -> LoopOptions:
+    return LoopOptions(
+        run=asked.out,
         resume=asked.resume,
         device=asked.device,
         tensorboard=asked.tensorboard,
         checkpoint_every=asked.checkpoint_every,
         asked={"config": config_to_json(config), "data": fingerprint},
+        ranks=ranks,
     )
+
+
+def _fit_and_write(asked: FitRequest, config: FitConfig, ranks: Ranks) -> dict[str, Any]:
+    run, (training, held_out) = asked.out, _training_and_held_out(asked, config)
+    fingerprint = training.fingerprint()
     content = {"command": "fit", "config": config_to_json(config), "held_out": asked.held_out}
     content |= {"provenance": provenance(seed=config.seed, data_fingerprint=fingerprint)}
     going_on = asked.resume and run.exists()
@@ -98,7 +120,7 @@ def fit_stage(asked: FitRequest, config: FitConfig) -> dict[str, Any]:
         return going_on or latest_checkpoint(run / "checkpoints") is not None
 
     with removed_unless(worth_keeping, run), naming(asked.data):
-        model = fit(training.without_labels(), config, options)
+        model = fit(training.without_labels(), config, _options(asked, config, fingerprint, ranks))
     with stopping_with("Stopped; the fit is done and kept. The same command with --resume does the rest."):
         if not (run / "model").exists():
             model.save_pretrained(run / "model")

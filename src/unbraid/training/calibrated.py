@@ -15,6 +15,7 @@ from unbraid.training.config import UnbraidConfig
 from unbraid.training.joint import Given, UnbraidLearner
 from unbraid.training.model import ModeModel
 from unbraid.training.networks import Evidence, ModeNetworks
+from unbraid.training.ranks import ONE_RANK, Ranks
 from unbraid.training.steps import Steps
 
 __all__ = ["FEWEST_SPANS", "LEFT_OUT", "MANY_STEPS", "CalibratedLearner"]
@@ -35,13 +36,13 @@ class CalibratedLearner:
     of the fifth, held against the mode of the whole span, gives the temperatures.
     """
 
-    def __init__(self, steps: Steps, config: UnbraidConfig, device: str = "cpu") -> None:
+    def __init__(self, steps: Steps, config: UnbraidConfig, device: str = "cpu", *, ranks: Ranks = ONE_RANK) -> None:
         """Searches for modes, and draws the initial weights of both.
 
         Raises:
             ConfigError: more modes than spans.
         """
-        self.first = UnbraidLearner(steps, config, device)
+        self.first = UnbraidLearner(steps, config, device, ranks=ranks)
         self._pace = 2 if steps.n_steps >= MANY_STEPS else 1
         left_out = _left_out(self.first.responsibilities.argmax(1).numpy(), config.seed)
         self.twin: UnbraidLearner | None = None
@@ -56,7 +57,7 @@ class CalibratedLearner:
         config = replace(first.config, policy_batch=batch, n_steps=-(-first.n_steps // self._pace))
         part = first.steps.of_stretches(first.spans, seen)
         given = Given(part.episode_of_step, first.responsibilities[seen])
-        return UnbraidLearner(part, config, device, given=given, one_thread=True)
+        return UnbraidLearner(part, config, device, given=given, one_thread=True, ranks=first.ranks)
 
     @property
     def n_steps(self) -> int:

@@ -28,6 +28,7 @@ from unbraid.policy.normaliser import Normaliser
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.model import ModeModel
 from unbraid.training.networks import DISTANCE_TEMPERATURE
+from unbraid.training.ranks import ONE_RANK, Ranks
 from unbraid.training.steps import Steps
 from unbraid.training.style import SpanStyles
 
@@ -69,6 +70,7 @@ class UnbraidLearner:
         *,
         given: Given | None = None,
         one_thread: bool = False,
+        ranks: Ranks = ONE_RANK,
     ) -> None:
         """Searches for modes, and draws the initial weights, all from the config's seed.
 
@@ -78,6 +80,7 @@ class UnbraidLearner:
             device: where the networks are.
             given: spans and their responsibilities, which then are not searched for.
             one_thread: whether encoder and policy take turns, and have not a thread each.
+            ranks: the processes that fit together; the first alone searches for modes.
 
         Raises:
             ConfigError: more modes than spans.
@@ -86,6 +89,7 @@ class UnbraidLearner:
         assert config.n_steps != "auto"
         assert config.policy_batch != "auto"
         self.steps, self.n_steps, self.samples_per_step, self.taken = steps, config.n_steps, config.policy_batch, 0
+        self.ranks = ranks
         self.spans = spans_of(steps.episode_of_step, "window" if config.sharing == "window" else "episode")
         self.generator = torch.Generator().manual_seed(named_seed(config.seed, "unbraid", "batches"))
         self.windows_generator = torch.Generator().manual_seed(named_seed(config.seed, "unbraid", "windows"))
@@ -94,10 +98,11 @@ class UnbraidLearner:
         self.found: Found | None = None
         self.changes: Changes | None = None
         if given is None:
-            self.found = self._search(config, seen, done)
-            self.responsibilities = self.found.responsibilities
-        else:
-            self.spans, self.responsibilities = given.spans, given.responsibilities
+            if ranks.is_first:
+                self.found = self._search(config, seen, done)
+                given = Given(self.spans, self.found.responsibilities)
+            given = _told(ranks, given)
+        self.spans, self.responsibilities = given.spans, given.responsibilities
         self.config = replace(config, n_modes=self.responsibilities.shape[1])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(named_seed(config.seed, "unbraid", "weights"))
@@ -109,8 +114,9 @@ class UnbraidLearner:
         lengths = sorted({min(length, int(steps.lengths.max())) for length in config.window_lengths})
         self.places = [WindowPlaces(steps.lengths, length) for length in lengths]
         self.padded_places = [PaddedPlaces(steps.lengths, length) for length in lengths]
-        # The contexts of codes on a simplex never change, so that encoder and policy share no weights
-        apart = config.codes == "simplex" and self.model.device.type == "cpu" and not one_thread
+        # The contexts of codes on a simplex never change, so that encoder and policy share no weights. What processes
+        # tell one another must have one order.
+        apart = config.codes == "simplex" and self.model.device.type == "cpu" and not one_thread and not ranks.in_group
         self._side_by_side = SideBySide() if apart else None
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
@@ -175,6 +181,7 @@ class UnbraidLearner:
                 trailing()
         else:
             policy, (crossentropy, commitment) = self._side_by_side(self.policy_part, self.encoder_part, trailing)
+        policy, crossentropy, commitment = self.ranks.total(self.modules().values(), policy, crossentropy, commitment)
         self.follow()
         loss = policy + crossentropy + COMMITMENT * commitment
         terms = {"loss": loss, "policy": policy, "encoder": crossentropy, "commitment": commitment}
@@ -186,13 +193,13 @@ class UnbraidLearner:
             self._side_by_side.settle()
 
     def policy_part(self) -> Float[Tensor, ""]:
-        """The policy's loss, whose gradient is added to what is there."""
-        loss = self._policy_loss()
+        """The policy's loss, or this process's share of it, whose gradient is added to what is there."""
+        loss = self._policy_loss() * self.ranks.share(self.samples_per_step)
         loss.backward()
         return loss.detach()
 
     def encoder_part(self) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """The encoder's two losses, whose gradient is added to what is there."""
+        """The encoder's two losses, or this process's share of them, whose gradient is added to what is there."""
         crossentropy, commitment = self._encoder_loss()
         (crossentropy + COMMITMENT * commitment).backward()
         return crossentropy.detach(), commitment.detach()
@@ -226,28 +233,33 @@ class UnbraidLearner:
     def _policy_loss(self) -> Float[Tensor, ""]:
         """(a) Negative log-likelihood of random steps under a mode and a style of theirs, and what the styles cost."""
         chosen = torch.randint(self.steps.n_steps, (self.samples_per_step,), generator=self.generator)
-        modes, states = self._modes_of(chosen), self._states(chosen)
-        if self.styles is not None:
-            states = self.styles.told(states, self.spans[chosen], modes, self.generator)
+        modes, own = self._modes_of(chosen), self.ranks.part(self.samples_per_step)
+        if self.styles is None:
+            states = self._states(chosen[own])
+        else:
+            states = self.styles.told(self._states(chosen), self.spans[chosen], modes, self.generator)[own]
+        chosen, modes = chosen[own], modes[own]
         mean, log_std = self.model.policy(states, self._contexts()[modes.to(self.model.device)])
         loss = -diagonal_log_prob(self._actions(chosen), mean, log_std).sum(-1).mean()
         return loss if self.styles is None else loss + self.styles.cost().to(loss.device)
 
     def _encoder_loss(self) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         """(b) Cross-entropy of softmax(-d / 0.1) with the window's responsibilities, and the distance to its code."""
-        latents, wanted = self._latents() if self.config.encoder == "mean" else self._latents_in_order()
+        latents, wanted, share = self._latents() if self.config.encoder == "mean" else self._latents_in_order()
         distances = self.model.codebook(latents)
         log_probs = torch.log_softmax(-distances / DISTANCE_TEMPERATURE, dim=1)
         best = distances.gather(1, wanted.argmax(1, keepdim=True))
-        return -(wanted * log_probs).sum(1).mean(), best.mean()
+        return -share * (wanted * log_probs).sum(1).mean(), share * best.mean()
 
-    def _latents(self) -> tuple[Float[Tensor, "window latent"], Float[Tensor, "window mode"]]:
-        """Of `_windows`, and their responsibilities."""
-        chosen = self._windows()
+    def _latents(self) -> tuple[Float[Tensor, "window latent"], Float[Tensor, "window mode"], float]:
+        """Of this process's part of `_windows`; their responsibilities; and how much of all they are."""
+        windows = self._windows()
+        chosen = windows[self.ranks.part(len(windows))]
         latents = self.model.encoder(self._states(chosen), self._actions(chosen))
-        return latents, self.responsibilities[self.spans[chosen]].mean(1).to(self.model.device)
+        wanted = self.responsibilities[self.spans[chosen]].mean(1).to(self.model.device)
+        return latents, wanted, self.ranks.share(len(windows))
 
-    def _latents_in_order(self) -> tuple[Float[Tensor, "window latent"], Float[Tensor, "window mode"]]:
+    def _latents_in_order(self) -> tuple[Float[Tensor, "window latent"], Float[Tensor, "window mode"], float]:
         """The same of windows of a random length at random places, all their steps; of a shorter episode the whole.
 
         Of windows above 25 steps there are fewer, so that a batch has no more steps.
@@ -255,9 +267,10 @@ class UnbraidLearner:
         draws = self.windows_generator
         places = self.padded_places[int(torch.randint(len(self.padded_places), (), generator=draws))]
         n_windows = self.config.window_batch * STEPS_PER_WINDOW // max(places.window_steps, STEPS_PER_WINDOW)
-        windows = places.drawn(max(n_windows, 1), draws)
+        n_windows = max(n_windows, 1)
+        windows = places.drawn(n_windows, draws).part(self.ranks.part(n_windows))
         wanted = masked_mean(self.responsibilities[self.spans[windows.steps]], windows.mask)
-        return self.model.latents(self.steps, windows), wanted.to(self.model.device)
+        return self.model.latents(self.steps, windows), wanted.to(self.model.device), self.ranks.share(n_windows)
 
     def _windows(self) -> Int[Tensor, "window step"]:
         """Windows of a random length at random places, at most 25 steps of each."""
@@ -343,6 +356,16 @@ class UnbraidLearner:
         self.responsibilities, self.taken = tensors["responsibilities"], taken
         self.generator.set_state(tensors["generator"])
         self.windows_generator.set_state(tensors["windows_generator"])
+
+
+def _told(ranks: Ranks, given: Given | None) -> Given:
+    """What the first process found, which no other has looked for."""
+    from safetensors.torch import load, save
+
+    if given is not None and not ranks.in_group:
+        return given
+    content = b"" if given is None else save({k: v.contiguous() for k, v in vars(given).items()})
+    return Given(**load(ranks.shared(content)))
 
 
 def _scaling(values: Float[np.ndarray, "row column"], *, floor: float, clip: float = math.inf) -> Normaliser:

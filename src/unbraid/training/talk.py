@@ -16,6 +16,7 @@ from unbraid.training.adabelief import AdaBelief
 from unbraid.training.config import TalkConfig
 from unbraid.training.model import ModeModel
 from unbraid.training.objectives import joined, vq_terms
+from unbraid.training.ranks import ONE_RANK, Ranks
 from unbraid.training.steps import Steps
 
 __all__ = ["TalkLearner", "pairs_of", "training_context"]
@@ -47,8 +48,9 @@ class TalkLearner:
     its transitions, side by side.
     """
 
-    def __init__(self, steps: Steps, config: TalkConfig, device: str = "cpu") -> None:
+    def __init__(self, steps: Steps, config: TalkConfig, device: str = "cpu", *, ranks: Ranks = ONE_RANK) -> None:
         """Draws the initial weights from the config's seed."""
+        self.ranks = ranks
         self.steps, self.config, self.n_steps = steps, config, config.n_steps
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(named_seed(config.seed, "talk", "weights"))
@@ -122,21 +124,23 @@ class TalkLearner:
             self.batch = self._draw()
             if self.config.codebook == "repaired":
                 self._revive()
-        model, batch = self.model, self.batch
+        model, mean = self.model, self.ranks.mean
+        batch = self.batch[self.ranks.part(len(self.batch))]
         states = model.observation_normaliser(self.steps.rows[self.rows[batch]])
         actions = self.steps.actions[self.acts[batch]].to(model.device)
         latents = self._latents(self.moves[batch])
         distances = model.codebook(latents)
         modes = distances.argmin(1)
-        self.used += torch.bincount(modes, minlength=len(self.used)).cpu()
         quantised = model.codebook.codes()[modes]
         passed = latents + (quantised - latents).detach()  # straight-through: the decoder's gradient skips the choice
-        terms = vq_terms(*self._rebuilt(self.moves[batch], passed), latents, quantised)
-        mean, log_std = model.policy(states, training_context(distances, self.config))
-        log_probs = diagonal_log_prob(actions, mean, log_std)
-        loss = self.objective(terms.total(self.config.commitment), log_probs)
+        terms = vq_terms(*self._rebuilt(self.moves[batch], passed), latents, quantised, mean)
+        means, log_std = model.policy(states, training_context(distances, self.config))
+        log_probs = diagonal_log_prob(actions, means, log_std)
+        loss = self.objective(terms.total(self.config.commitment), log_probs, mean)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        (used,) = self.ranks.total(self.modules().values(), torch.bincount(modes, minlength=len(self.used)))
+        self.used += used.cpu()
         self.optimizer.step()
         self.taken += 1
         return {
@@ -144,7 +148,7 @@ class TalkLearner:
             "reconstruction": terms.reconstruction.detach(),
             "codebook": terms.codebook.detach(),
             "commitment": terms.commitment.detach(),
-            "policy": -log_probs.detach().sum(-1).mean(),
+            "policy": -mean(log_probs.detach().sum(-1)),
         }
 
     @torch.no_grad()

@@ -96,7 +96,7 @@ def test_every_choice_trains(demos, tiny, objective, context, repairs):
 def test_the_policys_gradient_reaches_encoder_and_codebook(demos, tiny, context):
     """The talk's joint training: the policy's likelihood alone moves the encoder and the codes."""
     learner = learner_for(demos, tiny("talk", context=context))
-    learner.objective = lambda vq, log_probs: -log_probs.sum(-1).mean()
+    learner.objective = lambda vq, log_probs, mean: -mean(log_probs.sum(-1))
     learner.step()
     for part in (learner.model.encoder, learner.model.codebook, learner.model.policy):
         assert any(float(p.grad.abs().sum()) > 0 for p in part.parameters())
@@ -105,7 +105,7 @@ def test_the_policys_gradient_reaches_encoder_and_codebook(demos, tiny, context)
 
 def test_reconstruction_reaches_the_encoder_past_the_choice_of_a_code_and_not_the_codes(demos, tiny):
     learner = learner_for(demos, tiny("talk", commitment=0.0))
-    learner.objective = lambda vq, log_probs: vq
+    learner.objective = lambda vq, log_probs, mean: vq
     z = learner.model.encoder(learner.model.scaled_transitions(learner.steps, learner.moves[learner.batch])).detach()
     codes = learner.model.codebook.codes().detach().clone()
     learner.step()
