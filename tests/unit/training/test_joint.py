@@ -120,7 +120,7 @@ def test_windows_of_the_encoder_lie_in_one_episode(tiny, reflexes):
     for _ in range(60):
         chosen = learner._windows()
         lengths.add(chosen.shape[1])
-        of_step = learner.steps.episode_of_step[chosen]
+        of_step = learner.steps.episodes[chosen]
         assert (of_step == of_step[:, :1]).all()
         assert all(len(set(row)) == len(row) for row in chosen.tolist())
     assert lengths == {5, 25}  # at most 25 steps of each
@@ -133,7 +133,7 @@ def test_empty_episodes_are_no_spans(tiny, reflexes):
     demos = Demos.from_episodes([empty, recorded[0], empty, empty, recorded[1], empty])
     learner = learner_for(demos, tiny("unbraid"))
     assert learner.responsibilities.shape == (2, 2)
-    assert learner.spans.tolist() == [0] * 40 + [1] * 40
+    assert learner.spans[torch.arange(80)].tolist() == [0] * 40 + [1] * 40
     learner.step()
 
 
