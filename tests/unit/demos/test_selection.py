@@ -5,8 +5,9 @@ import pytest
 
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.demos import selection
+from unbraid.demos.loading import load_demos
 from unbraid.demos.selection import Selection
-from unbraid.demos.store import load_demos, save_demos
+from unbraid.demos.store import save_demos
 
 
 @pytest.fixture

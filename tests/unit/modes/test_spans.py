@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from unbraid.modes.evidence import Recorded
+from unbraid.modes.pieces import PaddedPlaces
 from unbraid.modes.spans import SpanSource, WindowPlaces, places_in_spans
 from unbraid.modes.windows import cut_windows
 
@@ -88,3 +89,19 @@ def test_windows_are_drawn_from_every_place_alike():
     assert (counts / 20_000 - 1 / 5).abs().max() < 0.02
     assert torch.equal(drawn, places.drawn(20_000, torch.Generator().manual_seed(0)))
     assert not torch.equal(drawn, places.drawn(20_000, torch.Generator().manual_seed(1)))
+
+
+def test_a_hundred_million_steps_are_drawn_from_uniformly():
+    """No number a step is kept, and every part of the whole is as likely as any other."""
+    lengths = np.random.default_rng(0).integers(100, 400, size=400_000)
+    n_steps, n_bins = int(lengths.sum()), 50
+    assert n_steps > 90_000_000
+    ends = np.cumsum(lengths)
+    for places in (WindowPlaces(lengths, 25), PaddedPlaces(lengths, 25)):
+        drawn = places.drawn(200_000, torch.Generator().manual_seed(0))
+        starts = (drawn if isinstance(drawn, torch.Tensor) else drawn.steps[:, 0]).numpy()
+        counts = np.histogram(starts, bins=n_bins, range=(0, n_steps))[0]
+        expected = len(starts) / n_bins
+        assert ((counts - expected) ** 2 / expected).sum() < 100  # chi-square with 49 degrees: p < 0.0001 above
+        left = ends[np.searchsorted(ends, starts, side="right")] - starts
+        assert left.min() >= 25
