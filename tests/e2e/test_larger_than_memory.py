@@ -1,4 +1,4 @@
-"""A fit from a mapped store keeps its anonymous memory, however many steps there are: nothing is as long as the data."""
+"""A fit from a mapped store keeps its anonymous memory, however many steps it has: nothing is as long as the data."""
 
 import json
 import os

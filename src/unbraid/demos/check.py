@@ -211,8 +211,8 @@ def _about_duplicates(demos: Demos) -> list[Finding]:
 
 def _rows_where(
     table: Float[np.ndarray, "row column"], wanted: Callable[[np.ndarray], Bool[np.ndarray, "rows_of_chunk"]]
-) -> Int[np.ndarray, "row"]:
-    """(row,) the rows of a table that are as wanted, looked for chunk by chunk."""
+) -> Int[np.ndarray, "found"]:
+    """(found,) the rows of a table that are as wanted, looked for chunk by chunk."""
     found = [np.flatnonzero(wanted(chunk)) + i * _CHUNK_ROWS for i, chunk in enumerate(_chunks(table))]
     return np.concatenate([np.zeros(0, dtype=np.int64), *found])
 

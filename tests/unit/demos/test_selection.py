@@ -5,14 +5,19 @@ import pytest
 
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.demos import selection
+from unbraid.demos.episodes import Demos, Episode
 from unbraid.demos.loading import load_demos
 from unbraid.demos.selection import Selection
 from unbraid.demos.store import save_demos
 
 
 @pytest.fixture
-def mapped(identities, tmp_path):
-    return load_demos(save_demos(identities([3, 0, 5, 1, 7, 2]), tmp_path / "demos"))
+def mapped(tmp_path):
+    """Six episodes of 3, 0, 5, 1, 7 and 2 steps."""
+    generator = np.random.default_rng(0)
+    lengths = (3, 0, 5, 1, 7, 2)
+    episodes = [Episode(generator.normal(size=(n + 1, 2)), generator.normal(size=(n, 1)), label=0) for n in lengths]
+    return load_demos(save_demos(Demos.from_episodes(episodes, label_names=("one",)), tmp_path / "demos"))
 
 
 @pytest.mark.parametrize("chosen", [[0, 1, 2, 3, 4, 5], [1, 2, 4], [3], [0, 5], []])

@@ -164,7 +164,6 @@ def test_more_steps_than_a_chunk_are_read_as_one(model, demos, monkeypatch):
     np.testing.assert_allclose(model.window_scores(demos, model.cut(demos, 10), "combined"), whole, atol=1e-3)
 
 
-@pytest.mark.parametrize(("obs", "act"), [(2, 2), (3, 1)])
 @pytest.mark.parametrize("window_steps", [None, 7])
 def test_parts_of_whole_episodes_are_read_as_the_whole_is(model, uneven, monkeypatch, window_steps):
     settings = {"window_steps": window_steps}
@@ -184,6 +183,7 @@ def test_windows_in_any_order_are_read_in_parts(model, uneven, monkeypatch):
     np.testing.assert_allclose(model.window_scores(uneven, mixed), whole[order], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(("obs", "act"), [(2, 2), (3, 1)])
 def test_other_widths_are_refused(model, obs, act):
     episode = Episode(observations=np.zeros((9, obs)), actions=np.zeros((8, act)))
     other = Demos.from_episodes([episode])
