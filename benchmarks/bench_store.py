@@ -346,7 +346,7 @@ def text_of_fit(part: dict[str, Any]) -> str:
     """What is printed of a whole fit."""
     return (
         f"  fit: {part['seconds']:.0f} s, of which {part['gradient_seconds']:.0f} s are {part['gradient_steps']} "
-        f"gradient steps; RssAnon at most {part['peak_anonymous_gb']:.2f} GB ({part['grown_anonymous_gb']:.2f} GB grown; "
+        f"gradient steps; RssAnon at most {part['peak_anonymous_gb']:.2f} GB ({part['grown_anonymous_gb']:.2f} grown; "
         f"target {MOST_ANONYMOUS_GB}); NMI {part['nmi_of_unseen_episodes']:.3f}"
     )
 
