@@ -63,9 +63,9 @@ def fitted(folder):
 
 
 method, few, many = sys.argv[1:]
-config = TalkConfig(n_modes=2, n_steps=3) if method == "talk" else UnbraidConfig(
-    n_modes=2, n_steps=3, search_steps=5, style="on"
-)
+small = {"n_modes": 2, "n_steps": 3, "policy_hidden": (16,)}
+talk = TalkConfig(**small, decoder_hidden=(16,))
+config = talk if method == "talk" else UnbraidConfig(**small, encoder_width=16, search_steps=5, style="on")
 fitted(few)  # what is made once
 before = peak_of(lambda: fitted(few))
 grown = peak_of(lambda: fitted(many)) - before
@@ -105,7 +105,7 @@ def test_ten_times_the_steps_take_no_more_memory(stores, method):
     """Less than half a number of 8 bytes a step more: an array as long as the data would show."""
     program = [sys.executable, "-c", PROGRAM, method, str(stores / str(FEW)), str(stores / str(MANY))]
     # so that memory which is let go of goes at once, and peaks are of what is held
-    malloc = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "1000000", "MALLOC_TRIM_THRESHOLD_": "1000000"}
+    malloc = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
     done = subprocess.run(program, env=os.environ | malloc, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
