@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from unbraid.core.randomness import named_generator
 from unbraid.core.runs import create_run, open_run, provenance, read_json, refuse_existing, write_json
 from unbraid.demos.check import require_fit_ready
 from unbraid.demos.episodes import Demos
+from unbraid.demos.selection import Selection
 from unbraid.demos.store import save_demos
 from unbraid.evaluation.behaviour import COMPARED, compare_modes
 from unbraid.evaluation.evaluate import Evaluation, evaluate_all, fresh_seeds, require_fitting_world
@@ -25,6 +27,7 @@ from unbraid.evaluation.style import style_entry
 from unbraid.evaluation.tables import agreement_entries, agreement_entry, matching_of
 from unbraid.evaluation.training_seeds import require_different_models
 from unbraid.modes.calibration import NOT_SURE, likeliest
+from unbraid.modes.stretches import some_within
 from unbraid.pipeline.data import load_asked, naming
 from unbraid.pipeline.measured import across_entry, collected_seeds, evaluation_entry, save_episodes, seeds_entry
 from unbraid.pipeline.paths import save_paths
@@ -41,6 +44,7 @@ from unbraid.steering.steered import steer
 from unbraid.training.checkpoint import latest_checkpoint
 from unbraid.training.config import FitConfig, config_to_json
 from unbraid.training.fit import fit
+from unbraid.training.joint import MOST_READ_STEPS
 from unbraid.training.loop import LoopOptions
 from unbraid.training.model import ModeModel
 from unbraid.training.ranks import Ranks, ranks_of_torchrun
@@ -85,12 +89,12 @@ def fit_stage(asked: FitRequest, config: FitConfig) -> dict[str, Any]:
         return json.loads(ranks.shared(b""))
 
 
-def _training_and_held_out(asked: FitRequest, config: FitConfig) -> tuple[Demos, Demos | None]:
+def _training_and_held_out(asked: FitRequest, config: FitConfig) -> tuple[Selection, Selection | None]:
     demos = load_asked(asked)
     with naming(asked.data):
         # Of all episodes, so that a message counts them as the file does; the fit asks again of those it is given.
         require_fit_ready(demos, window_steps=1, n_modes=2 if config.n_modes == "auto" else config.n_modes)
-        return _split(demos, asked, config.seed)
+        return _split(demos, asked, config.seed)  # no copies, which may not fit in memory
 
 
 def _options(asked: FitRequest, config: FitConfig, fingerprint: str, ranks: Ranks) -> LoopOptions:
@@ -140,22 +144,32 @@ def _require_same(known: dict[str, Any], content: dict[str, Any], run: Path) -> 
             )
 
 
-def _split(demos: Demos, asked: FitRequest, seed: int) -> tuple[Demos, Demos | None]:
+def _split(demos: Demos, asked: FitRequest, seed: int) -> tuple[Selection, Selection | None]:
     if asked.held_out == 0:
-        return demos, None
-    return demos.split(held_out=asked.held_out, generator=named_generator(seed, "held out"))
+        return Selection(demos, np.arange(demos.n_episodes)), None
+    return Selection.split(demos, held_out=asked.held_out, generator=named_generator(seed, "held out"))
 
 
-def _fit_results(model: ModeModel, training: Demos, held_out: Demos | None) -> dict[str, Any]:
+def _some(chosen: Selection, seed: int) -> Demos:
+    """A copy of as many episodes as are read for the page: all, up to `MOST_READ_STEPS`, or a uniform subset."""
+    some = some_within(chosen.lengths, MOST_READ_STEPS, named_generator(seed, "read for the page"))
+    return replace(chosen, episodes=chosen.episodes[some]).copied()
+
+
+def _fit_results(model: ModeModel, fitted_on: Selection, left_out: Selection | None) -> dict[str, Any]:
     """What the page shows of a fit: the search, held-out likelihood, and agreement where there are labels."""
-    data = {"n_episodes": training.n_episodes, "n_steps": training.n_steps, "env_id": training.facts.get("env_id")}
-    data |= seeds_entry(training, held_out)
+    training = _some(fitted_on, model.config.seed)
+    held_out = None if left_out is None else _some(left_out, model.config.seed)
+    data = {"n_episodes": fitted_on.n_episodes, "n_steps": fitted_on.n_steps, "env_id": training.facts.get("env_id")}
+    if training.n_steps < fitted_on.n_steps:
+        data["n_steps_read"] = training.n_steps
+    data |= seeds_entry(fitted_on, left_out)
     data |= {"observation_names": list(training.observation_names)} if training.observation_names else {}
     own: dict[str, Any] = {"n_modes": model.n_modes, "gradient_steps": model.config.n_steps}
     own |= {} if model.search is None else {"search": model.search}
     fitted: dict[str, Any] = {"method": model.config.method, "training_log_likelihood_nats": model.score(training)}
-    if held_out is not None:
-        data["held_out_episodes"] = held_out.n_episodes
+    if left_out is not None and held_out is not None:
+        data["held_out_episodes"] = left_out.n_episodes
         own |= {"over_time": over_time_entry(model, held_out)} if model.switch_rate > 0 else {}
         if model.n_modes > 1 and model.switch_rate == 0:  # one mode is always right, and a change within a window never
             matching = None if training.labels is None else matching_of(model, training)

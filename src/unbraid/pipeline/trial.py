@@ -36,7 +36,7 @@ def _anywhere(source: Path) -> str:
 def _asked_of(settings: dict[str, Any]) -> FitRequest:
     """The request that was written; JSON has made lists of its tuples."""
     more = settings["more"]
-    reading = {k: tuple(v) if isinstance(v, list) else v for k, v in more["reading"].items()}
+    reading: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in more["reading"].items()}
     read = MoreData(tuple(more["demos"]), tuple(more["weights"]), ReadOptions(**reading))
     built: dict[str, Any] = {"data": Path(settings["data"]), "out": Path(settings["out"]), "more": read}
     return FitRequest(**(settings | built))

@@ -1,5 +1,6 @@
 """A learner and its twin: the twin sees four fifths of the demonstrations, and the others tell how sure it may be."""
 
+import copy
 from dataclasses import replace
 from typing import final, get_args
 
@@ -10,9 +11,10 @@ from torch import Tensor, nn
 
 from unbraid.core.randomness import named_generator
 from unbraid.modes.calibration import CALIBRATED_LENGTHS, Calibration, LeftOut, fitted_temperatures
+from unbraid.modes.stretches import some_within
 from unbraid.modes.windows import cut_windows, joined_windows
 from unbraid.training.config import UnbraidConfig
-from unbraid.training.joint import Given, UnbraidLearner
+from unbraid.training.joint import MOST_READ_STEPS, Given, UnbraidLearner
 from unbraid.training.model import ModeModel
 from unbraid.training.networks import Evidence, ModeNetworks
 from unbraid.training.ranks import ONE_RANK, Ranks
@@ -56,7 +58,7 @@ class CalibratedLearner:
         batch = max(first.config.policy_batch // 4, min(first.config.policy_batch, _SMALLEST_BATCH))
         config = replace(first.config, policy_batch=batch, n_steps=-(-first.n_steps // self._pace))
         part = first.steps.of_stretches(first.spans, seen)
-        given = Given(part.episode_of_step, first.responsibilities[seen])
+        given = Given(part.episodes, first.responsibilities[seen], copy.deepcopy(first.model.observation_normaliser))
         return UnbraidLearner(part, config, device, given=given, one_thread=True, ranks=first.ranks)
 
     @property
@@ -88,8 +90,11 @@ class CalibratedLearner:
         self.first.settle()
         model = self.first.finished()
         if self.twin is not None:
-            left_out = self.first.steps.of_stretches(self.first.spans, self._left_out)
-            modes = self.first.responsibilities[self._left_out].argmax(1).numpy()
+            generator = named_generator(self.first.config.seed, "unbraid", "calibrated on")
+            some = some_within(self.first.spans.lengths[self._left_out].numpy(), MOST_READ_STEPS, generator)
+            chosen = self._left_out[torch.from_numpy(some)]
+            left_out = self.first.steps.of_stretches(self.first.spans, chosen)
+            modes = self.first.responsibilities[chosen].argmax(1).numpy()
             model.calibration = _calibration(self.twin.model, left_out, modes)
         return model
 

@@ -9,6 +9,7 @@ from unbraid.core.errors import ConfigError
 from unbraid.core.progress import silent_where
 from unbraid.demos.check import require_fit_ready
 from unbraid.demos.episodes import Demos
+from unbraid.demos.selection import Selection
 from unbraid.training.calibrated import CalibratedLearner
 from unbraid.training.config import FitConfig, TalkConfig, UnbraidConfig, config_to_json
 from unbraid.training.joint import UnbraidLearner
@@ -22,7 +23,7 @@ __all__ = ["fit", "learner_for"]
 
 
 def learner_for(
-    demos: Demos, config: FitConfig, device: str = "auto", *, ranks: Ranks = ONE_RANK
+    demos: Demos | Selection, config: FitConfig, device: str = "auto", *, ranks: Ranks = ONE_RANK
 ) -> TalkLearner | UnbraidLearner | CalibratedLearner:
     """A learner that has not taken a step, for those who drive it themselves.
 
@@ -63,11 +64,12 @@ def _resolved(device: str, ranks: Ranks) -> str:
     return device
 
 
-def fit(demos: Demos, config: FitConfig | None = None, options: LoopOptions | None = None) -> ModeModel:
+def fit(demos: Demos | Selection, config: FitConfig | None = None, options: LoopOptions | None = None) -> ModeModel:
     """Finds the modes in demonstrations and learns one policy that can be steered between them.
 
     Args:
-        demos: demonstrations; labels and rewards are not read.
+        demos: demonstrations, or some of their episodes; labels and rewards are not read. What is memory-mapped is read
+            from its file as it is needed, and may be larger than memory.
         config: the method and its settings; unbraid's own, with its defaults, when None.
         options: where to keep metrics and checkpoints, and whether to resume.
 

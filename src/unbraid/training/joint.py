@@ -22,6 +22,7 @@ from unbraid.modes.encoders import masked_mean
 from unbraid.modes.pieces import PaddedPlaces
 from unbraid.modes.search import Found, ModeSearch
 from unbraid.modes.spans import SpanSource, WindowPlaces
+from unbraid.modes.stretches import Stretches, some_within
 from unbraid.modes.windows import cut_windows
 from unbraid.policy.gaussian import diagonal_log_prob
 from unbraid.policy.normaliser import Normaliser
@@ -32,10 +33,13 @@ from unbraid.training.ranks import ONE_RANK, Ranks
 from unbraid.training.steps import Steps
 from unbraid.training.style import SpanStyles
 
-__all__ = ["Given", "UnbraidLearner"]
+__all__ = ["MOST_READ_STEPS", "Given", "UnbraidLearner"]
 
 WARM_UP, CLIP_NORM = 50, 5.0
 STEPS_PER_WINDOW, COMMITMENT = 25, 0.25
+MOST_READ_STEPS = 500_000
+"""What is read of the demonstrations once the fit is done (how much each code is used, the switch rate, the tables of
+styles) is read of a uniform subset with at most so many steps; docs/scale.md says what that changes."""
 _COLLAPSED = 0.1
 _BLOCK = 65536
 
@@ -46,12 +50,14 @@ class Given:
     """What is known of who acted.
 
     Attributes:
-        spans: (step,) the stretch that each step shares its mode with: 0, 0, ..., 1, 1, ..., without gaps.
+        spans: the stretches that share a mode.
         responsibilities: (span, mode); rows sum to 1.
+        seen: what scales observations; read off the steps where it is None.
     """
 
-    spans: Int[Tensor, "step"]
+    spans: Stretches
     responsibilities: Float[Tensor, "span mode"]
+    seen: Normaliser | None = None
 
 
 @final
@@ -90,11 +96,13 @@ class UnbraidLearner:
         assert config.policy_batch != "auto"
         self.steps, self.n_steps, self.samples_per_step, self.taken = steps, config.n_steps, config.policy_batch, 0
         self.ranks = ranks
-        self.spans = spans_of(steps.episode_of_step, "window" if config.sharing == "window" else "episode")
+        self.spans = spans_of(steps.episodes.lengths, "window" if config.sharing == "window" else "episode")
         self.generator = torch.Generator().manual_seed(named_seed(config.seed, "unbraid", "batches"))
         self.windows_generator = torch.Generator().manual_seed(named_seed(config.seed, "unbraid", "windows"))
-        seen = _scaling(steps.rows.numpy(), floor=0.02, clip=6.0)
-        done = _scaling(steps.actions.numpy(), floor=1e-3)
+        seen = None if given is None else given.seen
+        if seen is None:
+            seen = Normaliser.of_blocks(steps.observation_blocks(), floor=0.02, of_range=True, clip=6.0)
+        done = Normaliser.of_blocks(steps.action_blocks(), floor=1e-3, of_range=True)
         self.found: Found | None = None
         self.changes: Changes | None = None
         if given is None:
@@ -106,9 +114,7 @@ class UnbraidLearner:
         self.config = replace(config, n_modes=self.responsibilities.shape[1])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(named_seed(config.seed, "unbraid", "weights"))
-            self.model = ModeModel(
-                self.config, observation_size=steps.rows.shape[1], action_size=steps.actions.shape[1]
-            )
+            self.model = ModeModel(self.config, observation_size=steps.observation_size, action_size=steps.action_size)
         self.model.observation_normaliser, self.model.action_normaliser = seen, done
         self.model.to(device)
         lengths = sorted({min(length, int(steps.lengths.max())) for length in config.window_lengths})
@@ -124,7 +130,7 @@ class UnbraidLearner:
         self.styles: SpanStyles | None = None
         if config.style == "on":
             draws = torch.Generator().manual_seed(named_seed(config.seed, "unbraid", "styles"))
-            self.styles = SpanStyles(self.responsibilities, torch.bincount(self.spans), draws)
+            self.styles = SpanStyles(self.responsibilities, self.spans.lengths, draws)
 
     # What is prepared before the first step
 
@@ -134,8 +140,7 @@ class UnbraidLearner:
         Where experts change within an episode, spans become the stretches between the changes, and modes are searched
         for among those.
         """
-        steps = self.steps
-        source = SpanSource(steps.rows, steps.row_of_step, steps.actions, self.spans, seen, done)
+        steps, source = self.steps, self._source(seen, done)
         generator = named_generator(config.seed, "unbraid", "search")
         if config.n_modes != "auto" and config.n_modes > len(source.lengths):
             what = "stretches of demonstrations" if config.sharing == "window" else "demonstrations"
@@ -152,20 +157,34 @@ class UnbraidLearner:
             turn_steps = self.changes.turn_steps
             if turn_steps is not None:
                 draws = named_generator(config.seed, "unbraid", "stretches")
-                self.spans = stretches_of_one_mode(source, search_among, config.n_modes, turn_steps, draws)
-                source = replace(source, spans=self.spans)
+                self.spans = Stretches(stretches_of_one_mode(source, search_among, config.n_modes, turn_steps, draws))
+                source = self._source(seen, done)
                 found = search_among(source, draws).found(config.n_modes)
         energy = torch.zeros(len(source.lengths))
-        for block in torch.arange(steps.n_steps).split(_BLOCK):
-            energy.index_add_(0, self.spans[block], done(steps.actions[block]).square().sum(1))
+        for start in range(0, steps.n_steps, _BLOCK):
+            block = torch.arange(start, min(start + _BLOCK, steps.n_steps))
+            energy.index_add_(0, self.spans[block], done(steps.actions(block)).square().sum(1))
         of_mode, n_steps = found.responsibilities.T @ energy, found.responsibilities.T @ source.lengths.float()
         return found.ordered((of_mode / n_steps.clamp_min(1e-9)).argsort())
+
+    def _source(self, seen: Normaliser, done: Normaliser) -> SpanSource:
+        """The spans, for a search to read some of."""
+        steps, starts = self.steps, self.spans.starts
+        return SpanSource(
+            rows=steps.row_table,
+            actions=steps.action_table,
+            first_row=steps.rows_of(starts),
+            first_place=steps.places_of(starts),
+            lengths=self.spans.lengths,
+            scale_rows=seen,
+            scale_actions=done,
+        )
 
     def _states(self, chosen: Int[Tensor, "*chosen"]) -> Float[Tensor, "*chosen obs"]:
         return self.model.observation_normaliser(self.steps.observations(chosen))
 
     def _actions(self, chosen: Int[Tensor, "*chosen"]) -> Float[Tensor, "*chosen act"]:
-        return self.model.action_normaliser(self.steps.actions[chosen])
+        return self.model.action_normaliser(self.steps.actions(chosen))
 
     # One step
 
@@ -287,7 +306,9 @@ class UnbraidLearner:
     @torch.no_grad()
     def usage(self) -> Float[Tensor, "mode"]:
         """The share of the steps in each code, by responsibility."""
-        return code_usage(self.responsibilities.argmax(1)[self.spans], self.model.n_modes)
+        modes, lengths = self.responsibilities.argmax(1), self.spans.lengths
+        n_steps = torch.zeros(self.model.n_modes, dtype=torch.long).index_add_(0, modes, lengths)
+        return n_steps.to(torch.float32) / self.spans.n_steps
 
     @torch.no_grad()
     def finished(self) -> ModeModel:
@@ -295,11 +316,18 @@ class UnbraidLearner:
         self.model.contexts.copy_(self._contexts())
         self.model.shares = self.usage().tolist()
         if self.styles is not None:
-            self.styles.settle(self.model, self.steps)
+            chosen = self._some(self.spans.lengths, "styles read")
+            self.styles.settle(self.model, self.steps.of_stretches(self.spans, chosen), chosen)
         if self._n_changes and self.config.sharing != "window":
-            self.model.switch_rate = estimated_rate(self.model.step_scores(self.steps), self.steps.lengths)
+            some = self.steps.of_episodes(self._some(self.steps.episodes.lengths, "switch rate"))
+            self.model.switch_rate = estimated_rate(self.model.step_scores(some), some.lengths)
         self.model.search = None if self.found is None else self._with_health(self._facts(self.found))
         return self.model
+
+    def _some(self, lengths: Int[Tensor, "stretch"], purpose: str) -> Int[Tensor, "chosen"]:
+        """A uniform subset of whole episodes or spans, for what is read at the end; all, up to `MOST_READ_STEPS`."""
+        generator = named_generator(self.config.seed, "unbraid", purpose)
+        return torch.from_numpy(some_within(lengths.numpy(), MOST_READ_STEPS, generator))
 
     def _facts(self, found: Found) -> dict[str, Any]:
         """What the search said of the modes, and of changes within episodes."""
@@ -310,15 +338,20 @@ class UnbraidLearner:
     @property
     def _n_changes(self) -> int:
         """How many more spans there are than episodes with steps."""
-        return int(self.spans[-1]) + 1 - int((self.steps.lengths > 0).sum())
+        return len(self.spans) - int((self.steps.lengths > 0).sum())
 
     def _with_health(self, facts: dict[str, Any]) -> dict[str, Any]:
         """What the search said, with how much each code is used where the trained encoder reads all demonstrations.
+
+        Of more than `MOST_READ_STEPS` steps a uniform part is read.
 
         A code that is read in less than a tenth of the windows that it should be has collapsed: a warning.
         """
         length = min(STEPS_PER_WINDOW, int(self.steps.lengths.max()))
         starts = torch.from_numpy(cut_windows(self.steps.lengths, length, stride_steps=length).starts)
+        if len(starts) * length > MOST_READ_STEPS:
+            generator = named_generator(self.config.seed, "unbraid", "codes read")
+            starts = starts[np.sort(generator.permutation(len(starts))[: MOST_READ_STEPS // length])]
         modes = [
             self.model.codebook(self.model.encoder(self._states(chosen), self._actions(chosen))).argmin(1).cpu()
             for some in starts.split(_BLOCK // length)
@@ -364,13 +397,8 @@ def _told(ranks: Ranks, given: Given | None) -> Given:
 
     if given is not None and not ranks.in_group:
         return given
-    content = b"" if given is None else save({k: v.contiguous() for k, v in vars(given).items()})
-    return Given(**load(ranks.shared(content)))
-
-
-def _scaling(values: Float[np.ndarray, "row column"], *, floor: float, clip: float = math.inf) -> Normaliser:
-    """A normaliser whose floor is a share of a column's range where that is below 1, for units may be large."""
-    made = Normaliser.of(values, floor=0.0, clip=clip)
-    ranges = torch.as_tensor(values.max(0) - values.min(0))
-    made.scale += floor * torch.where(ranges > 0, ranges.clamp_max(1.0), 1.0)
-    return made
+    content = b""
+    if given is not None:
+        content = save({"lengths": given.spans.lengths, "responsibilities": given.responsibilities.contiguous()})
+    found = load(ranks.shared(content))
+    return Given(Stretches(found["lengths"]), found["responsibilities"])
