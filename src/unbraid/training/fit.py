@@ -9,7 +9,6 @@ from unbraid.demos.check import require_fit_ready
 from unbraid.demos.episodes import Demos
 from unbraid.training.calibrated import CalibratedLearner
 from unbraid.training.config import FitConfig, TalkConfig, UnbraidConfig, config_to_json
-from unbraid.training.joint import UnbraidLearner
 from unbraid.training.loop import LoopOptions, computing, run_loop
 from unbraid.training.model import ModeModel
 from unbraid.training.steps import Steps
@@ -18,9 +17,7 @@ from unbraid.training.talk import TalkLearner
 __all__ = ["fit", "learner_for"]
 
 
-def learner_for(
-    demos: Demos, config: FitConfig, device: str = "auto"
-) -> TalkLearner | UnbraidLearner | CalibratedLearner:
+def learner_for(demos: Demos, config: FitConfig, device: str = "auto") -> TalkLearner | CalibratedLearner:
     """A learner that has not taken a step, for those who drive it themselves.
 
     Raises:
@@ -33,7 +30,7 @@ def learner_for(
     place = _resolved(device)
     if isinstance(config, TalkConfig):
         return TalkLearner(steps, config, place)
-    return (UnbraidLearner if config.calibration == "off" else CalibratedLearner)(steps, config, place)
+    return CalibratedLearner(steps, config, place)
 
 
 def _resolved(device: str) -> str:

@@ -7,14 +7,14 @@ import torch
 from unbraid.core.errors import ConfigError
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.fit import fit, learner_for
-from unbraid.training.joint import UnbraidLearner
+from unbraid.training.calibrated import CalibratedLearner
 from unbraid.training.loop import LoopOptions
 from unbraid.training.talk import TalkLearner
 
 
 def test_the_config_names_the_method(demos, tiny):
     assert isinstance(learner_for(demos, tiny("talk")), TalkLearner)
-    assert isinstance(learner_for(demos, tiny("unbraid")), UnbraidLearner)
+    assert isinstance(learner_for(demos, tiny("unbraid")), CalibratedLearner)
 
 
 def test_a_model_keeps_what_was_asked_and_is_ready_to_use(demos, tiny):
