@@ -1,6 +1,7 @@
 """A learner and its twin: the twin sees four fifths of the demonstrations, and the others tell how sure it may be, and
 whether the policy has more to learn."""
 
+import copy
 from dataclasses import replace
 from typing import Any, final, get_args
 
@@ -13,6 +14,7 @@ from unbraid.core.randomness import named_generator, named_seed
 from unbraid.core.side_by_side import SideBySide
 from unbraid.modes.calibration import CALIBRATED_LENGTHS, Calibration, LeftOut, fitted_temperatures
 from unbraid.modes.windows import cut_windows, joined_windows
+from unbraid.policy.gaussian import GaussianPolicy
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.joint import Given, UnbraidLearner
 from unbraid.training.model import ModeModel
@@ -27,9 +29,9 @@ LEFT_OUT = 0.2
 FEWEST_SPANS = 4
 MANY_STEPS = 50_000
 """From so many recorded steps on, the twin takes every other step: it has little to learn by heart."""
-PILOT_STEPS, LEAST_GAIN = 150, 0.05
+PILOT_STEPS, LEAST_GAIN = 300, 0.05
 """Refining pays where so many gradient steps of it take a twentieth off the twin's error on what was left out."""
-REFINE_STEPS_PER_STEP = 4
+REFINE_STEPS_PER_STEP, REFINE_BATCH = 4, 512
 _SMALLEST_BATCH, _MOST_WINDOWS = 128, 20_000
 _LOSSES: tuple[PolicyLoss, ...] = ("likelihood", "beta", "huber")
 
@@ -95,7 +97,7 @@ class CalibratedLearner:
     def step(self) -> dict[str, Tensor]:
         """One gradient step of both; the terms are those of the first."""
         if self.first.taken == self.first.n_steps:
-            loss = self._refined()
+            loss = self._step_of(list(self._refiners.values()))
             return {"loss": loss, "policy": loss}
         due = self.twin is not None and self.first.taken % self._pace == 0
         terms = self.first.step(self.twin.step if self.twin is not None and due else None)
@@ -106,15 +108,12 @@ class CalibratedLearner:
                 refiner.begin(kind, n_steps)
         return terms
 
-    def _refined(self) -> Float[Tensor, ""]:
-        """One step of the policies alone."""
-        first, others = self._refiners[""], [r for which, r in self._refiners.items() if which]
-        if self._side_by_side is not None and others:
-            return self._side_by_side(first.step, others[0].step)[0]
-        loss = first.step()
-        for other in others:
-            other.step()
-        return loss
+    def _step_of(self, refiners: list[PolicyRefiner]) -> Float[Tensor, ""]:
+        """One step of each, two at once where there are two; the loss of the first."""
+        if self._side_by_side is not None and len(refiners) == 2:
+            return self._side_by_side(refiners[0].step, refiners[1].step)[0]
+        losses = [refiner.step() for refiner in refiners]
+        return losses[0]
 
     def _wanted_refining(self) -> tuple[PolicyLoss, int]:
         """By which loss the policy is refined, and for how many gradient steps."""
@@ -131,19 +130,16 @@ class CalibratedLearner:
         return kind, REFINE_STEPS_PER_STEP * self.first.n_steps if pays else 0
 
     def _piloted(self, twin: UnbraidLearner, kinds: tuple[PolicyLoss, ...]) -> dict[str, float]:
-        """The twin's error on what was left out, before and after a few steps by each loss; it is as it was then."""
+        """The twin's error on what was left out, before, and after a few steps of a copy of its policy by each loss."""
         left_out = self.first.steps.of_stretches(self.first.spans, self._left_out)
         modes = self.first.responsibilities[self._left_out].argmax(1)[left_out.episode_of_step]
-        before = {name: value.clone() for name, value in twin.model.policy.state_dict().items()}
-        errors = {"before": held_out_error(twin.model, left_out, modes)}
-        for kind in kinds:
-            pilot = _refiner_of(twin, pilot=True)
+        pilots = [_refiner_of(twin, copy.deepcopy(twin.model.policy)) for _ in kinds]
+        for pilot, kind in zip(pilots, kinds, strict=True):
             pilot.begin(kind, PILOT_STEPS)
-            for _ in range(PILOT_STEPS):
-                pilot.step()
-            errors[kind] = held_out_error(twin.model, left_out, modes)
-            twin.model.policy.load_state_dict(before)
-        return errors
+        for _ in range(PILOT_STEPS):
+            self._step_of(pilots)
+        policies = {"before": twin.model.policy} | {pilot.kind: pilot.policy for pilot in pilots}
+        return {name: held_out_error(twin.model, policy, left_out, modes) for name, policy in policies.items()}
 
     def usage(self) -> Float[Tensor, "mode"]:
         """The share of the steps in each code, by responsibility."""
@@ -204,17 +200,17 @@ class CalibratedLearner:
         self.pilot = {name.removeprefix("pilot_"): float(error) for name, error in pilot.items()}
 
 
-def _refiner_of(learner: UnbraidLearner, *, pilot: bool = False) -> PolicyRefiner:
-    """Refines the policy of a learner on its own batches; a pilot leaves the learner's generator alone."""
+def _refiner_of(learner: UnbraidLearner, copied: GaussianPolicy | None = None) -> PolicyRefiner:
+    """Refines the policy of a learner, or a copy of it that leaves the learner's generator alone."""
     draws = learner.generator
-    if pilot:
+    if copied is not None:
         draws = torch.Generator().manual_seed(named_seed(learner.config.seed, "unbraid", "pilot"))
 
     @torch.no_grad()
     def draw() -> Batch:
-        return learner.drawn(draws)
+        return learner.drawn(REFINE_BATCH, draws)
 
-    return PolicyRefiner(learner.model, draw)
+    return PolicyRefiner(copied or learner.model.policy, draw)
 
 
 def _left_out(modes: Int[np.ndarray, "span"], seed: int) -> Bool[np.ndarray, "span"]:

@@ -163,7 +163,7 @@ def _require_possible(config: "FitConfig") -> None:
                 wrong[name] = "whole numbers of at least 1"
         elif name in _AT_LEAST_ONE and isinstance(value, int) and value < 1:
             wrong[name] = "at least 1"
-        elif name in _AT_LEAST_ZERO and not isinstance(value, str) and not 0 <= value < math.inf:
+        elif name in _AT_LEAST_ZERO and isinstance(value, int | float) and not 0 <= value < math.inf:
             wrong[name] = "at least 0"
         elif name == "learning_rate" and not 0 < value < math.inf:
             wrong[name] = "above 0"

@@ -221,9 +221,9 @@ class UnbraidLearner:
             return self.model.contexts
         return self.model.codebook(self.model.codebook.codes())
 
-    def drawn(self, generator: torch.Generator) -> Batch:
+    def drawn(self, n_steps: int, generator: torch.Generator) -> Batch:
         """What the policy sees of random steps, under a mode and a style of theirs; what was done; and the contexts."""
-        chosen = torch.randint(self.steps.n_steps, (self.samples_per_step,), generator=generator)
+        chosen = torch.randint(self.steps.n_steps, (n_steps,), generator=generator)
         modes = torch.multinomial(self.responsibilities[self.spans[chosen]], 1, generator=generator)[:, 0]
         states = self._states(chosen)
         if self.styles is not None:
@@ -232,7 +232,7 @@ class UnbraidLearner:
 
     def _policy_loss(self) -> Float[Tensor, ""]:
         """(a) The policy's loss on random steps, and what the styles cost."""
-        states, actions, contexts = self.drawn(self.generator)
+        states, actions, contexts = self.drawn(self.samples_per_step, self.generator)
         kind = "beta" if self.config.policy_loss == "auto" else self.config.policy_loss
         loss = policy_loss(kind, actions, *self.model.policy(states, contexts))
         return loss if self.styles is None else loss + self.styles.cost().to(loss.device)

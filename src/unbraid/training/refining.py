@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from unbraid.policy.gaussian import GaussianPolicy
 from unbraid.training.networks import ModeNetworks
 from unbraid.training.policy_losses import PolicyLoss, policy_loss
 from unbraid.training.steps import Steps
@@ -27,22 +28,23 @@ _CHUNK = 16384
 
 @final
 class PolicyRefiner:
-    """Takes the policy of some networks on from where it is; the rest of the networks stays.
+    """Takes a policy on from where it is.
 
     Attributes:
+        policy: what is refined.
         kind: what the policy learns by.
         n_steps: gradient steps in all, 0 until it begins; the learning rate warms up, then falls to 0 along a cosine.
         taken: those taken so far.
         optimizer: of the policy.
     """
 
-    def __init__(self, networks: ModeNetworks, draw: Callable[[], Batch]) -> None:
+    def __init__(self, policy: GaussianPolicy, draw: Callable[[], Batch]) -> None:
         """Takes no step until it begins; `draw` gives a batch for each."""
-        self._policy, self._draw = networks.policy, draw
+        self.policy, self._draw = policy, draw
         self.kind: PolicyLoss = "beta"
         self.n_steps, self.taken = 0, 0
         self.optimizer = torch.optim.AdamW(
-            self._policy.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY, fused=True
+            self.policy.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY, fused=True
         )
 
     def begin(self, kind: PolicyLoss, n_steps: int, *, taken: int = 0) -> None:
@@ -52,9 +54,9 @@ class PolicyRefiner:
     def step(self) -> Float[Tensor, ""]:
         """One gradient step; the loss of its batch."""
         states, actions, contexts = self._draw()
-        loss = policy_loss(self.kind, actions, *self._policy(states, contexts))
+        loss = policy_loss(self.kind, actions, *self.policy(states, contexts))
         loss.backward()
-        nn.utils.clip_grad_norm_(self._policy.parameters(), _CLIP_NORM)
+        nn.utils.clip_grad_norm_(self.policy.parameters(), _CLIP_NORM)
         warm = min(1.0, (self.taken + 1) / _WARM_UP)
         for group in self.optimizer.param_groups:
             group["lr"] = _LEARNING_RATE * warm * 0.5 * (1 + math.cos(math.pi * self.taken / self.n_steps))
@@ -65,12 +67,18 @@ class PolicyRefiner:
 
 
 @torch.no_grad()
-def held_out_error(networks: ModeNetworks, steps: Steps, modes: Int[Tensor, "step"]) -> float:
-    """The mean absolute error of the policy's mean action under the given modes, in deviations of the training set."""
+def held_out_error(networks: ModeNetworks, policy: GaussianPolicy, steps: Steps, modes: Int[Tensor, "step"]) -> float:
+    """The mean absolute error of a policy's mean action under the given modes, in deviations of the training set.
+
+    Args:
+        networks: what scales states and actions, and the contexts of the modes.
+        policy: theirs, or one that takes its place.
+        steps: which the policy has not seen.
+        modes: (step,) one of each.
+    """
     total = 0.0
     for chosen in torch.arange(steps.n_steps).split(_CHUNK):
-        mean, _ = networks.policy(
-            networks.policy_inputs(steps, chosen), networks.contexts[modes[chosen].to(networks.device)]
-        )
+        contexts = networks.contexts[modes[chosen].to(networks.device)]
+        mean, _ = policy(networks.policy_inputs(steps, chosen), contexts)
         total += float((mean - networks.action_normaliser(steps.actions[chosen])).abs().mean(1).sum())
     return total / steps.n_steps

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from unbraid.core.errors import ConfigError
+from unbraid.training.calibrated import CalibratedLearner
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.fit import fit, learner_for
-from unbraid.training.calibrated import CalibratedLearner
 from unbraid.training.loop import LoopOptions
 from unbraid.training.talk import TalkLearner
 
