@@ -12,17 +12,20 @@ from typing import Annotated, Any, assert_never
 import tyro
 
 from unbraid.core.errors import ConfigError, UnbraidError
+from unbraid.core.processes import own_place
 from unbraid.pipeline.config import DemoConfig
 from unbraid.pipeline.requests import (
     CertifyRequest,
     CheckRequest,
     CollectRequest,
+    ConvertRequest,
     EvaluateRequest,
     ExportRequest,
     FitRequest,
     ModesRequest,
     ReportRequest,
     SteerRequest,
+    SweepRequest,
 )
 
 __all__ = ["main"]
@@ -31,7 +34,9 @@ _Request = (
     Annotated[DemoConfig, tyro.conf.subcommand("demo")]
     | Annotated[CollectRequest, tyro.conf.subcommand("collect")]
     | Annotated[CheckRequest, tyro.conf.subcommand("check")]
+    | Annotated[ConvertRequest, tyro.conf.subcommand("convert")]
     | Annotated[FitRequest, tyro.conf.subcommand("fit")]
+    | Annotated[SweepRequest, tyro.conf.subcommand("sweep")]
     | Annotated[ModesRequest, tyro.conf.subcommand("modes")]
     | Annotated[SteerRequest, tyro.conf.subcommand("steer")]
     | Annotated[EvaluateRequest, tyro.conf.subcommand("evaluate")]
@@ -83,17 +88,21 @@ def _run(asked: Any) -> int:
     """Calls the verb's stage; heavy imports happen here, so that --help is fast."""
     if isinstance(asked, DemoConfig):
         return _demo(asked)
+    if isinstance(asked, CheckRequest | ConvertRequest):
+        return _data(asked)
     from unbraid.pipeline import stages
 
     match asked:
         case CollectRequest():
             return _answer(asked.json, stages.collect_stage(asked), _say_collect)
-        case CheckRequest():
-            found = stages.check_stage(asked)
-            _answer(asked.json, found, _say_check)
-            return _DONE if found["ok"] else _ANSWER_IS_NO
         case FitRequest():
             return _answer(asked.json, stages.fit_stage(asked, _config_of(asked)), _say_fit)
+        case SweepRequest():
+            from unbraid.pipeline.sweep import sweep_stage
+
+            found = sweep_stage(asked)
+            _answer(asked.json, found, _say_sweep)
+            return _DONE if all(trial["state"] == "done" for trial in found["trials"]) else _ANSWER_IS_NO
         case ModesRequest():
             return _answer(asked.json, stages.modes_stage(asked), _say_modes)
         case SteerRequest():
@@ -116,6 +125,16 @@ def _run(asked: Any) -> int:
             return _answer(asked.json, export_stage(asked), _say_export)
         case _:
             assert_never(asked)
+
+
+def _data(asked: CheckRequest | ConvertRequest) -> int:
+    from unbraid.pipeline.data import check_stage, convert_stage
+
+    if isinstance(asked, ConvertRequest):
+        return _answer(asked.json, convert_stage(asked), _say_convert)
+    found = check_stage(asked)
+    _answer(asked.json, found, _say_check)
+    return _DONE if found["ok"] else _ANSWER_IS_NO
 
 
 def _demo(asked: DemoConfig) -> int:
@@ -145,6 +164,8 @@ def _config_of(asked: FitRequest) -> Any:
 
 
 def _answer(as_json: bool, found: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> int:
+    if not own_place().is_first:  # of the processes that torchrun started one speaks
+        return _DONE
     if as_json:
         print(json.dumps(found, allow_nan=False))
     else:
@@ -163,6 +184,10 @@ def _say_collect(found: dict[str, Any]) -> None:
 def _say_check(found: dict[str, Any]) -> None:
     from unbraid.report.estimates import counted
 
+    for source in found["recognised"]:
+        _say_recognised(source)
+    for line in found["left_out"]:
+        print(f"left out: {line}")
     for finding in found["findings"]:
         where = "" if finding["episode"] is None else f"episode {finding['episode']}, "
         print(f"{finding['severity']}: {where}{finding['field']}: {finding['message']} {finding['remedy']}")
@@ -170,6 +195,22 @@ def _say_check(found: dict[str, Any]) -> None:
     warnings = len(found["findings"]) - errors
     size = f"{counted(found['n_episodes'], 'episodes')}, {counted(found['n_steps'], 'steps')}"
     print(f"{size}: {counted(errors, 'errors')}, {counted(warnings, 'warnings')}.")
+
+
+def _say_recognised(source: dict[str, Any]) -> None:
+    print(f"{source['path']} is {source['title']}: {source['why']}.")
+
+
+def _say_convert(found: dict[str, Any]) -> None:
+    from unbraid.report.estimates import counted
+
+    _say_recognised(found["recognised"])
+    for line in found["left_out"]:
+        print(f"left out: {line}")
+    for line in found["not_held"]:
+        print(f"{found['title']}: {line}")
+    size = f"{counted(found['n_episodes'], 'episodes')}, {counted(found['n_steps'], 'steps')}"
+    print(f"{found['target']}: {size}, as {found['title']}.")
 
 
 def _say_fit(found: dict[str, Any]) -> None:
@@ -189,6 +230,15 @@ def _say_fit(found: dict[str, Any]) -> None:
         level = "episodes" if entry["level"] == "episode" else f"{entry['window_steps']}-step windows"
         print(f"NMI of held-out {level}, {entry['evidence']}: {estimate_text(entry['nmi'])}")
     _say_page(found)
+
+
+def _say_sweep(found: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    from unbraid.report.sweep import print_sweep
+
+    print_sweep(found, Console(width=None if sys.stdout.isatty() else _WIDTH))
+    print(f"{found['sweep']}: results.csv, results.json, results.png; a run for each fit in trials.")
 
 
 def _say_modes(found: dict[str, Any]) -> None:
@@ -226,7 +276,8 @@ def _say_steer(found: dict[str, Any]) -> None:
             what = f"obedience (share of {of['window_steps']}-step windows that the encoder reads as mode {of['mode']})"
             print(f"{what}: {estimate_text(of['share'])}")
     for name, estimate in found["metrics"].items():
-        print(f"{name} ({found['units'][name]}): {estimate_text(estimate)}")
+        unit = found["units"][name]
+        print(f"{name}{f' ({unit})' if unit not in ('', name) else ''}: {estimate_text(estimate)}")
 
 
 def _say_certify(found: dict[str, Any]) -> None:

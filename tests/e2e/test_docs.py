@@ -3,14 +3,19 @@
 import importlib
 import json
 import re
+import shlex
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from torch.distributed.run import get_args_parser as torchrun_options
 
+from unbraid.demos.formats.recognise import formats
+from unbraid.pipeline.requests import FitRequest, SweepRequest
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.model import ModeModel
+from unbraid.training.sweep import trials_of
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -61,6 +66,71 @@ def test_every_way_to_steer_acts():
     policies = names["examples"](model)
     assert len(policies) == 8
     assert len({float(policy.predict(np.ones(3), deterministic=True)[0][0]) for policy in policies}) >= 6
+
+
+def commands_of_scale():
+    """Every command of the page on scale, as a list of words."""
+    page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+    return [
+        shlex.split(line) for block in re.findall(r"```bash\n(.*?)```", page, re.DOTALL) for line in block.splitlines()
+    ]
+
+
+@pytest.mark.parametrize("words", commands_of_scale(), ids=" ".join)
+def test_every_command_on_scale_is_one_that_torchrun_and_unbraid_understand(unbraid, monkeypatch, words):
+    """test_parallel.py and test_sweep.py run such commands, on small piles."""
+    if words[0] == "torchrun":
+        understood = torchrun_options().parse_args(words[1:])
+        assert (understood.module, understood.training_script) == (True, "unbraid")
+        words = ["unbraid", *understood.training_script_args]
+    asked = []
+    monkeypatch.setattr("unbraid.cli._run", lambda request: asked.append(request) or 0)
+    said = unbraid(*words[1:])
+    assert said.code == 0, said.err
+    (request,) = asked
+    if isinstance(request, SweepRequest):
+        assert len({trial.name for trial in trials_of(request.method, request.grid)}) >= 9
+    else:
+        assert isinstance(request, FitRequest)
+
+
+def test_the_program_on_scale_fits(pile, tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "pile").symlink_to(pile)
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(block.replace("n_modes=2", "n_modes=2, n_steps=20"), names)
+    assert names["model"].n_modes == 2
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_everything_on_the_page_of_formats_runs(unbraid, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    names: dict = {}
+    for kind, block in re.findall(r"^```(\w+)\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL):
+        if kind == "python":
+            exec(compile(block, "formats.md", "exec"), names)
+            continue
+        for line in block.strip().splitlines():
+            said = unbraid(*shlex.split(line)[1:])
+            assert said.code == 0, (line, said.err)
+    assert names["both"].facts["sources"][0]["n_steps"] == 2 * names["both"].facts["sources"][1]["n_steps"] == 360
+    assert names["same"].observation_names == ("cos", "sin", "speed")
+    assert names["alone"].observation_names == ("flat_0", "flat_1", "flat_2")
+
+
+def test_the_page_of_formats_names_every_format_and_every_option():
+    page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    rows = set(re.findall(r"^\| `(\w+)` \|", page, flags=re.MULTILINE))
+    assert {format_.name for format_ in formats() if format_.write is not None} <= rows
+    for format_ in formats():
+        if format_.name in rows and format_.name != "tables":
+            (row,) = re.findall(rf"^\| `{format_.name}` \|.*$", page, flags=re.MULTILINE)
+            told = {name.replace("-", "_") for name in re.findall(r"--([a-z-]+)", row.split("|")[-2])}
+            assert told == format_.options, format_.name
 
 
 def test_shares_of_evidence_sum_to_one(monkeypatch):

@@ -1,32 +1,52 @@
 """What each verb may be asked: frozen, without torch. The command line's help is read off these docstrings."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from unbraid.demos.options import ReadOptions
+
 __all__ = [
     "CertifyRequest",
     "CheckRequest",
     "CollectRequest",
-    "DropLastAction",
+    "ConvertRequest",
     "EvaluateRequest",
     "ExportRequest",
     "FitRequest",
     "Json",
-    "MaxEpisodeSteps",
     "ModesRequest",
+    "More",
+    "MoreData",
+    "Reading",
     "ReportRequest",
     "SteerRequest",
+    "SweepRequest",
 ]
 
 _JSON = "Print one JSON object on stdout and nothing else there."
 Json = Annotated[bool, arg(help=_JSON)]
-_DROP = "For an .npz without final observations: leave out each episode's last action."
-DropLastAction = Annotated[bool, arg(help=_DROP)]
-_LIMIT = "For D4RL's layout without `timeouts`: the time limit in steps that ended its episodes."
-MaxEpisodeSteps = Annotated[int | None, arg(help=_LIMIT)]
+Reading = Annotated[ReadOptions, arg(name="")]
+"""What a reader is told: flags without a prefix, where a request has it as a field."""
+
+
+@dataclass(frozen=True)
+class MoreData:
+    """What is read beside the first data set, and how all are read."""
+
+    demos: tuple[str, ...] = ()
+    """More data sets to read together with the first, their columns matched by name: paths, or ids such as
+    minari:NAME."""
+    weights: tuple[float, ...] = ()
+    """The share of steps of each data set, in order: whole episodes of those that have too many are left out. By
+    default all are kept."""
+    reading: Reading = field(default_factory=ReadOptions)
+
+
+More = Annotated[MoreData, arg(name="")]
+"""The same, for verbs that read demonstrations."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +82,25 @@ class CheckRequest:
     """
 
     data: Positional[Path]
-    """A folder that unbraid wrote, an .npz, or an .hdf5 in D4RL's flat layout."""
-    drop_last_action: DropLastAction = False
-    max_episode_steps: MaxEpisodeSteps = None
+    """A file or folder in any format that docs/formats.md lists, or an id such as minari:NAME."""
+    more: More = field(default_factory=MoreData)
+    json: Json = False
+
+
+@dataclass(frozen=True)
+class ConvertRequest:
+    """Write a data set in another format; say what was recognised, and what the format has no place for.
+
+    Example: unbraid convert demos.hdf5 runs/pile
+    """
+
+    source: Positional[Path]
+    """A file or folder in any format that docs/formats.md lists, or an id such as minari:NAME."""
+    target: Positional[Path]
+    """The file or folder to make; must not exist yet."""
+    to: str | None = None
+    """The format to write; by default what the target's ending says, or a folder of unbraid's own."""
+    reading: Reading = field(default_factory=ReadOptions)
     json: Json = False
 
 
@@ -76,7 +112,7 @@ class FitRequest:
     """
 
     data: Positional[Path]
-    """A folder that unbraid wrote, an .npz, or an .hdf5 in D4RL's flat layout. Labels and rewards are not read."""
+    """A file or folder in any format that docs/formats.md lists. Labels and rewards are not read."""
     out: Path
     """The run's folder; must not exist yet, unless --resume."""
     method: Literal["unbraid", "talk"] = "unbraid"
@@ -108,8 +144,48 @@ class FitRequest:
     """Go on from the newest checkpoint of the run; repeat the first call's settings."""
     tensorboard: bool = False
     """Also write TensorBoard events (needs the extra `tensorboard`)."""
-    drop_last_action: DropLastAction = False
-    max_episode_steps: MaxEpisodeSteps = None
+    more: More = field(default_factory=MoreData)
+    json: Json = False
+
+
+@dataclass(frozen=True)
+class SweepRequest:
+    """Fit every combination of some settings, several at once, and compare them over seeds.
+
+    Each fit is a run in OUT/trials. One that fails stops no other; one whose worker is lost is done again. results.csv,
+    results.json and results.png say how well each combination reads and imitates held-out episodes.
+
+    Example: unbraid sweep runs/pile --out runs/sweep --grid n_modes=2,3 seed=0,1,2
+    """
+
+    data: Positional[Path]
+    """The demonstrations, as `unbraid fit` takes them."""
+    out: Path
+    """The sweep's folder; must not exist yet, unless --resume."""
+    grid: tuple[str, ...] = ()
+    """Settings with their values: n_modes=2,3,auto learning_rate=4e-3,1e-3 policy_hidden=64x64,128x128 seed=0,1,2.
+    Any setting of UnbraidConfig, or of TalkConfig with --method talk; the others stay at their defaults."""
+    method: Literal["unbraid", "talk"] = "unbraid"
+    """unbraid's own method, or the talk's (Eloundou 2021)."""
+    held_out: float = 0.2
+    """The share of episodes that training does not see, for the scores; 0 keeps none."""
+    workers: int | None = None
+    """How many fits run at once; by default one for each core, or each CPU of the cluster."""
+    retries: int = 2
+    """How often a fit whose worker was lost is begun again, from its newest checkpoint."""
+    resume: bool = False
+    """Go on with a sweep that was stopped, or add values to it; fits that are done are not run again."""
+    ray: bool = False
+    """Run on Ray, on this machine (needs the extra `ray`)."""
+    ray_address: str | None = None
+    """Run on this Ray cluster, whose machines share the folders; "auto" is the one that this machine is in."""
+    gpus_per_trial: float = 0.0
+    """With Ray: the GPUs that each fit holds; .25 has four share one."""
+    device: str = "auto"
+    """Where to fit: auto (CUDA where there is one, GPUs in turn), cpu, cuda, ..."""
+    checkpoint_every: int = 500
+    """Gradient steps between two checkpoints."""
+    more: More = field(default_factory=MoreData)
     json: Json = False
 
 
@@ -130,8 +206,7 @@ class ModesRequest:
     """Below it a window gets no mode, but -1: not sure."""
     beside: tuple[Path, ...] = ()
     """Runs of other seeds, to see whether they read the same modes (mean adjusted Rand index over pairs)."""
-    drop_last_action: DropLastAction = False
-    max_episode_steps: MaxEpisodeSteps = None
+    more: More = field(default_factory=MoreData)
     json: Json = False
 
 

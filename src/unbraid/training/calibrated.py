@@ -2,6 +2,7 @@
 whether the policy has more to learn."""
 
 import copy
+import json
 from dataclasses import replace
 from typing import Any, final, get_args
 
@@ -13,13 +14,15 @@ from torch import Tensor, nn
 from unbraid.core.randomness import named_generator, named_seed
 from unbraid.core.side_by_side import SideBySide
 from unbraid.modes.calibration import CALIBRATED_LENGTHS, Calibration, LeftOut, fitted_temperatures
+from unbraid.modes.stretches import some_within
 from unbraid.modes.windows import cut_windows, joined_windows
 from unbraid.policy.gaussian import GaussianPolicy
 from unbraid.training.config import UnbraidConfig
-from unbraid.training.joint import Given, UnbraidLearner
+from unbraid.training.joint import MOST_READ_STEPS, Given, UnbraidLearner
 from unbraid.training.model import ModeModel
 from unbraid.training.networks import Evidence, ModeNetworks
 from unbraid.training.policy_losses import PolicyLoss
+from unbraid.training.ranks import ONE_RANK, Ranks
 from unbraid.training.refining import Batch, PolicyRefiner, held_out_error
 from unbraid.training.steps import Steps
 
@@ -48,13 +51,13 @@ class CalibratedLearner:
     short pilot on the twin says that it pays.
     """
 
-    def __init__(self, steps: Steps, config: UnbraidConfig, device: str = "cpu") -> None:
+    def __init__(self, steps: Steps, config: UnbraidConfig, device: str = "cpu", *, ranks: Ranks = ONE_RANK) -> None:
         """Searches for modes, and draws the initial weights of both.
 
         Raises:
             ConfigError: more modes than spans.
         """
-        self.first = UnbraidLearner(steps, config, device)
+        self.first = UnbraidLearner(steps, config, device, ranks=ranks)
         self._pace = 2 if steps.n_steps >= MANY_STEPS else 1
         left_out = _left_out(self.first.responsibilities.argmax(1).numpy(), config.seed)
         self.twin: UnbraidLearner | None = None
@@ -62,7 +65,9 @@ class CalibratedLearner:
             self._left_out = torch.from_numpy(np.flatnonzero(left_out))
             self.twin = self._twin(torch.from_numpy(np.flatnonzero(~left_out)), device)
         self._refiners = {which: _refiner_of(own) for which, own in self._own().items()}
-        self._side_by_side = SideBySide() if self.twin is not None and self.first.model.device.type == "cpu" else None
+        self._side_by_side: SideBySide | None = None
+        if self.twin is not None and self.first.model.device.type == "cpu" and not ranks.in_group:
+            self._side_by_side = SideBySide()
         self.pilot: dict[str, float] = {}
 
     def _twin(self, seen: Int[Tensor, "span"], device: str) -> UnbraidLearner:
@@ -71,8 +76,8 @@ class CalibratedLearner:
         batch = max(first.config.policy_batch // 4, min(first.config.policy_batch, _SMALLEST_BATCH))
         config = replace(first.config, policy_batch=batch, n_steps=-(-first.n_steps // self._pace))
         part = first.steps.of_stretches(first.spans, seen)
-        given = Given(part.episode_of_step, first.responsibilities[seen])
-        return UnbraidLearner(part, config, device, given=given, one_thread=True)
+        given = Given(part.episodes, first.responsibilities[seen], copy.deepcopy(first.model.observation_normaliser))
+        return UnbraidLearner(part, config, device, given=given, one_thread=True, ranks=first.ranks)
 
     @property
     def model(self) -> ModeModel:
@@ -131,15 +136,24 @@ class CalibratedLearner:
 
     def _piloted(self, twin: UnbraidLearner, kinds: tuple[PolicyLoss, ...]) -> dict[str, float]:
         """The twin's error on what was left out, before, and after a few steps of a copy of its policy by each loss."""
-        left_out = self.first.steps.of_stretches(self.first.spans, self._left_out)
-        modes = self.first.responsibilities[self._left_out].argmax(1)[left_out.episode_of_step]
+        left_out, modes = self._judges()
+        of_steps = modes.repeat_interleave(torch.from_numpy(left_out.lengths))
         pilots = [_refiner_of(twin, copy.deepcopy(twin.model.policy)) for _ in kinds]
         for pilot, kind in zip(pilots, kinds, strict=True):
             pilot.begin(kind, PILOT_STEPS)
         for _ in range(PILOT_STEPS):
             self._step_of(pilots)
         policies = {"before": twin.model.policy} | {pilot.kind: pilot.policy for pilot in pilots}
-        return {name: held_out_error(twin.model, policy, left_out, modes) for name, policy in policies.items()}
+        errors = {name: held_out_error(twin.model, policy, left_out, of_steps) for name, policy in policies.items()}
+        return json.loads(self.first.ranks.shared(json.dumps(errors).encode()))  # all processes decide alike
+
+    def _judges(self) -> tuple[Steps, Int[Tensor, "span"]]:
+        """What was left out, or a uniform subset of it, and the mode of each span."""
+        generator = named_generator(self.first.config.seed, "unbraid", "calibrated on")
+        some = some_within(self.first.spans.lengths[self._left_out].numpy(), MOST_READ_STEPS, generator)
+        chosen = self._left_out[torch.from_numpy(some)]
+        modes = self.first.responsibilities[chosen].argmax(1)
+        return self.first.steps.of_stretches(self.first.spans, chosen), modes
 
     def usage(self) -> Float[Tensor, "mode"]:
         """The share of the steps in each code, by responsibility."""
@@ -152,9 +166,8 @@ class CalibratedLearner:
         if model.search is not None:
             model.search = model.search | {"refining": self._refining_facts()}
         if self.twin is not None:
-            left_out = self.first.steps.of_stretches(self.first.spans, self._left_out)
-            modes = self.first.responsibilities[self._left_out].argmax(1).numpy()
-            model.calibration = _calibration(self.twin.model, left_out, modes)
+            left_out, modes = self._judges()
+            model.calibration = _calibration(self.twin.model, left_out, modes.numpy())
         return model
 
     def _refining_facts(self) -> dict[str, Any]:
@@ -210,7 +223,7 @@ def _refiner_of(learner: UnbraidLearner, copied: GaussianPolicy | None = None) -
     def draw() -> Batch:
         return learner.drawn(REFINE_BATCH, draws)
 
-    return PolicyRefiner(copied or learner.model.policy, draw)
+    return PolicyRefiner(copied or learner.model.policy, draw, learner.ranks, batch=REFINE_BATCH)
 
 
 def _left_out(modes: Int[np.ndarray, "span"], seed: int) -> Bool[np.ndarray, "span"]:

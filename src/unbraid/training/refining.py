@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from unbraid.policy.gaussian import GaussianPolicy
 from unbraid.training.networks import ModeNetworks
 from unbraid.training.policy_losses import PolicyLoss, policy_loss
+from unbraid.training.ranks import ONE_RANK, Ranks
 from unbraid.training.steps import Steps
 
 __all__ = ["Batch", "PolicyRefiner", "held_out_error"]
@@ -38,9 +39,18 @@ class PolicyRefiner:
         optimizer: of the policy.
     """
 
-    def __init__(self, policy: GaussianPolicy, draw: Callable[[], Batch]) -> None:
-        """Takes no step until it begins; `draw` gives a batch for each."""
-        self.policy, self._draw = policy, draw
+    def __init__(
+        self, policy: GaussianPolicy, draw: Callable[[], Batch], ranks: Ranks = ONE_RANK, *, batch: int
+    ) -> None:
+        """Takes no step until it begins.
+
+        Args:
+            policy: what is refined.
+            draw: gives a batch for each step; of several processes each gets its part.
+            ranks: the processes.
+            batch: how many steps all parts of a batch have together.
+        """
+        self.policy, self._draw, self._ranks, self._share = policy, draw, ranks, ranks.share(batch)
         self.kind: PolicyLoss = "beta"
         self.n_steps, self.taken = 0, 0
         self.optimizer = torch.optim.AdamW(
@@ -54,8 +64,9 @@ class PolicyRefiner:
     def step(self) -> Float[Tensor, ""]:
         """One gradient step; the loss of its batch."""
         states, actions, contexts = self._draw()
-        loss = policy_loss(self.kind, actions, *self.policy(states, contexts))
-        loss.backward()
+        own = policy_loss(self.kind, actions, *self.policy(states, contexts)) * self._share
+        own.backward()
+        (loss,) = self._ranks.total([self.policy], own.detach())
         nn.utils.clip_grad_norm_(self.policy.parameters(), _CLIP_NORM)
         warm = min(1.0, (self.taken + 1) / _WARM_UP)
         for group in self.optimizer.param_groups:
@@ -63,7 +74,7 @@ class PolicyRefiner:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.taken += 1
-        return loss.detach()
+        return loss
 
 
 @torch.no_grad()
@@ -80,5 +91,5 @@ def held_out_error(networks: ModeNetworks, policy: GaussianPolicy, steps: Steps,
     for chosen in torch.arange(steps.n_steps).split(_CHUNK):
         contexts = networks.contexts[modes[chosen].to(networks.device)]
         mean, _ = policy(networks.policy_inputs(steps, chosen), contexts)
-        total += float((mean - networks.action_normaliser(steps.actions[chosen])).abs().mean(1).sum())
+        total += float((mean - networks.action_normaliser(steps.actions(chosen))).abs().mean(1).sum())
     return total / steps.n_steps
