@@ -96,8 +96,8 @@ class Steps:
 
     @contextmanager
     def read_at_random(self) -> Generator[None]:
-        """While the block runs, a file larger than half of the machine's memory is read at the places asked for, and not
-        on around each: a kernel may read 8 MB for every step, and drop them before another of them is asked for.
+        """While the block runs, a file larger than half of the machine's memory is read at the places asked for, not on
+        around each: a kernel may read 8 MB for every step, and drop them before another of them is asked for.
 
         Smaller files are left as they are: reading on is what brings them into memory.
         """
