@@ -89,7 +89,8 @@ def fit(demos: Demos | Selection, config: FitConfig | None = None, options: Loop
         ranks.require_same(name, json.dumps(content))
     with silent_where(not ranks.is_first), computing(options.n_threads):
         learner = learner_for(demos, config, options.device, ranks=ranks)
-        run_loop(learner, options)
+        with (learner.first if isinstance(learner, CalibratedLearner) else learner).steps.read_at_random():
+            run_loop(learner, options)
         model = learner.finished().cpu().eval()
     if ranks.in_group:
         model.search = json.loads(ranks.shared(json.dumps(model.search).encode()))  # the first alone has searched
