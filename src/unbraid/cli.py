@@ -17,6 +17,7 @@ from unbraid.pipeline.requests import (
     CertifyRequest,
     CheckRequest,
     CollectRequest,
+    ConvertRequest,
     EvaluateRequest,
     ExportRequest,
     FitRequest,
@@ -31,6 +32,7 @@ _Request = (
     Annotated[DemoConfig, tyro.conf.subcommand("demo")]
     | Annotated[CollectRequest, tyro.conf.subcommand("collect")]
     | Annotated[CheckRequest, tyro.conf.subcommand("check")]
+    | Annotated[ConvertRequest, tyro.conf.subcommand("convert")]
     | Annotated[FitRequest, tyro.conf.subcommand("fit")]
     | Annotated[ModesRequest, tyro.conf.subcommand("modes")]
     | Annotated[SteerRequest, tyro.conf.subcommand("steer")]
@@ -83,15 +85,13 @@ def _run(asked: Any) -> int:
     """Calls the verb's stage; heavy imports happen here, so that --help is fast."""
     if isinstance(asked, DemoConfig):
         return _demo(asked)
+    if isinstance(asked, CheckRequest | ConvertRequest):
+        return _data(asked)
     from unbraid.pipeline import stages
 
     match asked:
         case CollectRequest():
             return _answer(asked.json, stages.collect_stage(asked), _say_collect)
-        case CheckRequest():
-            found = stages.check_stage(asked)
-            _answer(asked.json, found, _say_check)
-            return _DONE if found["ok"] else _ANSWER_IS_NO
         case FitRequest():
             return _answer(asked.json, stages.fit_stage(asked, _config_of(asked)), _say_fit)
         case ModesRequest():
@@ -116,6 +116,16 @@ def _run(asked: Any) -> int:
             return _answer(asked.json, export_stage(asked), _say_export)
         case _:
             assert_never(asked)
+
+
+def _data(asked: CheckRequest | ConvertRequest) -> int:
+    from unbraid.pipeline.data import check_stage, convert_stage
+
+    if isinstance(asked, ConvertRequest):
+        return _answer(asked.json, convert_stage(asked), _say_convert)
+    found = check_stage(asked)
+    _answer(asked.json, found, _say_check)
+    return _DONE if found["ok"] else _ANSWER_IS_NO
 
 
 def _demo(asked: DemoConfig) -> int:
@@ -163,6 +173,10 @@ def _say_collect(found: dict[str, Any]) -> None:
 def _say_check(found: dict[str, Any]) -> None:
     from unbraid.report.estimates import counted
 
+    for source in found["recognised"]:
+        _say_recognised(source)
+    for line in found["left_out"]:
+        print(f"left out: {line}")
     for finding in found["findings"]:
         where = "" if finding["episode"] is None else f"episode {finding['episode']}, "
         print(f"{finding['severity']}: {where}{finding['field']}: {finding['message']} {finding['remedy']}")
@@ -170,6 +184,22 @@ def _say_check(found: dict[str, Any]) -> None:
     warnings = len(found["findings"]) - errors
     size = f"{counted(found['n_episodes'], 'episodes')}, {counted(found['n_steps'], 'steps')}"
     print(f"{size}: {counted(errors, 'errors')}, {counted(warnings, 'warnings')}.")
+
+
+def _say_recognised(source: dict[str, Any]) -> None:
+    print(f"{source['path']} is {source['title']}: {source['why']}.")
+
+
+def _say_convert(found: dict[str, Any]) -> None:
+    from unbraid.report.estimates import counted
+
+    _say_recognised(found["recognised"])
+    for line in found["left_out"]:
+        print(f"left out: {line}")
+    for line in found["not_held"]:
+        print(f"{found['title']}: {line}")
+    size = f"{counted(found['n_episodes'], 'episodes')}, {counted(found['n_steps'], 'steps')}"
+    print(f"{found['target']}: {size}, as {found['title']}.")
 
 
 def _say_fit(found: dict[str, Any]) -> None:

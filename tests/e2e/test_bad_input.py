@@ -14,7 +14,8 @@ import pytest
 from unbraid.core.errors import StorageError
 from unbraid.demos.episodes import Demos, Episode
 from unbraid.demos.formats.npz import write_npz
-from unbraid.demos.store import load_demos, save_demos
+from unbraid.demos.loading import load_demos
+from unbraid.demos.store import save_demos
 from unbraid.pipeline.config import DemoConfig, DemoSizes
 
 
@@ -94,7 +95,7 @@ def test_a_missing_file(refused, fitted, tmp_path, verb, name):
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("notes.txt", b"hello", r"must be a store's folder, an \.npz file or an \.hdf5 file .* ends in '\.txt'"),
+        ("notes.txt", b"hello", r"must be demonstrations in a format that is read here .* ends in '\.txt'"),
         ("notes.npz", b"hello", r"must be a whole \.npz archive; it is none, or damaged\. Restore it"),
         ("notes.h5", b"hello", r"must be a whole HDF5 file; it is truncated or damaged .*\. Restore it"),
         ("empty.npz", b"", r"must be a whole \.npz archive; it is truncated or damaged .*\. Restore it"),
@@ -110,7 +111,24 @@ def test_a_wrong_file(refused, tmp_path, name, content, expected):
 
 def test_a_folder_that_is_no_store(refused, tmp_path):
     message = refused("check", tmp_path)
-    assert f"{tmp_path} must be a store written by unbraid, with a demos.json; there is none." in message
+    assert f"{tmp_path} must be demonstrations in a format that is read here (store, " in message
+    assert "the folder holds nothing" in message
+
+
+def test_a_conversion_that_cannot_be(refused, pile, tmp_path):
+    assert "must not exist yet; it does" in refused("convert", pile, pile)
+    assert "must exist; there is nothing there" in refused("convert", tmp_path / "no", tmp_path / "a")
+    assert "A format must be one of store" in refused("convert", pile, tmp_path / "a", "--to", "hdf")
+    assert "'.xyz' says none" in refused("convert", pile, tmp_path / "a.xyz")
+    assert "must be read without mask (--mask)" in refused("convert", pile, tmp_path / "a", "--mask", "train")
+
+
+def test_several_data_sets_that_do_not_fit(refused, pile, tmp_path):
+    other = _made_of([_episode(5), _episode(5, seed=1)], tmp_path / "other")
+    assert f"The columns of {other} must have names" in refused("check", pile, "--demos", other)
+    assert "Weights must be numbers above 0, one for each of 2" in refused(
+        "check", pile, "--demos", pile, "--weights", 1
+    )
 
 
 def test_a_file_of_pickles_is_never_read(refused, tmp_path):

@@ -17,7 +17,8 @@ import pytest
 
 import unbraid as package
 from unbraid import cli
-from unbraid.demos.store import load_demos
+from unbraid.demos.loading import load_demos
+from unbraid.demos.options import ReadOptions
 from unbraid.evaluation.evaluate import fresh_seeds
 from unbraid.pipeline import requests
 from unbraid.pipeline.config import DemoConfig
@@ -27,6 +28,7 @@ VERBS = {
     "demo": DemoConfig,
     "collect": requests.CollectRequest,
     "check": requests.CheckRequest,
+    "convert": requests.ConvertRequest,
     "fit": requests.FitRequest,
     "modes": requests.ModesRequest,
     "steer": requests.SteerRequest,
@@ -69,6 +71,16 @@ def test_help_names_every_verb_and_imports_nothing_heavy():
         assert f"• {verb} " in said.stdout
 
 
+def _options(request_) -> list[dataclasses.Field]:
+    """The fields of a request, those of the requests inside it in their place."""
+    kinds = {"more": requests.MoreData, "reading": ReadOptions}
+    return [
+        option
+        for field in dataclasses.fields(request_)
+        for option in (_options(kinds[field.name]) if field.name in kinds else [field])
+    ]
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_help_of_a_verb_says_what_it_does_and_what_every_option_means(unbraid, verb):
     said = unbraid(verb, "--help")
@@ -77,7 +89,7 @@ def test_the_help_of_a_verb_says_what_it_does_and_what_every_option_means(unbrai
     what = VERBS[verb].__doc__
     assert " ".join(what.split("Example:")[0].split()) in told
     assert f"Example: unbraid {verb}" in told
-    for field in dataclasses.fields(VERBS[verb]):
+    for field in _options(VERBS[verb]):
         name = "PATH" if "Positional" in str(field.type) or field.name in ("run", "data") else f"--{field.name}"
         assert name.replace("_", "-") in told
     # An option without a word of explanation shows its default alone.
@@ -153,6 +165,21 @@ def test_check_of_a_good_pile(unbraid, pile):
     found = _only_json(unbraid("check", pile, "--json"))
     assert found["ok"] is True
     assert found["demos"] == str(pile)
+
+
+def test_convert_says_what_it_recognised_and_what_has_no_place(unbraid, pile, tmp_path):
+    said = unbraid("convert", pile, tmp_path / "a.hdf5")
+    assert said.code == 0
+    lines = said.out.splitlines()
+    assert lines[0] == f"{pile} is a store written by unbraid: it holds demos.json."
+    assert lines[1].startswith("D4RL's flat HDF5: It has no place for seeds, labels, action bounds, names of columns, ")
+    assert lines[2] == f"{tmp_path / 'a.hdf5'}: 6 episodes, 360 steps, as D4RL's flat HDF5."
+    found = _only_json(unbraid("convert", tmp_path / "a.hdf5", tmp_path / "b", "--json"))
+    assert (found["recognised"]["format"], found["format"], found["in_parts"]) == ("d4rl", "store", True)
+    assert load_demos(tmp_path / "b").fingerprint() == load_demos(pile).fingerprint()
+    said = unbraid("check", tmp_path / "a.hdf5", "--demos", tmp_path / "b", "--weights", 1, 1)
+    assert "6 episodes, 360 steps" not in said.out
+    assert "12 episodes, 720 steps: 0 errors" in said.out
 
 
 def test_fit_leaves_a_run_with_all_that_was_promised(fitted, pile):

@@ -3,12 +3,14 @@
 import importlib
 import json
 import re
+import shlex
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from unbraid.demos.formats.recognise import formats
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.model import ModeModel
 
@@ -61,6 +63,34 @@ def test_every_way_to_steer_acts():
     policies = names["examples"](model)
     assert len(policies) == 8
     assert len({float(policy.predict(np.ones(3), deterministic=True)[0][0]) for policy in policies}) >= 6
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_everything_on_the_page_of_formats_runs(unbraid, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    names: dict = {}
+    for kind, block in re.findall(r"^```(\w+)\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL):
+        if kind == "python":
+            exec(compile(block, "formats.md", "exec"), names)
+            continue
+        for line in block.strip().splitlines():
+            said = unbraid(*shlex.split(line)[1:])
+            assert said.code == 0, (line, said.err)
+    assert names["both"].facts["sources"][0]["n_steps"] == 2 * names["both"].facts["sources"][1]["n_steps"] == 360
+    assert names["same"].observation_names == ("cos", "sin", "speed")
+    assert names["alone"].observation_names == ("flat_0", "flat_1", "flat_2")
+
+
+def test_the_page_of_formats_names_every_format_and_every_option():
+    page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    rows = set(re.findall(r"^\| `(\w+)` \|", page, flags=re.MULTILINE))
+    assert {format_.name for format_ in formats() if format_.write is not None} <= rows
+    for format_ in formats():
+        if format_.name in rows and format_.name != "tables":
+            (row,) = re.findall(rf"^\| `{format_.name}` \|.*$", page, flags=re.MULTILINE)
+            told = {name.replace("-", "_") for name in re.findall(r"--([a-z-]+)", row.split("|")[-2])}
+            assert told == format_.options, format_.name
 
 
 def test_shares_of_evidence_sum_to_one(monkeypatch):

@@ -15,7 +15,8 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 
-from unbraid.demos.store import load_demos, save_demos
+from unbraid.demos.loading import load_demos
+from unbraid.demos.store import save_demos
 from unbraid.steering.steered import steer
 from unbraid.training.model import ModeModel
 

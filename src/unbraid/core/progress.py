@@ -36,14 +36,14 @@ def by_totals(advance: Advance) -> Callable[[int], None]:
 
 
 @contextlib.contextmanager
-def progress(description: str, total: int, unit: str) -> Generator[Advance]:
+def progress(description: str, total: int | None, unit: str) -> Generator[Advance]:
     """Shows how far a piece of work is, until the block ends; silent within another's block.
 
     Usage: ``with progress("fitting", 1500, "steps") as advance: advance(1, loss=0.31)``.
 
     Args:
         description: what is being done, two or three words.
-        total: how many units there are.
+        total: how many units there are, or None where that is not known before.
         unit: what is counted, in the plural: it stands behind the rate, "812 steps/s".
     """
     if not sys.stderr.isatty() or _is_shown.get():

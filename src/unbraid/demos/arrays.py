@@ -19,14 +19,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from unbraid.core.errors import DataError
 from unbraid.demos.episodes import Demos, require_rows
 
-__all__ = ["OPTIONAL_ARRAYS", "REQUIRED_ARRAYS", "arrays_of", "demos_from_arrays", "names_from", "require_dtype"]
+__all__ = [
+    "EPISODE_ARRAYS",
+    "OPTIONAL_ARRAYS",
+    "REQUIRED_ARRAYS",
+    "STEP_ARRAYS",
+    "arrays_of",
+    "demos_from_arrays",
+    "names_from",
+    "require_dtype",
+    "without_last_actions",
+]
 
 REQUIRED_ARRAYS = ("observations", "actions", "lengths", "terminated")
 OPTIONAL_ARRAYS = ("rewards", "costs", "seeds", "labels", "action_low", "action_high")
+STEP_ARRAYS = ("actions", "rewards", "costs")
+EPISODE_ARRAYS = ("lengths", "terminated", "seeds", "labels")
 
 _KINDS = {"lengths": "integer", "seeds": "integer", "labels": "integer", "terminated": "boolean"}
 _AXES = {"observations": 2, "next_observations": 2, "actions": 2}
@@ -95,6 +108,30 @@ def require_dtype(name: str, values: np.ndarray, source: Path) -> np.ndarray:
     else:
         remedy = f"Convert it to {wanted} numbers."
     raise DataError(f"`{name}` of {source} must be {wanted}; got {values.dtype}. {remedy}")
+
+
+def without_last_actions(
+    arrays: Mapping[str, np.ndarray], lengths: Int[np.ndarray, "episode"]
+) -> dict[str, np.ndarray]:
+    """T observations and T actions an episode -> T and T - 1: the last observation is what the last action but one led
+    to, and what the last action led to was never recorded. Episodes of fewer than two steps are left out, and as the
+    step that is left out is the one that ended it, no episode counts as terminated.
+
+    Args:
+        arrays: by the names above, `observations` with (sum of T) rows; `lengths` and `terminated` are made anew.
+        lengths: (episode,) T of each.
+    """
+    kept = lengths > 1
+    rows = np.repeat(kept, lengths)
+    steps = rows.copy()
+    steps[np.cumsum(lengths)[lengths > 0] - 1] = False
+    shorter = {name: values for name, values in arrays.items() if name in ("action_low", "action_high")}
+    shorter |= {name: arrays[name][steps] for name in STEP_ARRAYS if name in arrays}
+    shorter |= {name: arrays[name][kept] for name in ("seeds", "labels") if name in arrays}
+    shorter["observations"] = arrays["observations"][rows]
+    shorter["lengths"] = lengths[kept] - 1
+    shorter["terminated"] = np.zeros(int(kept.sum()), dtype=bool)
+    return shorter
 
 
 def names_from(value: object, what: str, source: Path) -> tuple[str, ...]:

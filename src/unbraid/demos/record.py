@@ -1,6 +1,7 @@
 """A Gymnasium wrapper that records what passes through it."""
 
-from dataclasses import replace
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, SupportsFloat, final
 
@@ -8,8 +9,9 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 
-from unbraid.core.errors import DataError, WorldError
-from unbraid.demos.episodes import Demos, Episode
+from unbraid.core.errors import WorldError
+from unbraid.demos.episodes import Demos
+from unbraid.demos.recording import RecordingWriter, read_recording
 from unbraid.demos.store import save_demos
 
 __all__ = ["RecordDemos"]
@@ -17,46 +19,70 @@ __all__ = ["RecordDemos"]
 
 @final
 class RecordDemos(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarray]):
-    """Records every episode of an environment with vector observations and continuous actions, in memory.
+    """Records every episode of an environment with vector observations and continuous actions, into a folder.
 
-    Wrap, act as always, then call `demos()` or `save(path)`. An episode ends with `terminated`, with `truncated`, or
-    with the next `reset`; the one that is running counts too, up to its last step. `info["cost"]` is recorded where
-    every step of an episode has it. What is in memory is lost with the process: save long recordings now and then.
+    Wrap, and act as always. Every step is written as it happens, and the disk is told to keep each episode when it
+    ends: when the program is killed, what was recorded until then can be read, with `unbraid.load_demos(path)` and by
+    every verb. An episode ends with `terminated`, with `truncated`, or with the next `reset`; the one that is running
+    counts too, up to its last step. `info["cost"]` is kept where every step has it.
 
     Attributes:
         expert: who acts from the next reset on; set it to label the episodes, or leave it None.
+        path: the folder.
     """
 
-    def __init__(self, env: gymnasium.Env[np.ndarray, np.ndarray], *, expert: str | None = None) -> None:
+    def __init__(
+        self,
+        env: gymnasium.Env[np.ndarray, np.ndarray],
+        path: str | os.PathLike[str],
+        *,
+        expert: str | None = None,
+        observation_names: Sequence[str] = (),
+    ) -> None:
+        """Args:
+        env: what to record.
+        path: the folder to make; must not exist.
+        expert: who acts.
+        observation_names: a name for every column of the observations, by which other data sets are matched.
+
+        Raises:
+            WorldError: a space is no Box with one axis of floating-point numbers; not a name for each column.
+            RunError: `path` exists already.
+        """
         super().__init__(env)
+        spaces: dict[str, Box] = {}
         for name, space in (("observation", env.observation_space), ("action", env.action_space)):
             if not isinstance(space, Box) or len(space.shape) != 1 or space.dtype.kind != "f":
                 raise WorldError(
                     f"The {name} space must be a Box with one axis of floating-point numbers; got {space}. Wrap the "
                     "environment first, e.g. in gymnasium.wrappers.FlattenObservation."
                 )
+            spaces[name] = space
+        if observation_names and len(observation_names) != spaces["observation"].shape[0]:
+            raise WorldError(
+                f"There must be a name for each of {spaces['observation'].shape[0]} observations; got "
+                f"{len(observation_names)}. Name every one, or none."
+            )
         self.expert = expert
-        self._finished: list[Episode] = []
-        self._experts: list[str | None] = []
-        self._start(seed=None)
-
-    def _start(self, *, seed: int | None) -> None:
-        self._observations: list[np.ndarray] = []
-        self._actions: list[np.ndarray] = []
-        self._rewards: list[float] = []
-        self._costs: list[float] = []
-        self._terminated = False
-        self._seed = seed
-        self._acting = self.expert
+        self.path = Path(path)
+        self._running = False
+        acting, seen = spaces["action"], spaces["observation"]
+        self._writer = RecordingWriter(
+            self.path,
+            observation=(seen.dtype, seen.shape[0]),
+            action=(acting.dtype, acting.shape[0]),
+            action_bounds=(acting.low.astype(np.float64), acting.high.astype(np.float64)),
+            observation_names=tuple(observation_names),
+            facts={} if env.spec is None else {"env_id": env.spec.id},
+        )
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Starts an episode; what was running is kept."""
-        self._keep()
         observation, info = self.env.reset(seed=seed, options=options)
-        self._start(seed=seed)
-        self._observations.append(np.array(observation))
+        self._writer.reset(observation, seed=seed, expert=self.expert)
+        self._running = True
         return observation, info
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, SupportsFloat, bool, bool, dict[str, Any]]:
@@ -64,38 +90,27 @@ class RecordDemos(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarr
 
         Raises:
             WorldError: there was no reset since the last episode ended.
+            StorageError: the disk refused; what was recorded before stays readable.
         """
-        if not self._observations:
+        if not self._running:
             raise WorldError("An episode must begin with a reset; step came first. Call reset, then step.")
         observation, reward, terminated, truncated, info = self.env.step(action)
-        self._actions.append(np.array(action, dtype=self.env.action_space.dtype))
-        self._observations.append(np.array(observation))
-        self._rewards.append(float(reward))
-        if "cost" in info:
-            self._costs.append(float(info["cost"]))
-        self._terminated = bool(terminated)
-        if terminated or truncated:
-            self._keep()
+        self._running = False  # where the disk refuses, the episode ends before the step that is not there
+        self._writer.step(
+            action,
+            observation,
+            reward=float(reward),
+            cost=float(info["cost"]) if "cost" in info else None,
+            terminated=bool(terminated),
+            ended=bool(terminated or truncated),
+        )
+        self._running = not (terminated or truncated)
         return observation, reward, bool(terminated), bool(truncated), info
 
-    def _running(self) -> Episode | None:
-        if not self._actions:
-            return None
-        return Episode(
-            observations=np.stack(self._observations),
-            actions=np.stack(self._actions),
-            rewards=np.array(self._rewards),
-            costs=np.array(self._costs) if len(self._costs) == len(self._actions) else None,
-            terminated=self._terminated,
-            seed=self._seed,
-        )
-
-    def _keep(self) -> None:
-        episode = self._running()
-        if episode is not None:
-            self._finished.append(episode)
-            self._experts.append(self._acting)
-        self._start(seed=None)
+    def close(self) -> None:
+        """Closes the environment and the recording."""
+        self._writer.close()
+        super().close()
 
     def demos(self) -> Demos:
         """All that was recorded so far.
@@ -105,23 +120,8 @@ class RecordDemos(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarr
         Raises:
             DataError: nothing was recorded.
         """
-        running = self._running()
-        episodes = self._finished if running is None else [*self._finished, running]
-        experts = self._experts if running is None else [*self._experts, self._acting]
-        if not episodes:
-            raise DataError("A recording must have a step; nothing was recorded. Call reset and step first.")
-        names = sorted({name for name in experts if name is not None})
-        if None not in experts:
-            episodes = [replace(e, label=names.index(str(n))) for e, n in zip(episodes, experts, strict=True)]
-        space, spec = self.env.action_space, self.env.spec
-        bounds = (space.low, space.high) if isinstance(space, Box) else None
-        return Demos.from_episodes(
-            episodes,
-            label_names=names if None not in experts else (),
-            action_bounds=bounds,
-            facts={} if spec is None else {"env_id": spec.id},
-        )
+        return read_recording(self.path)
 
-    def save(self, path: Path) -> Path:
+    def save(self, path: str | os.PathLike[str]) -> Path:
         """Writes all that was recorded so far as a store; `path` must not exist."""
         return save_demos(self.demos(), path)

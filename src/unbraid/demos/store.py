@@ -10,7 +10,6 @@
 The version is raised when an older unbraid would misread a newer store; a new optional file does not raise it.
 """
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -18,17 +17,23 @@ from typing import Any
 import numpy as np
 
 from unbraid.core.errors import DataError
-from unbraid.core.runs import new_folder, read_json, write_json
-from unbraid.demos.arrays import OPTIONAL_ARRAYS, REQUIRED_ARRAYS, arrays_of, demos_from_arrays, names_from
+from unbraid.core.runs import read_json
+from unbraid.demos.arrays import OPTIONAL_ARRAYS, REQUIRED_ARRAYS, demos_from_arrays, names_from
 from unbraid.demos.episodes import Demos
+from unbraid.demos.formats.archive import open_npy
+from unbraid.demos.formats.format import Format
+from unbraid.demos.parts import parts_of
+from unbraid.demos.writing import STORE_FORMAT, STORE_VERSION, save_parts
 
-__all__ = ["STORE_FORMAT", "STORE_VERSION", "load_demos", "save_demos"]
-
-STORE_FORMAT = "unbraid-demos"
-STORE_VERSION = 1
+__all__ = [
+    "FORMAT",
+    "read_store",
+    "recognise_store",
+    "save_demos",
+]
 
 _MAPPED = ("observations", "actions", "rewards", "costs")
-_CHUNK_ROWS = 65536
+_REMEDY = "Restore it from a copy, or write the demonstrations again."
 
 
 def save_demos(demos: Demos, path: str | os.PathLike[str]) -> Path:
@@ -43,67 +48,24 @@ def save_demos(demos: Demos, path: str | os.PathLike[str]) -> Path:
         RunError: `path` exists already.
         StorageError: the disk refused; nothing is left behind.
     """
-    path, arrays = Path(path), arrays_of(demos)
-    _require_json(demos.facts)
-    index = {
-        "format": STORE_FORMAT,
-        "version": STORE_VERSION,
-        "n_episodes": demos.n_episodes,
-        "n_steps": demos.n_steps,
-        "arrays": {n: {"dtype": v.dtype.name, "shape": list(v.shape)} for n, v in arrays.items() if n != "labels"},
-        "observation_names": list(demos.observation_names),
-        "facts": demos.facts,
-    }
-    with new_folder(path) as folder:
-        for name, values in arrays.items():
-            _write_array(folder / f"{name}.npy", values)
-        if demos.label_names:
-            write_json(folder / "labels.json", {"label_names": list(demos.label_names)})
-        write_json(folder / "demos.json", index)
-    return path
+    return save_parts([demos], path)
 
 
-def load_demos(
-    path: str | os.PathLike[str],
-    *,
-    in_memory: bool = False,
-    drop_last_action: bool = False,
-    max_episode_steps: int | None = None,
-) -> Demos:
-    """Demonstrations from a store's folder, an ``.npz`` file, or an ``.hdf5``/``.h5`` file in D4RL's flat layout.
+def recognise_store(path: Path) -> str | None:
+    """What shows a store: its `demos.json`."""
+    return "it holds demos.json" if (path / "demos.json").is_file() else None
 
-    A store is memory-mapped: opening it reads the headers, not the rows. `unbraid.demos.check.check_demos` looks at
-    every row.
+
+def read_store(path: Path, *, in_memory: bool = False) -> Demos:
+    """Demonstrations from a store, memory-mapped: opening it reads the headers, not the rows.
 
     Args:
-        path: the folder or file.
-        in_memory: read a store's arrays into memory instead of mapping them.
-        drop_last_action: for an ``.npz`` without final observations: leave out each episode's last action.
-        max_episode_steps: for a D4RL file without `timeouts`: the time limit that ended its episodes.
+        path: the folder.
+        in_memory: read the arrays into memory instead of mapping them.
 
     Raises:
-        DataError: missing, damaged, of another program or of a newer version; the message names file and field.
+        DataError: damaged, of another program or of a newer version; the message names file and field.
     """
-    path = Path(path)
-    if not path.exists():
-        raise DataError(f"{path} must exist; there is nothing there. Check the path, or record with `unbraid collect`.")
-    if path.is_dir():
-        return _load_store(path, in_memory=in_memory)
-    if path.suffix.lower() == ".npz":
-        from unbraid.demos.formats.npz import read_npz
-
-        return read_npz(path, drop_last_action=drop_last_action)
-    if path.suffix.lower() in (".hdf5", ".h5", ".hdf"):
-        from unbraid.demos.formats.d4rl import read_d4rl
-
-        return read_d4rl(path, max_episode_steps=max_episode_steps)
-    raise DataError(
-        f"{path} must be a store's folder, an .npz file or an .hdf5 file in D4RL's layout; got a file that ends in "
-        f"{path.suffix!r}. Give the folder that holds demos.json, or convert the file."
-    )
-
-
-def _load_store(path: Path, *, in_memory: bool) -> Demos:
     if not (path / "demos.json").is_file():
         raise DataError(
             f"{path} must be a store written by unbraid, with a demos.json; there is none. Give the folder that "
@@ -113,14 +75,14 @@ def _load_store(path: Path, *, in_memory: bool) -> Demos:
     arrays: dict[str, np.ndarray] = {}
     for name in (*REQUIRED_ARRAYS, *OPTIONAL_ARRAYS):
         if name in index["arrays"]:
-            values = _open_array(path / f"{name}.npy")
+            values = open_npy(path / f"{name}.npy", _REMEDY)
             _require_as_written(values, index["arrays"][name], path / f"{name}.npy")
             arrays[name] = values if name in _MAPPED and not in_memory else np.array(values)
     label_names: tuple[str, ...] = ()
     if (path / "labels.npy").exists() or (path / "labels.json").exists():
         label_names = _read_label_names(path / "labels.json")
         if (path / "labels.npy").exists():
-            arrays["labels"] = np.array(_open_array(path / "labels.npy"))
+            arrays["labels"] = np.array(open_npy(path / "labels.npy", _REMEDY))
     return demos_from_arrays(
         arrays,
         source=path,
@@ -155,21 +117,6 @@ def _read_label_names(path: Path) -> tuple[str, ...]:
     return names_from(names.get("label_names") if isinstance(names, dict) else names, "label_names", path)
 
 
-def _open_array(path: Path) -> np.ndarray:
-    """An ``.npy`` file, memory-mapped and read-only; never unpickled."""
-    remedy = "Restore it from a copy, or write the demonstrations again."
-    try:
-        return np.lib.format.open_memmap(path, mode="r")
-    except FileNotFoundError:
-        raise DataError(f"{path} must exist; the store's file is missing. {remedy}") from None
-    except (ValueError, EOFError) as error:
-        if "Python objects" in str(error):
-            raise DataError(f"{path} must hold numbers; it holds Python objects, which are never read.") from None
-        raise DataError(f"{path} must be a whole .npy array; it is truncated or damaged ({error}). {remedy}") from None
-    except OSError as error:
-        raise DataError(f"{path} must be readable; the system said: {error.strerror}. {remedy}") from error
-
-
 def _require_as_written(values: np.ndarray, entry: object, path: Path) -> None:
     wanted = entry if isinstance(entry, dict) else {}
     if list(values.shape) != wanted.get("shape") or values.dtype.name != wanted.get("dtype"):
@@ -179,20 +126,14 @@ def _require_as_written(values: np.ndarray, entry: object, path: Path) -> None:
         )
 
 
-def _write_array(path: Path, values: np.ndarray) -> None:
-    """One ``.npy`` file, chunk by chunk in C order, so that a memory-mapped array never has to fit in memory."""
-    native = values.dtype.newbyteorder("<")
-    header = {"descr": np.lib.format.dtype_to_descr(native), "fortran_order": False, "shape": values.shape}
-    with open(path, "wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        for start in range(0, len(values), _CHUNK_ROWS):
-            file.write(np.ascontiguousarray(values[start : start + _CHUNK_ROWS], dtype=native).tobytes())
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _require_json(facts: dict[str, Any]) -> None:
-    try:
-        json.dumps(facts, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"`facts` must be JSON values; {error}. Keep to text, finite numbers, lists, dicts.") from None
+FORMAT = Format(
+    name="store",
+    title="a store written by unbraid",
+    endings=(),
+    options=frozenset(),
+    recognise=recognise_store,
+    read=lambda path, _: read_store(path),
+    write=save_demos,
+    read_parts=lambda path, _, n_steps: parts_of(read_store(path), n_steps),
+    write_parts=save_parts,
+)

@@ -1,32 +1,51 @@
 """What each verb may be asked: frozen, without torch. The command line's help is read off these docstrings."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from unbraid.demos.options import ReadOptions
+
 __all__ = [
     "CertifyRequest",
     "CheckRequest",
     "CollectRequest",
-    "DropLastAction",
+    "ConvertRequest",
     "EvaluateRequest",
     "ExportRequest",
     "FitRequest",
     "Json",
-    "MaxEpisodeSteps",
     "ModesRequest",
+    "More",
+    "MoreData",
+    "Reading",
     "ReportRequest",
     "SteerRequest",
 ]
 
 _JSON = "Print one JSON object on stdout and nothing else there."
 Json = Annotated[bool, arg(help=_JSON)]
-_DROP = "For an .npz without final observations: leave out each episode's last action."
-DropLastAction = Annotated[bool, arg(help=_DROP)]
-_LIMIT = "For D4RL's layout without `timeouts`: the time limit in steps that ended its episodes."
-MaxEpisodeSteps = Annotated[int | None, arg(help=_LIMIT)]
+Reading = Annotated[ReadOptions, arg(name="")]
+"""What a reader is told: flags without a prefix, where a request has it as a field."""
+
+
+@dataclass(frozen=True)
+class MoreData:
+    """What is read beside the first data set, and how all are read."""
+
+    demos: tuple[str, ...] = ()
+    """More data sets to read together with the first, their columns matched by name: paths, or ids such as
+    minari:NAME."""
+    weights: tuple[float, ...] = ()
+    """The share of steps of each data set, in order: whole episodes of those that have too many are left out. By
+    default all are kept."""
+    reading: Reading = field(default_factory=ReadOptions)
+
+
+More = Annotated[MoreData, arg(name="")]
+"""The same, for verbs that read demonstrations."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +81,25 @@ class CheckRequest:
     """
 
     data: Positional[Path]
-    """A folder that unbraid wrote, an .npz, or an .hdf5 in D4RL's flat layout."""
-    drop_last_action: DropLastAction = False
-    max_episode_steps: MaxEpisodeSteps = None
+    """A file or folder in any format that docs/formats.md lists, or an id such as minari:NAME."""
+    more: More = field(default_factory=MoreData)
+    json: Json = False
+
+
+@dataclass(frozen=True)
+class ConvertRequest:
+    """Write a data set in another format; say what was recognised, and what the format has no place for.
+
+    Example: unbraid convert demos.hdf5 runs/pile
+    """
+
+    source: Positional[Path]
+    """A file or folder in any format that docs/formats.md lists, or an id such as minari:NAME."""
+    target: Positional[Path]
+    """The file or folder to make; must not exist yet."""
+    to: str | None = None
+    """The format to write; by default what the target's ending says, or a folder of unbraid's own."""
+    reading: Reading = field(default_factory=ReadOptions)
     json: Json = False
 
 
@@ -76,7 +111,7 @@ class FitRequest:
     """
 
     data: Positional[Path]
-    """A folder that unbraid wrote, an .npz, or an .hdf5 in D4RL's flat layout. Labels and rewards are not read."""
+    """A file or folder in any format that docs/formats.md lists. Labels and rewards are not read."""
     out: Path
     """The run's folder; must not exist yet, unless --resume."""
     method: Literal["unbraid", "talk"] = "unbraid"
@@ -108,8 +143,7 @@ class FitRequest:
     """Go on from the newest checkpoint of the run; repeat the first call's settings."""
     tensorboard: bool = False
     """Also write TensorBoard events (needs the extra `tensorboard`)."""
-    drop_last_action: DropLastAction = False
-    max_episode_steps: MaxEpisodeSteps = None
+    more: More = field(default_factory=MoreData)
     json: Json = False
 
 
@@ -130,8 +164,7 @@ class ModesRequest:
     """Below it a window gets no mode, but -1: not sure."""
     beside: tuple[Path, ...] = ()
     """Runs of other seeds, to see whether they read the same modes (mean adjusted Rand index over pairs)."""
-    drop_last_action: DropLastAction = False
-    max_episode_steps: MaxEpisodeSteps = None
+    more: More = field(default_factory=MoreData)
     json: Json = False
 
 

@@ -1,20 +1,19 @@
 """The stages one by one, as the command line's verbs call them: each takes what was asked and gives a JSON object."""
 
 import json
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from unbraid.core.errors import ConfigError, DataError, RunError
+from unbraid.core.errors import ConfigError, RunError
 from unbraid.core.progress import by_totals, progress
 from unbraid.core.randomness import named_generator
 from unbraid.core.runs import create_run, open_run, provenance, read_json, refuse_existing, write_json
-from unbraid.demos.check import check_demos, require_fit_ready
+from unbraid.demos.check import require_fit_ready
 from unbraid.demos.episodes import Demos
-from unbraid.demos.store import load_demos, save_demos
+from unbraid.demos.store import save_demos
 from unbraid.evaluation.behaviour import COMPARED, compare_modes
 from unbraid.evaluation.evaluate import Evaluation, evaluate_all, fresh_seeds, require_fitting_world
 from unbraid.evaluation.intervals import mean_interval
@@ -25,10 +24,10 @@ from unbraid.evaluation.style import style_entry
 from unbraid.evaluation.tables import agreement_entries, agreement_entry, matching_of
 from unbraid.evaluation.training_seeds import require_different_models
 from unbraid.modes.calibration import NOT_SURE, likeliest
+from unbraid.pipeline.data import load_asked, naming
 from unbraid.pipeline.measured import across_entry, collected_seeds, evaluation_entry, save_episodes, seeds_entry
 from unbraid.pipeline.paths import save_paths
 from unbraid.pipeline.requests import (
-    CheckRequest,
     CollectRequest,
     EvaluateRequest,
     FitRequest,
@@ -47,7 +46,7 @@ from unbraid.worlds.collect import collect
 from unbraid.worlds.controllers import Controller
 from unbraid.worlds.experts import actor_named
 
-__all__ = ["check_stage", "collect_stage", "evaluate_stage", "fit_stage", "modes_stage", "report_stage"]
+__all__ = ["collect_stage", "evaluate_stage", "fit_stage", "modes_stage", "report_stage"]
 
 _SHOWN_WINDOWS = (1, 10, 25, 50)
 
@@ -70,19 +69,10 @@ def collect_stage(asked: CollectRequest) -> dict[str, Any]:
     return about | {"experts": list(asked.experts), "env_id": asked.env, "data_fingerprint": demos.fingerprint()}
 
 
-def _load(asked: CheckRequest | FitRequest | ModesRequest) -> Demos:
-    return load_demos(asked.data, drop_last_action=asked.drop_last_action, max_episode_steps=asked.max_episode_steps)
-
-
-def check_stage(asked: CheckRequest) -> dict[str, Any]:
-    """What is wrong with a data set."""
-    return {"demos": str(asked.data), **check_demos(_load(asked)).to_json()}
-
-
 def fit_stage(asked: FitRequest, config: FitConfig) -> dict[str, Any]:
     """Fits, saves the model, scores it on held-out episodes, and writes the run's page."""
-    run, demos = asked.out, _load(asked)
-    with _naming(asked.data):
+    run, demos = asked.out, load_asked(asked)
+    with naming(asked.data):
         # Of all episodes, so that a message counts them as the file does; the fit asks again of those it is given.
         require_fit_ready(demos, window_steps=1, n_modes=2 if config.n_modes == "auto" else config.n_modes)
         training, held_out = _split(demos, asked, config.seed)
@@ -106,7 +96,7 @@ def fit_stage(asked: FitRequest, config: FitConfig) -> dict[str, Any]:
     def worth_keeping() -> bool:
         return going_on or latest_checkpoint(run / "checkpoints") is not None
 
-    with removed_unless(worth_keeping, run), _naming(asked.data):
+    with removed_unless(worth_keeping, run), naming(asked.data):
         model = fit(training.without_labels(), config, options)
     with stopping_with("Stopped; the fit is done and kept. The same command with --resume does the rest."):
         if not (run / "model").exists():
@@ -125,15 +115,6 @@ def _require_same(known: dict[str, Any], content: dict[str, Any], run: Path) -> 
                 f"{run} must be resumed with the {name} that it was made with; they differ. Repeat the first call's "
                 "settings and data, or start a new run."
             )
-
-
-@contextmanager
-def _naming(source: Path) -> Generator[None]:
-    """Names the file in every message about its contents."""
-    try:
-        yield
-    except DataError as error:
-        raise DataError(f"{source}: {error}") from None
 
 
 def _split(demos: Demos, asked: FitRequest, seed: int) -> tuple[Demos, Demos | None]:
@@ -171,8 +152,8 @@ def _fit_results(model: ModeModel, training: Demos, held_out: Demos | None) -> d
 
 def modes_stage(asked: ModesRequest) -> dict[str, Any]:
     """The mode of every episode (or window) of a data set, how probable each is, and what each mode holds."""
-    model, demos = ModeModel.from_pretrained(asked.run), _load(asked)
-    with _naming(asked.data):
+    model, demos = ModeModel.from_pretrained(asked.run), load_asked(asked)
+    with naming(asked.data):
         windows = model.cut(demos, asked.window_steps)
         probabilities = model.predict_proba(demos, window_steps=asked.window_steps)
     modes = likeliest(probabilities, asked.min_probability)
@@ -208,7 +189,7 @@ def modes_stage(asked: ModesRequest) -> dict[str, Any]:
         found["switch_rate"] = model.switch_rate
         found["change_points"] = [point.to_json() for point in timeline.change_points]
     if asked.beside:
-        with _naming(asked.data):
+        with naming(asked.data):
             others = [
                 ModeModel.from_pretrained(r).predict(demos, window_steps=asked.window_steps) for r in asked.beside
             ]

@@ -10,7 +10,8 @@ import pytest
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.demos.check import check_demos, require_fit_ready
 from unbraid.demos.episodes import Demos, Episode
-from unbraid.demos.store import load_demos, save_demos
+from unbraid.demos.loading import load_demos
+from unbraid.demos.store import save_demos
 
 
 def _healthy(n_episodes: int = 6, steps: int = 40, obs: int = 3) -> Demos:

@@ -1,5 +1,10 @@
-"""Recording: what passed through the environment is what is kept."""
+"""Recording: what passed through the environment is what is kept, whatever becomes of the program."""
 
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -7,10 +12,10 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
 
-from unbraid.core.errors import DataError, WorldError
+from unbraid.core.errors import DataError, RunError, StorageError, WorldError
 from unbraid.demos.check import check_demos
+from unbraid.demos.loading import load_demos
 from unbraid.demos.record import RecordDemos
-from unbraid.demos.store import load_demos
 
 
 class Counter(gymnasium.Env):
@@ -35,14 +40,15 @@ def _play(env: RecordDemos, seed: int, *actions: float) -> None:
         env.step(np.array([action]))
 
 
-def test_it_keeps_what_passed_through():
-    env = RecordDemos(Counter(), expert="left")
+def test_it_keeps_what_passed_through(tmp_path):
+    env = RecordDemos(Counter(), tmp_path / "a", expert="left")
     _play(env, 1, 0, 0, 2)  # the world ends it
     env.expert = "right"
     _play(env, 2, 0, -2)  # a time limit does
     _play(env, 3, 0)  # the next reset does
     _play(env, 4, 0, 0)  # it is running
     demos = env.demos()
+    assert demos.facts == {"left_out": ["The recording stops within its last episode, after 2 steps."]}
     assert demos.lengths.tolist() == [3, 2, 1, 2]
     assert demos.terminated.tolist() == [True, False, False, False]
     assert demos.seeds.tolist() == [1, 2, 3, 4]
@@ -56,8 +62,8 @@ def test_it_keeps_what_passed_through():
     assert env.demos().lengths.tolist() == [3, 2, 1, 3]
 
 
-def test_what_not_every_episode_has_is_left_out():
-    env = RecordDemos(Counter())
+def test_what_not_every_episode_has_is_left_out(tmp_path):
+    env = RecordDemos(Counter(), tmp_path / "a")
     _play(env, 9, 0, 2)
     env.expert = "late"
     _play(env, 1, 0, 2)
@@ -68,7 +74,7 @@ def test_what_not_every_episode_has_is_left_out():
 
 
 def test_it_saves_a_store_that_the_doctor_can_read(tmp_path):
-    env = RecordDemos(gymnasium.make("Pendulum-v1", max_episode_steps=20))
+    env = RecordDemos(gymnasium.make("Pendulum-v1", max_episode_steps=20), tmp_path / "recording")
     env.action_space.seed(0)
     for seed in range(3):
         env.reset(seed=seed)
@@ -78,11 +84,13 @@ def test_it_saves_a_store_that_the_doctor_can_read(tmp_path):
     demos = load_demos(env.save(tmp_path / "pendulum"))
     assert demos.lengths.tolist() == [20, 20, 20]
     assert demos.facts == {"env_id": "Pendulum-v1"}
+    env.close()
+    assert load_demos(tmp_path / "recording").fingerprint() == demos.fingerprint()
     assert check_demos(demos).ok
 
 
-def test_nothing_recorded_or_no_reset_says_so():
-    env = RecordDemos(Counter())
+def test_nothing_recorded_or_no_reset_says_so(tmp_path):
+    env = RecordDemos(Counter(), tmp_path / "a")
     with pytest.raises(DataError, match="nothing was recorded"):
         env.demos()
     with pytest.raises(WorldError, match="must begin with a reset"):
@@ -90,8 +98,132 @@ def test_nothing_recorded_or_no_reset_says_so():
 
 
 @pytest.mark.parametrize(("name", "space"), [("action", Discrete(2)), ("observation", Box(0, 1, (2, 2)))])
-def test_spaces_that_do_not_fit_are_refused(name, space):
+def test_spaces_that_do_not_fit_are_refused(tmp_path, name, space):
     env = Counter()
     setattr(env, f"{name}_space", space)
     with pytest.raises(WorldError, match=f"The {name} space must be a Box with one axis"):
-        RecordDemos(env)
+        RecordDemos(env, tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_columns_can_be_named(tmp_path):
+    env = RecordDemos(Counter(), tmp_path / "a", observation_names=("seed", "step"))
+    _play(env, 1, 0, 2)
+    assert env.demos().observation_names == ("seed", "step")
+    with pytest.raises(WorldError, match="There must be a name for each of 2 observations; got 1"):
+        RecordDemos(Counter(), tmp_path / "b", observation_names=("seed",))
+
+
+def test_an_existing_folder_is_refused(tmp_path):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(RunError, match="must not exist yet"):
+        RecordDemos(Counter(), tmp_path / "a")
+
+
+_RECORDS_UNTIL_IT_IS_KILLED = """
+import os, signal, sys
+import numpy as np
+sys.path.insert(0, sys.argv[2])
+from test_record import Counter
+from unbraid.demos.record import RecordDemos
+
+env = RecordDemos(Counter(), sys.argv[1], expert="left")
+for seed, n_steps in ((1, 3), (2, 2)):
+    env.reset(seed=seed)
+    for step in range(n_steps):
+        env.step(np.array([2.0 if seed == 1 and step == n_steps - 1 else 0.0]))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_program_that_is_killed_loses_nothing_it_recorded(tmp_path):
+    here = str(Path(__file__).parent)
+    killed = subprocess.run(
+        [sys.executable, "-c", _RECORDS_UNTIL_IT_IS_KILLED, str(tmp_path / "a"), here], check=False, timeout=120
+    )
+    assert killed.returncode == -signal.SIGKILL
+    demos = load_demos(tmp_path / "a")
+    assert demos.lengths.tolist() == [3, 2]
+    assert demos.terminated.tolist() == [True, False]
+    assert demos.observations.tolist() == [[1, 0], [1, 1], [1, 2], [1, 3], [2, 0], [2, 1], [2, 2]]
+    assert demos.label_names == ("left",)
+    assert demos.facts["left_out"] == ["The recording stops within its last episode, after 2 steps."]
+
+
+@pytest.mark.parametrize("n_bytes", [1, 30])
+def test_a_tail_that_was_cut_off_is_left_out_and_said(tmp_path, n_bytes):
+    env = RecordDemos(Counter(), tmp_path / "a")
+    _play(env, 1, 0, 0, 2)
+    _play(env, 2, 0, 0)
+    whole = env.demos()
+    rows = tmp_path / "a" / "rows.bin"
+    os.truncate(rows, rows.stat().st_size - n_bytes)
+    demos = load_demos(tmp_path / "a")
+    assert demos.lengths.tolist() == [3, 1]
+    assert demos.observations.tolist() == whole.observations[:-1].tolist()
+    assert demos.facts["left_out"][0].startswith("The recording was cut off: its last ")
+    assert "after 1 steps" in demos.facts["left_out"][1]
+
+
+def test_rows_that_the_disk_never_wrote_are_left_out(tmp_path):
+    env = RecordDemos(Counter(), tmp_path / "a")
+    _play(env, 1, 0, 2)
+    with open(tmp_path / "a" / "rows.bin", "ab") as file:
+        file.write(bytes(1000))
+    demos = load_demos(tmp_path / "a")
+    assert demos.lengths.tolist() == [2]
+    assert demos.facts["left_out"] == ["The recording was cut off: its last 1000 bytes are no whole step."]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "says"),
+    [
+        ("recording.json", "{", r"recording\.json must be JSON"),
+        ("recording.json", "{}", r"recording\.json must say format 'unbraid-recording'"),
+        ("recording.json", '{"format": "unbraid-recording", "version": 2}', "must have version 1; it has 2"),
+        ("recording.json", '{"format": "unbraid-recording", "version": 1}', "must say type and width of `observation`"),
+        ("rows.bin", "x" * 500, r"rows\.bin must hold resets and steps, each of \d+ bytes"),
+        ("rows.bin", "", "nothing was recorded"),
+        ("experts.jsonl", "", r"experts\.jsonl must name expert 0; it names 0"),
+        ("experts.jsonl", "{\n", r"experts\.jsonl must hold a name on every line"),
+    ],
+)
+def test_a_damaged_recording_says_so(tmp_path, file, content, says):
+    env = RecordDemos(Counter(), tmp_path / "a", expert="left")
+    _play(env, 1, 0, 2)
+    env.close()
+    (tmp_path / "a" / file).write_text(content)
+    with pytest.raises(DataError, match=says):
+        load_demos(tmp_path / "a")
+
+
+def test_a_full_disk_says_so_and_leaves_whole_rows(tmp_path, monkeypatch):
+    env = RecordDemos(Counter(), tmp_path / "a")
+    _play(env, 1, 0, 0)
+    write = os.write
+
+    def full(file, content):
+        if len(content) < 20:
+            raise OSError(28, "No space left on device")
+        return write(file, content[:-10])
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        with pytest.raises(StorageError, match="No space left on device"):
+            env.step(np.zeros(1))
+    with pytest.raises(WorldError, match="must begin with a reset"):  # a step is missing: the episode can't go on
+        env.step(np.zeros(1))
+    _play(env, 2, 0)
+    assert env.demos().lengths.tolist() == [2, 1]
+
+
+def test_a_reset_that_no_step_follows_is_no_episode(tmp_path):
+    env = RecordDemos(Counter(), tmp_path / "a")
+    _play(env, 1, 0, 2)
+    _play(env, 5)
+    _play(env, 3, 0, -2)
+    _play(env, 6)
+    demos = env.demos()
+    assert demos.seeds.tolist() == [1, 3]
+    assert demos.observations.tolist() == [[1, 0], [1, 1], [1, 2], [3, 0], [3, 1], [3, 2]]
+    assert "left_out" not in demos.facts

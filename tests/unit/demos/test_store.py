@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from unbraid.core.errors import DataError, RunError, StorageError
-from unbraid.demos import store
+from unbraid.demos import writing
 from unbraid.demos.episodes import Demos, Episode
-from unbraid.demos.store import load_demos, save_demos
+from unbraid.demos.loading import load_demos
+from unbraid.demos.store import save_demos
 
 
 @pytest.fixture
@@ -128,12 +129,12 @@ def test_facts_that_json_cannot_say_are_refused(demos, tmp_path):
     ("name", "says"),
     [
         ("no", "no must exist; there is nothing there"),
-        ("table.csv", r"must be a store's folder, an \.npz file or an \.hdf5 file.* ends in '\.csv'"),
-        ("empty", r"empty must be a store written by unbraid, with a demos\.json; there is none"),
+        ("table.xyz", r"table\.xyz must be demonstrations in a format that is read here \(store, .* ends in '\.xyz'"),
+        ("empty", r"empty must be demonstrations in a format .*; the folder holds nothing\. Rename"),
     ],
 )
 def test_a_missing_or_wrong_file_says_so(tmp_path, name, says):
-    (tmp_path / "table.csv").write_text("1,2")
+    (tmp_path / "table.xyz").write_text("1,2")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=says):
         load_demos(tmp_path / name)
@@ -175,7 +176,7 @@ def test_a_truncated_array_says_so(folder, name, keep):
 
 def test_a_missing_array_says_so(folder):
     (folder / "costs.npy").unlink()
-    with pytest.raises(DataError, match=r"costs\.npy must exist; the store's file is missing"):
+    with pytest.raises(DataError, match=r"costs\.npy must exist; there is no such file"):
         load_demos(folder)
 
 
@@ -200,6 +201,6 @@ def test_python_objects_are_never_read(folder):
 
 
 def test_big_tables_are_written_in_chunks(tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "_CHUNK_ROWS", 4)
+    monkeypatch.setattr(writing, "_CHUNK_ROWS", 4)
     demos = Demos(np.asfortranarray(np.arange(22.0).reshape(11, 2)), np.ones((10, 1)), np.array([10]), np.ones(1, bool))
     _same(demos, load_demos(save_demos(demos, tmp_path / "a")))

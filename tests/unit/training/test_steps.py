@@ -6,7 +6,8 @@ import torch
 
 from unbraid.core.errors import DataError
 from unbraid.demos.episodes import Demos, Episode
-from unbraid.demos.store import load_demos, save_demos
+from unbraid.demos.loading import load_demos
+from unbraid.demos.store import save_demos
 from unbraid.training.steps import Steps
 
 

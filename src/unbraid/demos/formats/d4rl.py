@@ -14,11 +14,13 @@ What `read_d4rl` takes, N steps in all:
 `write_d4rl` writes ``next_observations``, and under ``unbraid/`` what D4RL has no place for (seeds, labels, bounds,
 names, facts), so that nothing is lost. D4RL cannot hold an episode of no steps.
 
+Both work in parts: of the tables, only the flags are ever in memory as a whole.
+
 Source: Fu et al., "D4RL: Datasets for Deep Data-Driven Reinforcement Learning" (2020), and its HDF5 files.
 """
 
-import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +29,28 @@ from jaxtyping import Bool, Float, Int
 
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.core.runs import new_file
-from unbraid.demos.arrays import demos_from_arrays, names_from, require_dtype
+from unbraid.demos.arrays import demos_from_arrays, require_dtype, without_last_actions
 from unbraid.demos.episodes import Demos
+from unbraid.demos.formats.format import Format
+from unbraid.demos.formats.hdf5 import (
+    appended,
+    is_hdf5,
+    opened_hdf5,
+    read_rows,
+    read_text,
+    require_following,
+    require_steps,
+)
+from unbraid.demos.formats.notes import beside_the_format, notes_from, notes_text
+from unbraid.demos.options import ReadOptions
+from unbraid.demos.parts import joined_parts, spans_of
 
-__all__ = ["read_d4rl", "write_d4rl"]
+__all__ = ["FORMAT", "read_d4rl", "read_d4rl_parts", "recognise_d4rl", "write_d4rl", "write_d4rl_parts"]
 
-_VERSION = 1
-_REMEDY = "Restore it from a copy, or write it again."
 _COSTS = ("costs", "cost", "infos/cost")
+_FLAGS = ("terminals", "timeouts")
 _TABLES = ("observations", "actions", "rewards", "terminals", "timeouts", "next_observations", *_COSTS)
-_OURS = ("seeds", "labels", "action_low", "action_high")
+_OF_EPISODES, _BOUNDS = ("seeds", "labels"), ("action_low", "action_high")
 
 
 def write_d4rl(demos: Demos, path: Path) -> Path:
@@ -47,25 +61,30 @@ def write_d4rl(demos: Demos, path: Path) -> Path:
         RunError: `path` exists already.
         StorageError: the disk refused; nothing is left behind.
     """
+    return write_d4rl_parts(iter([demos]), path)
+
+
+def write_d4rl_parts(parts: Iterator[Demos], path: Path) -> Path:
+    """`write_d4rl` of parts of whole episodes with the same fields, of which one at a time is in memory."""
     import h5py
 
-    if (demos.lengths == 0).any():
-        raise DataError(
-            f"Every episode must have a step to be written as D4RL; episode {int((demos.lengths == 0).argmax())} has "
-            "none. Leave it out with `select`."
-        )
-    try:
-        meta = json.dumps(
-            {
-                "version": _VERSION,
-                "label_names": list(demos.label_names),
-                "observation_names": list(demos.observation_names),
-                "facts": demos.facts,
-            },
-            allow_nan=False,
-        )
-    except (TypeError, ValueError) as error:
-        raise DataError(f"`facts` must be JSON values; {error}. Keep to text, finite numbers, lists, dicts.") from None
+    first: Demos | None = None
+    with new_file(path) as temporary, h5py.File(temporary, "w") as file:
+        for part in parts:
+            require_steps(part, "D4RL")
+            for name, values in _tables_of(part).items():
+                appended(file, name, values)
+            if first is None:
+                first = part
+                ours = file.require_group("unbraid")
+                for name in _BOUNDS:
+                    if getattr(part, name) is not None:
+                        ours.create_dataset(name, data=getattr(part, name))
+                ours.create_dataset("meta", data=np.frombuffer(notes_text(part).encode(), dtype=np.uint8))
+    return path
+
+
+def _tables_of(demos: Demos) -> dict[str, np.ndarray]:
     last = np.zeros(demos.n_steps, dtype=bool)
     last[demos.step_starts[1:] - 1] = True
     terminals = last & demos.terminated[demos.episode_of_step]
@@ -78,127 +97,110 @@ def write_d4rl(demos: Demos, path: Path) -> Path:
         "terminals": terminals,
         "timeouts": last & ~terminals,
     }
-    tables |= {f"unbraid/{name}": getattr(demos, name) for name in _OURS}
-    with new_file(path) as temporary, h5py.File(temporary, "w") as file:
-        for name, values in tables.items():
-            if values is not None:
-                file.create_dataset(name, data=values)
-        file.require_group("unbraid").create_dataset("meta", data=np.frombuffer(meta.encode(), dtype=np.uint8))
-    return path
+    tables |= {f"unbraid/{name}": getattr(demos, name) for name in _OF_EPISODES}
+    return {name: values for name, values in tables.items() if values is not None}
 
 
-def read_d4rl(path: Path, *, max_episode_steps: int | None = None) -> Demos:
+def recognise_d4rl(path: Path) -> str | None:
+    """What shows D4RL's layout: an HDF5 file with `observations` and `actions` at its top level."""
+    if not is_hdf5(path):
+        return None
+    try:
+        with opened_hdf5(path) as file:
+            names = [name for name in ("observations", "actions", "terminals", "timeouts") if name in file]
+    except DataError:
+        return None
+    both = names[:2] == ["observations", "actions"]
+    return f"an HDF5 file with {', '.join(f'`{name}`' for name in names)} at its top level" if both else None
+
+
+def read_d4rl(path: Path, options: ReadOptions | None = None) -> Demos:
     """Demonstrations from an HDF5 file in D4RL's flat layout, in memory.
 
     Args:
         path: the ``.hdf5`` file.
-        max_episode_steps: the time limit that ended the episodes, for files without `timeouts`.
+        options: `max_episode_steps`, the time limit that ended the episodes, for files without `timeouts`.
 
     Raises:
         DataError: missing, truncated, of another layout; tables of different lengths; ends that are not marked.
         ConfigError: `max_episode_steps` is less than 1.
     """
-    tables, meta = _read_tables(path)
-    observations = require_dtype("observations", tables["observations"], path)
-    ends, terminated = _ends(tables, path, max_episode_steps)
-    lengths = np.diff(ends, prepend=0)
-    arrays = {"actions": tables["actions"], "terminated": terminated}
-    costs = next((tables[name] for name in _COSTS if name in tables), None)
-    arrays |= {name: v for name, v in (("rewards", tables.get("rewards")), ("costs", costs)) if v is not None}
-    arrays |= {name: tables[f"unbraid/{name}"] for name in _OURS if f"unbraid/{name}" in tables}
-    facts = dict(meta["facts"])
-    if "next_observations" in tables:
-        following = require_dtype("next_observations", tables["next_observations"], path)
-        if following.shape != observations.shape:
-            raise DataError(
-                f"`next_observations` of {path} must be shaped like `observations`, {observations.shape}; got "
-                f"{following.shape}. Repair the file, or leave them out."
-            )
-        _require_following(observations, following, ends, path)
-        arrays["observations"] = _with_final(observations, following, ends)
-        arrays["lengths"] = lengths
-    else:
-        arrays = _without_last_actions(arrays, ends) | {"observations": observations[_in_longer(lengths)]}
-        facts |= {"dropped_last_actions": True, "dropped_one_step_episodes": int((lengths < 2).sum())}
-        if len(arrays["lengths"]) == 0:
-            raise DataError(
-                f"{path} must hold an episode of at least 2 steps, as it has no `next_observations`; its "
-                f"{len(lengths)} episodes have fewer. Add `next_observations`, or give another file."
-            )
-    return demos_from_arrays(
-        arrays,
-        source=path,
-        label_names=names_from(meta["label_names"], "unbraid/meta label_names", path),
-        observation_names=names_from(meta["observation_names"], "unbraid/meta observation_names", path),
-        facts=facts,
-    )
+    return joined_parts(read_d4rl_parts(path, options or ReadOptions(), sys.maxsize))
 
 
-def _read_tables(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """What of the file we know, by name, and our own words about it; all tables of steps are equally long."""
+def read_d4rl_parts(path: Path, options: ReadOptions, n_steps: int) -> Iterator[Demos]:
+    """`read_d4rl` in parts of whole episodes, of about `n_steps` steps each."""
+    with opened_hdf5(path) as file:
+        tables = _tables_in(file, path)
+        ends, terminated = _ends(tables, path, options.max_episode_steps)
+        lengths = np.diff(ends, prepend=0)
+        notes = notes_from(read_text(file.get("unbraid/meta"), path), where="unbraid/meta", source=path)
+        ours = {n: read_rows(file[f"unbraid/{n}"], path) for n in (*_OF_EPISODES, *_BOUNDS) if f"unbraid/{n}" in file}
+        if "next_observations" not in tables:
+            if not (lengths > 1).any():
+                raise DataError(
+                    f"{path} must hold an episode of at least 2 steps, as it has no `next_observations`; its "
+                    f"{len(lengths)} episodes have fewer. Add `next_observations`, or give another file."
+                )
+            left_out = {"dropped_last_actions": True, "dropped_one_step_episodes": int((lengths < 2).sum())}
+            notes["facts"] |= left_out
+        for first, last in spans_of(lengths, n_steps):
+            rows = slice(int(ends[first - 1]) if first else 0, int(ends[last - 1]))
+            arrays = {name: read_rows(table, path, rows) for name, table in tables.items() if name not in _FLAGS}
+            costs = [arrays.pop(name) for name in _COSTS if name in arrays]
+            arrays |= {"costs": costs[0]} if costs else {}
+            arrays |= {n: v[first:last] if n in _OF_EPISODES else v for n, v in ours.items()}
+            arrays |= {"lengths": lengths[first:last], "terminated": terminated[first:last]}
+            arrays = _with_final_observations(arrays, path, first)
+            if len(arrays["lengths"]):
+                yield demos_from_arrays(arrays, source=path, **notes)
+
+
+def _with_final_observations(arrays: dict[str, np.ndarray], path: Path, first: int) -> dict[str, np.ndarray]:
+    """N rows of observations -> one row more for each episode, or one action fewer where nothing followed was kept."""
+    lengths = arrays["lengths"]
+    observations = require_dtype("observations", arrays["observations"], path)
+    if "next_observations" not in arrays:
+        return without_last_actions(arrays | {"observations": observations}, lengths)
+    following = require_dtype("next_observations", arrays.pop("next_observations"), path)
+    if following.shape != observations.shape:
+        raise DataError(
+            f"`next_observations` of {path} must be shaped like `observations`, {observations.shape}; got "
+            f"{following.shape}. Repair the file, or leave them out."
+        )
+    require_following(observations, following, lengths, path=path, first=first)
+    return arrays | {"observations": _with_final(observations, following, np.cumsum(lengths))}
+
+
+def _tables_in(file: Any, path: Path) -> dict[str, Any]:
+    """The tables of steps that we know, by name, unread; all are equally long."""
     import h5py
 
-    if not path.is_file():
-        raise DataError(f"{path} must exist; there is no such file. Check the path.")
-    try:
-        with h5py.File(path, "r") as file:
-            _require_flat(sorted(file.keys()), path)
-            tables: dict[str, np.ndarray] = {}
-            for name in (*_TABLES, *(f"unbraid/{name}" for name in _OURS)):
-                node = file.get(name)
-                if isinstance(node, h5py.Dataset):
-                    tables[name] = np.asarray(node[()])
-            node = file.get("unbraid/meta")
-            text = bytes(np.asarray(node[()]).astype(np.uint8)) if isinstance(node, h5py.Dataset) else b"{}"
-    except (OSError, RuntimeError, KeyError) as error:
-        raise DataError(f"{path} must be a whole HDF5 file; it is truncated or damaged ({error}). {_REMEDY}") from None
+    missing = [name for name in ("observations", "actions") if name not in file]
+    if missing:
+        held = ", ".join(sorted(file.keys())[:8]) or "nothing"
+        raise DataError(
+            f"{path} must hold `observations` and `actions` at its top level, as D4RL's files do; `{missing[0]}` is "
+            f"missing and it holds {held}. Rename its tables, or write an .npz."
+        )
+    tables = {name: file[name] for name in _TABLES if isinstance(file.get(name), h5py.Dataset)}
     for name in ("observations", "actions"):
         if name not in tables:
             raise DataError(f"`{name}` of {path} must be a table; it is a group. Flatten it to (step, column).")
-    n_steps = len(tables["actions"])
-    for name, values in tables.items():
-        if not name.startswith("unbraid/") and (values.ndim == 0 or len(values) != n_steps):
+    n_steps = len(tables["actions"]) if tables["actions"].ndim else 0
+    for name, table in tables.items():
+        if table.ndim == 0 or len(table) != n_steps:
             raise DataError(
                 f"`{name}` of {path} must have {n_steps} rows, one for each row of `actions`; got shape "
-                f"{values.shape}. Repair the file, or leave out what does not fit."
+                f"{table.shape}. Repair the file, or leave out what does not fit."
             )
     if n_steps == 0:
         raise DataError(f"{path} must hold at least one step; it holds none. Give another file.")
-    return tables, _meta(text, path)
-
-
-def _require_flat(keys: list[str], path: Path) -> None:
-    missing = [name for name in ("observations", "actions") if name not in keys]
-    if not missing:
-        return
-    if "data" in keys:
-        hint = "It looks like robomimic's layout, which is not read."
-    elif any(key.startswith("episode_") for key in keys):
-        hint = "It looks like Minari's layout, which is not read."
-    else:
-        hint = "Rename its tables, or write an .npz."
-    raise DataError(
-        f"{path} must hold `observations` and `actions` at its top level, as D4RL's files do; `{missing[0]}` is "
-        f"missing and it holds {', '.join(keys[:8]) or 'nothing'}. {hint}"
-    )
-
-
-def _meta(text: bytes, path: Path) -> dict[str, Any]:
-    try:
-        meta = json.loads(text)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"`unbraid/meta` of {path} must be JSON text; {error}. {_REMEDY}") from None
-    version = meta.get("version", 1) if isinstance(meta, dict) else None
-    if not isinstance(version, int) or not 1 <= version <= _VERSION or not isinstance(meta.get("facts", {}), dict):
-        raise DataError(
-            f"`unbraid/meta` of {path} must have a version up to {_VERSION}; it has {version!r}. Use the unbraid that "
-            "wrote it, or a newer one."
-        )
-    return {"label_names": [], "observation_names": [], "facts": {}} | meta
+    return tables
 
 
 def _ends(
-    tables: Mapping[str, np.ndarray], path: Path, max_episode_steps: int | None
+    tables: Mapping[str, Any], path: Path, max_episode_steps: int | None
 ) -> tuple[Int[np.ndarray, "episode"], Bool[np.ndarray, "episode"]]:
     """(episode,) the number of steps up to the end of each episode, and whether the world ended it."""
     n_steps = len(tables["actions"])
@@ -225,10 +227,10 @@ def _ends(
     return ends.astype(np.int64), terminals[ends - 1]
 
 
-def _flags(tables: Mapping[str, np.ndarray], name: str, path: Path) -> Bool[np.ndarray, "step"]:
+def _flags(tables: Mapping[str, Any], name: str, path: Path) -> Bool[np.ndarray, "step"]:
     if name not in tables:
         raise DataError(f"{path} must hold `{name}`; it is missing. Add it (all zero where the world ends nothing).")
-    values = tables[name]
+    values = read_rows(tables[name], path)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim != 1 or values.dtype.kind not in "biuf":
@@ -236,28 +238,6 @@ def _flags(tables: Mapping[str, np.ndarray], name: str, path: Path) -> Bool[np.n
             f"`{name}` of {path} must be one flag per step; got shape {values.shape} of {values.dtype}. Reshape it."
         )
     return values.astype(bool)
-
-
-def _require_following(
-    observations: Float[np.ndarray, "step obs"],
-    following: Float[np.ndarray, "step obs"],
-    ends: Int[np.ndarray, "episode"],
-    path: Path,
-) -> None:
-    """Within an episode, the next observation of a step is the observation of the next: else rows are shifted."""
-    within = np.ones(len(observations) - 1, dtype=bool)
-    within[ends[:-1] - 1] = False
-    close = np.isclose(following[:-1], observations[1:], rtol=1e-4, atol=1e-6, equal_nan=True)
-    astray = np.flatnonzero(within & ~np.all(close, axis=1))
-    if len(astray):
-        step = int(astray[0])
-        episode = int(np.searchsorted(ends, step, side="right"))
-        first = int(ends[episode - 1]) if episode else 0
-        raise DataError(
-            f"Episode {episode} of {path} must go on where it was: `next_observations` of its step {step - first} must "
-            f"be `observations` of step {step - first + 1}; they differ. The rows are shifted, or an end is not "
-            "marked in `terminals` or `timeouts`; repair the file."
-        )
 
 
 def _with_final(
@@ -269,18 +249,15 @@ def _with_final(
     return np.insert(observations, ends, following[ends - 1], axis=0)
 
 
-def _in_longer(lengths: Int[np.ndarray, "episode"]) -> Bool[np.ndarray, "step"]:
-    """(step,) whether each step belongs to an episode of at least two."""
-    return np.repeat(lengths > 1, lengths)
-
-
-def _without_last_actions(arrays: Mapping[str, np.ndarray], ends: Int[np.ndarray, "episode"]) -> dict[str, np.ndarray]:
-    """T observations and T actions an episode -> T and T - 1, the episodes of one step left out."""
-    lengths = np.diff(ends, prepend=0)
-    kept_steps, kept = np.ones(int(lengths.sum()), dtype=bool), lengths > 1
-    kept_steps[ends - 1] = False
-    by_step = {name: arrays[name][kept_steps] for name in ("actions", "rewards", "costs") if name in arrays}
-    by_episode = {name: arrays[name][kept] for name in ("seeds", "labels") if name in arrays}
-    bounds = {name: arrays[name] for name in ("action_low", "action_high") if name in arrays}
-    ended = {"lengths": lengths[kept] - 1, "terminated": np.zeros(int(kept.sum()), dtype=bool)}
-    return by_step | by_episode | bounds | ended
+FORMAT = Format(
+    name="d4rl",
+    title="D4RL's flat HDF5",
+    endings=(".hdf5", ".h5", ".hdf"),
+    options=frozenset({"max_episode_steps"}),
+    recognise=recognise_d4rl,
+    read=read_d4rl,
+    write=write_d4rl,
+    not_held=lambda demos: beside_the_format(demos, place="the group `unbraid`", held=("costs",)),
+    read_parts=read_d4rl_parts,
+    write_parts=write_d4rl_parts,
+)

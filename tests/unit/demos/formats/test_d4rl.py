@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from unbraid.core.errors import ConfigError, DataError, RunError, StorageError
+from unbraid.demos.check import check_demos
 from unbraid.demos.episodes import Demos
 from unbraid.demos.formats.d4rl import read_d4rl, write_d4rl
-from unbraid.demos.store import load_demos
+from unbraid.demos.loading import find_source, load_demos, load_parts
+from unbraid.demos.options import ReadOptions
 
 LENGTHS = (3, 1, 4)
 
@@ -70,9 +72,9 @@ def test_without_timeouts_it_asks_for_the_limit(tmp_path):
     with pytest.raises(DataError, match=r"it has no `timeouts`\. Pass max_episode_steps"):
         read_d4rl(path)
     with pytest.raises(ConfigError, match="max_episode_steps must be at least 1; got 0"):
-        read_d4rl(path, max_episode_steps=0)
+        read_d4rl(path, ReadOptions(max_episode_steps=0))
     assert load_demos(path, max_episode_steps=3).lengths.tolist() == [2, 2]  # 3 + 1, then 3 + 1, each less one
-    assert read_d4rl(path, max_episode_steps=100).lengths.tolist() == [3, 3]
+    assert read_d4rl(path, ReadOptions(max_episode_steps=100)).lengths.tolist() == [3, 3]
 
 
 @pytest.mark.parametrize("name", ["costs", "cost", "infos/cost"])
@@ -121,14 +123,50 @@ def test_shifted_rows_are_found_in_a_later_episode(tmp_path):
         read_d4rl(_file(tmp_path, next_observations=following))
 
 
-@pytest.mark.parametrize(
-    ("group", "hint"), [("data/demo_0", "robomimic"), ("episode_0", "Minari"), ("other", "Rename its tables")]
-)
-def test_other_layouts_are_named(tmp_path, group, hint):
+def test_other_layouts_say_what_is_there(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        file.create_group(group)
-    with pytest.raises(DataError, match=rf"a\.h5 must hold `observations`.*{hint}"):
+        file.create_group("other")
+    with pytest.raises(DataError, match=r"a\.h5 must be demonstrations in a format .*; the HDF5 file holds other\."):
         load_demos(tmp_path / "a.h5")
+    with pytest.raises(DataError, match=r"a\.h5 must hold `observations`.*it holds other\. Rename its tables"):
+        read_d4rl(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_in_parts_it_reads_the_same_and_names_the_episode_of_the_file(tmp_path, kept):
+    path = _file(tmp_path, **({} if kept else {"next_observations": None}))
+    parts = list(load_parts(find_source(path), n_steps=1))
+    assert [part.n_episodes for part in parts] == ([1, 1, 1] if kept else [1, 1])
+    whole = load_demos(path)
+    assert np.concatenate([part.observations for part in parts]).tolist() == whole.observations.tolist()
+    assert all(part.facts == whole.facts for part in parts)
+    following = _flat()["next_observations"]
+    following[5] += 1
+    path.unlink()
+    with pytest.raises(DataError, match=r"Episode 2 of .* `next_observations` of its step 1 must be"):
+        list(load_parts(find_source(_file(tmp_path, next_observations=following)), n_steps=1))
+
+
+def test_a_table_of_python_objects_is_never_read(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for name, values in _flat().items():
+            if name != "observations":
+                file[name] = values
+        file.create_dataset("observations", data=[b"pickled"] * 8, dtype=h5py.special_dtype(vlen=bytes))
+    with pytest.raises(DataError, match=r"`observations` of .*a\.h5 must be"):
+        load_demos(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        for name, values in _flat(observations=np.zeros((8, 2), dtype="V16")).items():
+            file[name] = values
+    with pytest.raises(DataError, match=r"`observations` of .*b\.h5 must be floating-point; got \|V16"):
+        load_demos(tmp_path / "b.h5")
+
+
+def test_a_missing_number_in_the_middle_is_read_and_the_doctor_finds_it(tmp_path):
+    flat = _flat()
+    flat["observations"][5, 1] = flat["next_observations"][4, 1] = np.nan
+    report = check_demos(load_demos(_file(tmp_path, **flat)))
+    assert [(f.code, f.episode) for f in report.findings if f.severity == "error"] == [("not-finite", 2)]
 
 
 def test_groups_where_tables_should_be_and_empty_files_say_so(tmp_path):

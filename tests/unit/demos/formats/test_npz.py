@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from unbraid.core.errors import DataError, RunError, StorageError
+from unbraid.demos.check import check_demos
 from unbraid.demos.episodes import Demos
 from unbraid.demos.formats.npz import read_npz, write_npz
-from unbraid.demos.store import load_demos
+from unbraid.demos.loading import find_source, load_demos
+from unbraid.demos.options import ReadOptions
 
 LENGTHS = np.array([3, 1, 4])
 
@@ -103,6 +105,38 @@ def test_what_does_not_fit_says_so_and_names_the_file(tmp_path, changes, says):
     with pytest.raises(DataError, match=says) as caught:
         read_npz(_file(tmp_path, **changes))
     assert "left.npz" in str(caught.value)
+
+
+def test_arrays_that_nobody_asked_for_are_not_read(tmp_path):
+    assert load_demos(_file(tmp_path, infos=np.array([{}], dtype=object))).lengths.tolist() == [3, 1, 4]
+
+
+def test_other_names_keys_and_labels_are_taken(tmp_path):
+    flat = _flat()
+    path = tmp_path / "left.npz"
+    np.savez(path, state=flat["observations"], act=flat["actions"], ep_len=LENGTHS, who=np.array(["é", "a", "é"]))
+    assert find_source(path).format.name == "npz"
+    demos = load_demos(path, options=ReadOptions(labels_from="who"))
+    assert [demos.label_names[i] for i in demos.labels] == ["é", "a", "é"]
+    np.savez(path, pos=flat["observations"], grip=np.arange(11), act=flat["actions"], ep_len=LENGTHS, who=np.zeros(2))
+    demos = load_demos(path, options=ReadOptions(obs=("grip", "pos")))
+    assert demos.observation_names == ("grip", "pos_0", "pos_1")
+    assert demos.observations[1].tolist() == [1, 0, 1]
+    for options, says in (
+        (ReadOptions(), "must hold `observations` and `actions`; it holds pos, grip, act, ep_len, who"),
+        (ReadOptions(obs=("pos", "speed")), "must hold `speed`, which was asked for; it holds pos, grip, act"),
+        (ReadOptions(obs=("pos",), labels_from="expert"), "must hold `expert`, which was asked for; it holds pos"),
+        (ReadOptions(obs=("pos",), labels_from="who"), "`who` of .* must say who acted in each episode"),
+    ):
+        with pytest.raises(DataError, match=says):
+            load_demos(path, options=options)
+
+
+def test_a_missing_number_in_the_middle_is_read_and_the_doctor_finds_it(tmp_path):
+    observations = _flat()["observations"]
+    observations[7, 1] = np.nan
+    findings = check_demos(load_demos(_file(tmp_path, observations=observations))).findings
+    assert [(f.code, f.episode) for f in findings if f.severity == "error"] == [("not-finite", 2)]
 
 
 def test_python_objects_are_never_read(tmp_path):

@@ -1,0 +1,140 @@
+"""NumPy archives of others: what is in them, and their arrays, never unpickled."""
+
+import zipfile
+import zlib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from unbraid.core.errors import DataError
+
+__all__ = ["ALIASES", "archive_arrays", "keys_of", "named", "observations_of", "open_npy", "require_keys"]
+
+_REMEDY = "Restore it from a copy, or write it again."
+
+ALIASES: Mapping[str, tuple[str, ...]] = {
+    "observations": ("observations", "observation", "obs", "states", "state"),
+    "actions": ("actions", "action", "act"),
+    "rewards": ("rewards", "reward", "rew"),
+    "costs": ("costs", "cost"),
+    "lengths": ("lengths", "ep_len", "episode_lengths"),
+    "episode_ends": ("episode_ends",),
+    "terminated": ("terminated",),
+    "seeds": ("seeds", "seed"),
+    "labels": ("labels", "label"),
+}
+"""What others call our arrays; the first that is there counts."""
+
+
+def named(keys: Collection[str], field: str) -> str | None:
+    """The key that holds a field, by one of its `ALIASES`, or None."""
+    return next((name for name in ALIASES.get(field, (field,)) if name in keys), None)
+
+
+def keys_of(path: Path) -> tuple[str, ...] | None:
+    """The names of an archive's arrays, unread; None where the file is no archive."""
+    try:
+        if not path.is_file() or not zipfile.is_zipfile(path):
+            return None
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        return None
+    return tuple(name.removesuffix(".npy") for name in names) if all(n.endswith(".npy") for n in names) else None
+
+
+def archive_arrays(path: Path, wanted: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """The arrays of an archive that are wanted, or all, in the archive's order.
+
+    Raises:
+        DataError: missing, truncated or no archive; an array of Python objects.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    name = "?"
+    try:
+        with open(path, "rb") as file:  # opened here, as np.load leaves a damaged file open
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise DataError(f"{path} must be an .npz archive; it is a single array. Write it with `numpy.savez`.")
+            for name in archive.files:
+                if wanted is None or name in wanted:
+                    arrays[name] = archive[name]
+            return arrays
+    except FileNotFoundError:
+        raise DataError(f"{path} must exist; there is no such file. Check the path.") from None
+    except ValueError as error:
+        if "Object arrays" in str(error):
+            raise DataError(
+                f"`{name}` of {path} must hold numbers; it holds Python objects, which are never read. Lay ragged "
+                "episodes end to end, with `lengths`."
+            ) from None
+        raise DataError(f"{path} must be a whole .npz archive; it is none, or damaged. {_REMEDY}") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError) as error:
+        raise DataError(
+            f"{path} must be a whole .npz archive; it is truncated or damaged ({error}). {_REMEDY}"
+        ) from None
+    except OSError as error:
+        said = error.strerror or error
+        raise DataError(f"{path} must be readable; the system said: {said}. {_REMEDY}") from error
+
+
+def open_npy(path: Path, remedy: str = _REMEDY) -> np.ndarray:
+    """An ``.npy`` file, memory-mapped and read-only; never unpickled.
+
+    Raises:
+        DataError: missing, truncated, or of Python objects.
+    """
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except FileNotFoundError:
+        raise DataError(f"{path} must exist; there is no such file. {remedy}") from None
+    except (ValueError, EOFError) as error:
+        if "Python objects" in str(error):
+            raise DataError(f"{path} must hold numbers; it holds Python objects, which are never read.") from None
+        raise DataError(f"{path} must be a whole .npy array; it is truncated or damaged ({error}). {remedy}") from None
+    except OSError as error:
+        raise DataError(f"{path} must be readable; the system said: {error.strerror}. {remedy}") from error
+
+
+def require_keys(asked: Collection[str], keys: Collection[str], source: Path) -> None:
+    """Raises `DataError` where a key that was asked for is not among those that are there."""
+    for key in asked:
+        if key not in keys:
+            held = ", ".join(keys) or "nothing"
+            raise DataError(f"{source} must hold `{key}`, which was asked for; it holds {held}. Choose among these.")
+
+
+def observations_of(
+    arrays: Mapping[str, np.ndarray], keys: tuple[str, ...], source: Path
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The chosen tables side by side, and a name for every column: ``key`` where it has one column, else ``key_0``, ...
+
+    Args:
+        arrays: tables of equally many rows by name; a row of numbers counts as one column.
+        keys: which of them, in this order.
+        source: the file, for the message.
+
+    Raises:
+        DataError: a key is missing, holds images or no numbers, or has other rows than the first.
+    """
+    require_keys(keys, arrays, source)
+    tables: list[np.ndarray] = []
+    names: list[str] = []
+    for key in keys:
+        values = arrays[key]
+        table = values[:, None] if values.ndim == 1 else values
+        if table.ndim != 2 or table.dtype.kind not in "fiub":
+            what = "images or other tables with more axes" if table.dtype.kind in "fiub" else "no numbers"
+            raise DataError(
+                f"`{key}` of {source} must be a table (row, column) of numbers to be observed; it holds {what}, shape "
+                f"{values.shape} of {values.dtype}. Leave it out, or reduce it to a vector first."
+            )
+        if tables and len(table) != len(tables[0]):
+            raise DataError(
+                f"`{key}` of {source} must have as many rows as `{keys[0]}`, {len(tables[0])}; it has {len(table)}. "
+                "Choose tables that belong together."
+            )
+        tables.append(table if table.dtype.kind == "f" else table.astype(np.float64))
+        names += [key] if table.shape[1] == 1 else [f"{key}_{i}" for i in range(table.shape[1])]
+    return (tables[0] if len(tables) == 1 else np.concatenate(tables, axis=1)), tuple(names)

@@ -1,0 +1,125 @@
+"""HDF5 files of others: opened so that a damaged one, or one that holds Python objects, is told in our words."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from unbraid.core.errors import DataError
+from unbraid.demos.episodes import Demos
+
+__all__ = ["appended", "is_hdf5", "opened_hdf5", "read_rows", "read_text", "require_following", "require_steps"]
+
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_DAMAGE = (OSError, RuntimeError, KeyError)
+
+
+def is_hdf5(path: Path) -> bool:
+    """Whether a file begins as HDF5 does."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(_SIGNATURE)) == _SIGNATURE
+    except OSError:
+        return False
+
+
+@contextmanager
+def opened_hdf5(path: Path) -> Generator[Any]:
+    """The open file, to be read.
+
+    Raises:
+        DataError: missing, truncated, or no HDF5.
+    """
+    import h5py
+
+    if not path.is_file():
+        raise DataError(f"{path} must exist; there is no such file. Check the path.")
+    try:
+        file = h5py.File(path, "r")
+    except _DAMAGE as error:
+        raise _damaged(path, error) from None
+    with file:
+        yield file
+
+
+def read_rows(node: Any, path: Path, rows: slice | None = None) -> np.ndarray:
+    """The rows of a data set, or all of it.
+
+    Raises:
+        DataError: the file is damaged there.
+    """
+    try:
+        return np.asarray(node[()] if rows is None else node[rows])
+    except _DAMAGE as error:
+        raise _damaged(path, error) from None
+
+
+def read_text(node: Any, path: Path) -> bytes:
+    """A text that is kept as a row of bytes, as `appended` keeps it; "{}" where there is none."""
+    return b"{}" if node is None else bytes(read_rows(node, path).astype(np.uint8))
+
+
+def _damaged(path: Path, error: BaseException) -> DataError:
+    remedy = "Restore it from a copy, or write it again."
+    return DataError(f"{path} must be a whole HDF5 file; it is truncated or damaged ({error}). {remedy}")
+
+
+def appended(group: Any, name: str, values: np.ndarray) -> None:
+    """Puts rows behind a data set, which is made where it is not there."""
+    if name not in group:
+        group.create_dataset(name, data=values, maxshape=(None, *values.shape[1:]), chunks=True)
+        return
+    table = group[name]
+    table.resize(len(table) + len(values), axis=0)
+    table[len(table) - len(values) :] = values
+
+
+def require_following(
+    observations: Float[np.ndarray, "step obs"],
+    following: Float[np.ndarray, "step obs"],
+    lengths: Int[np.ndarray, "episode"],
+    *,
+    path: Path,
+    first: int,
+    names: tuple[str, str] = ("observations", "next_observations"),
+) -> None:
+    """Within an episode, the next observation of a step must be the observation of the next: else rows are shifted.
+
+    Args:
+        observations, following: what was seen before and after each step, episode after episode.
+        lengths: (episode,) the steps of each.
+        path: the file, for the message.
+        first: the number of the first of these episodes in the file.
+        names: how the file calls the two.
+
+    Raises:
+        DataError: they differ.
+    """
+    if len(observations) == 0:
+        return
+    ends = np.cumsum(lengths)
+    within = np.ones(len(observations) - 1, dtype=bool)
+    within[ends[:-1] - 1] = False
+    close = np.isclose(following[:-1], observations[1:], rtol=1e-4, atol=1e-6, equal_nan=True)
+    astray = np.flatnonzero(within & ~np.all(close, axis=1))
+    if len(astray):
+        step = int(astray[0])
+        episode = int(np.searchsorted(ends, step, side="right"))
+        start = int(ends[episode - 1]) if episode else 0
+        raise DataError(
+            f"Episode {first + episode} of {path} must go on where it was: `{names[1]}` of its step {step - start} "
+            f"must be `{names[0]}` of step {step - start + 1}; they differ. The rows are shifted, or an end is not "
+            "marked; repair the file."
+        )
+
+
+def require_steps(demos: Demos, title: str) -> None:
+    """Raises `DataError` where an episode has no steps: a format of steps has no row to keep its observation in."""
+    if (demos.lengths == 0).any():
+        raise DataError(
+            f"Every episode must have a step to be written as {title}; episode "
+            f"{int((demos.lengths == 0).argmax())} has none. Leave it out with `select`."
+        )

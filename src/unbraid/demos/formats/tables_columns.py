@@ -1,0 +1,167 @@
+"""Which columns of a table are what: as the options say, or as unbraid noted when it wrote the table."""
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unbraid.core.errors import ConfigError, DataError
+from unbraid.demos.formats.arrow import saying_what_is_damaged
+from unbraid.demos.formats.notes import notes_from
+from unbraid.demos.formats.tables_write import notes_beside
+from unbraid.demos.options import ReadOptions
+
+__all__ = ["Roles", "csv_header", "csv_types", "described", "roles_from"]
+
+_REMEDY = "Restore it from a copy, or write it again."
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which columns are what."""
+
+    episode: str
+    observations: tuple[str, ...]
+    actions: tuple[str, ...]
+    step: str | None = None
+    reward: str | None = None
+    cost: str | None = None
+    terminated: str | None = None
+    seed: str | None = None
+    label: str | None = None
+
+    def all(self) -> tuple[str, ...]:
+        """Every column that is read, once."""
+        single = (self.episode, self.step, self.reward, self.cost, self.terminated, self.seed, self.label)
+        return tuple(dict.fromkeys((*self.observations, *self.actions, *(name for name in single if name is not None))))
+
+
+def described(path: Path, options: ReadOptions) -> tuple[Roles, dict[str, Any] | None]:
+    """Which columns of a file are what, and what unbraid noted on it; None where that is not there or not asked for.
+
+    Raises:
+        DataError: missing or damaged, two columns of one name, or notes that do not fit.
+        ConfigError: the columns are not named, or not there.
+    """
+    names, ours = _described_csv(path) if path.suffix.lower() == ".csv" else _described_parquet(path)
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"The columns of {path} must have different names; {twice!r} is there twice. Rename one.")
+    if ours is None or replace(options, labels_from=None) != ReadOptions():
+        return roles_from(options, names, str(path)), None
+    roles = _our_roles(ours, names, path)
+    if options.labels_from is None:
+        return roles, ours
+    label = _one(options.labels_from, names, "labels_from", str(path))
+    return replace(roles, label=label), ours | {"label_names": None}
+
+
+def _described_parquet(path: Path) -> tuple[list[str], dict[str, Any] | None]:
+    import pyarrow.parquet as pq
+
+    with saying_what_is_damaged(path, "Parquet"):
+        schema = pq.read_schema(path)
+    text = (schema.metadata or {}).get(b"unbraid")
+    return list(schema.names), None if text is None else _ours(text, "unbraid", path)
+
+
+def _described_csv(path: Path) -> tuple[list[str], dict[str, Any] | None]:
+    try:
+        names = csv_header(path)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} must be CSV in UTF-8; {error}. Save it so.") from None
+    except OSError as error:
+        raise DataError(f"{path} must be readable; the system said: {error.strerror}. Check the path.") from None
+    beside = notes_beside(path)
+    return names, _ours(beside.read_bytes(), beside.name, path) if beside.is_file() else None
+
+
+def _ours(text: bytes, where: str, path: Path) -> dict[str, Any]:
+    notes = notes_from(text, where=where, source=path)
+    return json.loads(text) | notes
+
+
+def csv_header(path: Path) -> list[str]:
+    """The names of a CSV file's columns, as its first line has them; none where it is empty."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        return next(csv.reader(file), [])
+
+
+def _our_roles(ours: Mapping[str, Any], names: Sequence[str], path: Path) -> Roles:
+    known = {field.name for field in fields(Roles)}
+    noted = ours.get("columns")
+    told: dict[str, Any] = {}
+    if isinstance(noted, dict):
+        told = {key: tuple(value) if isinstance(value, list) else value for key, value in noted.items()}
+    missing = {"episode", "observations", "actions"} - set(told)
+    if missing or not set(told) <= known or not isinstance(ours.get("dtypes"), dict):
+        raise DataError(f"What unbraid noted on {path} must say which columns are what; it does not. {_REMEDY}")
+    roles = Roles(**told)
+    for name in roles.all():
+        if name not in names:
+            raise DataError(
+                f"{path} must have the column {name!r}, as unbraid noted; it has {', '.join(names)}. {_REMEDY}"
+            )
+    return roles
+
+
+def roles_from(options: ReadOptions, names: Sequence[str], source: str) -> Roles:
+    """Which columns are what, as the options say."""
+    asked = {name: getattr(options, name) for name in ("episode_column", "obs_columns", "action_columns")}
+    for name, value in asked.items():
+        if not value:
+            flags = " ".join("--" + n.replace("_", "-") for n in asked)
+            raise ConfigError(
+                f"{source} is a table, whose columns must be named with {flags}; {name} is not given. Choose among "
+                f"{', '.join(names)}."
+            )
+    optional = {
+        "step": "step_column",
+        "reward": "reward_column",
+        "cost": "cost_column",
+        "terminated": "terminated_column",
+    }
+    optional |= {"label": "labels_from"}
+    singles = {role: getattr(options, name) for role, name in optional.items()}
+    return Roles(
+        _one(options.episode_column or "", names, "episode_column", source),
+        _several(options.obs_columns, names, "obs_columns", source),
+        _several(options.action_columns, names, "action_columns", source),
+        **{role: _one(name, names, optional[role], source) for role, name in singles.items() if name is not None},
+    )
+
+
+def _one(name: str, names: Sequence[str], option: str, source: str) -> str:
+    if name not in names:
+        raise ConfigError(
+            f"--{option.replace('_', '-')} must name a column of {source}; there is no {name!r}. Choose among "
+            f"{', '.join(names)}."
+        )
+    return name
+
+
+def _several(asked: Iterable[str], names: Sequence[str], option: str, source: str) -> tuple[str, ...]:
+    found: list[str] = []
+    for name in asked:
+        begins = name.endswith("*") and name not in names
+        matching = [other for other in names if other.startswith(name[:-1])] if begins else []
+        found += matching or [_one(name, names, option, source)]
+    return tuple(dict.fromkeys(found))
+
+
+def csv_types(roles: Roles, ours: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The Arrow types of a CSV file's columns, so that they do not depend on what their numbers look like."""
+    import pyarrow as pa
+
+    dtypes = {} if ours is None else ours["dtypes"]
+    single = ((roles.reward, "rewards"), (roles.cost, "costs"), (roles.step, "step"))
+    told = {name: dtypes.get(key, "float64") for name, key in single if name is not None}
+    told |= {name: dtypes.get("observations", "float64") for name in roles.observations}
+    told |= {name: dtypes.get("actions", "float64") for name in roles.actions}
+    types = {name: pa.from_numpy_dtype(np.dtype(dtype)) for name, dtype in told.items()}
+    types |= {name: pa.string() for name in (roles.episode, roles.label) if name is not None}
+    return types | ({} if roles.seed is None else {roles.seed: pa.int64()})

@@ -1,0 +1,95 @@
+"""The stages that read and write data sets: what was asked for, in whatever format, and conversion between formats."""
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from unbraid.core.errors import DataError
+from unbraid.core.progress import Advance, progress
+from unbraid.core.runs import refuse_existing
+from unbraid.demos.check import check_demos
+from unbraid.demos.episodes import Demos
+from unbraid.demos.formats.format import PART_STEPS, Format
+from unbraid.demos.formats.recognise import format_for
+from unbraid.demos.loading import Source, find_source, left_out, load_demos, load_parts
+from unbraid.demos.parts import joined_parts
+from unbraid.pipeline.requests import CheckRequest, ConvertRequest, FitRequest, ModesRequest
+
+__all__ = ["check_stage", "convert_stage", "load_asked", "naming"]
+
+
+def load_asked(asked: CheckRequest | FitRequest | ModesRequest) -> Demos:
+    """The demonstrations that a verb was asked to read: one data set, or several together."""
+    more = asked.more
+    return load_demos(asked.data, *more.demos, weights=more.weights or None, options=more.reading)
+
+
+@contextmanager
+def naming(source: Path) -> Generator[None]:
+    """Names the file in every message about its contents."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{source}: {error}") from None
+
+
+def check_stage(asked: CheckRequest) -> dict[str, Any]:
+    """What is wrong with a data set, and what its reader left out."""
+    sources = [find_source(asked.data), *(find_source(one) for one in asked.more.demos)]
+    demos = load_asked(asked)
+    about = {"demos": str(asked.data), "recognised": [_recognised(source) for source in sources]}
+    return about | {"left_out": list(left_out(demos)), **check_demos(demos).to_json()}
+
+
+def convert_stage(asked: ConvertRequest) -> dict[str, Any]:
+    """Writes a data set in another format, whole or not at all; in parts where both formats can."""
+    refuse_existing(asked.target)  # before the work, not after it
+    source, target = find_source(asked.source), format_for(asked.target, asked.to)
+    seen = _Seen(target)
+    with progress("convert", None, "steps") as advance:
+        parts = seen.passing(load_parts(source, options=asked.reading, n_steps=PART_STEPS), advance)
+        if target.write_parts is not None:
+            target.write_parts(parts, asked.target)
+        elif target.write is not None:
+            target.write(joined_parts(parts), asked.target)
+    return {
+        "source": str(asked.source),
+        "recognised": _recognised(source),
+        "target": str(asked.target),
+        "format": target.name,
+        "title": target.title,
+        "n_episodes": seen.n_episodes,
+        "n_steps": seen.n_steps,
+        "in_parts": source.format.read_parts is not None and target.write_parts is not None,
+        "left_out": list(seen.left_out),
+        "not_held": list(seen.not_held),
+    }
+
+
+def _recognised(source: Source) -> dict[str, Any]:
+    return {"path": str(source.path), "format": source.format.name, "title": source.format.title, "why": source.why}
+
+
+@dataclass
+class _Seen:
+    """What passed on its way from one format to another."""
+
+    target: Format
+    n_episodes: int = 0
+    n_steps: int = 0
+    left_out: dict[str, None] = field(default_factory=dict[str, None])
+    not_held: dict[str, None] = field(default_factory=dict[str, None])
+
+    def passing(self, parts: Iterator[Demos], advance: Advance) -> Iterator[Demos]:
+        """The parts as they are; sentences that more than one part gives rise to are said once."""
+        for part in parts:
+            self.n_episodes += part.n_episodes
+            self.n_steps += part.n_steps
+            self.left_out |= dict.fromkeys(left_out(part))
+            self.not_held |= dict.fromkeys(self.target.not_held(part))
+            yield part
+            advance(part.n_steps)
+        if self.n_episodes == 0:
+            raise DataError("There must be an episode to convert; there is none. Record some.")

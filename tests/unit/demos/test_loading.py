@@ -1,0 +1,107 @@
+"""One door for every format: what it recognises, what it is told, and several sources together."""
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from unbraid.core.errors import ConfigError, DataError
+from unbraid.demos.episodes import Demos
+from unbraid.demos.formats.d4rl import write_d4rl
+from unbraid.demos.formats.npz import write_npz
+from unbraid.demos.formats.recognise import format_for, format_named, formats
+from unbraid.demos.loading import find_source, left_out, load_demos, load_parts
+from unbraid.demos.options import ReadOptions
+from unbraid.demos.store import save_demos
+
+
+def _demos(n_episodes: int = 3, **changes) -> Demos:
+    rng = np.random.default_rng(0)
+    arrays = {
+        "observations": rng.normal(size=(5 * n_episodes, 2)),
+        "actions": rng.normal(size=(4 * n_episodes, 1)),
+        "lengths": np.full(n_episodes, 4),
+        "terminated": np.zeros(n_episodes, bool),
+    }
+    return Demos(**(arrays | changes))
+
+
+def test_content_counts_and_not_the_ending(tmp_path):
+    demos = _demos()
+    written = {"d4rl": write_d4rl(demos, tmp_path / "a.npz"), "npz": write_npz(demos, tmp_path / "b.h5")}
+    for name, path in written.items():
+        assert find_source(path).format.name == name
+        assert load_demos(path).fingerprint() == demos.fingerprint()
+
+
+def test_formats_take_only_options_that_there_are():
+    names = {field.name for field in fields(ReadOptions)}
+    for format_ in formats():
+        assert format_.options <= names, format_.name
+
+
+def test_every_option_is_taken_by_a_format():
+    taken = frozenset().union(*(format_.options for format_ in formats()))
+    tables = {"episode_column", "obs_columns", "action_columns"}  # their module says which it takes
+    assert {field.name for field in fields(ReadOptions)} - tables <= taken | tables
+
+
+def test_an_option_that_a_format_does_not_take_is_refused(tmp_path):
+    save_demos(_demos(), tmp_path / "a")
+    with pytest.raises(ConfigError, match=r"a is a store .* without mask \(--mask\); got 'train'\. .*no options"):
+        load_demos(tmp_path / "a", options=ReadOptions(mask="train"))
+    with pytest.raises(ConfigError, match="without mask"):
+        load_parts(find_source(tmp_path / "a"), options=ReadOptions(mask="train"))
+
+
+def test_the_target_says_its_format(tmp_path):
+    for name, target in (("store", "pile"), ("npz", "pile.npz"), ("d4rl", "pile.HDF5")):
+        assert format_for(tmp_path / target, None).name == name
+    assert format_for(tmp_path / "pile.hdf5", "robomimic").name == "robomimic"
+    with pytest.raises(ConfigError, match=r"The ending of .*pile\.xyz must say which format .*; '\.xyz' says none"):
+        format_for(tmp_path / "pile.xyz", None)
+    with pytest.raises(ConfigError, match=r"A format must be one of store, .*; got 'hdf'"):
+        format_named("hdf")
+    with pytest.raises(ConfigError, match="a recording of RecordDemos is only read"):
+        format_for(tmp_path / "pile", "recording")
+
+
+def test_parts_hold_whole_episodes(tmp_path):
+    path = save_demos(_demos(5), tmp_path / "a")
+    assert [part.n_episodes for part in load_parts(find_source(path), n_steps=8)] == [2, 2, 1]
+    with pytest.raises(ConfigError, match="A part must have at least 1 step; got 0"):
+        load_parts(find_source(path), n_steps=0)
+
+
+def test_several_sources_are_read_together_each_with_what_its_format_takes(tmp_path):
+    save_demos(_demos(2), tmp_path / "a")
+    arrays = {"observations": np.zeros((8, 2)), "actions": np.zeros((8, 1)), "episode_ends": np.array([4, 8])}
+    np.savez(tmp_path / "b.npz", **arrays)
+    demos = load_demos(tmp_path / "a", tmp_path / "b.npz", drop_last_action=True)
+    assert demos.lengths.tolist() == [4, 4, 3, 3]
+    assert [source["title"] for source in demos.facts["sources"]] == [str(tmp_path / "a"), str(tmp_path / "b.npz")]
+    assert load_demos(tmp_path / "a", tmp_path / "a", weights=(1.0, 1.0)).n_episodes == 4
+    with pytest.raises(ConfigError, match="without mask"):
+        load_demos(tmp_path / "a", tmp_path / "b.npz", options=ReadOptions(mask="train"))
+
+
+def test_what_a_reader_left_out_is_said(tmp_path):
+    facts = {"dropped_last_actions": True, "dropped_one_step_episodes": 2, "left_out": ["Images."]}
+    assert left_out(_demos(facts=facts)) == (
+        "There are no final observations: each episode's last action is left out, with reward and cost.",
+        "Episodes of one step are left out with it: 2.",
+        "Images.",
+    )
+    assert left_out(_demos(facts={"left_out": 3, "dropped_one_step_episodes": "many"})) == ()
+
+
+def test_damage_is_told_by_the_kind_of_file(tmp_path):
+    (tmp_path / "a.h5").write_bytes(b"hello")
+    (tmp_path / "a.npz").write_bytes(b"hello")
+    with pytest.raises(DataError, match=r"a\.h5 must be a whole HDF5 file"):
+        load_demos(tmp_path / "a.h5")
+    with pytest.raises(DataError, match=r"a\.npz must be a whole \.npz archive"):
+        load_demos(tmp_path / "a.npz")
+    np.savez(tmp_path / "b.npz", x=np.zeros(1), y=np.zeros(1))
+    with pytest.raises(DataError, match=r"b\.npz must be demonstrations in .*; the archive holds x, y\. Ren"):
+        load_demos(tmp_path / "b.npz")
