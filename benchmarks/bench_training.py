@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 import piles
 from bench_fit import seconds
-from page_tables import interval
+from training_tables import training_text
 from unbraid.core.errors import UnbraidError
 from unbraid.core.runs import provenance, write_json
 from unbraid.evaluation.intervals import Estimate
@@ -51,17 +51,6 @@ NETWORKS = ((256, 256), UnbraidConfig().policy_hidden)
 LARGE = 1024
 PEERS = ("imitation", "d3rlpy")
 ACTIVATIONS: dict[str, type[nn.Module]] = {"bare_relu": nn.ReLU, "bare_tanh": nn.Tanh, "bare_silu": nn.SiLU}
-TITLES = {
-    "policy": "unbraid, policy part (SiLU)",
-    "joint": "unbraid, joint step",
-    "bare_relu": "bare PyTorch, ReLU",
-    "bare_tanh": "bare PyTorch, tanh",
-    "bare_silu": "bare PyTorch, SiLU",
-    "imitation": "imitation (tanh)",
-    "d3rlpy": "d3rlpy (ReLU)",
-    "products": "the step's matrix products",
-    "limit": "limit: one large matrix product",
-}
 RATIOS: tuple[tuple[str, str, float | None], ...] = (
     ("policy", "bare_relu", 0.95),
     ("policy", "bare_tanh", 0.95),
@@ -190,10 +179,10 @@ def own_sides(demos: piles.Demos, hidden: tuple[int, ...]) -> dict[str, Side]:
 
 @contextlib.contextmanager
 def peer_side(python: Path, peer: str, demos: piles.Demos, hidden: tuple[int, ...]) -> Generator[tuple[Side, Any]]:
-    """A peer in a process of its own, and what it says of itself.
+    """A peer in a process of its own that has taken a step, and what it says of itself.
 
     Raises:
-        UnbraidError: it does not begin.
+        UnbraidError: it does not.
     """
     with tempfile.TemporaryDirectory() as folder:
         data, said = Path(folder) / "data.npz", Path(folder) / "said"
@@ -219,7 +208,9 @@ def peer_side(python: Path, peer: str, demos: piles.Demos, hidden: tuple[int, ..
                 wall, processor = answer()
                 return wall, processor
 
-            yield take, answer()
+            about = answer()
+            take(1)
+            yield take, about
             asks.close()
 
 
@@ -316,23 +307,6 @@ def machine() -> dict[str, Any]:
     }
 
 
-def text_of(found: dict[str, Any]) -> str:
-    """What is printed."""
-    lines: list[str] = []
-    for name, network in found["networks"].items():
-        lines.append(f"{name}, batch {found['batch']}: samples/s, median; best round; for a second of the processor")
-        for side, rate in network["samples_per_s"].items():
-            numbers = (rate["clock"]["value"], rate["best"], rate["processor"]["value"])
-            lines.append(f"  {TITLES[side]:32}" + "".join(f"{number:10,.0f}" for number in numbers))
-        lines.append("ratios of rates: median; best rounds; for a second of the processor")
-        for ratio in network["ratios"]:
-            numbers = (interval(ratio["clock"]), f"{ratio['best']:.2f}", interval(ratio["processor"]))
-            target = "" if ratio["target"] is None else f"  (target {ratio['target']})"
-            lines.append(f"  {ratio['side']} / {ratio['to']}: {'; '.join(numbers)}{target}")
-    lines += [f"{peer}: {about['missing']}" for peer, about in found["peers"].items() if "missing" in about]
-    return "\n".join(lines)
-
-
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -344,10 +318,9 @@ def main() -> None:
     asked = parser.parse_args()
     with computing(1):
         found = measure(asked.rounds, asked.steps, asked.peers, quick=asked.quick)
-    about = machine()
-    print(text_of(found))
-    print(f"{about['processor']}, {about['instructions']}; load: {about['load_per_core']:.1f} processes per core")
-    write_json(asked.out, {"benchmark": "training", "machine": about, **found, "provenance": provenance(seed=0)})
+    result = {"benchmark": "training", "machine": machine(), **found, "provenance": provenance(seed=0)}
+    print(training_text(result))
+    write_json(asked.out, result)
 
 
 if __name__ == "__main__":

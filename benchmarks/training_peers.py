@@ -25,18 +25,19 @@ def imitation(observations: np.ndarray, actions: np.ndarray, hidden: list[int], 
     """`imitation`'s BC: a Gaussian policy of tanh layers; its value network, which BC has no use for, has no layers."""
     import gymnasium
     from imitation.algorithms.bc import BC
-    from imitation.data.types import TransitionsMinimal
+    from imitation.data.types import Transitions
     from stable_baselines3.common.policies import ActorCriticPolicy
 
     spaces = [gymnasium.spaces.Box(-np.inf, np.inf, (values.shape[1],), np.float32) for values in (observations, actions)]
     nets = {"pi": hidden, "vf": []}
+    infos, never = np.array([{}] * len(actions)), np.zeros(len(actions), dtype=bool)
     policy = ActorCriticPolicy(spaces[0], spaces[1], lambda _: 1e-3, net_arch=nets)  # type: ignore[arg-type]
     learner = BC(
         observation_space=spaces[0],
         action_space=spaces[1],
         rng=np.random.default_rng(0),
         policy=policy,
-        demonstrations=TransitionsMinimal(observations, actions, np.array([{}] * len(actions))),
+        demonstrations=Transitions(observations, actions, infos, np.roll(observations, -1, axis=0), never),
         batch_size=batch,
         optimizer_kwargs={"lr": 1e-3},
         device="cpu",
