@@ -28,7 +28,8 @@ def imitation(observations: np.ndarray, actions: np.ndarray, hidden: list[int], 
     from imitation.data.types import Transitions
     from stable_baselines3.common.policies import ActorCriticPolicy
 
-    spaces = [gymnasium.spaces.Box(-np.inf, np.inf, (values.shape[1],), np.float32) for values in (observations, actions)]
+    sizes = observations.shape[1], actions.shape[1]
+    spaces = [gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float32) for size in sizes]
     nets = {"pi": hidden, "vf": []}
     infos, never = np.array([{}] * len(actions)), np.zeros(len(actions), dtype=bool)
     policy = ActorCriticPolicy(spaces[0], spaces[1], lambda _: 1e-3, net_arch=nets)  # type: ignore[arg-type]
@@ -78,7 +79,8 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
-    print(json.dumps({"version": metadata.version(asked.peer), "torch": metadata.version("torch")}), file=says, flush=True)
+    about = {"version": metadata.version(asked.peer), "torch": metadata.version("torch")}
+    print(json.dumps(about), file=says, flush=True)
     for line in sys.stdin:
         start, start_processor = time.perf_counter(), time.process_time()
         train(int(line))
