@@ -147,14 +147,7 @@ def stepping(step: Callable[[], object]) -> Side:
 
 def own_sides(demos: piles.Demos, hidden: tuple[int, ...]) -> dict[str, Side]:
     """Everything that runs in this process; the bare loops learn what our normalisers make of the data."""
-    config = UnbraidConfig(
-        n_modes=2,
-        search_steps=20,
-        policy_hidden=hidden,
-        policy_batch=BATCH,
-        sharing="episode",
-        calibration="off",
-    )
+    config = UnbraidConfig(n_modes=2, search_steps=20, policy_hidden=hidden, policy_batch=BATCH, sharing="episode")
     calibrated = learner_for(demos.without_labels(), config, "cpu")
     assert isinstance(calibrated, CalibratedLearner)
     learner = calibrated.first
