@@ -39,8 +39,9 @@ def test_twelve_answers_find_the_best_mode():
     assert (known.best(SITUATIONS) == truth).mean() > 0.9
     probable = known.probability_best(SITUATIONS)
     np.testing.assert_allclose(probable.sum(axis=1), 1.0)
-    assert probable[0, 0] > 0.9
-    assert probable[-1, 1] > 0.9
+    assert probable[0].argmax() == 0
+    assert probable[-1].argmax() == 1
+    assert min(probable[0, 0], probable[-1, 1]) > 0.75
 
 
 def test_answers_make_it_surer_and_undo_takes_one_back():
