@@ -288,8 +288,9 @@ class SwitchRequest:
     """Instead of learning: a switcher's folder, which is rolled out and measured."""
     env: str = "unbraid/PointGoal1-v0"
     """The environment that the demonstrations came from."""
-    method: Literal["ppo", "bandit", "preferences"] = "ppo"
-    """PPO of Stable-Baselines3 (extra `switch`), a linear bandit, or a person's answers."""
+    method: Literal["ppo", "bandit", "least_squares", "preferences"] = "ppo"
+    """PPO of Stable-Baselines3 (extra `switch`), a linear bandit, least-squares policy iteration on random choices, or
+    a person's answers."""
     horizon_steps: int = 10
     """H, how long a mode is held."""
     cost_weight: float = 0.0

@@ -16,6 +16,7 @@ from unbraid.pipeline.requests import SwitchRequest
 from unbraid.steering.steered import steer
 from unbraid.switching.bandit import train_bandit
 from unbraid.switching.guard import Guard, certified_modes, make_guard
+from unbraid.switching.least_squares import train_least_squares
 from unbraid.switching.options import OptionWorlds
 from unbraid.switching.preferences import load_preferences
 from unbraid.switching.situations import SituationReader, situation_reader
@@ -96,9 +97,11 @@ def _learned(asked: SwitchRequest, model: ModeModel) -> tuple[Switcher, dict[str
                     worlds, reader, n_steps=asked.steps, seed=asked.seed, rule=asked.explore, on_progress=advance
                 )
                 return switcher, {"n_steps": history.n_steps, "regret": history.regret_json()}
-            from unbraid.switching.ppo import train_switcher
-
-            switcher = train_switcher(worlds, reader, n_steps=asked.steps, seed=asked.seed, on_progress=advance)
+            if asked.method == "least_squares":
+                train = train_least_squares
+            else:
+                from unbraid.switching.ppo import train_switcher as train
+            switcher = train(worlds, reader, n_steps=asked.steps, seed=asked.seed, on_progress=advance)
             return switcher, {"n_steps": asked.steps, "regret": None}
     finally:
         worlds.close()
