@@ -65,9 +65,7 @@ def test_a_person_and_a_guard(unbraid, fitted, tmp_path):
     claims = tmp_path / "claims.json"
     claims.write_text(json.dumps([{"kind": "probability", "mode": 1, "metric": "cost", "above": 50, "at_most": 0.5}]))
     certificate = tmp_path / "certificate.json"
-    said = unbraid(
-        "certify", fitted, "--claims", claims, "--out", certificate, "--max-steps", 5, "--max-episodes", 64
-    )
+    said = unbraid("certify", fitted, "--claims", claims, "--out", certificate, "--max-steps", 5, "--max-episodes", 64)
     assert said.code == 0, said.err
     asked = ("switch", fitted, "--method", "preferences", "--answers", tmp_path / "answers.json", *SHORT, "--json")
     free = json.loads(unbraid(*asked, "--out", tmp_path / "free").out)
@@ -109,11 +107,24 @@ def test_answers_of_another_run_and_a_certificate_without_costs(unbraid, fitted,
     said = unbraid(*asked, "preferences", "--answers", tmp_path / "answers.json")
     assert (said.code, "must be about 2 modes and 9 features" in said.err) == (2, True)
     claims, certificate = tmp_path / "claims.json", tmp_path / "certificate.json"
-    claims.write_text(json.dumps([{"kind": "probability", "mode": 1, "metric": "distance", "above": 50, "at_most": 0.5}]))
+    claims.write_text(
+        json.dumps([{"kind": "probability", "mode": 1, "metric": "distance", "above": 50, "at_most": 0.5}])
+    )
     short = ("--max-steps", 5, "--max-episodes", 64)
     assert unbraid("certify", fitted, "--claims", claims, "--out", certificate, *short).code == 0
     said = unbraid(
-        *asked, "bandit", "--steps", 100, "--max-steps", 40, "--guard", certificate, "--max-cost", 1, "--horizon-steps", 5
+        *asked,
+        "bandit",
+        "--steps",
+        100,
+        "--max-steps",
+        40,
+        "--guard",
+        certificate,
+        "--max-cost",
+        1,
+        "--horizon-steps",
+        5,
     )
     assert said.code == 2
     assert "must certify an upper limit on the cost" in said.err

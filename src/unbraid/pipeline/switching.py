@@ -1,7 +1,7 @@
-"""The verb `switch`: learns when to be in which mode, limits it where asked, and measures it beside every mode alone."""
+"""The verb `switch`: learns when to be in which mode, limits it where asked, and measures it beside every mode."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,13 +39,14 @@ def switch_stage(asked: SwitchRequest) -> dict[str, Any]:
     _require_fitting_options(asked)
     model = ModeModel.from_pretrained(asked.run)
     require_fitting_world(model, asked.env)
+    certified = () if asked.guard is None else certified_modes(asked.guard, model)  # before the work, not after it
     learned: dict[str, Any] = {"n_steps": 0, "regret": None}
     if asked.use is not None:
         switcher = load_switcher(asked.use)
     else:
         switcher, learned = _learned(asked, model)
     if asked.guard is not None:
-        switcher = _guarded(asked, model, switcher)
+        switcher = _guarded(asked, model, switcher, certified)
     found = {**_measured(asked, model, switcher), **learned}
     if asked.out is not None:
         with new_folder(asked.out) as temporary:
@@ -115,19 +116,16 @@ def _some_observations(worlds: OptionWorlds) -> np.ndarray:
     return np.concatenate(seen)
 
 
-def _guarded(asked: SwitchRequest, model: ModeModel, switcher: Switcher) -> Switcher:
-    from dataclasses import replace
-
-    assert asked.guard is not None and asked.max_cost is not None
-    certified = certified_modes(asked.guard, model)
+def _guarded(asked: SwitchRequest, model: ModeModel, switcher: Switcher, certified: Sequence[int]) -> Switcher:
+    """The switcher with a guard, from fresh episodes in which it chose freely."""
     seeds = fresh_seeds(asked.guard_episodes, seed=asked.seed + 1, avoid=collected_seeds(asked.run))
-    free = evaluate_all(
-        {"free": SwitchedPolicy(model, switcher)}, asked.env, seeds=seeds, max_steps=asked.max_steps
-    )["free"]
+    free = evaluate_all({"free": SwitchedPolicy(model, switcher)}, asked.env, seeds=seeds, max_steps=asked.max_steps)[
+        "free"
+    ]
     features, costs, episodes = _decisions(switcher.reader, free, switcher.horizon_steps)
     guard: Guard = make_guard(
         certified,
-        asked.max_cost,
+        asked.max_cost or 0.0,
         features=features,
         costs=costs,
         episodes=episodes,
@@ -144,7 +142,9 @@ def _decisions(
     features, costs, episodes = [], [], []
     for place, episode in enumerate(found.rollouts.demos):
         if episode.costs is None:
-            raise ConfigError(f"--guard needs an environment that tells costs; {found.env_id} tells none. Leave it out.")
+            raise ConfigError(
+                f"--guard needs an environment that tells costs; {found.env_id} tells none. Leave it out."
+            )
         starts = np.arange(0, episode.n_steps, horizon_steps)
         features.append(reader.read(np.asarray(episode.observations[starts], dtype=np.float64)))
         costs.append(np.add.reduceat(np.asarray(episode.costs, dtype=np.float64), starts))

@@ -32,7 +32,7 @@ def test_it_learns_when_haste_pays(icy_road, haste_and_care):
 def test_the_seed_matters_and_suffices(icy_road, haste_and_care):
     def scores(seed):
         worlds, reader = made(icy_road, haste_and_care)
-        settings = {"n_epochs": 1, "n_steps": 8}
+        settings = {"n_epochs": 1, "n_steps": 5}
         switcher = train_switcher(worlds, reader, n_steps=400, seed=seed, settings=settings)
         return switcher.chooser.scores(reader.read(SITUATIONS))
 
