@@ -3,7 +3,7 @@
 This needs the extra `switch`. What it learns needs neither Stable-Baselines3 nor torch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
@@ -167,7 +167,7 @@ def _vector_env(
         def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
             raise AttributeError(f"there is no method {method_name}")
 
-        def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> Sequence[bool]:
+        def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
             return [False] * self.num_envs
 
     return OptionVecEnv()

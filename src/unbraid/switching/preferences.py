@@ -419,9 +419,12 @@ def preferences_from_json(content: Any, where: str) -> Preferences:
     if not isinstance(content, dict) or (content.get("format"), content.get("version")) != (_FORMAT, _VERSION):
         raise DataError(f"{where} must say format {_FORMAT!r}, version {_VERSION}; it does not. {_REMEDY}")
     try:
-        names = ("prior_deviation", "tie", "noise")
         found = Preferences(
-            int(content["n_modes"]), int(content["n_features"]), **{name: float(content[name]) for name in names}
+            int(content["n_modes"]),
+            int(content["n_features"]),
+            prior_deviation=float(content["prior_deviation"]),
+            tie=float(content["tie"]),
+            noise=float(content["noise"]),
         )
         for entry in content["answers"]:
             features = np.array(entry["features"], dtype=np.float64)
