@@ -23,6 +23,7 @@ __all__ = [
     "Reading",
     "ReportRequest",
     "SteerRequest",
+    "SweepRequest",
     "SwitchRequest",
 ]
 
@@ -144,6 +145,47 @@ class FitRequest:
     """Go on from the newest checkpoint of the run; repeat the first call's settings."""
     tensorboard: bool = False
     """Also write TensorBoard events (needs the extra `tensorboard`)."""
+    more: More = field(default_factory=MoreData)
+    json: Json = False
+
+
+@dataclass(frozen=True)
+class SweepRequest:
+    """Fit every combination of some settings, several at once, and compare them over seeds.
+
+    Each fit is a run in OUT/trials. One that fails stops no other; one whose worker is lost is done again. results.csv,
+    results.json and results.png say how well each combination reads and imitates held-out episodes.
+
+    Example: unbraid sweep runs/pile --out runs/sweep --grid n_modes=2,3 seed=0,1,2
+    """
+
+    data: Positional[Path]
+    """The demonstrations, as `unbraid fit` takes them."""
+    out: Path
+    """The sweep's folder; must not exist yet, unless --resume."""
+    grid: tuple[str, ...] = ()
+    """Settings with their values: n_modes=2,3,auto learning_rate=4e-3,1e-3 policy_hidden=64x64,128x128 seed=0,1,2.
+    Any setting of UnbraidConfig, or of TalkConfig with --method talk; the others stay at their defaults."""
+    method: Literal["unbraid", "talk"] = "unbraid"
+    """unbraid's own method, or the talk's (Eloundou 2021)."""
+    held_out: float = 0.2
+    """The share of episodes that training does not see, for the scores; 0 keeps none."""
+    workers: int | None = None
+    """How many fits run at once; by default one for each core, or each CPU of the cluster."""
+    retries: int = 2
+    """How often a fit whose worker was lost is begun again, from its newest checkpoint."""
+    resume: bool = False
+    """Go on with a sweep that was stopped, or add values to it; fits that are done are not run again."""
+    ray: bool = False
+    """Run on Ray, on this machine (needs the extra `ray`)."""
+    ray_address: str | None = None
+    """Run on this Ray cluster, whose machines share the folders; "auto" is the one that this machine is in."""
+    gpus_per_trial: float = 0.0
+    """With Ray: the GPUs that each fit holds; .25 has four share one."""
+    device: str = "auto"
+    """Where to fit: auto (CUDA where there is one, GPUs in turn), cpu, cuda, ..."""
+    checkpoint_every: int = 500
+    """Gradient steps between two checkpoints."""
     more: More = field(default_factory=MoreData)
     json: Json = False
 
