@@ -44,11 +44,8 @@ def situations(n_episodes: int, n_steps: int) -> tuple[np.ndarray, np.ndarray]:
             for episode in rollout(make_expert(name), WORLD, seeds=seeds, max_steps=n_steps).demos:
                 seen.append(np.asarray(episode.observations[::10], dtype=np.float64))
         rows = np.concatenate(seen)
-        reader = situation_reader("point_goal", observations=rows)
-        piles.append(reader.read(rows)[:, [reader.names.index(name) for name in FEATURES]])
-    center, scale = piles[0][:, 1:].mean(axis=0), piles[0][:, 1:].std(axis=0)
-    first, second = (np.concatenate([pile[:, :1], (pile[:, 1:] - center) / scale], axis=1) for pile in piles)
-    return first, second
+        piles.append(situation_reader("point_goal_few", observations=rows).read(rows))
+    return piles[0], piles[1]
 
 
 def person(features: np.ndarray, generator: np.random.Generator) -> np.ndarray:

@@ -59,6 +59,22 @@ def test_ppo_and_its_words(unbraid, fitted, tmp_path):
     assert (tmp_path / "ppo" / "weights.safetensors").exists()
 
 
+def test_from_both(unbraid, fitted, learned, tmp_path):
+    """A person who insists on mode 1 overrules the environment; one who counts nothing does not."""
+    known = Preferences(2, 9)
+    for at in np.eye(9):
+        known = known.answered(at, 1, 0, "left")
+    known.save(tmp_path / "answers.json")
+    asked = ("switch", fitted, "--method", "bandit", "--steps", 800, "--cost-weight", 0.2, *SHORT, "--json")
+    answers = ("--answers", tmp_path / "answers.json", "--answers-weight")
+    insisting, unheard = (
+        json.loads(unbraid(*asked, *answers, weight, "--out", tmp_path / f"weight{weight}").out) for weight in (1000, 0)
+    )
+    assert insisting["method"] == "bandit and preferences"
+    assert insisting["shares"][1] > 0.9
+    assert unheard["actors"] == learned[1]["actors"]
+
+
 def test_a_person_and_a_guard(unbraid, fitted, tmp_path):
     known = Preferences(2, 9).answered(np.ones(9), 0, 1, "left")
     known.save(tmp_path / "answers.json")
@@ -85,7 +101,7 @@ def test_a_person_and_a_guard(unbraid, fitted, tmp_path):
         ((), "Either --out or --use must be given"),
         (("--out", "x", "--use", "y"), "Either --out or --use must be given"),
         (("--out", "x", "--max-cost", 1.0), "must be given together"),
-        (("--out", "x", "--answers", "a.json"), "--answers must be given with --method preferences"),
+        (("--out", "x", "--answers", "a.json"), "--answers must come with --method preferences, bandit"),
         (("--out", "x", "--method", "preferences"), "--answers must be given with --method preferences"),
         (("--use", "nowhere"), "must exist; there is no such file"),
         (("--out", "x", "--horizon-steps", 0), "`horizon_steps` must be at least 1"),

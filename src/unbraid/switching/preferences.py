@@ -145,6 +145,11 @@ class Preferences:
         """The same without the last answer; without any, the same."""
         return replace(self, answers=self.answers[:-1])
 
+    @property
+    def weights(self) -> Float[np.ndarray, "mode feature"]:
+        """The posterior mean of every mode's weights."""
+        return self._posterior[0].reshape(self.n_modes, self.n_features).copy()
+
     def utilities(
         self, features: Float[np.ndarray, "row feature"]
     ) -> tuple[Float[np.ndarray, "row mode"], Float[np.ndarray, "row mode"]]:
@@ -154,11 +159,11 @@ class Preferences:
             ConfigError: features of the wrong size, or not finite.
         """
         self._require_features(features)
-        mean, covariance = self._posterior
+        covariance = self._posterior[1]
         blocks = covariance.reshape(self.n_modes, self.n_features, self.n_modes, self.n_features)
         own = np.stack([blocks[mode, :, mode] for mode in range(self.n_modes)])
         variance = np.einsum("rf,kfg,rg->rk", features, own, features)
-        return features @ mean.reshape(self.n_modes, -1).T, np.sqrt(np.maximum(variance, 0.0))
+        return features @ self.weights.T, np.sqrt(np.maximum(variance, 0.0))
 
     def best(self, features: Float[np.ndarray, "row feature"]) -> Int[np.ndarray, "row"]:
         """The mode of the greatest mean utility; the first of equal ones.

@@ -56,6 +56,16 @@ def test_a_hazard_counts_where_it_is():
     assert driving_off["hazard_ahead"] == pytest.approx(0, abs=1e-3)
 
 
+def test_few_features_are_two_of_them_scaled():
+    rows = np.stack([seen(), seen(goal_m=0.5, hazard_m=0.4), seen(goal_m=2.0, hazard_m=0.6)])
+    every, few = (situation_reader(kind, observations=rows) for kind in ("point_goal", "point_goal_few"))
+    assert few.names == ("constant", "goal_distance", "hazard_on_way_far")
+    for place, name in enumerate(few.names[1:], 1):
+        whole = every.read(rows)[:, every.names.index(name)]
+        assert np.corrcoef(few.read(rows)[:, place], whole)[0, 1] == pytest.approx(1)
+        assert few.read(rows)[:, place].std() > whole.std()
+
+
 def test_features_are_of_the_size_of_1_in_the_world():
     from unbraid.worlds.experts import make_expert
     from unbraid.worlds.rollout import rollout
@@ -77,7 +87,7 @@ def test_any_other_world_is_read_column_by_column():
     assert reader.read(np.array([[1e9, 5.0]])).max() == 5
 
 
-@pytest.mark.parametrize("kind", ["point_goal", "observation"])
+@pytest.mark.parametrize("kind", ["point_goal", "point_goal_few", "observation"])
 def test_a_reader_is_written_and_read(kind):
     rows = np.random.default_rng(0).random((5, 60))
     reader = situation_reader(kind, observations=rows)
