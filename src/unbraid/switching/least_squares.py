@@ -87,7 +87,7 @@ def log_options(
 
 
 def iterate_policy(
-    log: OptionLog, reader: SituationReader, *, cost_weight: float | int, discount: float | int = 0.98
+    log: OptionLog, reader: SituationReader, *, cost_weight: float | int, discount: float | int = 0.9
 ) -> Switcher:
     """The switcher that a log gives for a weight of the cost.
 
