@@ -117,6 +117,17 @@ def test_what_is_refused(unbraid, fitted, tmp_path, monkeypatch, arguments, said
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_certificate_of_another_environment(unbraid, fitted, tmp_path):
+    claims, certificate = tmp_path / "claims.json", tmp_path / "certificate.json"
+    claims.write_text(json.dumps([{"kind": "probability", "mode": 1, "metric": "cost", "above": 50, "at_most": 0.5}]))
+    short = ("--max-steps", 5, "--max-episodes", 64)
+    assert unbraid("certify", fitted, "--claims", claims, "--out", certificate, *short).code == 0
+    guarding = ("--guard", certificate, "--max-cost", 1, "--env", "unbraid/PointGoal2-v0")
+    said = unbraid("switch", fitted, "--out", tmp_path / "x", "--method", "bandit", *guarding)
+    assert said.code == 2
+    assert "must be about unbraid/PointGoal2-v0" in said.err
+
+
 def test_answers_of_another_run_and_a_certificate_without_costs(unbraid, fitted, tmp_path):
     Preferences(3, 9).save(tmp_path / "answers.json")
     asked = ("switch", fitted, "--out", tmp_path / "x", "--method")

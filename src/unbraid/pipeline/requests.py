@@ -353,6 +353,8 @@ class SwitchRequest:
     """A certificate: where too much cost may come, only modes whose claims on cost hold may be chosen."""
     max_cost: float | None = None
     """With --guard: the most cost of one held mode, by an upper confidence bound, where the choice is free."""
+    step_cost: float = 1.0
+    """With --guard: the most that one step can cost; in PointGoal1 it is 1."""
     guard_episodes: int = 100
     """With --guard: rollouts that choose freely, for that bound."""
     alpha: float = 0.05

@@ -40,7 +40,9 @@ def switch_stage(asked: SwitchRequest) -> dict[str, Any]:
     _require_fitting_options(asked)
     model = ModeModel.from_pretrained(asked.run)
     require_fitting_world(model, asked.env)
-    certified = () if asked.guard is None else certified_modes(asked.guard, model)  # before the work, not after it
+    certified = (
+        () if asked.guard is None else certified_modes(asked.guard, model, asked.env)
+    )  # before the work, not after it
     learned: dict[str, Any] = {"n_steps": 0, "regret": None}
     if asked.use is not None:
         switcher = load_switcher(asked.use)
@@ -152,7 +154,7 @@ def _guarded(asked: SwitchRequest, model: ModeModel, switcher: Switcher, certifi
         features=features,
         costs=costs,
         episodes=episodes,
-        largest_cost=float(max(switcher.horizon_steps, costs.max(initial=0.0))),
+        largest_cost=switcher.horizon_steps * asked.step_cost,
         settings=(4, asked.alpha, asked.seed),
     )
     return replace(switcher, guard=guard)
