@@ -15,6 +15,7 @@ from typing import Any
 
 import mode_tables
 import steering_tables
+import switching_tables
 from mode_cases import LINES, SWITCHED_OFF
 from page_tables import interval, markdown
 from training_tables import training_text
@@ -23,7 +24,7 @@ from unbraid.core.runs import write_bytes, write_json, write_text
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 MODES_PAGE, METHOD_PAGE, STEERING_PAGE = "docs/results_modes.md", "docs/method.md", "docs/steering.md"
-EXPERIMENTS_PAGE = "docs/experiments.md"
+EXPERIMENTS_PAGE, SWITCHING_PAGE = "docs/experiments.md", "docs/switching.md"
 TITLE_OF = {"unbraid": "unbraid", "kmeans": "k-means on statistics"}
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 
@@ -218,6 +219,9 @@ def main() -> int:
     begin, end = "<!-- training -->", "<!-- /training -->"
     training = training_text(load("bench_training"))
     wanted[EXPERIMENTS_PAGE] = between(EXPERIMENTS_PAGE, begin, end, training)
+    begin, end = "<!-- switching -->", "<!-- /switching -->"
+    switching = switching_tables.switching_text(load("bench_switching"))
+    wanted[SWITCHING_PAGE] = between(SWITCHING_PAGE, begin, end, switching)
     differ = False
     for name, text in wanted.items():
         if not asked.check:
