@@ -1,4 +1,4 @@
-"""Draws the figures of `docs/method.md`, `docs/steering.md` and `docs/switching.md` from `benchmarks/results`, into `docs/images`.
+"""Draws the figures of `docs/method.md`, `docs/steering.md` and `docs/switching.md`, into `docs/images`.
 
 python benchmarks/method_figures.py
 """

@@ -196,7 +196,12 @@ def written(name: str) -> str:
 
 def between(name: str, begin: str, end: str, text: str) -> str:
     """A page with a text between its markers."""
-    before, rest = written(name).split(begin)
+    return within(written(name), begin, end, text)
+
+
+def within(page: str, begin: str, end: str, text: str) -> str:
+    """`between`, of a page's text."""
+    before, rest = page.split(begin)
     _, after = rest.split(end)
     return f"{before}{begin}\n{text}\n{end}{after}"
 
@@ -222,6 +227,9 @@ def main() -> int:
     begin, end = "<!-- switching -->", "<!-- /switching -->"
     switching = switching_tables.switching_text(load("bench_switching"))
     wanted[SWITCHING_PAGE] = between(SWITCHING_PAGE, begin, end, switching)
+    begin, end = "<!-- preferences -->", "<!-- /preferences -->"
+    preferences = switching_tables.preferences_text(load("bench_preferences"))
+    wanted[SWITCHING_PAGE] = within(wanted[SWITCHING_PAGE], begin, end, preferences)
     differ = False
     for name, text in wanted.items():
         if not asked.check:

@@ -1,4 +1,4 @@
-"""What `bench_switching.py` found, as the table and the figure of a page."""
+"""What `bench_switching.py` and `bench_preferences.py` found, as the tables and the figure of a page."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -52,6 +52,23 @@ def switching_text(found: Mapping[str, Any]) -> str:
     )
 
 
+def preferences_text(found: Mapping[str, Any]) -> str:
+    """Asking for the most informative pair, beside random pairs."""
+    sides = ("informative", "random")
+    rows = [
+        ["right in held-out situations (share)", *(interval(found[side]["right_at_the_end"]) for side in sides)],
+        ["the very best mode there (share)", *(interval(found[side]["very_best_at_the_end"]) for side in sides)],
+        ["people of whom 90 % are right (share)", *(interval(found[side]["reached_90_percent"]) for side in sides)],
+        ["clicks until 90 % are right", *(interval(found[side]["clicks_until_90_percent"], 1) for side in sides)],
+    ]
+    about = f"{found['n_people']} people, {found['n_clicks']} clicks; means with 95 % intervals"
+    return (
+        f"{markdown([about, 'the most informative pair', 'random pairs'], rows)}\n\n"
+        f"Random pairs take {interval(found['clicks_saved'], 1)} clicks more (paired by person; who never gets there "
+        f"counts as {found['n_clicks'] + 1})."
+    )
+
+
 def switching_figure(found: Mapping[str, Any]) -> Figure:
     """Return against cost of every mode alone and of every switcher; and every switcher's gain with its interval."""
     names = [method for method in METHODS if any(entry["method"] == method for entry in found["entries"])]
@@ -79,7 +96,8 @@ def switching_figure(found: Mapping[str, Any]) -> Figure:
     handles = [Line2D([], [], linestyle="", marker="x", color=INK, label="a mode alone")]
     handles += [Line2D([], [], color=colors[method], label=METHODS[method]) for method in names]
     handles += [
-        Line2D([], [], linestyle="", marker=MARKERS[f], color=INK, label=f"lambda: {name}") for f, name in FACTORS.items()
+        Line2D([], [], linestyle="", marker=MARKERS[f], color=INK, label=f"lambda: {name}")
+        for f, name in FACTORS.items()
     ]
     legend_below(figure, handles, 3)
     return figure

@@ -199,7 +199,7 @@ def _centers(lidar: Float[np.ndarray, "row bin"]) -> tuple[np.ndarray, np.ndarra
     """
     after, before = np.roll(lidar, -1, axis=1), np.roll(lidar, 1, axis=1)
     share = after / np.maximum(after + before, 1e-9)
-    is_peak = (lidar >= after) & (lidar >= before) & (lidar > 0.01)
+    is_peak = (lidar >= after) & (lidar > before) & (lidar > 0.01)
     return LIDAR_RANGE_M * (1 - lidar), 2 * np.pi * (np.arange(LIDAR_BINS) + share) / LIDAR_BINS, is_peak
 
 
