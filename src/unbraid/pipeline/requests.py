@@ -331,8 +331,8 @@ class SwitchRequest:
     env: str = "unbraid/PointGoal1-v0"
     """The environment that the demonstrations came from."""
     method: Literal["ppo", "bandit", "actor_critic", "preferences"] = "ppo"
-    """PPO of Stable-Baselines3 (extra `switch`), a linear bandit, a natural actor-critic with few numbers to learn, or a
-    person's answers."""
+    """PPO of Stable-Baselines3 (extra `switch`), a linear bandit, a natural actor-critic whose scores are linear, or
+    a person's answers."""
     horizon_steps: int = 10
     """H, how long a mode is held."""
     cost_weight: float = 0.0
