@@ -89,7 +89,7 @@ class Switcher:
     """When to be in which mode.
 
     Attributes:
-        method: how it was learned: ``ppo``, ``actor_critic``, ``bandit``, ``preferences``, or ``bandit and preferences``.
+        method: how it was learned: ``ppo``, ``actor_critic``, ``bandit``, ``preferences``, or bandit and preferences.
         reader: what it sees of an observation.
         chooser: scores the modes.
         n_modes: how many there are.
