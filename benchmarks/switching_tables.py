@@ -91,8 +91,8 @@ def switching_figure(found: Mapping[str, Any]) -> Figure:
         gains.axvline(0, color=INK, linestyle=":", linewidth=1.2)
         gains.set_yticks(range(len(shown)), [f"{FACTORS[e['factor']]}, seed {e['seed']}" for e in shown], fontsize=8)
         gains.invert_yaxis()
-        dress(places, x="cost an episode (steps in hazards)", y="return an episode (m, goals)", title=WHO[who])
-        dress(gains, x="gain over the best mode alone (return)", y="")
+        dress(places, x="cost an episode (steps in hazards)", y="return an episode (m + goals)", title=WHO[who])
+        dress(gains, x="gain over the best mode alone (m + goals)", y="")
     handles = [Line2D([], [], linestyle="", marker="x", color=INK, label="a mode alone")]
     handles += [Line2D([], [], color=colors[method], label=METHODS[method]) for method in names]
     handles += [
