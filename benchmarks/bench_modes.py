@@ -63,6 +63,9 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="tiny sizes, to see that it runs; the numbers mean nothing"
     )
+    parser.add_argument(
+        "--keep-earlier", action="store_true", help="results of an earlier version of the source are named, and stay"
+    )
     parser.add_argument("--folder", type=Path, help="where results are kept (runs/bench_modes, or ..._quick)")
     parser.add_argument("--out", type=Path, help=f"the summary (benchmarks/results/{RESULT.name} when all is there)")
     asked = parser.parse_args(arguments)
@@ -82,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             result_of(job, asked.folder)
             done = f"{job.case.name}, seed {job.seed}, {job.row}: {time.perf_counter() - since:.1f} s"
             print(f"[{i + 1}/{len(jobs)}] {done}", file=sys.stderr, flush=True)
-    content = summary(asked.seeds, sizes, asked.folder)
+    content = summary(asked.seeds, sizes, asked.folder, keep_earlier=asked.keep_earlier)
     content["markdown"] = text_of(content)
     print(content["markdown"])
     committed = content["complete"] and not asked.quick

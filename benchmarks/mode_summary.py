@@ -37,7 +37,7 @@ from mode_cases import (
 )
 from mode_certainty import certainty_summary, certainty_targets
 from mode_online import online_summary, online_targets
-from mode_rows import Job, asked_of, path_of, stored_at
+from mode_rows import Job, asked_of, kind_of, path_of, source_fingerprint, stored_at
 from unbraid.core.runs import provenance
 from unbraid.evaluation.boundaries import FARTHEST_STEPS
 
@@ -67,20 +67,28 @@ def seeds_of(case: Case, seeds: Iterable[int]) -> list[int]:
     return own + [max(own) + 1 + i for i in range(case.n_more_seeds)]
 
 
-def summary(seeds: Sequence[int], sizes: Sizes, folder: Path) -> dict[str, Any]:
-    """Every result that is there, with its n, and whether targets are met."""
+def summary(seeds: Sequence[int], sizes: Sizes, folder: Path, *, keep_earlier: bool = False) -> dict[str, Any]:
+    """Every result that is there, with its n, and whether targets are met.
+
+    Args:
+        seeds: training seeds.
+        sizes: of everything.
+        folder: where results are kept.
+        keep_earlier: all may be there though some cases are of an earlier version of the source.
+    """
     jobs = jobs_of(CASES, ROWS, seeds, sizes)
     found = {job: stored for job in jobs if (stored := stored_at(path_of(job, folder), asked_of(job, folder)))}
     results: dict[str, dict[str, dict[int, Any]]] = {name: {} for name in CASES}  # case -> row -> seed -> result
     for job, stored in found.items():
         results[job.case.name].setdefault(job.row, {})[job.seed] = stored["result"]
-    versions = sorted({stored["source"] for stored in found.values()})
+    earlier = {
+        j.case.name for j, of in found.items() if of["source"] != source_fingerprint(kind_of(j.row), j.case.world)
+    }
     content = {"benchmark": "modes", "sizes": asdict(sizes), "n_threads": N_THREADS}
-    one_each = len({version.rpartition(" ")[0] for version in versions}) == len(versions)
-    content |= {"complete": len(found) == len(jobs) and len(seeds) >= N_SEEDS and one_each}
+    all_there = len(found) == len(jobs) and len(seeds) >= N_SEEDS
+    content |= {"complete": all_there and (keep_earlier or not earlier)}
     content |= {
-        "source_versions": versions,
-        "mixes_versions": not one_each,
+        "of_an_earlier_version": [name for name in CASES if name in earlier],
         "left_out": [c.name for c in CASES.values() if not c.is_there],
     }
     content |= {"cases": {c.name: case_summary(c, results[c.name]) for c in CASES.values() if c.has_table}}

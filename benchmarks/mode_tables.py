@@ -69,7 +69,7 @@ def column_of(level: str) -> str:
 
 def text_of(content: Mapping[str, Any]) -> str:
     """All tables."""
-    parts: list[str] = []
+    parts: list[str] = [earlier_text(content)]
     for name, case in content["cases"].items():
         if case["rows"]:
             parts += [f"## {name}: {case['title']}", heading(case), markdown(agreement_table(case))]
@@ -106,10 +106,13 @@ def text_of(content: Mapping[str, Any]) -> str:
     parts += [time_text(content)]
     if content["targets"]:
         parts += ["## Targets", count_of(content["targets"]), markdown(targets_table(content["targets"]))]
-    if content["mixes_versions"]:
-        versions = ", ".join(content["source_versions"])
-        parts += [f"Not complete: made by several versions of the source ({versions}). Run it in a new folder."]
     return "\n\n".join(part for part in parts if part)
+
+
+def earlier_text(content: Mapping[str, Any]) -> str:
+    """Which cases an earlier version of the source was measured on; nothing where there are none."""
+    names = ", ".join(content["of_an_earlier_version"])
+    return f"Measured with an earlier version of the source, and not again since: {names}." if names else ""
 
 
 def left_out_text(content: Mapping[str, Any]) -> str:
@@ -361,7 +364,7 @@ def count_of(targets: Sequence[Mapping[str, Any]]) -> str:
 
 def short_text(content: Mapping[str, Any]) -> str:
     """For the README: every case at its headline level, how many targets are met, and two closed loops."""
-    parts = [markdown(short_table(content["cases"])), left_out_text(content)]
+    parts = [markdown(short_table(content["cases"])), earlier_text(content), left_out_text(content)]
     if content["over_time"]:
         parts += [
             "Experts that take over from one another within an episode. NMI of single held-out steps; the median error "

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -367,6 +368,20 @@ def test_a_case_without_its_data_is_left_out_and_named(cases, summaries, tables,
     content = summaries.summary([0], cases.QUICK, tmp_path)
     assert content["left_out"] == ["half_cheetah", "push_t", "push_t_quarter", "half_cheetah_spliced"]
     assert "Left out, since their data were not there: half_cheetah, push_t" in tables.text_of(content)
+
+
+def test_a_case_of_an_earlier_version_is_named(cases, rows, summaries, tables, folder, tmp_path):
+    kept = shutil.copytree(folder, tmp_path / "kept")
+    now = summaries.summary([0], cases.QUICK, kept)
+    assert now["of_an_earlier_version"] == []
+    assert tables.earlier_text(now) == ""
+    path = kept / "order" / "kmeans_seed0.json"
+    stored = json.loads(path.read_text())
+    path.write_text(json.dumps(stored | {"source": "other methods 0123456789ab"}))
+    then = summaries.summary([0], cases.QUICK, kept)
+    assert then["of_an_earlier_version"] == ["order"]
+    assert "not again since: order." in tables.text_of(then)
+    assert "not again since: order." in tables.short_text(then)
 
 
 def test_a_name_that_does_not_exist_is_refused(bench, capsys):
