@@ -28,7 +28,7 @@ from unbraid.training.model import ModeModel
 from unbraid.worlds.collect import collect
 from unbraid.worlds.experts import make_expert
 
-__all__ = ["run_demo"]
+__all__ = ["collect_demonstrations", "run_demo"]
 
 _STOPPED = "Stopped; nothing was kept, as a demo is made in one go. Run the same command again."
 
@@ -47,7 +47,7 @@ def run_demo(asked: DemoConfig) -> Path:
     """
     run = create_run(asked.out, {"command": "demo", "config": _asked(asked), "provenance": provenance(seed=asked.seed)})
     with removed_unless((run / "results.json").exists, run), stopping_with(_STOPPED):
-        training, held_out = _collect_demonstrations(asked)
+        training, held_out = collect_demonstrations(asked)
         talk = repeat_talk(asked, training.without_labels(), held_out)
         model = _fit_own_method(asked, training.without_labels(), run)
         experts, modes = _roll_out(asked, model)
@@ -76,7 +76,7 @@ def _asked(asked: DemoConfig) -> dict[str, Any]:
     return {**content, "experts": list(asked.experts), "sizes": dataclasses.asdict(asked.sizes), "own_method": own}
 
 
-def _collect_demonstrations(asked: DemoConfig) -> tuple[Demos, Demos]:
+def collect_demonstrations(asked: DemoConfig) -> tuple[Demos, Demos]:
     """(training, held out): the experts' episodes shuffled together, on seeds of their own."""
     sources = [(name, make_expert(name)) for name in asked.experts]
     sizes, piles = asked.sizes, []

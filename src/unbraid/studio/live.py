@@ -6,6 +6,7 @@ from typing import Any, final
 
 import gymnasium
 import numpy as np
+from jaxtyping import Float
 
 from unbraid.core.errors import ConfigError, WorldError
 from unbraid.core.randomness import named_generator
@@ -182,6 +183,14 @@ class _Agent:
         self._world, self._observer, self._bounds = world, observer, bounds
         self.asked = Asked(policy, "", "")
         self._n_modes = policy.model.n_modes
+
+    @property
+    def n_steps(self) -> int:
+        return len(self._actions)
+
+    @property
+    def observation(self) -> Float[np.ndarray, "obs"]:
+        return self._observation.copy()
 
     def begin(self, seed: int) -> None:
         observation, _ = self._world.reset(seed=seed)

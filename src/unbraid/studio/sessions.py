@@ -1,0 +1,244 @@
+"""Live sessions: each steps its own agents at its own pace, and a client that is slow gets fewer pictures."""
+
+import asyncio
+import json
+import secrets
+import threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, final
+
+import torch
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from unbraid.core.errors import RunError, UnbraidError
+from unbraid.studio.asking import Asked
+from unbraid.studio.desk import Desk
+from unbraid.studio.live import LiveRollout
+from unbraid.studio.messages import Pause, Play, Reset, Sample, Start, Steer, Step, read_message
+
+__all__ = ["PICTURES_PER_S", "Sessions"]
+
+PICTURES_PER_S = 30
+_MOST_REPLIES = 64  # that wait for a client; one that leaves more unread is gone
+_MOST_MISTAKES = 50
+_THREADS = 2
+_TRY_LATER, _POLICY, _DONE = 1013, 1008, 1000
+
+
+@final
+class Sessions:
+    """All live sessions of a studio."""
+
+    def __init__(self, desk: Desk, *, most: int = 32, idle_s: float = 600.0) -> None:
+        """Prepares for sessions.
+
+        Args:
+            desk: the run.
+            most: how many may be live at once; a further one is turned away.
+            idle_s: a session that hears nothing for so long ends.
+        """
+        self._desk, self._most, self._idle_s = desk, most, idle_s
+        self._live: dict[str, _Session] = {}
+        # Threads of their own, so that a page that is worked out never keeps a picture waiting.
+        self._threads = ThreadPoolExecutor(_THREADS, "unbraid-live", initializer=torch.set_num_threads, initargs=(1,))
+
+    @property
+    def n_live(self) -> int:
+        """How many sessions are live."""
+        return len(self._live)
+
+    async def serve(self, socket: WebSocket) -> None:
+        """One client, from its greeting to its end."""
+        await socket.accept()
+        if len(self._live) >= self._most:
+            await socket.close(_TRY_LATER, f"There are {self._most} live sessions, the most there may be. Close one.")
+            return
+        name = secrets.token_urlsafe(12)
+        session = self._live[name] = _Session(name, self._desk, self._threads)
+        try:
+            await session.run(socket, self._idle_s)
+        finally:
+            del self._live[name]
+            await session.close()
+
+    def film(self, name: str, agent: int) -> bytes:
+        """What an agent of a session did since its reset, as an MP4.
+
+        Raises:
+            RunError: no such session, or it did not begin.
+            ConfigError: no such agent, it made no step, or what makes films is not installed.
+            WorldError: the world gives no pictures.
+        """
+        from unbraid.report.video import video
+
+        session = self._live.get(name)
+        if session is None:
+            raise RunError("The live session must still go on; it does not. Press play, and record again.")
+        env_id, episode = session.recorded(agent)
+        return video(env_id, episode)
+
+    def close(self) -> None:
+        """Releases the threads; sessions have ended by then."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class _Session:
+    """One client's agents. The rollout is touched under its lock, by the live threads or by who films it."""
+
+    def __init__(self, name: str, desk: Desk, threads: ThreadPoolExecutor) -> None:
+        self._name, self._desk, self._threads = name, desk, threads
+        self._rollout: LiveRollout | None = None
+        self._lock = threading.Lock()
+        self._steps_per_picture = 0  # 0: it stands still
+        self._replies: deque[dict[str, Any]] = deque()
+        self._picture: dict[str, Any] | None = None  # the newest alone; an older one that was not sent is dropped
+        self._news, self._going = asyncio.Event(), asyncio.Event()
+
+    async def run(self, socket: WebSocket, idle_s: float) -> None:
+        self._reply({"session": self._name})
+        tasks = [asyncio.create_task(self._send(socket)), asyncio.create_task(self._play())]
+        reader = asyncio.create_task(self._read(socket, idle_s))
+        try:
+            done, _ = await asyncio.wait([*tasks, reader], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                error = task.exception()
+                if error is not None and not isinstance(error, WebSocketDisconnect | RuntimeError | OSError):
+                    raise error
+        finally:
+            for task in (*tasks, reader):
+                task.cancel()
+            await asyncio.gather(*tasks, reader, return_exceptions=True)
+
+    async def close(self) -> None:
+        if self._rollout is not None:
+            await asyncio.get_running_loop().run_in_executor(self._threads, self._release)
+
+    def recorded(self, agent: int) -> tuple[str, Any]:
+        with self._lock:
+            if self._rollout is None:
+                raise RunError("A film needs an agent; the session has none yet. Start one.")
+            return self._rollout.env_id, self._rollout.episode(agent)
+
+    # The three tasks
+
+    async def _read(self, socket: WebSocket, idle_s: float) -> None:
+        """Hears the client, until it leaves, is idle for too long, or makes no sense."""
+        n_mistakes = 0
+        while True:
+            try:
+                text = await asyncio.wait_for(socket.receive_text(), idle_s)
+            except TimeoutError:
+                await socket.close(_DONE, f"Nothing was asked for {idle_s:g} s. Press play to go on.")
+                return
+            except KeyError:  # a message of bytes
+                text = ""
+            try:
+                await self._in_thread(self._heed, text)
+            except UnbraidError as error:
+                self._reply({"error": str(error)})
+                n_mistakes += 1
+            if n_mistakes > _MOST_MISTAKES or len(self._replies) > _MOST_REPLIES:
+                await socket.close(_POLICY, "Too many messages that were wrong, or answers that were not read.")
+                return
+            if self._steps_per_picture:
+                self._going.set()
+            self._news.set()
+
+    async def _play(self) -> None:
+        """Makes pictures at an even pace while the agents go on; late ones are not made up for."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            if not self._steps_per_picture:
+                self._going.clear()
+                await self._going.wait()
+                due = loop.time()
+            await self._in_thread(self._advance)
+            self._news.set()
+            due = max(due + 1 / PICTURES_PER_S, loop.time())
+            await asyncio.sleep(due - loop.time())
+
+    async def _send(self, socket: WebSocket) -> None:
+        """Sends replies in order, and the newest picture."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            while self._replies:
+                await socket.send_text(json.dumps(self._replies.popleft(), allow_nan=False))
+            picture, self._picture = self._picture, None
+            if picture is not None:
+                await socket.send_text(json.dumps(picture, allow_nan=False, separators=(",", ":")))
+
+    async def _in_thread(self, work: Any, *given: Any) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._threads, work, *given)
+
+    # In the live threads
+
+    def _heed(self, text: str) -> None:
+        message = read_message(text)
+        with self._lock:
+            if isinstance(message, Start):
+                self._start(message)
+                return
+            if self._rollout is None:
+                raise RunError("A session must be started first; this one was not. Send `start`.")
+            match message:
+                case Play():
+                    self._steps_per_picture = 0 if self._rollout.is_over else message.steps_per_picture
+                case Pause():
+                    self._steps_per_picture = 0
+                case Step():
+                    self._steps_per_picture = 0
+                    self._rollout.step()
+                case Reset():
+                    self._rollout.reset(message.seed)
+                    self._reply(self._told())
+                case Steer():
+                    asked = self._rollout.ask(message.agent, message.sliders, message.style)
+                    self._reply(_said(message.agent, asked))
+                case Sample():
+                    self._rollout.sampled = message.sampled
+            self._draw(self._rollout)
+
+    def _start(self, message: Start) -> None:
+        rollout = self._desk.live(message.env, n_agents=message.agents, seed=message.seed)
+        if self._rollout is not None:
+            self._rollout.close()
+        self._rollout, self._steps_per_picture = rollout, 0
+        self._reply(self._told())
+        for index, agent in enumerate(rollout.agents):
+            self._reply(_said(index, agent.asked))
+        self._draw(rollout)
+
+    def _advance(self) -> None:
+        with self._lock:
+            if self._rollout is None:
+                return
+            for _ in range(self._steps_per_picture):
+                self._rollout.step()
+            if self._rollout.is_over:
+                self._steps_per_picture = 0
+            self._draw(self._rollout)
+
+    def _draw(self, rollout: LiveRollout) -> None:
+        self._picture = {"agents": rollout.frame(), "playing": self._steps_per_picture > 0}
+
+    def _told(self) -> dict[str, Any]:
+        rollout = self._rollout
+        if rollout is None:
+            return {}
+        told = {"env": rollout.env_id, "seed": rollout.seed, "n_agents": len(rollout.agents)}
+        return {"started": {**told, "layout": rollout.layout(), "steps_per_s": rollout.steps_per_s}}
+
+    def _reply(self, reply: dict[str, Any]) -> None:
+        self._replies.append(reply)
+
+    def _release(self) -> None:
+        with self._lock:
+            if self._rollout is not None:
+                self._rollout.close()
+
+
+def _said(agent: int, asked: Asked) -> dict[str, Any]:
+    return {"asked": {"agent": agent, **asked.to_json()}}

@@ -1,0 +1,202 @@
+"""Pairs of short clips from the same start, and what a person's answers say of when to be in which mode."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from jaxtyping import Float
+
+from unbraid.core.errors import ConfigError, RunError
+from unbraid.core.randomness import named_generator
+from unbraid.core.runs import write_json
+from unbraid.demos.episodes import Demos
+from unbraid.studio.edits import Shown
+from unbraid.studio.live import LiveRollout
+from unbraid.switching.preferences import ANSWERS, Answer, Pair, Preferences, load_preferences
+from unbraid.switching.situations import SituationReader, situation_reader
+from unbraid.training.model import ModeModel
+
+__all__ = ["PREFERENCES_FILE", "Teacher"]
+
+PREFERENCES_FILE = "preferences.json"
+_SITUATIONS = 10  # to choose the most informative one from
+_LONGEST_START = 120  # steps that the average of all modes takes before a clip
+_CLIP_STEPS = 120
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Situation:
+    """Where a clip can start: a seed, and steps taken from there."""
+
+    seed: int
+    steps: int
+    observation: Float[np.ndarray, "obs"]
+
+
+@final
+class Teacher:
+    """Asks and learns; safe to use from several threads, one question at a time."""
+
+    def __init__(self, model: ModeModel, env_id: str, *, run: Path, demos: Demos | None) -> None:
+        """Reads the answers in `RUN/preferences.json`, where there are some.
+
+        Args:
+            model: whose modes.
+            env_id: where the clips are made.
+            run: the run's folder.
+            demos: what situations are read against, in worlds that are not ours; None where they are not at hand.
+
+        Raises:
+            ConfigError: a world of others, without demonstrations.
+            RunError: answers of another model, or of another way to read situations.
+            DataError: a damaged file.
+        """
+        self._model, self._env_id, self._run, self._lock = model, env_id, run, threading.Lock()
+        self._shown: tuple[Shown, ...] = ()
+        self._situations: list[_Situation] = []
+        self._asked: Pair | None = None
+        self._reader = _reader(model, env_id, demos)
+        self._preferences = Preferences(model.n_modes, len(self._reader.names))
+        path = run / PREFERENCES_FILE
+        if path.exists():
+            found = load_preferences(path)
+            if (found.n_modes, found.n_features) != (model.n_modes, len(self._reader.names)):
+                raise RunError(f"{path} must be of this model's modes and situations; it is not. Move it away to begin anew.")
+            self._preferences = found
+        self._batch = len(self._preferences.answers)
+
+    def pair(self, shown: Sequence[Shown]) -> dict[str, Any]:
+        """Two clips from the same start: the pair whose answer is expected to say most.
+
+        Args:
+            shown: the modes as the page shows them; what was merged is shown as one clip, a blend by shares of the data.
+
+        Raises:
+            ConfigError: fewer than two modes to tell apart.
+        """
+        with self._lock:
+            self._shown = tuple(shown)
+            if len(self._shown) < 2:
+                raise ConfigError("Teaching needs at least two modes that are shown apart; there is one. Split it again.")
+            if not self._situations:
+                self._situations = self._new_situations()
+            features = self._reader.read(np.stack([s.observation for s in self._situations]))
+            self._asked = self._preferences.next_pair(features, clips=self._clips(), seed=self._batch)
+            return {
+                "number": len(self._preferences.answers),
+                "information_nats": self._asked.information_nats,
+                **self._filmed(self._situations[self._asked.situation], (self._asked.left, self._asked.right)),
+            }
+
+    def answer(self, number: int, answer: Answer) -> dict[str, Any]:
+        """Learns from what a person said of the last pair, and saves it.
+
+        Args:
+            number: the pair's, so that an answer that comes twice counts once.
+            answer: one of `ANSWERS`.
+
+        Raises:
+            ConfigError: no pair was asked, it is another one, or the answer is none.
+            StorageError: the disk refused; then nothing was learned.
+        """
+        with self._lock:
+            asked = self._asked
+            if asked is None or number != len(self._preferences.answers):
+                raise ConfigError(f"An answer must be to the last pair that was asked; got one to pair {number}. Ask again.")
+            situation = self._situations[asked.situation]
+            features = self._reader.read(situation.observation[None])[0]
+            clips = self._clips()
+            learned = self._preferences.answered(features, clips[asked.left].tolist(), clips[asked.right].tolist(), answer)
+            self._keep(learned)
+            self._situations.pop(asked.situation)
+            return self._learned()
+
+    def undo(self) -> dict[str, Any]:
+        """Forgets the last answer, and saves."""
+        with self._lock:
+            self._keep(self._preferences.without_last())
+            return self._learned()
+
+    def learned(self, shown: Sequence[Shown]) -> dict[str, Any]:
+        """What follows from the answers so far."""
+        with self._lock:
+            self._shown = tuple(shown)
+            return self._learned()
+
+    def _learned(self) -> dict[str, Any]:
+        """Of every mode shown: how probable it is that it is the best, and its utility, over the situations at hand."""
+        told: dict[str, Any] = {"n_answers": len(self._preferences.answers), "answers": list(ANSWERS)}
+        told["features"] = list(self._reader.names)
+        if self._situations:
+            features = self._reader.read(np.stack([s.observation for s in self._situations]))
+            best = self._preferences.probability_best(features).mean(0)
+            mean, deviation = (values.mean(0) for values in self._preferences.utilities(features))
+            told["modes"] = [
+                {
+                    "mode": mode.mode,
+                    "probability_best": float(best[list(mode.modes)].sum()),
+                    "utility": float(mean[mode.mode]),
+                    "deviation": float(deviation[mode.mode]),
+                }
+                for mode in self._shown
+            ]
+        return told
+
+    def _keep(self, preferences: Preferences) -> None:
+        write_json(self._run / PREFERENCES_FILE, preferences.to_json())
+        self._preferences, self._asked = preferences, None
+
+    def _clips(self) -> Float[np.ndarray, "clip mode"]:
+        """Each mode shown as weights over the model's modes."""
+        found = np.zeros((len(self._shown), self._model.n_modes))
+        for row, mode in enumerate(self._shown):
+            weights = np.array([max(float(self._model.shares[k]), 1e-6) for k in mode.modes])
+            found[row, list(mode.modes)] = weights / weights.sum()
+        return found
+
+    def _new_situations(self) -> list[_Situation]:
+        generator = named_generator(0, "situations", self._batch)
+        self._batch += 1
+        found: list[_Situation] = []
+        for seed in generator.integers(2**31, size=_SITUATIONS).tolist():
+            steps = int(generator.integers(_LONGEST_START))
+            rollout = self._rollout(seed, 1, steps)
+            found.append(_Situation(seed, rollout.agents[0].n_steps, rollout.agents[0].observation))
+            rollout.close()
+        return found
+
+    def _rollout(self, seed: int, n_agents: int, steps: int) -> LiveRollout:
+        """Agents that took some steps as the average of all modes; alike, as their noise is."""
+        rollout = LiveRollout(
+            self._model, self._env_id, run=self._run, shown=self._shown, n_agents=n_agents, seed=seed
+        )
+        for agent in range(n_agents):
+            rollout.ask(agent, [0.0] * len(self._shown))
+        for _ in range(steps):
+            rollout.step()
+        return rollout
+
+    def _filmed(self, situation: _Situation, clips: tuple[int, int]) -> dict[str, Any]:
+        rollout = self._rollout(situation.seed, 2, situation.steps)
+        try:
+            for agent, clip in enumerate(clips):
+                rollout.ask(agent, [float(row == clip) for row in range(len(self._shown))])
+            frames = [rollout.frame()]
+            for _ in range(_CLIP_STEPS):
+                rollout.step()
+                frames.append(rollout.frame())
+            return {"layout": rollout.layout(), "frames": frames, "steps_per_s": rollout.steps_per_s}
+        finally:
+            rollout.close()
+
+
+def _reader(model: ModeModel, env_id: str, demos: Demos | None) -> SituationReader:
+    if demos is not None:
+        return situation_reader("auto", observations=np.asarray(demos.observations), env_id=env_id)
+    if not env_id.startswith("unbraid/"):
+        raise ConfigError("Teaching needs the demonstrations, to read situations against; there are none. Give --demos PATH.")
+    return situation_reader("auto", observations=np.zeros((2, model.observation_size)), env_id=env_id)
