@@ -43,9 +43,7 @@ def studio_stage(asked: StudioRequest) -> None:
         print(json.dumps({"page": address}) if asked.json else f"The studio: {address}", flush=True)
         print("Ctrl-C ends it.", file=sys.stderr)
 
-    serve(
-        desk, host=asked.host, port=asked.port, token=asked.token, open_browser=not asked.no_browser, said=said
-    )
+    serve(desk, host=asked.host, port=asked.port, token=asked.token, open_browser=not asked.no_browser, said=said)
 
 
 def desk_of(asked: StudioRequest) -> Any:
@@ -130,5 +128,7 @@ def _fitting_worlds(run: Path, first: list[str], remarks: list[str]) -> tuple[st
         if has == due:
             found.append(env_id)
         elif env_id in first:
-            remarks.append(f"{env_id} has {has[0]} observation and {has[1]} action columns; the model has {due[0]} and {due[1]}.")
+            remarks.append(
+                f"{env_id} has {has[0]} observation and {has[1]} action columns; the model has {due[0]} and {due[1]}."
+            )
     return tuple(found)

@@ -60,8 +60,8 @@ def asked_of(
     """The policy that sliders ask for.
 
     One slider above 0 asks towards its mode, as strongly as it says; several ask for a blend in their proportions. A
-    slider below 0 asks away from its mode. All at 0 ask for the average of all modes. What a person merged moves as one:
-    its modes share what its slider says by their share of the data.
+    slider below 0 asks away from its mode. All at 0 ask for the average of all modes. What a person merged moves as
+    one: its modes share what its slider says by their share of the data.
 
     Args:
         policy: of the model; what it was asked before is replaced.

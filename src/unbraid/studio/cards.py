@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from unbraid.core.errors import UnbraidError
 from unbraid.demos.episodes import Demos
@@ -41,7 +41,9 @@ def cards_of(
     probabilities = catalogue.shown(leads)
     modes, sure = probabilities.argmax(1), probabilities.max(1)
     numbers = motion_of(demos) | {
-        name: values for name, values in (("return", catalogue.returns), ("cost", catalogue.costs)) if values is not None
+        name: values
+        for name, values in (("return", catalogue.returns), ("cost", catalogue.costs))
+        if values is not None
     }
     rows = np.array(leads)
     steps = np.array([[sum(n for k, n in runs if leads[k] == s.mode) for s in shown] for runs in catalogue.stretches])
@@ -100,7 +102,7 @@ def confusion(model: ModeModel, demos: Demos) -> Float[np.ndarray, "mode mode"]:
         DataError: data that does not fit the model, or without a window of 10 steps.
     """
     probabilities = model.predict_proba(demos, window_steps=_CONFUSED_STEPS, stride_steps=_CONFUSED_STEPS)
-    modes: Int[np.ndarray, "window"] = probabilities.argmax(1)
+    modes: Int[np.ndarray, window] = probabilities.argmax(1)
     found = np.zeros((model.n_modes, model.n_modes))
     for mode in np.unique(modes).tolist():
         found[mode] = probabilities[modes == mode].mean(0)

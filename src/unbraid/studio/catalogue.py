@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal, final, get_args
 
 import numpy as np
@@ -134,7 +135,7 @@ def run_lengths(modes: Int[np.ndarray, "step"]) -> list[tuple[int, int]]:
         return []
     edges = np.flatnonzero(np.diff(modes)) + 1
     starts = np.concatenate([[0], edges, [len(modes)]])
-    return [(int(modes[a]), int(b - a)) for a, b in zip(starts[:-1], starts[1:], strict=True)]
+    return [(int(modes[a]), b - a) for a, b in pairwise(starts.tolist())]
 
 
 def _stretches(

@@ -129,7 +129,12 @@ class Desk:
         """The modes as the page shows them, and whether there is something to undo or do again."""
         edits = self.edits.edits
         modes = [{**mode.to_json(), "color": mode_color(mode.mode)} for mode in edits.shown]
-        return {"modes": modes, "leads": list(edits.leads), "can_undo": bool(edits.done), "can_redo": bool(edits.undone)}
+        return {
+            "modes": modes,
+            "leads": list(edits.leads),
+            "can_undo": bool(edits.done),
+            "can_redo": bool(edits.undone),
+        }
 
     def results(self) -> dict[str, Any]:
         """`results.json`.
@@ -188,7 +193,9 @@ class Desk:
         """
         if env_id not in self.env_ids:
             offered = ", ".join(self.env_ids) or "none"
-            raise RunError(f"The environment must be one that the studio offers ({offered}); got {env_id!r:.80}. Choose one.")
+            raise RunError(
+                f"The environment must be one that the studio offers ({offered}); got {env_id!r:.80}. Choose one."
+            )
         shown = self.edits.edits.shown
         return LiveRollout(
             self.model, env_id, run=self.run, shown=shown, n_agents=n_agents, seed=seed, observer=self.observer

@@ -142,7 +142,9 @@ class Edits:
     def _require_text(self, edit: Edit) -> None:
         longest = _LONGEST_NAME if edit.kind == "rename" else _LONGEST_NOTE
         if len(edit.text) > longest:
-            raise ConfigError(f"A text here must have at most {longest} characters; it has {len(edit.text)}. Shorten it.")
+            raise ConfigError(
+                f"A text here must have at most {longest} characters; it has {len(edit.text)}. Shorten it."
+            )
         if edit.kind == "rename" and not edit.text.isprintable():
             raise ConfigError(f"A name must be printable characters on one line; got {edit.text!r:.80}. Correct it.")
 
@@ -154,7 +156,7 @@ class Edits:
             self._require_mode(edit.into)
             if edit.into == edit.about or leads[edit.about] != edit.about or leads[edit.into] != edit.into:
                 raise ConfigError(
-                    f"A merge must join two modes that are shown apart; got {edit.about} and {edit.into}. Choose others."
+                    f"A merge must join two modes that are shown apart; got {edit.about} and {edit.into}. Name others."
                 )
         elif edit.into is not None:
             raise ConfigError(f"Only a merge must name a second mode; got {edit.kind} into {edit.into}. Leave it out.")
@@ -212,9 +214,7 @@ def _read(path: Path, n_modes: int) -> Edits:
     if not isinstance(content, dict) or content.get("format") != _FORMAT or content.get("version") != _VERSION:
         raise RunError(f"{path} must be written by this version's studio; it is not. Remove it to begin anew.")
     if content.get("n_modes") != n_modes:
-        raise RunError(
-            f"{path} must be of a model with {n_modes} modes; it is of {content.get('n_modes')}. Remove it to begin anew."
-        )
+        raise RunError(f"{path} must be of a model with {n_modes} modes; it is of {content.get('n_modes')}. Remove it.")
     try:
         edits = Edits(n_modes)
         for entry in content["done"]:

@@ -61,16 +61,28 @@ class Guard:
 
     def _refusal(self, scope: _Scope, headers: dict[str, str]) -> tuple[int, str] | None:
         if not self._is_our_host(headers.get("host", "")):
-            return 403, "The Host header must name this machine; it does not. Open the address that `unbraid studio` said."
+            return (
+                403,
+                "The Host header must name this machine; it does not. Open the address that `unbraid studio` said.",
+            )
         origin = headers.get("origin")
         if origin is not None:
             parts = urlsplit(origin)
             if parts.scheme not in ("http", "https") or parts.netloc.lower() != headers["host"].lower():
-                return 403, "The request must come from the studio's own page; it comes from another. Open the studio itself."
+                return (
+                    403,
+                    "The request must come from the studio's own page; it comes from another. Open the studio itself.",
+                )
         if headers.get("sec-fetch-site") in ("cross-site", "same-site") and scope["path"] != "/":
-            return 403, "The request must come from the studio's own page; it comes from another. Open the studio itself."
+            return (
+                403,
+                "The request must come from the studio's own page; it comes from another. Open the studio itself.",
+            )
         if self._token is not None and not self._has_token(scope, headers):
-            return 401, "The studio needs its token; none came, or another. Open the address that `unbraid studio` said."
+            return (
+                401,
+                "The studio needs its token; none came, or another. Open the address that `unbraid studio` said.",
+            )
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length[:12]) > LARGEST_BODY:
             return 413, f"A message must have at most {LARGEST_BODY:,} bytes; this one has more. Send less."

@@ -27,7 +27,7 @@ _NO_START = np.zeros(1, dtype=bool)
 
 
 def live_observer(model: ModeModel) -> Observer | None:
-    """What re-encodes an agent that is steered, shared by all; None for a model that cannot be observed (the talk's)."""
+    """What re-encodes agents that are steered, one for all; None for a model that cannot be observed (the talk's)."""
     try:
         return Observer(model, switch_rate=LIVE_SWITCH_RATE)
     except ConfigError:
@@ -43,7 +43,10 @@ def top_down(world: Any) -> dict[str, Any] | None:
     return {
         "robot": [*_rounded(scene.robot_xy), round(heading, 3)],
         "goal": _rounded(scene.goal_xy),
-        "vases": [[*_rounded(xy), round(float(turn), 3)] for xy, turn in zip(scene.vases_xy, scene.vases_heading_rad)],
+        "vases": [
+            [*_rounded(xy), round(float(turn), 3)]
+            for xy, turn in zip(scene.vases_xy, scene.vases_heading_rad, strict=True)
+        ],
     }
 
 
@@ -94,7 +97,9 @@ class LiveRollout:
                 self._worlds.append(gymnasium.make(env_id, disable_env_checker=True))
         except (gymnasium.error.Error, ImportError) as error:
             self.close()
-            raise WorldError(f"{env_id} must be possible to make here; {error!s:.200}. Install what it needs.") from None
+            raise WorldError(
+                f"{env_id} must be possible to make here; {error!s:.200}. Install what it needs."
+            ) from None
         bounds: Any = self._worlds[0].action_space
         self._bounds = bounds.low, bounds.high
         self._base = steer(model)

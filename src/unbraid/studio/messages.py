@@ -114,7 +114,9 @@ def read_message(text: str) -> Start | Play | Pause | Step | Reset | Steer | Sam
     try:
         return _MESSAGES.validate_json(text)
     except ValidationError as error:
-        said = said_of([dict(one) for one in error.errors(include_url=False, include_input=False, include_context=False)])
+        said = said_of(
+            [dict(one) for one in error.errors(include_url=False, include_input=False, include_context=False)]
+        )
         raise ConfigError(f"A message must be one that the studio knows; {said}. Send another.") from None
 
 

@@ -32,8 +32,8 @@ def columns_of(demos: Demos, episode: int, columns: Sequence[int]) -> list[list[
     found = _episode(demos, episode)
     if not 1 <= len(columns) <= MOST_COLUMNS or not all(0 <= c < len(column_names(demos)) for c in columns):
         raise ConfigError(
-            f"Columns must be 1 to {MOST_COLUMNS} numbers in [0, {len(column_names(demos))}); got {list(columns)!s:.60}. "
-            "Choose some of these."
+            f"Columns must be 1 to {MOST_COLUMNS} numbers in [0, {len(column_names(demos))}); got "
+            f"{list(columns)!s:.60}. Choose some of these."
         )
     every = _every(found.n_steps)
     tables = [found.observations[:-1], found.actions]

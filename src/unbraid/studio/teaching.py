@@ -65,7 +65,9 @@ class Teacher:
         if path.exists():
             found = load_preferences(path)
             if (found.n_modes, found.n_features) != (model.n_modes, len(self._reader.names)):
-                raise RunError(f"{path} must be of this model's modes and situations; it is not. Move it away to begin anew.")
+                raise RunError(
+                    f"{path} must be of this model's modes and situations; it is not. Move it away to begin anew."
+                )
             self._preferences = found
         self._batch = len(self._preferences.answers)
 
@@ -73,7 +75,7 @@ class Teacher:
         """Two clips from the same start: the pair whose answer is expected to say most.
 
         Args:
-            shown: the modes as the page shows them; what was merged is shown as one clip, a blend by shares of the data.
+            shown: the modes as the page shows them; what was merged is one clip, a blend by shares of the data.
 
         Raises:
             ConfigError: fewer than two modes to tell apart.
@@ -81,7 +83,9 @@ class Teacher:
         with self._lock:
             self._shown = tuple(shown)
             if len(self._shown) < 2:
-                raise ConfigError("Teaching needs at least two modes that are shown apart; there is one. Split it again.")
+                raise ConfigError(
+                    "Teaching needs at least two modes that are shown apart; there is one. Split it again."
+                )
             if not self._situations:
                 self._situations = self._new_situations()
             features = self._reader.read(np.stack([s.observation for s in self._situations]))
@@ -106,11 +110,15 @@ class Teacher:
         with self._lock:
             asked = self._asked
             if asked is None or number != len(self._preferences.answers):
-                raise ConfigError(f"An answer must be to the last pair that was asked; got one to pair {number}. Ask again.")
+                raise ConfigError(
+                    f"An answer must be to the last pair that was asked; got one to pair {number}. Ask again."
+                )
             situation = self._situations[asked.situation]
             features = self._reader.read(situation.observation[None])[0]
             clips = self._clips()
-            learned = self._preferences.answered(features, clips[asked.left].tolist(), clips[asked.right].tolist(), answer)
+            learned = self._preferences.answered(
+                features, clips[asked.left].tolist(), clips[asked.right].tolist(), answer
+            )
             self._keep(learned)
             self._situations.pop(asked.situation)
             return self._learned()
@@ -171,9 +179,7 @@ class Teacher:
 
     def _rollout(self, seed: int, n_agents: int, steps: int) -> LiveRollout:
         """Agents that took some steps as the average of all modes; alike, as their noise is."""
-        rollout = LiveRollout(
-            self._model, self._env_id, run=self._run, shown=self._shown, n_agents=n_agents, seed=seed
-        )
+        rollout = LiveRollout(self._model, self._env_id, run=self._run, shown=self._shown, n_agents=n_agents, seed=seed)
         for agent in range(n_agents):
             rollout.ask(agent, [0.0] * len(self._shown))
         for _ in range(steps):
@@ -198,5 +204,7 @@ def _reader(model: ModeModel, env_id: str, demos: Demos | None) -> SituationRead
     if demos is not None:
         return situation_reader("auto", observations=np.asarray(demos.observations), env_id=env_id)
     if not env_id.startswith("unbraid/"):
-        raise ConfigError("Teaching needs the demonstrations, to read situations against; there are none. Give --demos PATH.")
+        raise ConfigError(
+            "Teaching needs the demonstrations, to read situations against; there are none. Give --demos PATH."
+        )
     return situation_reader("auto", observations=np.zeros((2, model.observation_size)), env_id=env_id)

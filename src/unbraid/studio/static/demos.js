@@ -22,11 +22,12 @@ export function demosView(panel, studio) {
   const canvas = element("canvas", { ariaHidden: "true" });
   const spacer = element("div", { className: "spacer" });
   const scroller = element("div", { className: "timeline", id: "timeline", tabIndex: 0, role: "application", ariaLabel: "Episodes. Arrow keys choose one, Enter plays it." }, spacer, canvas);
+  const heads = element("div", { className: "heads", ariaHidden: "true" });
   const told = element("p", { className: "small muted", id: "told", role: "status", ariaLive: "polite" });
   const chips = element("div", { className: "chips", id: "chips" });
   const side = element("div", { className: "card", id: "player" }, element("p", { className: "empty" }, "Choose an episode: it is played here."));
   panel.append(element("div", { className: "two" },
-    element("div", { className: "card" }, element("div", { className: "row" }, element("label", {}, "Order ", order), turn), chips, scroller, told), side));
+    element("div", { className: "card" }, element("div", { className: "row" }, element("label", {}, "Order ", order), turn), chips, heads, scroller, told), side));
 
   function rowAt(index) { return pages.get(Math.floor(index / PAGE))?.[index % PAGE]; }
 
@@ -58,12 +59,20 @@ export function demosView(panel, studio) {
       : `${n.toLocaleString()} episodes. A click, or arrow keys and Enter, plays one.`;
   }
 
+  function drawHeads(name, numbers) {
+    const has = rowAt(0)?.return !== null;
+    const head = (text, width, align = "right") => { const span = element("span", {}, text); span.style.width = `${width}px`; span.style.textAlign = align; return span; };
+    heads.replaceChildren(head("no.", 39), head("mode", name - 6, "left"), ...(numbers ? [head("certainty", 62), head(has ? "return" : "oddness", 62)] : []), head("time, to the right", 130));
+    heads.children[1].style.paddingLeft = "8px";
+  }
+
   function draw() {
     canvas.style.width = `${scroller.clientWidth}px`;
     canvas.style.height = `${scroller.clientHeight}px`;
     const { context: c, width, height } = sharp(canvas);
     const narrow = width < 520;
     const name = narrow ? 96 : 150, numbers = narrow ? 0 : 124, left = 44 + name + numbers, wide = width - left - 10;
+    drawHeads(name, numbers);
     const first = Math.floor(scroller.scrollTop / ROW), last = Math.min(n, Math.ceil((scroller.scrollTop + height) / ROW));
     c.font = "13px system-ui, sans-serif";
     c.textBaseline = "middle";

@@ -23,7 +23,7 @@ export function modesView(panel, studio) {
     const rows = [["share of steps", percent(told.share_of_steps, 1)], ["episodes", `${told.n_episodes} (${percent(told.share_of_episodes, 1)})`],
       ...Object.entries(told.measured).map(([name, value]) => [name, estimate(value)])];
     const taken = told.taken_for.filter((entry) => entry.probability >= 0.0005).slice(0, 3);
-    const paths = element("canvas", { className: "stage", role: "img", ariaLabel: `Paths of typical episodes of ${mode.name}`, hidden: true });
+    const paths = element("div", { className: "paths", hidden: true });
     const decides = element("div", { className: "decides" }, element("p", { className: "muted small" }, "Working out which inputs decide…"));
     decides.dataset.modes = JSON.stringify(told.modes);
     const steered = Object.entries(told.steered.metrics ?? {}).map(([name, value]) => [name, estimate(value)]);
@@ -44,19 +44,16 @@ export function modesView(panel, studio) {
     return made;
   }
 
-  async function drawPaths(canvas, episodes, mode) {
-    const found = [];
+  async function drawPaths(place, episodes, mode) {
     for (const episode of episodes) {
-      try { const one = await get("/api/episode", { episode }); if (one.from_above) found.push(one.from_above); } catch { return; }
+      const above = (await get("/api/episode", { episode }).catch(() => ({}))).from_above;
+      if (!above) return;
+      const canvas = element("canvas", { className: "stage", role: "img", ariaLabel: `The path of episode ${episode}, typical of ${mode.name}` });
+      place.hidden = false;
+      place.append(canvas);
+      canvas.repaint = () => drawScene(canvas, above.layout, above.frames.at(-1), above.frames.map((scene) => [scene.robot[0], scene.robot[1], 0]), () => mode);
+      canvas.repaint();
     }
-    if (!found.length) return;
-    canvas.hidden = false;
-    const paint = () => {
-      const { layout, frames } = found[0];
-      drawScene(canvas, layout, frames.at(-1), frames.map((scene) => [scene.robot[0], scene.robot[1], 0]), () => mode);
-    };
-    canvas.repaint = paint;
-    paint();
   }
 
   function showDeciding() {

@@ -8,11 +8,14 @@ const GOAL = "#1565d8", HAZARD = "#d5332b", VASE = "#7d8694";
 export function drawScene(canvas, layout, scene, trail = [], modeOf = () => null) {
   const { context: c, width, height } = sharp(canvas);
   const [x, y, heading] = scene.robot;
-  const half = Math.max(layout.half_side_m, Math.abs(x), Math.abs(y)) + 0.3;
+  // The arena and the robot are in sight, wherever it went.
+  const edge = layout.half_side_m, [left, right] = [Math.min(-edge, x), Math.max(edge, x)], [low, high] = [Math.min(-edge, y), Math.max(edge, y)];
+  const half = Math.max(right - left, high - low) / 2 + 0.3;
   const pixel = Math.min(width, height) / (2 * half);
   c.save();
   c.translate(width / 2, height / 2);
   c.scale(pixel, -pixel);
+  c.translate(-(left + right) / 2, -(low + high) / 2);
   c.fillStyle = css("--arena");
   c.strokeStyle = css("--edge");
   c.lineWidth = 1.5 / pixel;
