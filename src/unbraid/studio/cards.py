@@ -102,7 +102,7 @@ def confusion(model: ModeModel, demos: Demos) -> Float[np.ndarray, "mode mode"]:
         DataError: data that does not fit the model, or without a window of 10 steps.
     """
     probabilities = model.predict_proba(demos, window_steps=_CONFUSED_STEPS, stride_steps=_CONFUSED_STEPS)
-    modes: Int[np.ndarray, window] = probabilities.argmax(1)
+    modes = probabilities.argmax(1)
     found = np.zeros((model.n_modes, model.n_modes))
     for mode in np.unique(modes).tolist():
         found[mode] = probabilities[modes == mode].mean(0)
