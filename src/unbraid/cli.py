@@ -25,6 +25,7 @@ from unbraid.pipeline.requests import (
     ReportRequest,
     SteerRequest,
     StudioRequest,
+    SwitchRequest,
 )
 
 __all__ = ["main"]
@@ -39,6 +40,7 @@ _Request = (
     | Annotated[SteerRequest, tyro.conf.subcommand("steer")]
     | Annotated[EvaluateRequest, tyro.conf.subcommand("evaluate")]
     | Annotated[CertifyRequest, tyro.conf.subcommand("certify")]
+    | Annotated[SwitchRequest, tyro.conf.subcommand("switch")]
     | Annotated[ReportRequest, tyro.conf.subcommand("report")]
     | Annotated[ExportRequest, tyro.conf.subcommand("export")]
     | Annotated[StudioRequest, tyro.conf.subcommand("studio")]
@@ -110,6 +112,10 @@ def _run(asked: Any) -> int:
             found = certify_stage(asked)
             _answer(asked.json, found, _say_certify)
             return _DONE if found["ok"] else _ANSWER_IS_NO
+        case SwitchRequest():
+            from unbraid.pipeline.switching import switch_stage
+
+            return _answer(asked.json, switch_stage(asked), _say_switch)
         case ReportRequest():
             return _answer(asked.json, stages.report_stage(asked.run), _say_page)
         case ExportRequest():
@@ -287,6 +293,24 @@ def _say_certify(found: dict[str, Any]) -> None:
         print(f"{found['certificate']} is verified. Looked at: {'; '.join(found['checked'])}.")
     else:
         print(f"{found['certificate']} is NOT verified. Looked at: {'; '.join(found['checked'])}.")
+
+
+def _say_switch(found: dict[str, Any]) -> None:
+    from unbraid.report.estimates import estimate_text
+
+    taken = f", after {found['n_steps']:,} steps" if found["n_steps"] else ""
+    print(f"{found['method']} switcher{taken}: a mode for every {found['horizon_steps']} steps")
+    for actor in found["actors"]:
+        print(f"{actor['name']}: {'; '.join(f'{name} {estimate_text(e)}' for name, e in actor['metrics'].items())}")
+    print(f"share of the time in each mode: {', '.join(f'{100 * share:.1f} %' for share in found['shares'])}")
+    if found["guard"] is not None:
+        print(
+            f"guard: free where one held mode costs at most {found['guard']['max_cost']:g} by its upper bound "
+            f"({100 * found['guarded']:.1f} % of choices were limited to modes {found['guard']['certified']})"
+        )
+    print(f"objective, less that of {found['best_mode']}, the best mode alone: {estimate_text(found['gain'])}")
+    if "switcher" in found:
+        print(found["switcher"])
 
 
 def _say_results(found: dict[str, Any]) -> None:

@@ -24,6 +24,7 @@ __all__ = [
     "ReportRequest",
     "SteerRequest",
     "StudioRequest",
+    "SwitchRequest",
 ]
 
 _JSON = "Print one JSON object on stdout and nothing else there."
@@ -268,6 +269,54 @@ class CertifyRequest:
     """The certificate to write; by default certificate.json in the run's folder. Must not exist yet."""
     seed: int = 0
     """Decides the episodes' seeds, which no other verb uses."""
+    json: Json = False
+
+
+@dataclass(frozen=True)
+class SwitchRequest:
+    """Learn when to be in which mode, on top of the frozen policy; or measure a switcher that was learned.
+
+    It is measured beside every mode alone, on the same seeds: return - cost weight x cost. docs/switching.md says more.
+
+    Example: unbraid switch runs/first --method ppo --cost-weight 0.2 --out runs/first-switcher
+    """
+
+    run: Positional[Path]
+    """A run's folder."""
+    out: Path | None = None
+    """The folder to make for the switcher, with results.json; must not exist yet."""
+    use: Path | None = None
+    """Instead of learning: a switcher's folder, which is rolled out and measured."""
+    env: str = "unbraid/PointGoal1-v0"
+    """The environment that the demonstrations came from."""
+    method: Literal["ppo", "bandit", "preferences"] = "ppo"
+    """PPO of Stable-Baselines3 (extra `switch`), a linear bandit, or a person's answers."""
+    horizon_steps: int = 10
+    """H, how long a mode is held."""
+    cost_weight: float = 0.0
+    """lambda, what a unit of cost takes off the return."""
+    steps: int = 100_000
+    """Steps of the environment to learn from. With --method preferences none are taken."""
+    explore: Literal["linucb", "thompson"] = "linucb"
+    """How the bandit explores."""
+    answers: Path | None = None
+    """A person's answers, for --method preferences: a JSON file that `Preferences.save` wrote."""
+    situation: Literal["auto", "point_goal", "observation"] = "auto"
+    """What is seen of a situation: features of PointGoal1 and 2, or every column of the observation."""
+    guard: Path | None = None
+    """A certificate: where too much cost may come, only modes whose claims on cost hold may be chosen."""
+    max_cost: float | None = None
+    """With --guard: the most cost of one held mode, by an upper confidence bound, where the choice is free."""
+    guard_episodes: int = 100
+    """With --guard: rollouts that choose freely, for that bound."""
+    alpha: float = 0.05
+    """With --guard: the probability, at most, that some bound is too low."""
+    episodes: int = 20
+    """Rollouts to measure it on, each on a seed of its own."""
+    max_steps: int | None = None
+    """The most steps in a rollout; the environment's own limit holds beside it."""
+    seed: int = 0
+    """Decides what is learned, and the rollouts' seeds."""
     json: Json = False
 
 

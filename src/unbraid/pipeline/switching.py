@@ -1,0 +1,196 @@
+"""The verb `switch`: learns when to be in which mode, limits it where asked, and measures it beside every mode alone."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unbraid.core.errors import ConfigError
+from unbraid.core.progress import progress
+from unbraid.core.runs import new_folder, refuse_existing, write_json
+from unbraid.evaluation.evaluate import Evaluation, evaluate_all, fresh_seeds, require_fitting_world
+from unbraid.evaluation.intervals import mean_interval, paired_difference
+from unbraid.pipeline.measured import collected_seeds
+from unbraid.pipeline.requests import SwitchRequest
+from unbraid.steering.steered import steer
+from unbraid.switching.bandit import train_bandit
+from unbraid.switching.guard import Guard, certified_modes, make_guard
+from unbraid.switching.options import OptionWorlds
+from unbraid.switching.preferences import load_preferences
+from unbraid.switching.situations import SituationReader, situation_reader
+from unbraid.switching.switcher import PreferredModes, SwitchedPolicy, Switcher, load_switcher
+from unbraid.training.model import ModeModel
+
+__all__ = ["switch_stage"]
+
+_SWITCHER = "switcher"
+_N_ENVS = 16
+
+
+def switch_stage(asked: SwitchRequest) -> dict[str, Any]:
+    """Learns a switcher, or reads one, and measures it; what was learned goes into a new folder.
+
+    Returns:
+        A JSON object: ``actors``, the metrics of the switcher and of every mode; ``gain``, the switcher's objective
+        less the best mode's, paired by seed; ``shares`` of the time in each mode; ``regret`` of the bandit.
+    """
+    _require_fitting_options(asked)
+    model = ModeModel.from_pretrained(asked.run)
+    require_fitting_world(model, asked.env)
+    learned: dict[str, Any] = {"n_steps": 0, "regret": None}
+    if asked.use is not None:
+        switcher = load_switcher(asked.use)
+    else:
+        switcher, learned = _learned(asked, model)
+    if asked.guard is not None:
+        switcher = _guarded(asked, model, switcher)
+    found = {**_measured(asked, model, switcher), **learned}
+    if asked.out is not None:
+        with new_folder(asked.out) as temporary:
+            switcher.write(temporary)
+            write_json(temporary / "results.json", {"format": "unbraid-switching", "version": 1, **found})
+        found["switcher"] = str(asked.out)
+    return found
+
+
+def _require_fitting_options(asked: SwitchRequest) -> None:
+    if (asked.out is None) == (asked.use is None):
+        raise ConfigError("Either --out or --use must be given, and not both. --out DIR learns, --use DIR measures.")
+    if asked.out is not None:
+        refuse_existing(asked.out)
+    if (asked.guard is None) != (asked.max_cost is None) or (asked.guard is not None and asked.use is not None):
+        raise ConfigError(
+            "--guard and --max-cost must be given together, when a switcher is learned. Give both, or neither."
+        )
+    if asked.use is None and (asked.method == "preferences") != (asked.answers is not None):
+        raise ConfigError("--answers must be given with --method preferences, and only then. Name the file of answers.")
+
+
+def _learned(asked: SwitchRequest, model: ModeModel) -> tuple[Switcher, dict[str, Any]]:
+    """A switcher, and what is told of its making."""
+    worlds = OptionWorlds(
+        model,
+        asked.env,
+        horizon_steps=asked.horizon_steps,
+        cost_weight=asked.cost_weight,
+        n_envs=_N_ENVS,
+        max_steps=asked.max_steps,
+        seed=asked.seed,
+    )
+    try:
+        reader = situation_reader(asked.situation, observations=_some_observations(worlds), env_id=asked.env)
+        if asked.answers is not None:
+            preferences = load_preferences(asked.answers)
+            if (preferences.n_modes, preferences.n_features) != (model.n_modes, len(reader.names)):
+                raise ConfigError(
+                    f"{asked.answers} must be about {model.n_modes} modes and {len(reader.names)} features; it is "
+                    f"about {preferences.n_modes} and {preferences.n_features}. Use the run that was asked about."
+                )
+            chooser = PreferredModes(preferences)
+            switcher = Switcher("preferences", reader, chooser, model.n_modes, asked.horizon_steps)
+            return switcher, {"n_steps": 0, "regret": None}
+        with progress("switch", asked.steps, "steps") as advance:
+            if asked.method == "bandit":
+                switcher, history = train_bandit(
+                    worlds, reader, n_steps=asked.steps, seed=asked.seed, rule=asked.explore, on_progress=advance
+                )
+                return switcher, {"n_steps": history.n_steps, "regret": history.regret_json()}
+            from unbraid.switching.ppo import train_switcher
+
+            switcher = train_switcher(worlds, reader, n_steps=asked.steps, seed=asked.seed, on_progress=advance)
+            return switcher, {"n_steps": asked.steps, "regret": None}
+    finally:
+        worlds.close()
+
+
+def _some_observations(worlds: OptionWorlds) -> np.ndarray:
+    """What is seen while every mode acts in turn, for the scale of the columns."""
+    seen = [worlds.begin(0)]
+    for mode in range(worlds.n_modes):
+        seen += [worlds.hold(np.full(worlds.n_envs, mode)).observations for _ in range(4)]
+    return np.concatenate(seen)
+
+
+def _guarded(asked: SwitchRequest, model: ModeModel, switcher: Switcher) -> Switcher:
+    from dataclasses import replace
+
+    assert asked.guard is not None and asked.max_cost is not None
+    certified = certified_modes(asked.guard, model)
+    seeds = fresh_seeds(asked.guard_episodes, seed=asked.seed + 1, avoid=collected_seeds(asked.run))
+    free = evaluate_all(
+        {"free": SwitchedPolicy(model, switcher)}, asked.env, seeds=seeds, max_steps=asked.max_steps
+    )["free"]
+    features, costs, episodes = _decisions(switcher.reader, free, switcher.horizon_steps)
+    guard: Guard = make_guard(
+        certified,
+        asked.max_cost,
+        features=features,
+        costs=costs,
+        episodes=episodes,
+        largest_cost=float(max(switcher.horizon_steps, costs.max(initial=0.0))),
+        settings=(4, asked.alpha, asked.seed),
+    )
+    return replace(switcher, guard=guard)
+
+
+def _decisions(
+    reader: SituationReader, found: Evaluation, horizon_steps: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of every choice: what was seen, what it cost until the next, and the episode's place."""
+    features, costs, episodes = [], [], []
+    for place, episode in enumerate(found.rollouts.demos):
+        if episode.costs is None:
+            raise ConfigError(f"--guard needs an environment that tells costs; {found.env_id} tells none. Leave it out.")
+        starts = np.arange(0, episode.n_steps, horizon_steps)
+        features.append(reader.read(np.asarray(episode.observations[starts], dtype=np.float64)))
+        costs.append(np.add.reduceat(np.asarray(episode.costs, dtype=np.float64), starts))
+        episodes.append(np.full(len(starts), place))
+    return np.concatenate(features), np.concatenate(costs), np.concatenate(episodes)
+
+
+def _measured(asked: SwitchRequest, model: ModeModel, switcher: Switcher) -> dict[str, Any]:
+    """The switcher beside every mode alone, on the same seeds."""
+    actors: dict[str, Any] = {_SWITCHER: SwitchedPolicy(model, switcher)}
+    actors |= {f"mode {mode}": steer(model).toward(mode) for mode in range(model.n_modes)}
+    seeds = fresh_seeds(asked.episodes, seed=asked.seed, avoid=collected_seeds(asked.run))
+    found = evaluate_all(actors, asked.env, seeds=seeds, max_steps=asked.max_steps)
+    objective = {name: _objective(evaluation, asked.cost_weight) for name, evaluation in found.items()}
+    best = max((name for name in found if name != _SWITCHER), key=lambda name: float(objective[name].mean()))
+    modes, limited = _modes_chosen(switcher, found[_SWITCHER])
+    return {
+        "method": switcher.method,
+        "env_id": asked.env,
+        "horizon_steps": switcher.horizon_steps,
+        "cost_weight": asked.cost_weight,
+        "actors": [
+            {"name": name, "metrics": _metrics(evaluation, objective[name])} for name, evaluation in found.items()
+        ],
+        "best_mode": best,
+        "gain": paired_difference(objective[_SWITCHER], objective[best]).to_json(),
+        "shares": (np.bincount(modes, minlength=model.n_modes) / max(len(modes), 1)).tolist(),
+        "guard": None if switcher.guard is None else switcher.guard.to_json(),
+        "guarded": limited,
+    }
+
+
+def _objective(found: Evaluation, cost_weight: float) -> np.ndarray:
+    return found.values["return"] - cost_weight * found.values.get("cost", np.zeros(len(found.seeds)))
+
+
+def _metrics(found: Evaluation, objective: np.ndarray) -> Mapping[str, Any]:
+    metrics = {name: found.metrics[name].to_json() for name in ("return", "cost") if name in found.metrics}
+    return {**metrics, "objective": mean_interval(objective).to_json()}
+
+
+def _modes_chosen(switcher: Switcher, found: Evaluation) -> tuple[np.ndarray, float]:
+    """The mode of every choice, and the share of choices that the guard limited."""
+    seen: Sequence[np.ndarray] = [
+        np.asarray(episode.observations[: episode.n_steps : switcher.horizon_steps], dtype=np.float64)
+        for episode in found.rollouts.demos
+    ]
+    observations = np.concatenate(seen)
+    if switcher.guard is None:
+        return switcher.choose(observations), 0.0
+    allowed = switcher.guard.allowed(switcher.reader.read(observations), switcher.n_modes)
+    return switcher.choose(observations), float((~allowed.all(axis=1)).mean())
