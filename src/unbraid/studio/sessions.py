@@ -97,6 +97,7 @@ class _Session:
 
     async def run(self, socket: WebSocket, idle_s: float) -> None:
         self._reply({"session": self._name})
+        self._news.set()
         tasks = [asyncio.create_task(self._send(socket)), asyncio.create_task(self._play())]
         reader = asyncio.create_task(self._read(socket, idle_s))
         try:

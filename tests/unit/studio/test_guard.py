@@ -11,7 +11,9 @@ HERE = "http://127.0.0.1:8377"
 
 
 def client(desk, **asked):
-    return TestClient(create_app(desk, **asked), base_url=HERE, follow_redirects=False)
+    return TestClient(
+        create_app(desk, **asked), base_url=HERE, headers={"host": "127.0.0.1:8377"}, follow_redirects=False
+    )
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8377", "localhost:8377", "LOCALHOST", "[::1]:8377"])
@@ -65,7 +67,7 @@ def test_a_token_is_asked_for_and_turned_into_a_cookie(desk):
     assert "HttpOnly" in first.headers["set-cookie"]
     assert "SameSite=Strict" in first.headers["set-cookie"]
     assert guarded.get("/api/about").status_code == 200
-    with guarded.websocket_connect("/api/live") as socket:
+    with guarded.websocket_connect("/api/live", headers={"cookie": "unbraid_studio=secret"}) as socket:
         assert "session" in socket.receive_json()
 
 

@@ -12,7 +12,7 @@ START = {"do": "start", "env": ENV, "seed": 5}
 
 @pytest.fixture
 def here(desk):
-    with TestClient(create_app(desk, most_sessions=3), base_url="http://127.0.0.1") as made:
+    with TestClient(create_app(desk, most_sessions=3), headers={"host": "127.0.0.1"}) as made:
         yield made
 
 
@@ -95,7 +95,7 @@ def test_there_are_so_many_sessions_and_no_more_until_one_ends(here):
 
 
 def test_an_idle_session_ends(desk):
-    here = TestClient(create_app(desk, idle_s=0.05), base_url="http://127.0.0.1")
+    here = TestClient(create_app(desk, idle_s=0.05), headers={"host": "127.0.0.1"})
     with here.websocket_connect("/api/live") as socket:
         socket.receive_json()
         with pytest.raises(WebSocketDisconnect) as closed:
