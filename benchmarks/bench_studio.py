@@ -1,8 +1,8 @@
 """Twenty clients steering at once: how many pictures a second does each get, and how soon does a change show?
 
-Usage: scripts/bench studio [RUN] [--clients 20] [--seconds 10]. Without a run, an untrained model of the usual size acts.
-The server has a process of its own; all clients share this one. The limit beside it is the 30 pictures a second at which
-the server paces itself.
+Usage: scripts/bench studio [RUN] [--clients 20] [--seconds 10]. Without a run, an untrained model of the usual size
+acts. The server has a process of its own; all clients share this one. The limit beside it is the 30 pictures a second
+at which the server paces itself.
 """
 
 import argparse

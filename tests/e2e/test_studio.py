@@ -53,6 +53,7 @@ def browser():
 
 def opened(browser, address, complaints):
     page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(120_000)  # a machine that is busy is no fault of the page
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.goto(address)
@@ -77,7 +78,8 @@ def test_a_person_sees_steers_teaches_and_undoes(run, pile, browser):
         page.locator("#timeline").focus()
         page.keyboard.press("ArrowDown")
         page.wait_for_function(
-            "(was) => document.querySelector('#told').textContent !== was && document.querySelector('#told').textContent.startsWith('Episode')",
+            "(was) => { const now = document.querySelector('#told').textContent;"
+            " return now !== was && now.startsWith('Episode'); }",
             arg=first,
         )
         page.keyboard.press("Enter")

@@ -1,5 +1,6 @@
 """Whatever is sent to the studio, it answers in words: never with an error of ours."""
 
+import contextlib
 import json
 
 import pytest
@@ -12,7 +13,7 @@ from unbraid.core.errors import ConfigError
 from unbraid.core.runs import create_run
 from unbraid.studio.desk import Desk
 from unbraid.studio.edits import Edit, Edits
-from unbraid.studio.messages import read_message
+from unbraid.studio.messages import Pause, Play, Reset, Sample, Start, Steer, Step, read_message
 from unbraid.studio.server import create_app
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.model import ModeModel
@@ -91,12 +92,13 @@ def test_queries_are_taken_or_refused(app, path, query):
     assert here.get(path, params=query).status_code < 500
 
 
-@given(text=st.text(max_size=200) | JSON.map(json.dumps))
+KNOWN = (Start, Play, Pause, Step, Reset, Steer, Sample)
+
+
+@given(text=st.text(max_size=200) | JSON.map(json.dumps) | NEARLY.map(json.dumps))
 def test_a_message_is_read_or_refused(text):
-    try:
-        read_message(text)
-    except ConfigError as error:
-        assert "must" in str(error)
+    with contextlib.suppress(ConfigError):
+        assert isinstance(read_message(text), KNOWN)
 
 
 EDITS = st.builds(

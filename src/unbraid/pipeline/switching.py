@@ -1,6 +1,7 @@
 """The verb `switch`: learns when to be in which mode, limits it where asked, and measures it beside every mode alone."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -117,9 +118,9 @@ def _guarded(asked: SwitchRequest, model: ModeModel, switcher: Switcher) -> Swit
     assert asked.guard is not None and asked.max_cost is not None
     certified = certified_modes(asked.guard, model)
     seeds = fresh_seeds(asked.guard_episodes, seed=asked.seed + 1, avoid=collected_seeds(asked.run))
-    free = evaluate_all({"free": SwitchedPolicy(model, switcher)}, asked.env, seeds=seeds, max_steps=asked.max_steps)[
-        "free"
-    ]
+    free = evaluate_all(
+        {"free": SwitchedPolicy(model, switcher)}, asked.env, seeds=seeds, max_steps=asked.max_steps
+    )["free"]
     features, costs, episodes = _decisions(switcher.reader, free, switcher.horizon_steps)
     guard: Guard = make_guard(
         certified,
@@ -140,9 +141,7 @@ def _decisions(
     features, costs, episodes = [], [], []
     for place, episode in enumerate(found.rollouts.demos):
         if episode.costs is None:
-            raise ConfigError(
-                f"--guard needs an environment that tells costs; {found.env_id} tells none. Leave it out."
-            )
+            raise ConfigError(f"--guard needs an environment that tells costs; {found.env_id} tells none. Leave it out.")
         starts = np.arange(0, episode.n_steps, horizon_steps)
         features.append(reader.read(np.asarray(episode.observations[starts], dtype=np.float64)))
         costs.append(np.add.reduceat(np.asarray(episode.costs, dtype=np.float64), starts))

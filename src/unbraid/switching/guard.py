@@ -166,7 +166,9 @@ def guard_from_json(content: Any, where: str) -> Guard:
         DataError: parts that are missing or damaged.
     """
     try:
-        weights, edges, bounds = (np.array(content[name], dtype=np.float64) for name in ("weights", "edges", "bounds"))
+        weights, edges, bounds = (
+            np.array(content[name], dtype=np.float64) for name in ("weights", "edges", "bounds")
+        )
         if bounds.shape != (len(edges) + 1,) or not all(np.isfinite(part).all() for part in (weights, edges, bounds)):
             raise ValueError("its groups do not fit together")
         return Guard(

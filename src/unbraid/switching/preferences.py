@@ -21,16 +21,7 @@ from unbraid.core.errors import ConfigError, DataError
 from unbraid.core.randomness import named_generator
 from unbraid.core.runs import read_json, refuse_existing, write_json
 
-__all__ = [
-    "ANSWERS",
-    "Answer",
-    "Answered",
-    "Pair",
-    "Preferences",
-    "load_preferences",
-    "preferences_from_json",
-    "random_pair",
-]
+__all__ = ["ANSWERS", "Answer", "Answered", "Pair", "Preferences", "load_preferences", "preferences_from_json", "random_pair"]
 
 Answer = Literal["left", "right", "both fine", "neither"]
 """What a person may say of two clips."""
@@ -109,7 +100,8 @@ class Preferences:
     def __post_init__(self) -> None:
         if self.n_modes < 2 or self.n_features < 1:
             raise ConfigError(
-                f"Preferences need at least 2 modes and 1 feature; got {self.n_modes} and {self.n_features}. Give more."
+                f"Preferences need at least 2 modes and 1 feature; got {self.n_modes} and {self.n_features}. "
+                "Give more."
             )
         if not (self.prior_deviation > 0 and self.tie > 0 and 0 <= self.noise < 1):
             raise ConfigError(
@@ -138,7 +130,9 @@ class Preferences:
         if answer not in ANSWERS:
             raise ConfigError(f"An answer must be one of {', '.join(ANSWERS)}; got {answer!r:.40}. Choose one.")
         self._require_features(np.asarray(features)[None])
-        entry = Answered(tuple(float(value) for value in features), self._weights(left), self._weights(right), answer)
+        entry = Answered(
+            tuple(float(value) for value in features), self._weights(left), self._weights(right), answer
+        )
         return replace(self, answers=(*self.answers, entry))
 
     def without_last(self) -> "Preferences":

@@ -57,7 +57,7 @@ def test_what_rollouts_did_is_read_from_the_results(desk, run):
 def test_without_demonstrations_the_rest_works(run):
     desk = Desk(run, env_ids=(ENV,))
     assert not desk.about()["has_demos"]
-    for call in (lambda: desk.episode(0), lambda: desk.cards(), lambda: desk.deciding()):
+    for call in (lambda: desk.episode(0), desk.cards, desk.deciding):
         with pytest.raises(RunError, match="--demos PATH"):
             call()
     live = desk.live(ENV, n_agents=1, seed=0)

@@ -29,9 +29,7 @@ def asked(n, *, seed=0, start=None):
     for _ in range(n):
         pair = known.next_pair(SITUATIONS, seed=seed)
         features = SITUATIONS[pair.situation]
-        known = known.answered(
-            features, pair.left, pair.right, answer(person(features[None])[0], pair.left, pair.right)
-        )
+        known = known.answered(features, pair.left, pair.right, answer(person(features[None])[0], pair.left, pair.right))
     return known
 
 
