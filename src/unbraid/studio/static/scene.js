@@ -10,7 +10,7 @@ export function drawScene(canvas, layout, scene, trail = [], modeOf = () => null
   const [x, y, heading] = scene.robot;
   // The arena and the robot are in sight, wherever it went.
   const edge = layout.half_side_m, [left, right] = [Math.min(-edge, x), Math.max(edge, x)], [low, high] = [Math.min(-edge, y), Math.max(edge, y)];
-  const half = Math.max(right - left, high - low) / 2 + 0.3;
+  const half = Math.max(right - left, high - low) / 2 * 1.06 + 0.2;
   const pixel = Math.min(width, height) / (2 * half);
   c.save();
   c.translate(width / 2, height / 2);

@@ -160,10 +160,20 @@ export function steerView(panel, studio) {
           element("button", { type: "button", className: "copy-python", on: { click: () => told && copy(told.python, "The line of Python") } }, "Copy Python"),
           element("button", { type: "button", className: "record", disabled: !about.can_film, title: about.can_film ? "Since the reset, as an MP4" : "Needs pip install 'unbraid[video]'", on: { click: record } }, "Record video"))));
 
+    function showShares() {
+      const posterior = history.at(-1);
+      for (const s of sliders) {
+        const share = posterior ? s.mode.modes.reduce((sum, k) => sum + posterior[k], 0) : 0;
+        s.read.show(share);
+        s.share.textContent = posterior ? percent(share) : "";
+      }
+    }
+
     function redraw() {
       if (scene && started?.layout) drawScene(stage, started.layout, scene, trail, (mode) => studio.mode(studio.leads[mode] ?? -1));
       else if (seen.length) drawPlots(stage, seen[0].map((_, column) => ({ name: `observation ${column}`, values: seen.map((row) => row[column]) })));
       if (!about.can_observe) return;
+      showShares();
       const { context: c, width, height } = sharp(strip);
       history.forEach((posterior, i) => {
         let y = 0;
@@ -187,11 +197,6 @@ export function steerView(panel, studio) {
         if (posterior) {
           history.push(posterior);
           if (history.length > HISTORY) history.shift();
-          for (const s of sliders) {
-            const share = s.mode.modes.reduce((sum, k) => sum + posterior[k], 0);
-            s.read?.show(share);
-            s.share.textContent = percent(share);
-          }
         }
         if (now.scene) { scene = now.scene; trail.push([scene.robot[0], scene.robot[1], posterior ? posterior.indexOf(Math.max(...posterior)) : null]); if (trail.length > 4000) trail.shift(); }
         if (now.observation) { seen.push(now.observation.slice(0, 6)); if (seen.length > HISTORY) seen.shift(); }
