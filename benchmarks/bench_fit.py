@@ -48,8 +48,8 @@ class BareLoop:
         every = torch.arange(learner.steps.n_steps)
         self.model, self.config = copy.deepcopy(learner.model), learner.config
         self.states = learner.model.observation_normaliser(learner.steps.observations(every))
-        self.actions = learner.model.action_normaliser(learner.steps.actions)
-        self.modes = learner.responsibilities.argmax(1)[learner.spans]
+        self.actions = learner.model.action_normaliser(learner.steps.actions(every))
+        self.modes = learner.responsibilities.argmax(1)[learner.spans[every]]
         self.contexts, lengths = self.model.contexts, [places.window_steps for places in learner.places]
         cut = [(length, cut_windows(learner.steps.lengths, length, stride_steps=1).starts) for length in lengths]
         self.window_starts = [(length, torch.from_numpy(starts)) for length, starts in cut]

@@ -12,6 +12,7 @@ from typing import Annotated, Any, assert_never
 import tyro
 
 from unbraid.core.errors import ConfigError, UnbraidError
+from unbraid.core.processes import own_place
 from unbraid.pipeline.config import DemoConfig
 from unbraid.pipeline.requests import (
     CertifyRequest,
@@ -25,6 +26,7 @@ from unbraid.pipeline.requests import (
     ReportRequest,
     SteerRequest,
     StudioRequest,
+    SweepRequest,
     SwitchRequest,
 )
 
@@ -36,6 +38,7 @@ _Request = (
     | Annotated[CheckRequest, tyro.conf.subcommand("check")]
     | Annotated[ConvertRequest, tyro.conf.subcommand("convert")]
     | Annotated[FitRequest, tyro.conf.subcommand("fit")]
+    | Annotated[SweepRequest, tyro.conf.subcommand("sweep")]
     | Annotated[ModesRequest, tyro.conf.subcommand("modes")]
     | Annotated[SteerRequest, tyro.conf.subcommand("steer")]
     | Annotated[EvaluateRequest, tyro.conf.subcommand("evaluate")]
@@ -98,6 +101,12 @@ def _run(asked: Any) -> int:
             return _answer(asked.json, stages.collect_stage(asked), _say_collect)
         case FitRequest():
             return _answer(asked.json, stages.fit_stage(asked, _config_of(asked)), _say_fit)
+        case SweepRequest():
+            from unbraid.pipeline.sweep import sweep_stage
+
+            found = sweep_stage(asked)
+            _answer(asked.json, found, _say_sweep)
+            return _DONE if all(trial["state"] == "done" for trial in found["trials"]) else _ANSWER_IS_NO
         case ModesRequest():
             return _answer(asked.json, stages.modes_stage(asked), _say_modes)
         case SteerRequest():
@@ -168,6 +177,8 @@ def _config_of(asked: FitRequest) -> Any:
 
 
 def _answer(as_json: bool, found: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> int:
+    if not own_place().is_first:  # of the processes that torchrun started one speaks
+        return _DONE
     if as_json:
         print(json.dumps(found, allow_nan=False))
     else:
@@ -234,6 +245,15 @@ def _say_fit(found: dict[str, Any]) -> None:
     _say_page(found)
 
 
+def _say_sweep(found: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    from unbraid.report.sweep import print_sweep
+
+    print_sweep(found, Console(width=None if sys.stdout.isatty() else _WIDTH))
+    print(f"{found['sweep']}: results.csv, results.json, results.png; a run for each fit in trials.")
+
+
 def _say_modes(found: dict[str, Any]) -> None:
     what = "episodes" if found["window_steps"] is None else f"{found['window_steps']}-step windows"
     for mode in found["modes"]:
@@ -269,7 +289,8 @@ def _say_steer(found: dict[str, Any]) -> None:
             what = f"obedience (share of {of['window_steps']}-step windows that the encoder reads as mode {of['mode']})"
             print(f"{what}: {estimate_text(of['share'])}")
     for name, estimate in found["metrics"].items():
-        print(f"{name} ({found['units'][name]}): {estimate_text(estimate)}")
+        unit = found["units"][name]
+        print(f"{name}{f' ({unit})' if unit not in ('', name) else ''}: {estimate_text(estimate)}")
 
 
 def _say_certify(found: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ SOURCE = ROOT / "src" / "unbraid"
 MODULES = sorted(SOURCE.rglob("*.py"))
 IDS = [str(path.relative_to(SOURCE)) for path in MODULES]
 
-_PACKAGES_WITH_ARRAYS = {"demos", "modes", "policy", "training", "steering", "evaluation", "worlds"}
+_PACKAGES_WITH_ARRAYS = {"demos", "modes", "policy", "training", "steering", "evaluation", "switching", "worlds"}
 
 
 def _public(body: list[ast.stmt]) -> Iterator[str]:

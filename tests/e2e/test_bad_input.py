@@ -354,6 +354,14 @@ def test_a_place_that_is_taken(refused, fitted, pile, tmp_path):
         assert message == f"{path} must not exist yet; it does. Name another one, or remove that one first."
 
 
+@pytest.mark.parametrize(
+    ("option", "name", "ending"), [("--picture", "a.jpg", ".png"), ("--video", "film.gif", ".mp4")]
+)
+def test_a_file_of_another_kind(refused, fitted, tmp_path, option, name, ending):
+    message = refused("steer", fitted, "--toward", 0, option, tmp_path / name)
+    assert message == f"{option} must name a file that ends in {ending}; got {name}. Name it so."
+
+
 @pytest.mark.parametrize("window", [0, -5, 61])
 def test_windows_that_do_not_exist(refused, fitted, pile, window):
     message = refused("modes", fitted, pile, "--window-steps", window)

@@ -39,6 +39,9 @@ def test_claims_that_hold(certified):
     assert lines[1].startswith("    probability: 0.000 [0.000, ")
     assert "holds after 16 pairs of episodes: mode 1: mean distance within 1 of expert forward's" in lines
     assert lines[-1] == f"Some answer is wrong with a probability of at most 0.05. {run / 'certificate.json'}"
+    (told,) = json.loads((run / "results.json").read_text())["certificates"]
+    assert (told["file"], [result["answer"] for result in told["results"]]) == ("certificate.json", ["holds", "holds"])
+    assert "mode 0: P(distance &gt; 10) &lt;= 0.5 after 32 episodes" in (run / "report" / "index.html").read_text()
     content = json.loads((run / "certificate.json").read_text())
     assert [entry["actor"] for entry in content["outcomes"]] == ["mode 0", "mode 1", "expert forward"]
     assert content["claims"][1]["expert"] == "forward"

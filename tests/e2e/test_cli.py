@@ -537,7 +537,7 @@ def test_a_fault_of_ours_exits_with_1_and_says_so(unbraid, pile, monkeypatch):
     def broken(data):
         raise RuntimeError("a wheel came off")
 
-    monkeypatch.setattr("unbraid.pipeline.stages.check_stage", broken)
+    monkeypatch.setattr("unbraid.pipeline.data.check_stage", broken)
     said = unbraid("check", pile)
     assert said.code == 1
     assert "RuntimeError: a wheel came off" in said.err
@@ -567,7 +567,7 @@ def test_ctrl_c_exits_with_130_and_says_how_to_go_on(unbraid, pile, monkeypatch)
     def interrupted(data):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("unbraid.pipeline.stages.check_stage", interrupted)
+    monkeypatch.setattr("unbraid.pipeline.data.check_stage", interrupted)
     said = unbraid("check", pile)
     assert said.code == 130
     assert said.err == "unbraid: Stopped. Run the same command again.\n"

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch.distributed.run import get_args_parser as torchrun_options
 
 from unbraid.demos.formats.recognise import formats
+from unbraid.pipeline.requests import FitRequest, SweepRequest
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.model import ModeModel
+from unbraid.training.sweep import trials_of
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -63,6 +66,43 @@ def test_every_way_to_steer_acts():
     policies = names["examples"](model)
     assert len(policies) == 8
     assert len({float(policy.predict(np.ones(3), deterministic=True)[0][0]) for policy in policies}) >= 6
+
+
+def commands_of_scale():
+    """Every command of the page on scale, as a list of words."""
+    page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+    return [
+        shlex.split(line) for block in re.findall(r"```bash\n(.*?)```", page, re.DOTALL) for line in block.splitlines()
+    ]
+
+
+@pytest.mark.parametrize("words", commands_of_scale(), ids=" ".join)
+def test_every_command_on_scale_is_one_that_torchrun_and_unbraid_understand(unbraid, monkeypatch, words):
+    """test_parallel.py and test_sweep.py run such commands, on small piles."""
+    if words[0] == "torchrun":
+        understood = torchrun_options().parse_args(words[1:])
+        assert (understood.module, understood.training_script) == (True, "unbraid")
+        words = ["unbraid", *understood.training_script_args]
+    asked = []
+    monkeypatch.setattr("unbraid.cli._run", lambda request: asked.append(request) or 0)
+    said = unbraid(*words[1:])
+    assert said.code == 0, said.err
+    (request,) = asked
+    if isinstance(request, SweepRequest):
+        assert len({trial.name for trial in trials_of(request.method, request.grid)}) >= 9
+    else:
+        assert isinstance(request, FitRequest)
+
+
+def test_the_program_on_scale_fits(pile, tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "pile").symlink_to(pile)
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(block.replace("n_modes=2", "n_modes=2, n_steps=20"), names)
+    assert names["model"].n_modes == 2
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Generator
 from typing import Any, Protocol, runtime_checkable
 
-__all__ = ["Advance", "by_totals", "progress"]
+__all__ = ["Advance", "by_totals", "progress", "silent_where"]
 
 
 @runtime_checkable
@@ -20,7 +20,7 @@ def _advance_silently(n: int = 1, /, **fields: object) -> None:
     """For where nobody is looking."""
 
 
-_is_shown = contextvars.ContextVar("_is_shown", default=False)
+_is_shown = contextvars.ContextVar("_is_shown", default=False)  # or another is, and this one must not be
 
 
 def by_totals(advance: Advance) -> Callable[[int], None]:
@@ -33,6 +33,16 @@ def by_totals(advance: Advance) -> Callable[[int], None]:
         done = n_done
 
     return show
+
+
+@contextlib.contextmanager
+def silent_where(nobody_looks: bool) -> Generator[None]:
+    """No bar is shown until the block ends, if that is so: of several processes one alone shows how far they are."""
+    token = _is_shown.set(nobody_looks or _is_shown.get())
+    try:
+        yield
+    finally:
+        _is_shown.reset(token)
 
 
 @contextlib.contextmanager

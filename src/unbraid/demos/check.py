@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.demos.episodes import Demos
+from unbraid.demos.selection import Selection
 
 __all__ = ["CheckReport", "Finding", "check_demos", "require_fit_ready"]
 
@@ -95,11 +96,12 @@ def check_demos(demos: Demos) -> CheckReport:
     return CheckReport(tuple(findings), demos.n_episodes, demos.n_steps, tuple(float(share) for share in shares))
 
 
-def require_fit_ready(demos: Demos, *, window_steps: int | None, n_modes: int) -> None:
+def require_fit_ready(demos: Demos | Selection, *, window_steps: int | None, n_modes: int) -> None:
     """Raises for demonstrations or settings that no fit can take; reads every row once.
 
     Args:
-        demos: what is to be fitted; rewards and costs are not looked at, a fit never reads them.
+        demos: what is to be fitted; rewards and costs are not looked at, a fit never reads them. Of a selection,
+            messages count the episodes of all its demonstrations.
         window_steps: the steps of a window, or None where each episode is one window. Episodes shorter than the
             window have no mode of their own and are tolerated, as long as two others are long enough.
         n_modes: K; at most the number of windows that do not overlap.
@@ -140,8 +142,10 @@ def require_fit_ready(demos: Demos, *, window_steps: int | None, n_modes: int) -
             f"n_modes must be at most the number of windows; got {n_modes} modes for {n_windows} windows of "
             f"{window_steps or 'whole'} {'steps' if window_steps else 'episodes'}. Ask for fewer modes, or record more."
         )
+    whole = demos.demos if isinstance(demos, Selection) else demos
+    chosen = demos.episodes if isinstance(demos, Selection) else None
     for field in ("observations", "actions"):
-        bad = _first_not_finite(demos, field, getattr(demos, field))
+        bad = _first_not_finite(whole, field, getattr(whole, field), chosen)
         if bad is not None:
             raise DataError(f"{bad.message} {bad.remedy}")
 
@@ -205,12 +209,27 @@ def _about_duplicates(demos: Demos) -> list[Finding]:
     return [Finding("warning", "duplicated-episode", "observations", message, remedy, pairs[0][1])]
 
 
-def _first_not_finite(demos: Demos, field: str, values: np.ndarray) -> Finding | None:
+def _rows_where(
+    table: Float[np.ndarray, "row column"], wanted: Callable[[np.ndarray], Bool[np.ndarray, "rows_of_chunk"]]
+) -> Int[np.ndarray, "found"]:
+    """(found,) the rows of a table that are as wanted, looked for chunk by chunk."""
+    found = [np.flatnonzero(wanted(chunk)) + i * _CHUNK_ROWS for i, chunk in enumerate(_chunks(table))]
+    return np.concatenate([np.zeros(0, dtype=np.int64), *found])
+
+
+def _first_not_finite(
+    demos: Demos, field: str, values: np.ndarray, chosen: Int[np.ndarray, "chosen"] | None = None
+) -> Finding | None:
+    """Of all episodes, or of the chosen ones."""
     table = values.reshape(len(values), -1)
-    bad = np.flatnonzero(np.concatenate([~np.isfinite(c).all(axis=1) for c in _chunks(table)] or [np.zeros(0, bool)]))
+    bad = _rows_where(table, lambda chunk: ~np.asarray(np.isfinite(chunk).all(axis=1)))
+    episodes = _episodes_of(demos, field, bad)
+    if chosen is not None:
+        there = np.isin(episodes, chosen)
+        bad, episodes = bad[there], episodes[there]
     if len(bad) == 0:
         return None
-    row, episodes = int(bad[0]), _episodes_of(demos, field, bad)
+    row = int(bad[0])
     episode = int(episodes[0])
     start = (demos.row_starts if field == "observations" else demos.step_starts)[episode]
     column = int((~np.isfinite(table[row])).argmax())
@@ -294,12 +313,14 @@ def _about_bounds(demos: Demos) -> list[Finding]:
         return [Finding("error", "bounds", "action_low", message, "Give the environment's action_space bounds.")]
     low, high = bounds
     slack = 1e-6 * np.maximum(1.0, np.minimum(np.abs(low), np.abs(high)))
-    outside = [np.isfinite(c) & ((c < low - slack) | (c > high + slack)) for c in _chunks(demos.actions)]
-    table = np.concatenate(outside) if outside else np.zeros((0, size), dtype=bool)
-    rows = np.flatnonzero(table.any(axis=1))
+
+    def outside(actions: np.ndarray) -> np.ndarray:
+        return np.isfinite(actions) & ((actions < low - slack) | (actions > high + slack))
+
+    rows = _rows_where(demos.actions, lambda chunk: np.asarray(outside(chunk).any(axis=1)))
     if len(rows) == 0:
         return []
-    row, column = int(rows[0]), int(table[rows[0]].argmax())
+    row, column = int(rows[0]), int(outside(demos.actions[rows[0]]).argmax())
     episodes = _episodes_of(demos, "actions", rows)
     message = (
         f"actions[{column}] must lie in [{low[column]:g}, {high[column]:g}]; episode {episodes[0]} holds "
@@ -351,7 +372,8 @@ def _about_final_observations(demos: Demos) -> list[Finding]:
         return []
     last = demos.row_starts[long + 1] - 1
     final = _transition_sizes(demos, last - 1)
-    sample = demos.row_of_step[:: max(demos.n_steps // _SAMPLE_ROWS, 1)]
+    steps = np.arange(0, demos.n_steps, max(demos.n_steps // _SAMPLE_ROWS, 1))
+    sample = steps + _episodes_of(demos, "actions", steps)
     usual = _transition_sizes(demos, np.setdiff1d(sample, demos.row_starts[1:] - 2))
     if len(usual) == 0:
         return []

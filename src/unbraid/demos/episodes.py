@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from unbraid.core.errors import ConfigError, DataError
 
-__all__ = ["Demos", "Episode", "require_rows"]
+__all__ = ["Demos", "Episode", "require_rows", "split_numbers"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,7 +237,7 @@ class Demos:
         return (self.episode(i) for i in range(self.n_episodes))
 
     def select(self, episodes: Sequence[int] | Int[np.ndarray, "chosen"]) -> "Demos":
-        """The chosen episodes in the given order, copied."""
+        """The chosen episodes in the given order, copied; `unbraid.demos.selection.Selection` copies nothing."""
         chosen = np.asarray(episodes, dtype=np.int64)
         out_of_range = (chosen < 0) | (chosen >= self.n_episodes)
         if out_of_range.any():
@@ -272,14 +272,8 @@ class Demos:
             held_out: the share of episodes held out, in (0, 1); at least one episode stays on either side.
             generator: draws the episodes.
         """
-        if not 0 < held_out < 1 or self.n_episodes < 2:
-            raise ConfigError(
-                f"A split needs a share in (0, 1) and at least 2 episodes; got {held_out} and {self.n_episodes}. "
-                "Choose another share, or record more."
-            )
-        order = generator.permutation(self.n_episodes)
-        n_held = min(max(round(held_out * self.n_episodes), 1), self.n_episodes - 1)
-        return self.select(np.sort(order[n_held:])), self.select(np.sort(order[:n_held]))
+        training, left_out = split_numbers(self, held_out=held_out, generator=generator)
+        return self.select(training), self.select(left_out)
 
     def fingerprint(self) -> str:
         """SHA-256 of what the learner sees (observations, actions, lengths, ends), in hex; not of labels."""
@@ -289,6 +283,21 @@ class Demos:
             for start in range(0, len(values), 65536):
                 digest.update(np.ascontiguousarray(values[start : start + 65536]).tobytes())
         return digest.hexdigest()
+
+
+def split_numbers(
+    demos: Demos, *, held_out: float, generator: np.random.Generator
+) -> tuple[Int[np.ndarray, "training"], Int[np.ndarray, "held_out"]]:
+    """The numbers of the episodes on either side of a split, rising: see `Demos.split`."""
+    n_episodes = demos.n_episodes
+    if not 0 < held_out < 1 or n_episodes < 2:
+        raise ConfigError(
+            f"A split needs a share in (0, 1) and at least 2 episodes; got {held_out} and {n_episodes}. "
+            "Choose another share, or record more."
+        )
+    order = generator.permutation(n_episodes)
+    n_held = min(max(round(held_out * n_episodes), 1), n_episodes - 1)
+    return np.sort(order[n_held:]), np.sort(order[:n_held])
 
 
 def require_rows(arrays: Mapping[str, Any], lengths: Int[np.ndarray, "episode"]) -> None:

@@ -82,6 +82,7 @@ def supervised_fit(
     import torch
 
     from unbraid.modes.assignment import stretches_of
+    from unbraid.modes.stretches import Stretches
     from unbraid.training.joint import Given, UnbraidLearner
     from unbraid.training.loop import LoopOptions, computing, run_loop
     from unbraid.training.steps import Steps
@@ -102,7 +103,7 @@ def supervised_fit(
     options = LoopOptions()
     with computing(options.n_threads):
         steps = Steps.of(train.without_labels())
-        given = Given(torch.from_numpy(stretches), told)
+        given = Given(Stretches(torch.from_numpy(np.bincount(stretches))), told)
         learner = UnbraidLearner(steps, config or UnbraidConfig(), given=given)
         run_loop(learner, options)
         return learner.finished().eval()

@@ -104,9 +104,9 @@ METRICS: dict[str, Callable[[Episode, _Track], float | None]] = {
 
 UNITS: dict[str, str] = {
     "return": "reward",
-    "cost": "cost",
+    "cost": "per episode",
     "length": "steps",
-    "goals": "goals",
+    "goals": "per episode",
     "distance": "m",
     "displacement": "m",
     "success": "share",

@@ -1,5 +1,6 @@
 """Obedience: rollouts are read again, as if they were demonstrations; are they in the mode that was asked for?"""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,10 @@ from unbraid.training.model import ModeModel
 from unbraid.training.steps import Steps
 from unbraid.worlds.rollout import Rollouts
 
-__all__ = ["Obedience", "floored_share", "obedience", "steps_until_obeyed"]
+__all__ = ["OBEYED_WINDOW", "Obedience", "floored_share", "obedience", "obedience_entries", "steps_until_obeyed"]
+
+OBEYED_WINDOW = 50
+"""Steps in the windows that obedience is read from."""
 
 _TENTHS, _CONFIRMED = 10, 3
 
@@ -52,7 +56,9 @@ class Obedience:
         }
 
 
-def obedience(model: ModeModel, rollouts: Demos | Rollouts, mode: int, *, window_steps: int = 50) -> Obedience:
+def obedience(
+    model: ModeModel, rollouts: Demos | Rollouts, mode: int, *, window_steps: int = OBEYED_WINDOW
+) -> Obedience:
     """The share of windows of rollouts that the encoder reads as the mode that was asked for.
 
     By the encoder alone: the policy's likelihood would know its own actions again.
@@ -86,6 +92,32 @@ def obedience(model: ModeModel, rollouts: Demos | Rollouts, mode: int, *, window
         ),
         np.bincount(modes, minlength=model.n_modes) / len(modes),
     )
+
+
+def obedience_entries(
+    model: ModeModel, modes: Sequence[Rollouts], experts: Mapping[str, Rollouts], expert_of_mode: Sequence[int]
+) -> dict[str, Any] | None:
+    """What `results.json` says of how every mode obeys, beside how its expert's own rollouts are read.
+
+    Args:
+        model: reads the rollouts.
+        modes: of every mode, the rollouts of the policy that was asked for it.
+        experts: of every expert, by name, those of itself.
+        expert_of_mode: for every mode the place of its expert among them, or -1.
+
+    Returns:
+        ``window_steps`` and ``modes``, each as `Obedience.to_json` with the ``expert``'s name and ``expert_share``,
+        both None where no expert is matched; None altogether where no rollout is as long as a window.
+    """
+    every = [*modes, *experts.values()]
+    if min(int(rollouts.demos.lengths.max()) for rollouts in every) < OBEYED_WINDOW:
+        return None
+    entries: list[dict[str, Any]] = []
+    for mode, (rollouts, index) in enumerate(zip(modes, expert_of_mode, strict=True)):
+        name = list(experts)[index] if index >= 0 else None
+        own = None if name is None else obedience(model, experts[name], mode).share.to_json()
+        entries.append({**obedience(model, rollouts, mode).to_json(), "expert": name, "expert_share": own})
+    return {"window_steps": OBEYED_WINDOW, "modes": entries}
 
 
 def steps_until_obeyed(

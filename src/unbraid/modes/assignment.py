@@ -7,21 +7,25 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from unbraid.modes.stretches import Stretches
+
 __all__ = ["spans_of", "stretches_of"]
 
 
 def spans_of(
-    episode_of_step: Int[Tensor, "step"], sharing: Literal["episode", "window"], *, window_steps: int = 10
-) -> Int[Tensor, "step"]:
-    """The stretch that each step shares its mode with: its episode, or its part of `window_steps` of the episode.
+    lengths: Int[Tensor, "episode"], sharing: Literal["episode", "window"], *, window_steps: int = 10
+) -> Stretches:
+    """The stretches that share a mode: episodes, or their parts of `window_steps` steps (the last may have fewer).
 
-    Numbered 0, 1, 2, ... in order, without gaps (episodes without steps have no stretch).
+    Numbered 0, 1, 2, ... in order (episodes without steps have no stretch).
     """
-    part = torch.zeros_like(episode_of_step)
-    if sharing == "window":
-        first = torch.searchsorted(episode_of_step, episode_of_step)
-        part = (torch.arange(len(part)) - first) // window_steps
-    return torch.from_numpy(stretches_of(part.numpy(), episode_of_step.numpy()))
+    lengths = lengths[lengths > 0]
+    if sharing == "episode":
+        return Stretches(lengths)
+    n_parts = (lengths + window_steps - 1) // window_steps
+    of_parts = torch.full((int(n_parts.sum()),), window_steps)
+    of_parts[n_parts.cumsum(0) - 1] = lengths - (n_parts - 1) * window_steps
+    return Stretches(of_parts)
 
 
 def stretches_of(of_step: Int[np.ndarray, "step"], episode_of_step: Int[np.ndarray, "step"]) -> Int[np.ndarray, "step"]:

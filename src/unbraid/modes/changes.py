@@ -132,7 +132,7 @@ def stretches_of_one_mode(
     n_modes: int | Literal["auto"],
     turn_steps: float,
     generator: np.random.Generator,
-) -> Int[Tensor, "step"]:
+) -> Int[Tensor, "stretch"]:
     """Cuts episodes where one mode takes over from another.
 
     Args:
@@ -143,7 +143,7 @@ def stretches_of_one_mode(
         generator: decides all that is drawn.
 
     Returns:
-        the stretch of every step, 0, 0, ..., 1, 1, ...; numbered in order, without gaps.
+        the lengths of the stretches between the cuts, in order.
     """
     order = torch.from_numpy(generator.permutation(len(source.lengths)))
     sampled = order[: max(int((source.lengths[order].cumsum(0) <= MOST_STEPS).sum()), 1)].sort().values
@@ -163,10 +163,15 @@ def stretches_of_one_mode(
     judge = begun[len(begun) // 2]
     best = max(begun, key=lambda cutting: judge.evidence_of(cutting.path))
     if len(sampled) == len(source.lengths):
-        return torch.from_numpy(stretches_of(best.path, source.spans.numpy()))
+        return _lengths_of(best.path, recorded)
     n_blocks = min(int(source.lengths.sum()) // MOST_STEPS + 1, len(source.lengths))
-    paths = [best.path_of(source.of_spans(b)) for b in torch.arange(len(source.lengths)).tensor_split(n_blocks)]
-    return torch.from_numpy(stretches_of(np.concatenate(paths), source.spans.numpy()))
+    blocks = (source.of_spans(some) for some in torch.arange(len(source.lengths)).tensor_split(n_blocks))
+    return torch.cat([_lengths_of(best.path_of(block), block) for block in blocks])
+
+
+def _lengths_of(path: Int[np.ndarray, "step"], recorded: Recorded) -> Int[Tensor, "stretch"]:
+    """The lengths of the stretches of one mode."""
+    return torch.from_numpy(np.bincount(stretches_of(path, recorded.spans.numpy())))
 
 
 @final

@@ -30,6 +30,10 @@ class PaddedWindows:
     steps: Int[Tensor, "window step"]
     mask: Bool[Tensor, "window step"]
 
+    def part(self, rows: slice) -> "PaddedWindows":
+        """Some of the windows."""
+        return PaddedWindows(self.steps[rows], self.mask[rows])
+
 
 def padded(starts: Int[Tensor, "window"], lengths: Int[Tensor, "window"]) -> PaddedWindows:
     """Consecutive steps from each start on, padded to the longest window's number of them."""

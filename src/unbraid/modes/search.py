@@ -37,6 +37,8 @@ __all__ = ["Candidate", "Found", "ModeSearch"]
 MOST_SPANS, MOST_STEPS, PIECE_STEPS = 2000, 300_000, 5000
 """The mixture is fitted on a uniform sample of at most so many spans and steps; the others are assigned after. Of spans
 that are longer than that allows, their beginning is taken: at least so many steps of each."""
+_MOST_READ = 1_000_000
+"""The most steps that are read of any span: memory holds one span as a whole."""
 _MOST_MODES = 16
 _CLOSE_ERRORS = 2.0
 """Modes that explain left-out spans as well as the best, up to so many standard errors of the difference, are chosen
@@ -170,7 +172,7 @@ class ModeSearch:
         self._n_all = len(recorded.lengths)
         self._piece_steps = max(MOST_STEPS // self._n_all, PIECE_STEPS)
         self._sampled = self._sample()
-        sample = recorded.of_spans(self._sampled).first_steps(self._piece_steps)
+        sample = recorded.first_steps(self._piece_steps).of_spans(self._sampled)
         self.n_spans = len(self._sampled)
         there = kinds_of_evidence(sample, kinds)
         if not there:
@@ -372,10 +374,10 @@ class ModeSearch:
         """Responsibilities of all spans: the sampled ones have theirs, the others get them from what those taught."""
         if self.n_spans == self._n_all:
             return chosen.responsibilities
-        found = torch.zeros(self._n_all, chosen.responsibilities.shape[1])
+        found, read = torch.zeros(self._n_all, chosen.responsibilities.shape[1]), self._recorded.first_steps(_MOST_READ)
         n_blocks = min(int(self._recorded.lengths.sum()) // MOST_STEPS + 1, self._n_all)
         for spans in torch.arange(self._n_all).tensor_split(n_blocks):
-            found[spans] = torch.softmax(self.log_likelihoods(self._recorded.of_spans(spans), chosen), dim=1)
+            found[spans] = torch.softmax(self.log_likelihoods(read.of_spans(spans), chosen), dim=1)
         found[self._sampled] = chosen.responsibilities
         return found
 

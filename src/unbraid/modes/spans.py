@@ -1,8 +1,7 @@
 """Where spans and windows are read from: demonstrations as they lie in memory or in a file, never copied as a whole."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -22,37 +21,36 @@ class SpanSource:
 
     Attributes:
         rows: (row, obs) every observation, in its own units; a stretch of T steps has T + 1 consecutive ones.
-        row_of_step: (step,) the row that an action was taken on.
-        actions: (step, act) in their own units.
-        spans: (step,) the stretch that shares one mode, 0, 0, ..., 1, 1, ..., without gaps.
+        actions: (place, act) every action in its own units.
+        first_row, first_place: (span,) the rows of a span's first observation and of its first action.
+        lengths: (span,) the steps of every span.
         scale_rows, scale_actions: from rows of their own units to scaled ones.
     """
 
     rows: Float[Tensor, "row obs"]
-    row_of_step: Int[Tensor, "step"]
-    actions: Float[Tensor, "step act"]
-    spans: Int[Tensor, "step"]
+    actions: Float[Tensor, "place act"]
+    first_row: Int[Tensor, "span"]
+    first_place: Int[Tensor, "span"]
+    lengths: Int[Tensor, "span"]
     scale_rows: Callable[[Tensor], Tensor]
     scale_actions: Callable[[Tensor], Tensor]
-
-    @cached_property
-    def lengths(self) -> Int[Tensor, "span"]:
-        """The steps of every span."""
-        return torch.bincount(self.spans)
 
     def of_spans(self, chosen: Int[Tensor, "chosen"]) -> Recorded:
         """The chosen spans alone, scaled, numbered anew in the order in which they are given."""
         lengths = self.lengths[chosen]
-        first_step = (self.lengths.cumsum(0) - self.lengths)[chosen]
-        steps = places_in_spans(first_step, lengths)
-        rows = places_in_spans(self.row_of_step[first_step], lengths + 1)
+        rows = places_in_spans(self.first_row[chosen], lengths + 1)
+        places = places_in_spans(self.first_place[chosen], lengths)
         spans = torch.arange(len(chosen)).repeat_interleave(lengths)
         return Recorded(
-            rows=self.scale_rows(self.rows[rows]),
-            row_of_step=torch.arange(len(steps)) + spans,
-            actions=self.scale_actions(self.actions[steps]),
+            rows=self.scale_rows(self.rows[rows].float()),
+            row_of_step=torch.arange(len(places)) + spans,
+            actions=self.scale_actions(self.actions[places].float()),
             spans=spans,
         )
+
+    def first_steps(self, n_steps: int) -> "SpanSource":
+        """The beginning of every span, at most so many steps of each."""
+        return replace(self, lengths=self.lengths.clamp_max(n_steps))
 
 
 def places_in_spans(first: Int[Tensor, "span"], lengths: Int[Tensor, "span"]) -> Int[Tensor, "place"]:
@@ -90,6 +88,9 @@ class WindowPlaces:
         self, n: int, generator: torch.Generator
     ) -> tuple[Int[Tensor, "window"], Int[Tensor, "window"]]:
         """The same, and the episode of each."""
-        numbers = torch.randint(len(self), (n,), generator=generator)
+        return self.at(torch.randint(len(self), (n,), generator=generator))
+
+    def at(self, numbers: Int[Tensor, "window"]) -> tuple[Int[Tensor, "window"], Int[Tensor, "window"]]:
+        """The first step and the episode of places by their numbers, which are 0, 1, ... in the order of time."""
         episodes = torch.searchsorted(self._ends, numbers, right=True)
         return numbers + self._first_step_less_count[episodes], episodes

@@ -8,7 +8,7 @@ from jaxtyping import Int
 
 from unbraid.core.errors import ConfigError
 
-__all__ = ["Windows", "cut_windows", "joined_windows", "transition_steps"]
+__all__ = ["Windows", "cut_windows", "joined_windows"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,13 +67,3 @@ def joined_windows(windows: Sequence[Windows]) -> Windows:
         lengths=np.concatenate([some.lengths for some in windows]),
         episodes=np.concatenate([some.episodes for some in windows]),
     )
-
-
-def transition_steps(lengths: Int[np.ndarray, "episode"], delta_steps: int) -> Int[np.ndarray, "transition"]:
-    """(transition,) the flat indices of the steps t for which s[t + delta_steps] lies in the same episode.
-
-    An episode of T actions has T + 1 observations, so t runs from 0 to T - delta_steps.
-    """
-    if delta_steps < 1:
-        raise ConfigError(f"delta_steps must be at least 1; got {delta_steps}. Use 1 or 5, as the talk did.")
-    return cut_windows(lengths, delta_steps, stride_steps=1).starts

@@ -15,12 +15,12 @@ from unbraid.demos.formats.format import PART_STEPS, Format
 from unbraid.demos.formats.recognise import format_for
 from unbraid.demos.loading import Source, find_source, left_out, load_demos, load_parts
 from unbraid.demos.parts import joined_parts
-from unbraid.pipeline.requests import CheckRequest, ConvertRequest, FitRequest, ModesRequest
+from unbraid.pipeline.requests import CheckRequest, ConvertRequest, FitRequest, ModesRequest, SweepRequest
 
 __all__ = ["check_stage", "convert_stage", "load_asked", "naming"]
 
 
-def load_asked(asked: CheckRequest | FitRequest | ModesRequest) -> Demos:
+def load_asked(asked: CheckRequest | FitRequest | ModesRequest | SweepRequest) -> Demos:
     """The demonstrations that a verb was asked to read: one data set, or several together."""
     more = asked.more
     return load_demos(asked.data, *more.demos, weights=more.weights or None, options=more.reading)

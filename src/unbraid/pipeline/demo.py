@@ -11,6 +11,7 @@ from unbraid.core.runs import create_run, provenance, write_json
 from unbraid.demos.episodes import Demos
 from unbraid.evaluation.behaviour import compare_modes
 from unbraid.evaluation.evaluate import Evaluation, evaluate_all, fresh_seeds
+from unbraid.evaluation.obedience import obedience_entries
 from unbraid.evaluation.reliability import judged_windows, reliability_entry
 from unbraid.evaluation.tables import agreement_entries, matching_of
 from unbraid.pipeline.config import DemoConfig
@@ -60,7 +61,8 @@ def run_demo(asked: DemoConfig) -> Path:
             "data": _describe(asked, training, held_out),
             "talk": talk.entry,
             "unbraid": _own_entry(asked, model, matching, held_out),
-            "behaviour": _behaviour_entry(asked, experts, modes, matching) | {"talk_modes": talk_modes.entries},
+            "behaviour": _behaviour_entry(asked, model, (experts, modes), matching)
+            | {"talk_modes": talk_modes.entries},
         }
         results["verdicts"] = verdicts_of(results)
         save_paths(run, experts, modes, talk_modes.paths)
@@ -143,17 +145,29 @@ def _own_entry(asked: DemoConfig, model: ModeModel, matching: np.ndarray, held_o
 
 def _behaviour_entry(
     asked: DemoConfig,
-    experts: dict[str, Evaluation],
-    modes: list[Evaluation],
+    model: ModeModel,
+    found: tuple[dict[str, Evaluation], list[Evaluation]],
     matching: np.ndarray,
 ) -> dict[str, Any]:
-    """Each mode beside the expert that it matches, paired by seed."""
+    """Each mode beside the expert that it matches, paired by seed; and whether it does what was asked."""
+    experts, modes = found
     compared = compare_modes(
         [_shown(mode) for mode in modes],
         {name: _shown(expert) for name, expert in experts.items()},
         matching,
     )
-    return {"env_id": asked.env_id, "n_seeds": asked.sizes.paired_seeds, **compared.to_json()}
+    obeyed = obedience_entries(
+        model,
+        [mode.rollouts for mode in modes],
+        {name: expert.rollouts for name, expert in experts.items()},
+        matching.tolist(),
+    )
+    return {
+        "env_id": asked.env_id,
+        "n_seeds": asked.sizes.paired_seeds,
+        **compared.to_json(),
+        "obedience": obeyed,
+    }
 
 
 def _shown(evaluation: Evaluation) -> dict[str, Any]:

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from unbraid.core.errors import ConfigError
-from unbraid.core.runs import open_run, read_json, refuse_existing
+from unbraid.core.runs import open_run, read_json, refuse_existing, write_json
 from unbraid.evaluation.certificates import Result, Terms
 from unbraid.evaluation.certify import certify
 from unbraid.evaluation.claims import load_claims
 from unbraid.evaluation.evaluate import require_fitting_world
 from unbraid.evaluation.verify import verify
 from unbraid.pipeline.requests import CertifyRequest
+from unbraid.report.page import write_report
 from unbraid.training.model import ModeModel
 
 __all__ = ["certify_stage"]
@@ -44,14 +45,27 @@ def certify_stage(asked: CertifyRequest) -> dict[str, Any]:
     require_fitting_world(model, asked.env)
     certificate = certify(model, asked.env, claims, terms)
     certificate.save(out)
-    return {
+    told = {
         "ok": certificate.all_hold,
-        "certificate": str(out),
         "alpha": terms.alpha,
         "weights_sha256": certificate.policy["weights_sha256"],
         "episodes": {outcomes.actor: len(outcomes.seeds) for outcomes in certificate.outcomes},
         "results": _with_sentences(certificate.results),
     }
+    _onto_the_page(asked, out, told)
+    return {**told, "certificate": str(out)}
+
+
+def _onto_the_page(asked: CertifyRequest, out: Path, told: dict[str, Any]) -> None:
+    """Adds what was certified to the run's results, and draws its page again; a run without results has no page."""
+    assert asked.run is not None
+    results = asked.run / "results.json"
+    if not results.exists():
+        return
+    found = read_json(results)
+    entry = {"file": out.name, "env_id": asked.env, **told}
+    write_json(results, found | {"certificates": [*(found.get("certificates") or []), entry]})
+    write_report(asked.run)
 
 
 def _verified(asked: CertifyRequest, path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from unbraid.core.runs import read_json, write_json, write_text
 from unbraid.demos.episodes import Demos
+from unbraid.demos.selection import Selection
 from unbraid.evaluation.evaluate import Evaluation, csv_text
 from unbraid.evaluation.training_seeds import across_seeds
 
@@ -71,7 +72,7 @@ def save_episodes(run: Path, found: Mapping[str, Evaluation], entry: Mapping[str
     write_json(run / "evaluation.json", {"format": "unbraid-evaluation", "version": 1, **entry, "actors": actors})
 
 
-def seeds_entry(*piles: Demos | None) -> dict[str, list[int]]:
+def seeds_entry(*piles: Demos | Selection | None) -> dict[str, list[int]]:
     """What `results.json` keeps, in "data", of the seeds of the demonstrations; nothing where none were recorded."""
     seeds = [pile.seeds for pile in piles if pile is not None and pile.seeds is not None]
     return {"seeds": np.unique(np.concatenate(seeds)).tolist()} if seeds else {}

@@ -24,6 +24,7 @@ __all__ = [
     "ReportRequest",
     "SteerRequest",
     "StudioRequest",
+    "SweepRequest",
     "SwitchRequest",
 ]
 
@@ -145,6 +146,47 @@ class FitRequest:
     """Go on from the newest checkpoint of the run; repeat the first call's settings."""
     tensorboard: bool = False
     """Also write TensorBoard events (needs the extra `tensorboard`)."""
+    more: More = field(default_factory=MoreData)
+    json: Json = False
+
+
+@dataclass(frozen=True)
+class SweepRequest:
+    """Fit every combination of some settings, several at once, and compare them over seeds.
+
+    Each fit is a run in OUT/trials. One that fails stops no other; one whose worker is lost is done again. results.csv,
+    results.json and results.png say how well each combination reads and imitates held-out episodes.
+
+    Example: unbraid sweep runs/pile --out runs/sweep --grid n_modes=2,3 seed=0,1,2
+    """
+
+    data: Positional[Path]
+    """The demonstrations, as `unbraid fit` takes them."""
+    out: Path
+    """The sweep's folder; must not exist yet, unless --resume."""
+    grid: tuple[str, ...] = ()
+    """Settings with their values: n_modes=2,3,auto learning_rate=4e-3,1e-3 policy_hidden=64x64,128x128 seed=0,1,2.
+    Any setting of UnbraidConfig, or of TalkConfig with --method talk; the others stay at their defaults."""
+    method: Literal["unbraid", "talk"] = "unbraid"
+    """unbraid's own method, or the talk's (Eloundou 2021)."""
+    held_out: float = 0.2
+    """The share of episodes that training does not see, for the scores; 0 keeps none."""
+    workers: int | None = None
+    """How many fits run at once; by default one for each core, or each CPU of the cluster."""
+    retries: int = 2
+    """How often a fit whose worker was lost is begun again, from its newest checkpoint."""
+    resume: bool = False
+    """Go on with a sweep that was stopped, or add values to it; fits that are done are not run again."""
+    ray: bool = False
+    """Run on Ray, on this machine (needs the extra `ray`)."""
+    ray_address: str | None = None
+    """Run on this Ray cluster, whose machines share the folders; "auto" is the one that this machine is in."""
+    gpus_per_trial: float = 0.0
+    """With Ray: the GPUs that each fit holds; .25 has four share one."""
+    device: str = "auto"
+    """Where to fit: auto (CUDA where there is one, GPUs in turn), cpu, cuda, ..."""
+    checkpoint_every: int = 500
+    """Gradient steps between two checkpoints."""
     more: More = field(default_factory=MoreData)
     json: Json = False
 
@@ -289,8 +331,9 @@ class SwitchRequest:
     """Instead of learning: a switcher's folder, which is rolled out and measured."""
     env: str = "unbraid/PointGoal1-v0"
     """The environment that the demonstrations came from."""
-    method: Literal["ppo", "bandit", "preferences"] = "ppo"
-    """PPO of Stable-Baselines3 (extra `switch`), a linear bandit, or a person's answers."""
+    method: Literal["ppo", "bandit", "least_squares", "preferences"] = "ppo"
+    """PPO of Stable-Baselines3 (extra `switch`), a linear bandit, least-squares policy iteration on random choices, or
+    a person's answers."""
     horizon_steps: int = 10
     """H, how long a mode is held."""
     cost_weight: float = 0.0
@@ -300,13 +343,19 @@ class SwitchRequest:
     explore: Literal["linucb", "thompson"] = "linucb"
     """How the bandit explores."""
     answers: Path | None = None
-    """A person's answers, for --method preferences: a JSON file that `Preferences.save` wrote."""
-    situation: Literal["auto", "point_goal", "observation"] = "auto"
-    """What is seen of a situation: features of PointGoal1 and 2, or every column of the observation."""
+    """A person's answers: a JSON file that `Preferences.save` wrote. For --method preferences; bandit and least_squares
+    add them to what the environment says."""
+    answers_weight: float = 1.0
+    """How much return a unit of the person's utility is worth, where both count."""
+    situation: Literal["auto", "point_goal", "point_goal_few", "observation"] = "auto"
+    """What is seen of a situation: features of PointGoal1 and 2, two of them alone, or every column of the
+    observation."""
     guard: Path | None = None
     """A certificate: where too much cost may come, only modes whose claims on cost hold may be chosen."""
     max_cost: float | None = None
     """With --guard: the most cost of one held mode, by an upper confidence bound, where the choice is free."""
+    step_cost: float = 1.0
+    """With --guard: the most that one step can cost; in PointGoal1 it is 1."""
     guard_episodes: int = 100
     """With --guard: rollouts that choose freely, for that bound."""
     alpha: float = 0.05

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from unbraid.core.randomness import named_generator
 from unbraid.core.runs import create_run, open_run, provenance, read_json, refuse_existing, write_json
 from unbraid.demos.check import require_fit_ready
 from unbraid.demos.episodes import Demos
+from unbraid.demos.selection import Selection
 from unbraid.demos.store import save_demos
 from unbraid.evaluation.behaviour import COMPARED, compare_modes
 from unbraid.evaluation.evaluate import Evaluation, evaluate_all, fresh_seeds, require_fitting_world
 from unbraid.evaluation.intervals import mean_interval
+from unbraid.evaluation.obedience import obedience_entries
 from unbraid.evaluation.over_time import over_time_entry
 from unbraid.evaluation.reliability import judged_windows, reliability_entry
 from unbraid.evaluation.scores import contingency_by_episode, match_modes, stability
@@ -24,6 +27,7 @@ from unbraid.evaluation.style import style_entry
 from unbraid.evaluation.tables import agreement_entries, agreement_entry, matching_of
 from unbraid.evaluation.training_seeds import require_different_models
 from unbraid.modes.calibration import NOT_SURE, likeliest
+from unbraid.modes.stretches import some_within
 from unbraid.pipeline.data import load_asked, naming
 from unbraid.pipeline.measured import across_entry, collected_seeds, evaluation_entry, save_episodes, seeds_entry
 from unbraid.pipeline.paths import save_paths
@@ -40,8 +44,10 @@ from unbraid.steering.steered import steer
 from unbraid.training.checkpoint import latest_checkpoint
 from unbraid.training.config import FitConfig, config_to_json
 from unbraid.training.fit import fit
+from unbraid.training.joint import MOST_READ_STEPS
 from unbraid.training.loop import LoopOptions
 from unbraid.training.model import ModeModel
+from unbraid.training.ranks import Ranks, ranks_of_torchrun
 from unbraid.worlds.collect import collect
 from unbraid.worlds.controllers import Controller
 from unbraid.worlds.experts import actor_named
@@ -70,21 +76,42 @@ def collect_stage(asked: CollectRequest) -> dict[str, Any]:
 
 
 def fit_stage(asked: FitRequest, config: FitConfig) -> dict[str, Any]:
-    """Fits, saves the model, scores it on held-out episodes, and writes the run's page."""
-    run, demos = asked.out, load_asked(asked)
+    """Fits, saves the model, scores it on held-out episodes, and writes the run's page.
+
+    Under torchrun all processes fit together; the first writes, and the others get what it answers.
+    """
+    with ranks_of_torchrun(asked.device) as ranks:
+        if ranks.is_first:
+            return json.loads(ranks.shared(json.dumps(_fit_and_write(asked, config, ranks)).encode()))
+        training, _ = _training_and_held_out(asked, config)
+        with naming(asked.data):
+            fit(training.without_labels(), config, _options(asked, config, training.fingerprint(), ranks))
+        return json.loads(ranks.shared(b""))
+
+
+def _training_and_held_out(asked: FitRequest, config: FitConfig) -> tuple[Selection, Selection | None]:
+    demos = load_asked(asked)
     with naming(asked.data):
         # Of all episodes, so that a message counts them as the file does; the fit asks again of those it is given.
         require_fit_ready(demos, window_steps=1, n_modes=2 if config.n_modes == "auto" else config.n_modes)
-        training, held_out = _split(demos, asked, config.seed)
-    fingerprint = training.fingerprint()
-    options = LoopOptions(
-        run=run,
+        return _split(demos, asked, config.seed)  # no copies, which may not fit in memory
+
+
+def _options(asked: FitRequest, config: FitConfig, fingerprint: str, ranks: Ranks) -> LoopOptions:
+    return LoopOptions(
+        run=asked.out,
         resume=asked.resume,
         device=asked.device,
         tensorboard=asked.tensorboard,
         checkpoint_every=asked.checkpoint_every,
         asked={"config": config_to_json(config), "data": fingerprint},
+        ranks=ranks,
     )
+
+
+def _fit_and_write(asked: FitRequest, config: FitConfig, ranks: Ranks) -> dict[str, Any]:
+    run, (training, held_out) = asked.out, _training_and_held_out(asked, config)
+    fingerprint = training.fingerprint()
     content = {"command": "fit", "config": config_to_json(config), "held_out": asked.held_out}
     content |= {"provenance": provenance(seed=config.seed, data_fingerprint=fingerprint)}
     going_on = asked.resume and run.exists()
@@ -97,7 +124,7 @@ def fit_stage(asked: FitRequest, config: FitConfig) -> dict[str, Any]:
         return going_on or latest_checkpoint(run / "checkpoints") is not None
 
     with removed_unless(worth_keeping, run), naming(asked.data):
-        model = fit(training.without_labels(), config, options)
+        model = fit(training.without_labels(), config, _options(asked, config, fingerprint, ranks))
     with stopping_with("Stopped; the fit is done and kept. The same command with --resume does the rest."):
         if not (run / "model").exists():
             model.save_pretrained(run / "model")
@@ -117,22 +144,32 @@ def _require_same(known: dict[str, Any], content: dict[str, Any], run: Path) -> 
             )
 
 
-def _split(demos: Demos, asked: FitRequest, seed: int) -> tuple[Demos, Demos | None]:
+def _split(demos: Demos, asked: FitRequest, seed: int) -> tuple[Selection, Selection | None]:
     if asked.held_out == 0:
-        return demos, None
-    return demos.split(held_out=asked.held_out, generator=named_generator(seed, "held out"))
+        return Selection(demos, np.arange(demos.n_episodes)), None
+    return Selection.split(demos, held_out=asked.held_out, generator=named_generator(seed, "held out"))
 
 
-def _fit_results(model: ModeModel, training: Demos, held_out: Demos | None) -> dict[str, Any]:
+def _some(chosen: Selection, seed: int) -> Demos:
+    """A copy of as many episodes as are read for the page: all, up to `MOST_READ_STEPS`, or a uniform subset."""
+    some = some_within(chosen.lengths, MOST_READ_STEPS, named_generator(seed, "read for the page"))
+    return replace(chosen, episodes=chosen.episodes[some]).copied()
+
+
+def _fit_results(model: ModeModel, fitted_on: Selection, left_out: Selection | None) -> dict[str, Any]:
     """What the page shows of a fit: the search, held-out likelihood, and agreement where there are labels."""
-    data = {"n_episodes": training.n_episodes, "n_steps": training.n_steps, "env_id": training.facts.get("env_id")}
-    data |= seeds_entry(training, held_out)
+    training = _some(fitted_on, model.config.seed)
+    held_out = None if left_out is None else _some(left_out, model.config.seed)
+    data = {"n_episodes": fitted_on.n_episodes, "n_steps": fitted_on.n_steps, "env_id": training.facts.get("env_id")}
+    if training.n_steps < fitted_on.n_steps:
+        data["n_steps_read"] = training.n_steps
+    data |= seeds_entry(fitted_on, left_out)
     data |= {"observation_names": list(training.observation_names)} if training.observation_names else {}
     own: dict[str, Any] = {"n_modes": model.n_modes, "gradient_steps": model.config.n_steps}
     own |= {} if model.search is None else {"search": model.search}
     fitted: dict[str, Any] = {"method": model.config.method, "training_log_likelihood_nats": model.score(training)}
-    if held_out is not None:
-        data["held_out_episodes"] = held_out.n_episodes
+    if left_out is not None and held_out is not None:
+        data["held_out_episodes"] = left_out.n_episodes
         own |= {"over_time": over_time_entry(model, held_out)} if model.switch_rate > 0 else {}
         if model.n_modes > 1 and model.switch_rate == 0:  # one mode is always right, and a change within a window never
             matching = None if training.labels is None else matching_of(model, training)
@@ -232,6 +269,12 @@ def evaluate_stage(asked: EvaluateRequest) -> dict[str, Any]:
         [_compared(mode) for mode in modes[0]], {name: _compared(found[name]) for name in experts}, matchings[0]
     )
     behaviour = {"env_id": asked.env, "n_seeds": asked.episodes, **compared.to_json()}
+    behaviour["obedience"] = obedience_entries(
+        models[0],
+        [mode.rollouts for mode in modes[0]],
+        {name: found[name].rollouts for name in experts},
+        matchings[0].tolist(),
+    )
     evaluation = evaluation_entry(found)
     if asked.beside:
         evaluation["training_seeds"] = across_entry(modes, matchings, list(experts))

@@ -7,7 +7,7 @@ from unbraid.core.errors import ConfigError
 from unbraid.core.runs import refuse_existing, write_bytes
 from unbraid.demos.store import save_demos
 from unbraid.evaluation.evaluate import Evaluation, evaluate, fresh_seeds
-from unbraid.evaluation.obedience import floored_share, obedience
+from unbraid.evaluation.obedience import OBEYED_WINDOW, floored_share, obedience
 from unbraid.pipeline.measured import collected_seeds
 from unbraid.pipeline.requests import SteerRequest
 from unbraid.steering.instructions import Instruction
@@ -16,8 +16,6 @@ from unbraid.training.model import ModeModel
 
 __all__ = ["steer_stage"]
 
-_WINDOW_STEPS = 50
-
 
 def steer_stage(asked: SteerRequest) -> dict[str, Any]:
     """Rolls a policy out under what was asked of it, and measures it; keeps episodes, picture and film where asked."""
@@ -25,6 +23,9 @@ def steer_stage(asked: SteerRequest) -> dict[str, Any]:
     for path in (asked.save, asked.picture, asked.video):
         if path is not None:
             refuse_existing(path)
+    for option, path, ending in (("--picture", asked.picture, ".png"), ("--video", asked.video, ".mp4")):
+        if path is not None and path.suffix.lower() != ending:
+            raise ConfigError(f"{option} must name a file that ends in {ending}; got {path.name}. Name it so.")
     seeds = fresh_seeds(asked.episodes, seed=asked.seed, avoid=collected_seeds(asked.run))
     found = evaluate(policy, asked.env, seeds=seeds, max_steps=asked.max_steps)
     files = {}  # made before any is written
@@ -41,9 +42,9 @@ def steer_stage(asked: SteerRequest) -> dict[str, Any]:
     rollouts = found.rollouts.demos
     obeyed: dict[str, Any] = {}
     if policy.instruction.mode is not None:
-        long_enough = int(rollouts.lengths.max()) >= _WINDOW_STEPS
+        long_enough = int(rollouts.lengths.max()) >= OBEYED_WINDOW
         read = (
-            obedience(policy.model, rollouts, policy.instruction.mode, window_steps=_WINDOW_STEPS)
+            obedience(policy.model, rollouts, policy.instruction.mode, window_steps=OBEYED_WINDOW)
             if long_enough
             else None
         )

@@ -1,6 +1,7 @@
-"""The verb `switch`: learns when to be in which mode, limits it where asked, and measures it beside every mode alone."""
+"""The verb `switch`: learns when to be in which mode, limits it where asked, and measures it beside every mode."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from unbraid.pipeline.requests import SwitchRequest
 from unbraid.steering.steered import steer
 from unbraid.switching.bandit import train_bandit
 from unbraid.switching.guard import Guard, certified_modes, make_guard
+from unbraid.switching.least_squares import train_least_squares
 from unbraid.switching.options import OptionWorlds
-from unbraid.switching.preferences import load_preferences
+from unbraid.switching.preferences import Preferences, load_preferences
 from unbraid.switching.situations import SituationReader, situation_reader
-from unbraid.switching.switcher import PreferredModes, SwitchedPolicy, Switcher, load_switcher
+from unbraid.switching.switcher import LinearScores, PreferredModes, SwitchedPolicy, Switcher, load_switcher
 from unbraid.training.model import ModeModel
 
 __all__ = ["switch_stage"]
@@ -38,13 +40,17 @@ def switch_stage(asked: SwitchRequest) -> dict[str, Any]:
     _require_fitting_options(asked)
     model = ModeModel.from_pretrained(asked.run)
     require_fitting_world(model, asked.env)
+    certified = (
+        () if asked.guard is None else certified_modes(asked.guard, model, asked.env)
+    )  # before the work, not after it
     learned: dict[str, Any] = {"n_steps": 0, "regret": None}
     if asked.use is not None:
         switcher = load_switcher(asked.use)
     else:
-        switcher, learned = _learned(asked, model)
+        switcher, told = _learned(asked, model)
+        learned |= told
     if asked.guard is not None:
-        switcher = _guarded(asked, model, switcher)
+        switcher = _guarded(asked, model, switcher, certified)
     found = {**_measured(asked, model, switcher), **learned}
     if asked.out is not None:
         with new_folder(asked.out) as temporary:
@@ -63,8 +69,13 @@ def _require_fitting_options(asked: SwitchRequest) -> None:
         raise ConfigError(
             "--guard and --max-cost must be given together, when a switcher is learned. Give both, or neither."
         )
-    if asked.use is None and (asked.method == "preferences") != (asked.answers is not None):
-        raise ConfigError("--answers must be given with --method preferences, and only then. Name the file of answers.")
+    if asked.use is None and asked.method == "preferences" and asked.answers is None:
+        raise ConfigError("--answers must be given with --method preferences; none were. Name the file of answers.")
+    if asked.answers is not None and (asked.method == "ppo" or asked.use is not None):
+        raise ConfigError(
+            "--answers must come with --method preferences, bandit or least_squares, whose scores they can be added "
+            "to. Choose one of them, or leave the answers out."
+        )
 
 
 def _learned(asked: SwitchRequest, model: ModeModel) -> tuple[Switcher, dict[str, Any]]:
@@ -80,28 +91,46 @@ def _learned(asked: SwitchRequest, model: ModeModel) -> tuple[Switcher, dict[str
     )
     try:
         reader = situation_reader(asked.situation, observations=_some_observations(worlds), env_id=asked.env)
-        if asked.answers is not None:
-            preferences = load_preferences(asked.answers)
-            if (preferences.n_modes, preferences.n_features) != (model.n_modes, len(reader.names)):
-                raise ConfigError(
-                    f"{asked.answers} must be about {model.n_modes} modes and {len(reader.names)} features; it is "
-                    f"about {preferences.n_modes} and {preferences.n_features}. Use the run that was asked about."
-                )
+        preferences = None if asked.answers is None else _answers_of(asked.answers, model.n_modes, reader)
+        if asked.method == "preferences" and preferences is not None:
             chooser = PreferredModes(preferences)
-            switcher = Switcher("preferences", reader, chooser, model.n_modes, asked.horizon_steps)
-            return switcher, {"n_steps": 0, "regret": None}
+            return Switcher("preferences", reader, chooser, model.n_modes, asked.horizon_steps), {}
         with progress("switch", asked.steps, "steps") as advance:
-            if asked.method == "bandit":
-                switcher, history = train_bandit(
-                    worlds, reader, n_steps=asked.steps, seed=asked.seed, rule=asked.explore, on_progress=advance
-                )
-                return switcher, {"n_steps": history.n_steps, "regret": history.regret_json()}
-            from unbraid.switching.ppo import train_switcher
-
-            switcher = train_switcher(worlds, reader, n_steps=asked.steps, seed=asked.seed, on_progress=advance)
-            return switcher, {"n_steps": asked.steps, "regret": None}
+            switcher, told = _from_environment(asked, worlds, reader, advance)
+        if preferences is not None and isinstance(switcher.chooser, LinearScores):
+            both = LinearScores(switcher.chooser.weights + asked.answers_weight * preferences.weights)
+            switcher = replace(switcher, method=f"{switcher.method} and preferences", chooser=both)
+        return switcher, told
     finally:
         worlds.close()
+
+
+def _answers_of(path: Path, n_modes: int, reader: SituationReader) -> Preferences:
+    """A person's preferences, about these modes and features."""
+    found = load_preferences(path)
+    if (found.n_modes, found.n_features) != (n_modes, len(reader.names)):
+        raise ConfigError(
+            f"{path} must be about {n_modes} modes and {len(reader.names)} features; it is about {found.n_modes} and "
+            f"{found.n_features}. Use the run, and the --situation, that was asked about."
+        )
+    return found
+
+
+def _from_environment(
+    asked: SwitchRequest, worlds: OptionWorlds, reader: SituationReader, advance: Callable[[int], None]
+) -> tuple[Switcher, dict[str, Any]]:
+    """What is learned from rewards and costs, and what is told of it."""
+    if asked.method == "bandit":
+        switcher, history = train_bandit(
+            worlds, reader, n_steps=asked.steps, seed=asked.seed, rule=asked.explore, on_progress=advance
+        )
+        return switcher, {"n_steps": history.n_steps, "regret": history.regret_json()}
+    if asked.method == "least_squares":
+        train = train_least_squares
+    else:
+        from unbraid.switching.ppo import train_switcher as train
+    switcher = train(worlds, reader, n_steps=asked.steps, seed=asked.seed, on_progress=advance)
+    return switcher, {"n_steps": asked.steps}
 
 
 def _some_observations(worlds: OptionWorlds) -> np.ndarray:
@@ -112,23 +141,20 @@ def _some_observations(worlds: OptionWorlds) -> np.ndarray:
     return np.concatenate(seen)
 
 
-def _guarded(asked: SwitchRequest, model: ModeModel, switcher: Switcher) -> Switcher:
-    from dataclasses import replace
-
-    assert asked.guard is not None and asked.max_cost is not None
-    certified = certified_modes(asked.guard, model)
+def _guarded(asked: SwitchRequest, model: ModeModel, switcher: Switcher, certified: Sequence[int]) -> Switcher:
+    """The switcher with a guard, from fresh episodes in which it chose freely."""
     seeds = fresh_seeds(asked.guard_episodes, seed=asked.seed + 1, avoid=collected_seeds(asked.run))
-    free = evaluate_all(
-        {"free": SwitchedPolicy(model, switcher)}, asked.env, seeds=seeds, max_steps=asked.max_steps
-    )["free"]
+    free = evaluate_all({"free": SwitchedPolicy(model, switcher)}, asked.env, seeds=seeds, max_steps=asked.max_steps)[
+        "free"
+    ]
     features, costs, episodes = _decisions(switcher.reader, free, switcher.horizon_steps)
     guard: Guard = make_guard(
         certified,
-        asked.max_cost,
+        asked.max_cost or 0.0,
         features=features,
         costs=costs,
         episodes=episodes,
-        largest_cost=float(max(switcher.horizon_steps, costs.max(initial=0.0))),
+        largest_cost=switcher.horizon_steps * asked.step_cost,
         settings=(4, asked.alpha, asked.seed),
     )
     return replace(switcher, guard=guard)
@@ -141,7 +167,9 @@ def _decisions(
     features, costs, episodes = [], [], []
     for place, episode in enumerate(found.rollouts.demos):
         if episode.costs is None:
-            raise ConfigError(f"--guard needs an environment that tells costs; {found.env_id} tells none. Leave it out.")
+            raise ConfigError(
+                f"--guard needs an environment that tells costs; {found.env_id} tells none. Leave it out."
+            )
         starts = np.arange(0, episode.n_steps, horizon_steps)
         features.append(reader.read(np.asarray(episode.observations[starts], dtype=np.float64)))
         costs.append(np.add.reduceat(np.asarray(episode.costs, dtype=np.float64), starts))

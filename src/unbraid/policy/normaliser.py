@@ -1,5 +1,7 @@
 """Scales columns by what the training set showed, inside the model, so that nobody can forget to."""
 
+import itertools
+from collections.abc import Iterable
 from typing import final
 
 import numpy as np
@@ -8,6 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 __all__ = ["Normaliser"]
+
+_BLOCK = 65536
 
 
 @final
@@ -33,25 +37,47 @@ class Normaliser(nn.Module):
 
     @classmethod
     def of(cls, values: Float[np.ndarray, "rows column"], *, floor: float, clip: float = float("inf")) -> "Normaliser":
+        """`of_blocks` of a table, whose training set's rows are these."""
+        blocks = (values[start : start + _BLOCK] for start in range(0, len(values), _BLOCK))
+        return cls.of_blocks(blocks, floor=floor, clip=clip)
+
+    @classmethod
+    def of_blocks(
+        cls,
+        blocks: Iterable[Float[np.ndarray, "_ column"]],
+        *,
+        floor: float,
+        of_range: bool = False,
+        clip: float = float("inf"),
+    ) -> "Normaliser":
         """Reads mean and deviation off a table, block by block, in float64.
 
         Args:
-            values: the training set's rows.
+            blocks: the training set's rows, some at a time; at least one, and each looked at once.
             floor: added to the deviation, so that a column which hardly moves (a lidar bin that saw something
                 once) is not blown up to full size, and a constant one becomes 0.
+            of_range: whether the floor is a share of a column's range where that is below 1, for units may be large.
             clip: the bound after scaling.
         """
-        origin = np.asarray(values[0], dtype=np.float64)
+        rows = iter(blocks)
+        first = next(rows)
+        n_rows, origin, low, high = 0, np.asarray(first[0], dtype=np.float64), first[0], first[0]
         total, squares = np.zeros_like(origin), np.zeros_like(origin)
-        for start in range(0, len(values), 65536):
-            block = np.asarray(values[start : start + 65536], dtype=np.float64) - origin
+        for read in itertools.chain([first], rows):
+            block = np.asarray(read, dtype=np.float64) - origin
             total += block.sum(0)
             squares += np.square(block).sum(0)
-        mean = total / len(values)
-        deviation = np.sqrt(np.maximum(squares / len(values) - np.square(mean), 0))
-        made = cls(values.shape[1])
+            low, high, n_rows = np.minimum(low, read.min(0)), np.maximum(high, read.max(0)), n_rows + len(read)
+        mean = total / n_rows
+        deviation = np.sqrt(np.maximum(squares / n_rows - np.square(mean), 0))
+        made = cls(len(origin))
         made.mean.copy_(torch.as_tensor(mean + origin))
-        made.scale.copy_(torch.as_tensor(deviation + floor))
+        if of_range:
+            ranges = torch.as_tensor(high - low)
+            made.scale.copy_(torch.as_tensor(deviation))
+            made.scale += floor * torch.where(ranges > 0, ranges.clamp_max(1.0), 1.0)
+        else:
+            made.scale.copy_(torch.as_tensor(deviation + floor))
         made.clip.fill_(clip)
         return made
 

@@ -21,12 +21,14 @@ Chapter = Callable[["RunRecord"], "Section | None"]
 
 def standard_chapters() -> tuple[Chapter, ...]:
     """The page's chapters in the order of the story; a caller may add its own before it writes."""
-    from unbraid.report.chapters import closing, how_sure, opening, over_time, own, search, style, talk
+    from unbraid.report.chapters import closing, how_sure, opening, over_time, own, search, steering, style, talk
 
     return (
         opening.asked,
         opening.result,
         opening.seen_from_above,
+        steering.obedience,
+        steering.certificates,
         talk.talk_repeated,
         search.search,
         over_time.over_time,

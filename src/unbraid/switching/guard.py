@@ -70,11 +70,11 @@ class Guard:
         }
 
 
-def certified_modes(path: str | Path, model: ModeModel) -> tuple[int, ...]:
+def certified_modes(path: str | Path, model: ModeModel, env_id: str) -> tuple[int, ...]:
     """The modes about whose cost a certificate claims something, all of which holds.
 
     Raises:
-        DataError: the certificate is not verified for this model.
+        DataError: the certificate is not verified for this model, or is about another environment.
         ConfigError: it certifies the cost of no mode.
     """
     found = verify(path, policy=model)
@@ -84,6 +84,10 @@ def certified_modes(path: str | Path, model: ModeModel) -> tuple[int, ...]:
             "Make another with `unbraid certify`."
         )
     certificate = found.certificate
+    if certificate.environment.get("id") != env_id:
+        raise DataError(
+            f"{path} must be about {env_id}; it is about {certificate.environment.get('id')}. Make one for {env_id}."
+        )
     answers: dict[int, list[bool]] = {}
     for claim, result in zip(certificate.claims, certificate.results, strict=True):
         is_limit = isinstance(claim, MeanClaim | ProbabilityClaim) and claim.at_most is not None
@@ -138,7 +142,7 @@ def make_guard(
     if len(names) < 4 or costs.min() < 0 or costs.max() > largest_cost:
         raise DataError(
             f"A guard needs at least 4 episodes with costs in [0, {largest_cost:g}]; got {len(names)} and costs up to "
-            f"{costs.max() if len(costs) else 0:g}. Roll out more, or state the largest cost of one held mode."
+            f"{costs.max() if len(costs) else 0:g}. Roll out more, or state how much one step can cost at most."
         )
     is_first = np.isin(episodes, names[: len(names) // 2])
     seen = features[is_first]
@@ -166,9 +170,7 @@ def guard_from_json(content: Any, where: str) -> Guard:
         DataError: parts that are missing or damaged.
     """
     try:
-        weights, edges, bounds = (
-            np.array(content[name], dtype=np.float64) for name in ("weights", "edges", "bounds")
-        )
+        weights, edges, bounds = (np.array(content[name], dtype=np.float64) for name in ("weights", "edges", "bounds"))
         if bounds.shape != (len(edges) + 1,) or not all(np.isfinite(part).all() for part in (weights, edges, bounds)):
             raise ValueError("its groups do not fit together")
         return Guard(

@@ -161,7 +161,7 @@ class OptionWorlds:
             over = np.zeros(n, dtype=np.bool_) if self._limit is None else self._age >= self._limit
             ends |= np.stack([terminated & is_live, (truncated | over) & ~terminated & is_live])
             self._renew(np.asarray(terminated | truncated))  # a world that ended cannot be stepped; what follows is cut
-        self._follow(ends.any(axis=0))
+        self._follow(np.asarray(ends.any(axis=0)))
         return OptionOutcome(
             observations=self._observations.copy(),
             rewards=returns - self.cost_weight * costs,

@@ -3,7 +3,7 @@
 This needs the extra `switch`. What it learns needs neither Stable-Baselines3 nor torch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
@@ -17,6 +17,7 @@ from unbraid.switching.switcher import SmallNetwork, Switcher
 __all__ = ["network_of", "train_ppo", "train_switcher"]
 
 _DISCOUNT = 0.99  # of one step of the environment
+_BATCH = 64  # at most; it divides the choices of an update
 _CLOSE = 1e-4
 
 
@@ -59,9 +60,10 @@ def train_ppo(
     """`train_switcher`, but the agent of Stable-Baselines3 itself."""
     sb3 = _stable_baselines3()
     decisions = n_steps // (worlds.horizon_steps * worlds.n_envs)
+    held = int((settings or {}).get("n_steps", max(min(32, decisions), 1)))
     asked: dict[str, Any] = {
-        "n_steps": max(min(32, decisions), 1),
-        "batch_size": max(min(64, decisions * worlds.n_envs), 2),
+        "n_steps": held,
+        "batch_size": max(size for size in range(1, _BATCH + 1) if (held * worlds.n_envs) % size == 0),
         "n_epochs": 10,
         "learning_rate": 1e-3,
         "gamma": _DISCOUNT**worlds.horizon_steps,
@@ -69,14 +71,14 @@ def train_ppo(
         "ent_coef": 0.01,
         **(settings or {}),
     }
-    rounds = decisions // int(asked["n_steps"])
+    rounds = decisions // held
     if rounds < 1:
         raise ConfigError(
-            f"`n_steps` must be at least {asked['n_steps'] * worlds.horizon_steps * worlds.n_envs}, one update of PPO; "
-            f"got {n_steps}. Give more."
+            f"`n_steps` must be at least {held * worlds.horizon_steps * worlds.n_envs}, one update of PPO; got "
+            f"{n_steps}. Give more."
         )
     agent = sb3.PPO("MlpPolicy", _vector_env(worlds, reader, seed, on_progress), seed=seed, device="cpu", **asked)
-    return agent.learn(rounds * int(asked["n_steps"]) * worlds.n_envs)
+    return agent.learn(rounds * held * worlds.n_envs)
 
 
 def network_of(agent: Any) -> SmallNetwork:
@@ -165,7 +167,7 @@ def _vector_env(
         def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> list[Any]:
             raise AttributeError(f"there is no method {method_name}")
 
-        def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> Sequence[bool]:
+        def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
             return [False] * self.num_envs
 
     return OptionVecEnv()

@@ -21,7 +21,16 @@ from unbraid.core.errors import ConfigError, DataError
 from unbraid.core.randomness import named_generator
 from unbraid.core.runs import read_json, refuse_existing, write_json
 
-__all__ = ["ANSWERS", "Answer", "Answered", "Pair", "Preferences", "load_preferences", "preferences_from_json", "random_pair"]
+__all__ = [
+    "ANSWERS",
+    "Answer",
+    "Answered",
+    "Pair",
+    "Preferences",
+    "load_preferences",
+    "preferences_from_json",
+    "random_pair",
+]
 
 Answer = Literal["left", "right", "both fine", "neither"]
 """What a person may say of two clips."""
@@ -100,8 +109,7 @@ class Preferences:
     def __post_init__(self) -> None:
         if self.n_modes < 2 or self.n_features < 1:
             raise ConfigError(
-                f"Preferences need at least 2 modes and 1 feature; got {self.n_modes} and {self.n_features}. "
-                "Give more."
+                f"Preferences need at least 2 modes and 1 feature; got {self.n_modes} and {self.n_features}. Give more."
             )
         if not (self.prior_deviation > 0 and self.tie > 0 and 0 <= self.noise < 1):
             raise ConfigError(
@@ -130,14 +138,17 @@ class Preferences:
         if answer not in ANSWERS:
             raise ConfigError(f"An answer must be one of {', '.join(ANSWERS)}; got {answer!r:.40}. Choose one.")
         self._require_features(np.asarray(features)[None])
-        entry = Answered(
-            tuple(float(value) for value in features), self._weights(left), self._weights(right), answer
-        )
+        entry = Answered(tuple(float(value) for value in features), self._weights(left), self._weights(right), answer)
         return replace(self, answers=(*self.answers, entry))
 
     def without_last(self) -> "Preferences":
         """The same without the last answer; without any, the same."""
         return replace(self, answers=self.answers[:-1])
+
+    @property
+    def weights(self) -> Float[np.ndarray, "mode feature"]:
+        """The posterior mean of every mode's weights."""
+        return self._posterior[0].reshape(self.n_modes, self.n_features).copy()
 
     def utilities(
         self, features: Float[np.ndarray, "row feature"]
@@ -148,11 +159,11 @@ class Preferences:
             ConfigError: features of the wrong size, or not finite.
         """
         self._require_features(features)
-        mean, covariance = self._posterior
+        covariance = self._posterior[1]
         blocks = covariance.reshape(self.n_modes, self.n_features, self.n_modes, self.n_features)
         own = np.stack([blocks[mode, :, mode] for mode in range(self.n_modes)])
         variance = np.einsum("rf,kfg,rg->rk", features, own, features)
-        return features @ mean.reshape(self.n_modes, -1).T, np.sqrt(np.maximum(variance, 0.0))
+        return features @ self.weights.T, np.sqrt(np.maximum(variance, 0.0))
 
     def best(self, features: Float[np.ndarray, "row feature"]) -> Int[np.ndarray, "row"]:
         """The mode of the greatest mean utility; the first of equal ones.
@@ -413,9 +424,12 @@ def preferences_from_json(content: Any, where: str) -> Preferences:
     if not isinstance(content, dict) or (content.get("format"), content.get("version")) != (_FORMAT, _VERSION):
         raise DataError(f"{where} must say format {_FORMAT!r}, version {_VERSION}; it does not. {_REMEDY}")
     try:
-        names = ("prior_deviation", "tie", "noise")
         found = Preferences(
-            int(content["n_modes"]), int(content["n_features"]), **{name: float(content[name]) for name in names}
+            int(content["n_modes"]),
+            int(content["n_features"]),
+            prior_deviation=float(content["prior_deviation"]),
+            tie=float(content["tie"]),
+            noise=float(content["noise"]),
         )
         for entry in content["answers"]:
             features = np.array(entry["features"], dtype=np.float64)

@@ -1,7 +1,7 @@
 """What a switcher sees of the situation: a few numbers, read off the observation alone."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, final
+from typing import Any, Literal, final, get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -11,7 +11,7 @@ from unbraid.worlds.lidar import LIDAR_BINS, LIDAR_RANGE_M
 
 __all__ = ["Kind", "SituationReader", "reader_from_json", "situation_reader"]
 
-Kind = Literal["point_goal", "observation"]
+Kind = Literal["point_goal", "point_goal_few", "observation"]
 """How a situation is read."""
 
 _POINT_GOAL = (
@@ -25,6 +25,7 @@ _POINT_GOAL = (
     "hazard_on_way",
     "hazard_on_way_far",
 )
+_FEW: tuple[tuple[str, float, float], ...] = (("goal_distance", 0.5, 0.25), ("hazard_on_way_far", 0.15, 0.2))
 _WIDTH = 28  # sensors and goal lidar; then the hazards', from PointGoal1 on
 _HAZARD_RADIUS_M = 0.2
 _SPEED_M_S = 1.5
@@ -39,12 +40,14 @@ class SituationReader:
 
     ``point_goal``: of PointGoal1 and 2, how far the goal is, how fast the robot goes, there and at all, and how near a
     hazard is: anywhere, where the robot is going, and before the goal; all of them of the size of 1.
+    ``point_goal_few``: the goal's distance and the hazard before it alone, scaled to a deviation of about 1: so few
+    that twenty answers of a person say something about all of them.
     ``observation``: every column, less its mean and divided by its deviation, and cut off at 5 of them.
 
     Attributes:
         kind: which of them.
         names: of the features.
-        center, scale: (obs,) of the columns; not used by ``point_goal``.
+        center, scale: (obs,) of the columns; used by ``observation`` alone.
     """
 
     kind: Kind
@@ -65,6 +68,10 @@ class SituationReader:
             )
         if self.kind == "point_goal":
             return _point_goal(observations.astype(np.float64))
+        if self.kind == "point_goal_few":
+            every = _point_goal(observations.astype(np.float64))
+            few = [(every[:, _POINT_GOAL.index(name)] - center) / scale for name, center, scale in _FEW]
+            return np.stack([every[:, 0], *few], axis=1)
         scaled = np.clip((observations - self.center) / self.scale, -5.0, 5.0)
         return np.concatenate([np.ones((len(scaled), 1)), scaled], axis=1)
 
@@ -79,7 +86,7 @@ class SituationReader:
 
 
 def situation_reader(
-    kind: Literal["auto", "point_goal", "observation"],
+    kind: Literal["auto"] | Kind,
     *,
     observations: Float[np.ndarray, "row obs"],
     env_id: str | None = None,
@@ -99,15 +106,17 @@ def situation_reader(
     """
     width = observations.shape[1]
     is_ours = env_id is not None and env_id.startswith("unbraid/PointGoal") and width == _WIDTH + 2 * LIDAR_BINS
-    if kind == "point_goal" and width != _WIDTH + 2 * LIDAR_BINS:
+    if kind in ("point_goal", "point_goal_few") and width != _WIDTH + 2 * LIDAR_BINS:
         raise ConfigError(
-            f"The features point_goal need the {_WIDTH + 2 * LIDAR_BINS} columns of PointGoal1 or 2; got {width}. "
+            f"The features {kind} need the {_WIDTH + 2 * LIDAR_BINS} columns of PointGoal1 or 2; got {width}. "
             "Use `observation`."
         )
     if len(observations) < 2:
         raise DataError(f"A reader needs at least two observations; got {len(observations)}. Give some of the demos.")
     if kind == "point_goal" or (kind == "auto" and is_ours):
-        return SituationReader("point_goal", _POINT_GOAL, np.zeros(width), np.ones(width))
+        return SituationReader("point_goal", _names("point_goal"), np.zeros(width), np.ones(width))
+    if kind == "point_goal_few":
+        return SituationReader(kind, _names(kind), np.zeros(width), np.ones(width))
     center, scale = observations.mean(axis=0, dtype=np.float64), observations.std(axis=0, dtype=np.float64)
     known = names if len(names) == width else tuple(f"observation_{column}" for column in range(width))
     return SituationReader("observation", ("constant", *known), center, np.where(scale > 1e-6, scale, 1.0))
@@ -122,8 +131,8 @@ def reader_from_json(content: Any, where: str) -> SituationReader:
     try:
         kind, names = content["kind"], tuple(str(name) for name in content["names"])
         center, scale = (np.array(content[part], dtype=np.float64) for part in ("center", "scale"))
-        fits = names == _POINT_GOAL if kind == "point_goal" else len(names) == len(center) + 1
-        if kind not in ("point_goal", "observation") or center.ndim != 1 or center.shape != scale.shape or not fits:
+        fits = len(names) == len(center) + 1 if kind == "observation" else names == _names(kind)
+        if kind not in get_args(Kind) or center.ndim != 1 or center.shape != scale.shape or not fits:
             raise ValueError("its parts do not fit together")
         if not (np.isfinite(center).all() and (scale > 0).all()):
             raise ValueError("its numbers are not finite")
@@ -131,6 +140,10 @@ def reader_from_json(content: Any, where: str) -> SituationReader:
         said = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
         raise DataError(f"{where} must hold a reader of situations; {said:.200}. Make the switcher again.") from None
     return SituationReader(kind, names, center, scale)
+
+
+def _names(kind: Kind) -> tuple[str, ...]:
+    return _POINT_GOAL if kind == "point_goal" else ("constant", *(name for name, _, _ in _FEW))
 
 
 def _point_goal(observations: Float[np.ndarray, "row obs"]) -> Float[np.ndarray, "row feature"]:

@@ -1,5 +1,6 @@
 """A learner and its twin: the twin sees four fifths of the demonstrations, and the others tell how sure it may be."""
 
+import copy
 from dataclasses import replace
 from typing import final, get_args
 
@@ -10,11 +11,13 @@ from torch import Tensor, nn
 
 from unbraid.core.randomness import named_generator
 from unbraid.modes.calibration import CALIBRATED_LENGTHS, Calibration, LeftOut, fitted_temperatures
+from unbraid.modes.stretches import some_within
 from unbraid.modes.windows import cut_windows, joined_windows
 from unbraid.training.config import UnbraidConfig
-from unbraid.training.joint import Given, UnbraidLearner
+from unbraid.training.joint import MOST_READ_STEPS, Given, UnbraidLearner
 from unbraid.training.model import ModeModel
 from unbraid.training.networks import Evidence, ModeNetworks
+from unbraid.training.ranks import ONE_RANK, Ranks
 from unbraid.training.steps import Steps
 
 __all__ = ["FEWEST_SPANS", "LEFT_OUT", "MANY_STEPS", "CalibratedLearner"]
@@ -35,13 +38,13 @@ class CalibratedLearner:
     of the fifth, held against the mode of the whole span, gives the temperatures.
     """
 
-    def __init__(self, steps: Steps, config: UnbraidConfig, device: str = "cpu") -> None:
+    def __init__(self, steps: Steps, config: UnbraidConfig, device: str = "cpu", *, ranks: Ranks = ONE_RANK) -> None:
         """Searches for modes, and draws the initial weights of both.
 
         Raises:
             ConfigError: more modes than spans.
         """
-        self.first = UnbraidLearner(steps, config, device)
+        self.first = UnbraidLearner(steps, config, device, ranks=ranks)
         self._pace = 2 if steps.n_steps >= MANY_STEPS else 1
         left_out = _left_out(self.first.responsibilities.argmax(1).numpy(), config.seed)
         self.twin: UnbraidLearner | None = None
@@ -55,8 +58,8 @@ class CalibratedLearner:
         batch = max(first.config.policy_batch // 4, min(first.config.policy_batch, _SMALLEST_BATCH))
         config = replace(first.config, policy_batch=batch, n_steps=-(-first.n_steps // self._pace))
         part = first.steps.of_stretches(first.spans, seen)
-        given = Given(part.episode_of_step, first.responsibilities[seen])
-        return UnbraidLearner(part, config, device, given=given, one_thread=True)
+        given = Given(part.episodes, first.responsibilities[seen], copy.deepcopy(first.model.observation_normaliser))
+        return UnbraidLearner(part, config, device, given=given, one_thread=True, ranks=first.ranks)
 
     @property
     def n_steps(self) -> int:
@@ -87,8 +90,11 @@ class CalibratedLearner:
         self.first.settle()
         model = self.first.finished()
         if self.twin is not None:
-            left_out = self.first.steps.of_stretches(self.first.spans, self._left_out)
-            modes = self.first.responsibilities[self._left_out].argmax(1).numpy()
+            generator = named_generator(self.first.config.seed, "unbraid", "calibrated on")
+            some = some_within(self.first.spans.lengths[self._left_out].numpy(), MOST_READ_STEPS, generator)
+            chosen = self._left_out[torch.from_numpy(some)]
+            left_out = self.first.steps.of_stretches(self.first.spans, chosen)
+            modes = self.first.responsibilities[chosen].argmax(1).numpy()
             model.calibration = _calibration(self.twin.model, left_out, modes)
         return model
 

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from unbraid.core.errors import ModelError
 from unbraid.core.runs import new_folder, write_bytes, write_json
+from unbraid.training.ranks import Ranks
 
-__all__ = ["Learner", "latest_checkpoint", "load_checkpoint", "save_checkpoint"]
+__all__ = ["Learner", "as_the_first", "latest_checkpoint", "load_checkpoint", "save_checkpoint"]
 
 _FORMAT, _VERSION = "unbraid-checkpoint", 1
 _KEPT = 2
@@ -77,15 +78,8 @@ def save_checkpoint(learner: Learner, folder: Path, asked: dict[str, Any], besid
 
     target = folder / f"step_{learner.taken:07d}"
     if not target.exists():
-        tensors = {f"state/{name}": value for name, value in learner.tensors().items()}
-        tensors |= {f"beside/{name}": value for name, value in beside.items()}
-        for name, module in learner.modules().items():
-            tensors |= {f"module/{name}/{key}": value for key, value in module.state_dict().items()}
-        for name, optimizer in learner.optimizers().items():
-            for index, state in optimizer.state_dict()["state"].items():
-                tensors |= {f"optimizer/{name}/{index}/{key}": value for key, value in state.items()}
         with new_folder(target) as temporary:
-            write_bytes(temporary / "state.safetensors", save({k: v.contiguous() for k, v in tensors.items()}))
+            write_bytes(temporary / "state.safetensors", save(_tensors_of(learner, beside)))
             write_json(
                 temporary / "state.json",
                 {"format": _FORMAT, "version": _VERSION, "taken": learner.taken, "asked": asked},
@@ -93,6 +87,30 @@ def save_checkpoint(learner: Learner, folder: Path, asked: dict[str, Any], besid
     for old in (*_oldest_first(folder)[:-_KEPT], *folder.glob(".step_*.part")):  # and what a killed run half wrote
         shutil.rmtree(old, ignore_errors=True)
     return target
+
+
+def _tensors_of(learner: Learner, beside: dict[str, Tensor]) -> dict[str, Tensor]:
+    """All that a learner is, and what stands beside it, as `_restore` reads it."""
+    tensors = {f"state/{name}": value for name, value in learner.tensors().items()}
+    tensors |= {f"beside/{name}": value for name, value in beside.items()}
+    for name, module in learner.modules().items():
+        tensors |= {f"module/{name}/{key}": value for key, value in module.state_dict().items()}
+    for name, optimizer in learner.optimizers().items():
+        for index, state in optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{name}/{index}/{key}": value for key, value in state.items()}
+    return {name: value.contiguous() for name, value in tensors.items()}
+
+
+def as_the_first(learner: Learner, ranks: Ranks) -> None:
+    """Puts the learners of all processes where the first one's is, be it at the start or after a resume."""
+    from safetensors.torch import load, save
+
+    if not ranks.in_group:
+        return
+    own = _tensors_of(learner, {"taken": torch.tensor(learner.taken)}) if ranks.is_first else {}
+    tensors = load(ranks.shared(save(own)))
+    if not ranks.is_first:
+        _restore(learner, tensors, int(tensors["beside/taken"]))
 
 
 def latest_checkpoint(folder: Path) -> Path | None:

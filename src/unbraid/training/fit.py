@@ -1,17 +1,21 @@
 """`fit`: demonstrations and a config in, a `ModeModel` out."""
 
 import dataclasses
+import json
 
 import torch
 
 from unbraid.core.errors import ConfigError
+from unbraid.core.progress import silent_where
 from unbraid.demos.check import require_fit_ready
 from unbraid.demos.episodes import Demos
+from unbraid.demos.selection import Selection
 from unbraid.training.calibrated import CalibratedLearner
 from unbraid.training.config import FitConfig, TalkConfig, UnbraidConfig, config_to_json
 from unbraid.training.joint import UnbraidLearner
 from unbraid.training.loop import LoopOptions, computing, run_loop
 from unbraid.training.model import ModeModel
+from unbraid.training.ranks import ONE_RANK, Ranks
 from unbraid.training.steps import Steps
 from unbraid.training.talk import TalkLearner
 
@@ -19,7 +23,7 @@ __all__ = ["fit", "learner_for"]
 
 
 def learner_for(
-    demos: Demos, config: FitConfig, device: str = "auto"
+    demos: Demos | Selection, config: FitConfig, device: str = "auto", *, ranks: Ranks = ONE_RANK
 ) -> TalkLearner | UnbraidLearner | CalibratedLearner:
     """A learner that has not taken a step, for those who drive it themselves.
 
@@ -30,16 +34,25 @@ def learner_for(
     n_modes = 2 if config.n_modes == "auto" else config.n_modes
     require_fit_ready(demos, window_steps=shortest, n_modes=n_modes)
     steps = Steps.of(demos)
-    place = _resolved(device)
+    place = _resolved(device, ranks)
     if isinstance(config, TalkConfig):
-        return TalkLearner(steps, config, place)
-    return (UnbraidLearner if config.calibration == "off" else CalibratedLearner)(steps, config, place)
+        return TalkLearner(steps, config, place, ranks=ranks)
+    return (UnbraidLearner if config.calibration == "off" else CalibratedLearner)(steps, config, place, ranks=ranks)
 
 
-def _resolved(device: str) -> str:
-    """The device itself; "auto" is CUDA where there is one."""
+def _resolved(device: str, ranks: Ranks) -> str:
+    """The device itself; "auto" is CUDA where there is one. Of several processes each has a GPU of its own."""
     if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if ranks.in_group and device != "cpu":
+        n_gpus, local = torch.cuda.device_count(), ranks.place.local_rank
+        if device != "cuda" or local >= n_gpus:
+            raise ConfigError(
+                f"Each process must have a GPU of its own, or all must fit on the CPU; got --device {device}, {n_gpus} "
+                f"GPUs on this machine, and a process that is number {local} here, from 0. Start as many processes "
+                "with --nproc-per-node as there are GPUs, or pass --device cpu."
+            )
+        device = f"cuda:{local}"
     try:
         torch.empty(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
@@ -51,11 +64,12 @@ def _resolved(device: str) -> str:
     return device
 
 
-def fit(demos: Demos, config: FitConfig | None = None, options: LoopOptions | None = None) -> ModeModel:
+def fit(demos: Demos | Selection, config: FitConfig | None = None, options: LoopOptions | None = None) -> ModeModel:
     """Finds the modes in demonstrations and learns one policy that can be steered between them.
 
     Args:
-        demos: demonstrations; labels and rewards are not read.
+        demos: demonstrations, or some of their episodes; labels and rewards are not read. What is memory-mapped is read
+            from its file as it is needed, and may be larger than memory.
         config: the method and its settings; unbraid's own, with its defaults, when None.
         options: where to keep metrics and checkpoints, and whether to resume.
 
@@ -64,13 +78,20 @@ def fit(demos: Demos, config: FitConfig | None = None, options: LoopOptions | No
 
     Raises:
         DataError, ConfigError: the demonstrations or the config are not fit for it.
+        RunError: of several processes one stopped, or has other data.
         KeyboardInterrupt: Ctrl-C; the message says how to go on.
     """
     config, options = config or UnbraidConfig(), options or LoopOptions()
-    if options.run is not None and not options.asked:
+    ranks = options.ranks
+    if (options.run is not None or ranks.in_group) and not options.asked:
         asked = {"config": config_to_json(config), "data": demos.fingerprint()}
         options = dataclasses.replace(options, asked=asked)
-    with computing(options.n_threads):
-        learner = learner_for(demos, config, options.device)
+    for name, content in sorted(options.asked.items()):
+        ranks.require_same(name, json.dumps(content))
+    with silent_where(not ranks.is_first), computing(options.n_threads):
+        learner = learner_for(demos, config, options.device, ranks=ranks)
         run_loop(learner, options)
-        return learner.finished().cpu().eval()
+        model = learner.finished().cpu().eval()
+    if ranks.in_group:
+        model.search = json.loads(ranks.shared(json.dumps(model.search).encode()))  # the first alone has searched
+    return model

@@ -22,19 +22,24 @@ from unbraid.modes.encoders import masked_mean
 from unbraid.modes.pieces import PaddedPlaces
 from unbraid.modes.search import Found, ModeSearch
 from unbraid.modes.spans import SpanSource, WindowPlaces
+from unbraid.modes.stretches import Stretches, some_within
 from unbraid.modes.windows import cut_windows
 from unbraid.policy.gaussian import diagonal_log_prob
 from unbraid.policy.normaliser import Normaliser
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.model import ModeModel
 from unbraid.training.networks import DISTANCE_TEMPERATURE
+from unbraid.training.ranks import ONE_RANK, Ranks
 from unbraid.training.steps import Steps
 from unbraid.training.style import SpanStyles
 
-__all__ = ["Given", "UnbraidLearner"]
+__all__ = ["MOST_READ_STEPS", "Given", "UnbraidLearner"]
 
 WARM_UP, CLIP_NORM = 50, 5.0
 STEPS_PER_WINDOW, COMMITMENT = 25, 0.25
+MOST_READ_STEPS = 500_000
+"""What is read of the demonstrations once the fit is done (how much each code is used, the switch rate, the tables of
+styles) is read of a uniform subset with at most so many steps; docs/scale.md says what that changes."""
 _COLLAPSED = 0.1
 _BLOCK = 65536
 
@@ -45,12 +50,14 @@ class Given:
     """What is known of who acted.
 
     Attributes:
-        spans: (step,) the stretch that each step shares its mode with: 0, 0, ..., 1, 1, ..., without gaps.
+        spans: the stretches that share a mode.
         responsibilities: (span, mode); rows sum to 1.
+        seen: what scales observations; read off the steps where it is None.
     """
 
-    spans: Int[Tensor, "step"]
+    spans: Stretches
     responsibilities: Float[Tensor, "span mode"]
+    seen: Normaliser | None = None
 
 
 @final
@@ -69,6 +76,7 @@ class UnbraidLearner:
         *,
         given: Given | None = None,
         one_thread: bool = False,
+        ranks: Ranks = ONE_RANK,
     ) -> None:
         """Searches for modes, and draws the initial weights, all from the config's seed.
 
@@ -78,6 +86,7 @@ class UnbraidLearner:
             device: where the networks are.
             given: spans and their responsibilities, which then are not searched for.
             one_thread: whether encoder and policy take turns, and have not a thread each.
+            ranks: the processes that fit together; the first alone searches for modes.
 
         Raises:
             ConfigError: more modes than spans.
@@ -86,31 +95,34 @@ class UnbraidLearner:
         assert config.n_steps != "auto"
         assert config.policy_batch != "auto"
         self.steps, self.n_steps, self.samples_per_step, self.taken = steps, config.n_steps, config.policy_batch, 0
-        self.spans = spans_of(steps.episode_of_step, "window" if config.sharing == "window" else "episode")
+        self.ranks = ranks
+        self.spans = spans_of(steps.episodes.lengths, "window" if config.sharing == "window" else "episode")
         self.generator = torch.Generator().manual_seed(named_seed(config.seed, "unbraid", "batches"))
         self.windows_generator = torch.Generator().manual_seed(named_seed(config.seed, "unbraid", "windows"))
-        seen = _scaling(steps.rows.numpy(), floor=0.02, clip=6.0)
-        done = _scaling(steps.actions.numpy(), floor=1e-3)
+        seen = None if given is None else given.seen
+        if seen is None:
+            seen = Normaliser.of_blocks(steps.observation_blocks(), floor=0.02, of_range=True, clip=6.0)
+        done = Normaliser.of_blocks(steps.action_blocks(), floor=1e-3, of_range=True)
         self.found: Found | None = None
         self.changes: Changes | None = None
         if given is None:
-            self.found = self._search(config, seen, done)
-            self.responsibilities = self.found.responsibilities
-        else:
-            self.spans, self.responsibilities = given.spans, given.responsibilities
+            if ranks.is_first:
+                self.found = self._search(config, seen, done)
+                given = Given(self.spans, self.found.responsibilities)
+            given = _told(ranks, given)
+        self.spans, self.responsibilities = given.spans, given.responsibilities
         self.config = replace(config, n_modes=self.responsibilities.shape[1])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(named_seed(config.seed, "unbraid", "weights"))
-            self.model = ModeModel(
-                self.config, observation_size=steps.rows.shape[1], action_size=steps.actions.shape[1]
-            )
+            self.model = ModeModel(self.config, observation_size=steps.observation_size, action_size=steps.action_size)
         self.model.observation_normaliser, self.model.action_normaliser = seen, done
         self.model.to(device)
         lengths = sorted({min(length, int(steps.lengths.max())) for length in config.window_lengths})
         self.places = [WindowPlaces(steps.lengths, length) for length in lengths]
         self.padded_places = [PaddedPlaces(steps.lengths, length) for length in lengths]
-        # The contexts of codes on a simplex never change, so that encoder and policy share no weights
-        apart = config.codes == "simplex" and self.model.device.type == "cpu" and not one_thread
+        # The contexts of codes on a simplex never change, so that encoder and policy share no weights. What processes
+        # tell one another must have one order.
+        apart = config.codes == "simplex" and self.model.device.type == "cpu" and not one_thread and not ranks.in_group
         self._side_by_side = SideBySide() if apart else None
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
@@ -118,7 +130,7 @@ class UnbraidLearner:
         self.styles: SpanStyles | None = None
         if config.style == "on":
             draws = torch.Generator().manual_seed(named_seed(config.seed, "unbraid", "styles"))
-            self.styles = SpanStyles(self.responsibilities, torch.bincount(self.spans), draws)
+            self.styles = SpanStyles(self.responsibilities, self.spans.lengths, draws)
 
     # What is prepared before the first step
 
@@ -128,8 +140,7 @@ class UnbraidLearner:
         Where experts change within an episode, spans become the stretches between the changes, and modes are searched
         for among those.
         """
-        steps = self.steps
-        source = SpanSource(steps.rows, steps.row_of_step, steps.actions, self.spans, seen, done)
+        steps, source = self.steps, self._source(seen, done)
         generator = named_generator(config.seed, "unbraid", "search")
         if config.n_modes != "auto" and config.n_modes > len(source.lengths):
             what = "stretches of demonstrations" if config.sharing == "window" else "demonstrations"
@@ -146,20 +157,34 @@ class UnbraidLearner:
             turn_steps = self.changes.turn_steps
             if turn_steps is not None:
                 draws = named_generator(config.seed, "unbraid", "stretches")
-                self.spans = stretches_of_one_mode(source, search_among, config.n_modes, turn_steps, draws)
-                source = replace(source, spans=self.spans)
+                self.spans = Stretches(stretches_of_one_mode(source, search_among, config.n_modes, turn_steps, draws))
+                source = self._source(seen, done)
                 found = search_among(source, draws).found(config.n_modes)
         energy = torch.zeros(len(source.lengths))
-        for block in torch.arange(steps.n_steps).split(_BLOCK):
-            energy.index_add_(0, self.spans[block], done(steps.actions[block]).square().sum(1))
+        for start in range(0, steps.n_steps, _BLOCK):
+            block = torch.arange(start, min(start + _BLOCK, steps.n_steps))
+            energy.index_add_(0, self.spans[block], done(steps.actions(block)).square().sum(1))
         of_mode, n_steps = found.responsibilities.T @ energy, found.responsibilities.T @ source.lengths.float()
         return found.ordered((of_mode / n_steps.clamp_min(1e-9)).argsort())
+
+    def _source(self, seen: Normaliser, done: Normaliser) -> SpanSource:
+        """The spans, for a search to read some of."""
+        steps, starts = self.steps, self.spans.starts
+        return SpanSource(
+            rows=steps.row_table,
+            actions=steps.action_table,
+            first_row=steps.rows_of(starts),
+            first_place=steps.places_of(starts),
+            lengths=self.spans.lengths,
+            scale_rows=seen,
+            scale_actions=done,
+        )
 
     def _states(self, chosen: Int[Tensor, "*chosen"]) -> Float[Tensor, "*chosen obs"]:
         return self.model.observation_normaliser(self.steps.observations(chosen))
 
     def _actions(self, chosen: Int[Tensor, "*chosen"]) -> Float[Tensor, "*chosen act"]:
-        return self.model.action_normaliser(self.steps.actions[chosen])
+        return self.model.action_normaliser(self.steps.actions(chosen))
 
     # One step
 
@@ -175,6 +200,7 @@ class UnbraidLearner:
                 trailing()
         else:
             policy, (crossentropy, commitment) = self._side_by_side(self.policy_part, self.encoder_part, trailing)
+        policy, crossentropy, commitment = self.ranks.total(self.modules().values(), policy, crossentropy, commitment)
         self.follow()
         loss = policy + crossentropy + COMMITMENT * commitment
         terms = {"loss": loss, "policy": policy, "encoder": crossentropy, "commitment": commitment}
@@ -186,13 +212,13 @@ class UnbraidLearner:
             self._side_by_side.settle()
 
     def policy_part(self) -> Float[Tensor, ""]:
-        """The policy's loss, whose gradient is added to what is there."""
-        loss = self._policy_loss()
+        """The policy's loss, or this process's share of it, whose gradient is added to what is there."""
+        loss = self._policy_loss() * self.ranks.share(self.samples_per_step)
         loss.backward()
         return loss.detach()
 
     def encoder_part(self) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """The encoder's two losses, whose gradient is added to what is there."""
+        """The encoder's two losses, or this process's share of them, whose gradient is added to what is there."""
         crossentropy, commitment = self._encoder_loss()
         (crossentropy + COMMITMENT * commitment).backward()
         return crossentropy.detach(), commitment.detach()
@@ -226,28 +252,33 @@ class UnbraidLearner:
     def _policy_loss(self) -> Float[Tensor, ""]:
         """(a) Negative log-likelihood of random steps under a mode and a style of theirs, and what the styles cost."""
         chosen = torch.randint(self.steps.n_steps, (self.samples_per_step,), generator=self.generator)
-        modes, states = self._modes_of(chosen), self._states(chosen)
-        if self.styles is not None:
-            states = self.styles.told(states, self.spans[chosen], modes, self.generator)
+        modes, own = self._modes_of(chosen), self.ranks.part(self.samples_per_step)
+        if self.styles is None:
+            states = self._states(chosen[own])
+        else:
+            states = self.styles.told(self._states(chosen), self.spans[chosen], modes, self.generator)[own]
+        chosen, modes = chosen[own], modes[own]
         mean, log_std = self.model.policy(states, self._contexts()[modes.to(self.model.device)])
         loss = -diagonal_log_prob(self._actions(chosen), mean, log_std).sum(-1).mean()
         return loss if self.styles is None else loss + self.styles.cost().to(loss.device)
 
     def _encoder_loss(self) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         """(b) Cross-entropy of softmax(-d / 0.1) with the window's responsibilities, and the distance to its code."""
-        latents, wanted = self._latents() if self.config.encoder == "mean" else self._latents_in_order()
+        latents, wanted, share = self._latents() if self.config.encoder == "mean" else self._latents_in_order()
         distances = self.model.codebook(latents)
         log_probs = torch.log_softmax(-distances / DISTANCE_TEMPERATURE, dim=1)
         best = distances.gather(1, wanted.argmax(1, keepdim=True))
-        return -(wanted * log_probs).sum(1).mean(), best.mean()
+        return -share * (wanted * log_probs).sum(1).mean(), share * best.mean()
 
-    def _latents(self) -> tuple[Float[Tensor, "window latent"], Float[Tensor, "window mode"]]:
-        """Of `_windows`, and their responsibilities."""
-        chosen = self._windows()
+    def _latents(self) -> tuple[Float[Tensor, "window latent"], Float[Tensor, "window mode"], float]:
+        """Of this process's part of `_windows`; their responsibilities; and how much of all they are."""
+        windows = self._windows()
+        chosen = windows[self.ranks.part(len(windows))]
         latents = self.model.encoder(self._states(chosen), self._actions(chosen))
-        return latents, self.responsibilities[self.spans[chosen]].mean(1).to(self.model.device)
+        wanted = self.responsibilities[self.spans[chosen]].mean(1).to(self.model.device)
+        return latents, wanted, self.ranks.share(len(windows))
 
-    def _latents_in_order(self) -> tuple[Float[Tensor, "window latent"], Float[Tensor, "window mode"]]:
+    def _latents_in_order(self) -> tuple[Float[Tensor, "window latent"], Float[Tensor, "window mode"], float]:
         """The same of windows of a random length at random places, all their steps; of a shorter episode the whole.
 
         Of windows above 25 steps there are fewer, so that a batch has no more steps.
@@ -255,9 +286,10 @@ class UnbraidLearner:
         draws = self.windows_generator
         places = self.padded_places[int(torch.randint(len(self.padded_places), (), generator=draws))]
         n_windows = self.config.window_batch * STEPS_PER_WINDOW // max(places.window_steps, STEPS_PER_WINDOW)
-        windows = places.drawn(max(n_windows, 1), draws)
+        n_windows = max(n_windows, 1)
+        windows = places.drawn(n_windows, draws).part(self.ranks.part(n_windows))
         wanted = masked_mean(self.responsibilities[self.spans[windows.steps]], windows.mask)
-        return self.model.latents(self.steps, windows), wanted.to(self.model.device)
+        return self.model.latents(self.steps, windows), wanted.to(self.model.device), self.ranks.share(n_windows)
 
     def _windows(self) -> Int[Tensor, "window step"]:
         """Windows of a random length at random places, at most 25 steps of each."""
@@ -274,7 +306,9 @@ class UnbraidLearner:
     @torch.no_grad()
     def usage(self) -> Float[Tensor, "mode"]:
         """The share of the steps in each code, by responsibility."""
-        return code_usage(self.responsibilities.argmax(1)[self.spans], self.model.n_modes)
+        modes, lengths = self.responsibilities.argmax(1), self.spans.lengths
+        n_steps = torch.zeros(self.model.n_modes, dtype=torch.long).index_add_(0, modes, lengths)
+        return n_steps.to(torch.float32) / self.spans.n_steps
 
     @torch.no_grad()
     def finished(self) -> ModeModel:
@@ -282,11 +316,18 @@ class UnbraidLearner:
         self.model.contexts.copy_(self._contexts())
         self.model.shares = self.usage().tolist()
         if self.styles is not None:
-            self.styles.settle(self.model, self.steps)
+            chosen = self._some(self.spans.lengths, "styles read")
+            self.styles.settle(self.model, self.steps.of_stretches(self.spans, chosen), chosen)
         if self._n_changes and self.config.sharing != "window":
-            self.model.switch_rate = estimated_rate(self.model.step_scores(self.steps), self.steps.lengths)
+            some = self.steps.of_episodes(self._some(self.steps.episodes.lengths, "switch rate"))
+            self.model.switch_rate = estimated_rate(self.model.step_scores(some), some.lengths)
         self.model.search = None if self.found is None else self._with_health(self._facts(self.found))
         return self.model
+
+    def _some(self, lengths: Int[Tensor, "stretch"], purpose: str) -> Int[Tensor, "chosen"]:
+        """A uniform subset of whole episodes or spans, for what is read at the end; all, up to `MOST_READ_STEPS`."""
+        generator = named_generator(self.config.seed, "unbraid", purpose)
+        return torch.from_numpy(some_within(lengths.numpy(), MOST_READ_STEPS, generator))
 
     def _facts(self, found: Found) -> dict[str, Any]:
         """What the search said of the modes, and of changes within episodes."""
@@ -297,15 +338,20 @@ class UnbraidLearner:
     @property
     def _n_changes(self) -> int:
         """How many more spans there are than episodes with steps."""
-        return int(self.spans[-1]) + 1 - int((self.steps.lengths > 0).sum())
+        return len(self.spans) - int((self.steps.lengths > 0).sum())
 
     def _with_health(self, facts: dict[str, Any]) -> dict[str, Any]:
         """What the search said, with how much each code is used where the trained encoder reads all demonstrations.
+
+        Of more than `MOST_READ_STEPS` steps a uniform part is read.
 
         A code that is read in less than a tenth of the windows that it should be has collapsed: a warning.
         """
         length = min(STEPS_PER_WINDOW, int(self.steps.lengths.max()))
         starts = torch.from_numpy(cut_windows(self.steps.lengths, length, stride_steps=length).starts)
+        if len(starts) * length > MOST_READ_STEPS:
+            generator = named_generator(self.config.seed, "unbraid", "codes read")
+            starts = starts[np.sort(generator.permutation(len(starts))[: MOST_READ_STEPS // length])]
         modes = [
             self.model.codebook(self.model.encoder(self._states(chosen), self._actions(chosen))).argmin(1).cpu()
             for some in starts.split(_BLOCK // length)
@@ -345,9 +391,14 @@ class UnbraidLearner:
         self.windows_generator.set_state(tensors["windows_generator"])
 
 
-def _scaling(values: Float[np.ndarray, "row column"], *, floor: float, clip: float = math.inf) -> Normaliser:
-    """A normaliser whose floor is a share of a column's range where that is below 1, for units may be large."""
-    made = Normaliser.of(values, floor=0.0, clip=clip)
-    ranges = torch.as_tensor(values.max(0) - values.min(0))
-    made.scale += floor * torch.where(ranges > 0, ranges.clamp_max(1.0), 1.0)
-    return made
+def _told(ranks: Ranks, given: Given | None) -> Given:
+    """What the first process found, which no other has looked for."""
+    from safetensors.torch import load, save
+
+    if given is not None and not ranks.in_group:
+        return given
+    content = b""
+    if given is not None:
+        content = save({"lengths": given.spans.lengths, "responsibilities": given.responsibilities.contiguous()})
+    found = load(ranks.shared(content))
+    return Given(Stretches(found["lengths"]), found["responsibilities"])

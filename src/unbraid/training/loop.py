@@ -1,5 +1,6 @@
 """The one training loop, for every method: progress, metrics, checkpoints, Ctrl-C."""
 
+import dataclasses
 import json
 import math
 import signal
@@ -17,7 +18,8 @@ from torch import Tensor
 from unbraid.core.errors import ConfigError, RunError
 from unbraid.core.progress import progress
 from unbraid.core.runs import saying_what_the_disk_refused, write_text
-from unbraid.training.checkpoint import Learner, latest_checkpoint, load_checkpoint, save_checkpoint
+from unbraid.training.checkpoint import Learner, as_the_first, latest_checkpoint, load_checkpoint, save_checkpoint
+from unbraid.training.ranks import ONE_RANK, Ranks
 
 __all__ = ["LoopOptions", "computing", "run_loop"]
 
@@ -48,6 +50,8 @@ class LoopOptions:
     much on a busy one; and equal seeds give equal bits only on equal numbers of threads."""
     title: str = "fit"
     """What the progress bar calls it."""
+    ranks: Ranks = ONE_RANK
+    """The processes that fit together, each with these options; the first alone writes and calls."""
 
     def __post_init__(self) -> None:
         for name in ("log_every", "checkpoint_every", "n_threads"):
@@ -69,20 +73,24 @@ def run_loop(learner: Learner, options: LoopOptions) -> None:
         RunError: a new fit in a folder that holds another's checkpoints.
         StorageError: the disk refused.
     """
+    ranks = options.ranks
+    if not ranks.is_first:
+        options = dataclasses.replace(options, run=None, tensorboard=False, on_log=None)
     checkpoints = None if options.run is None else options.run / "checkpoints"
     meter = _Meter(_newest_state(learner, checkpoints, options))
+    as_the_first(learner, ranks)
     with (
         computing(options.n_threads),
         _writers(options, learner.taken) as writers,
         progress(options.title, total=learner.n_steps, unit="steps") as advance,
-        _interruptible() as interrupted,
+        _interruptible(ranks) as interrupted,
     ):
         if learner.taken:
             advance(learner.taken)
         while learner.taken < learner.n_steps:
             meter.add(learner.step())
             last, stop = learner.taken == learner.n_steps, interrupted()
-            if learner.taken % options.log_every == 0 or last:
+            if ranks.is_first and (learner.taken % options.log_every == 0 or last):
                 line = meter.read(learner)
                 for write in writers:
                     write(line)
@@ -132,8 +140,12 @@ def computing(n_threads: int) -> Generator[None]:
 
 
 @contextmanager
-def _interruptible() -> Generator[Callable[[], bool]]:
-    """Gives a function that says whether Ctrl-C was pressed since; a second press stops at once."""
+def _interruptible(ranks: Ranks) -> Generator[Callable[[], bool]]:
+    """Gives a function that says whether Ctrl-C was pressed since; a second press stops at once.
+
+    Where several processes fit together, torchrun passes the one press on as a second; and the first process decides,
+    which the others notice as they miss it.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False  # only the main thread may handle signals
         return
@@ -141,13 +153,13 @@ def _interruptible() -> Generator[Callable[[], bool]]:
     before = signal.getsignal(signal.SIGINT)
 
     def note(signum: int, frame: object) -> None:
-        if pressed.is_set():
+        if pressed.is_set() and not ranks.in_group:
             raise KeyboardInterrupt
         pressed.set()
 
     signal.signal(signal.SIGINT, note)
     try:
-        yield pressed.is_set
+        yield lambda: ranks.is_first and pressed.is_set()
     finally:
         signal.signal(signal.SIGINT, before)
 

@@ -21,7 +21,7 @@ from unbraid.modes.timeline import Timeline, timeline_of
 from unbraid.modes.windows import Windows, cut_windows
 from unbraid.training.config import FitConfig, config_from_json, config_to_json
 from unbraid.training.hub import CARD, card_around, fetch, is_hub_id, push
-from unbraid.training.networks import Evidence, ModeNetworks, window_sums
+from unbraid.training.networks import Evidence, ModeNetworks, in_parts, window_sums
 from unbraid.training.steps import Steps
 from unbraid.training.style import style_readings
 
@@ -146,13 +146,14 @@ class ModeModel(ModeNetworks):
             raise ConfigError("A model must have styles; this one was fitted without. Fit with style on (--style on).")
         windows = self.cut(demos, window_steps, stride_steps)
         modes = self.window_scores(demos, windows).argmax(1)
-        read = window_sums(style_readings(self, Steps.of(demos)), windows) / windows.lengths[:, None]
+        sums = in_parts(lambda some, own: window_sums(style_readings(self, some), own), Steps.of(demos), windows)
+        read = sums / windows.lengths[:, None]
         return self.style_reader.quantiles(read)[np.arange(len(modes)), modes]
 
     def score(self, demos: Demos) -> float:
         """Mean log-likelihood of an action, in nats, under the mode whose policy explains its episode best."""
         windows = self.cut(demos, None)
-        totals = window_sums(self.log_likelihoods(Steps.of(demos)), windows)
+        totals = self.window_log_likelihoods(Steps.of(demos), windows)
         return float(totals.max(1).sum() / demos.n_steps)
 
     def timeline(self, demos: Demos) -> Timeline:

@@ -1,6 +1,6 @@
 """The networks of a model: encoder, codebook, policy and normalisers, and what they make of recorded steps."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -29,6 +29,7 @@ __all__ = [
     "STEP_WINDOW",
     "Evidence",
     "ModeNetworks",
+    "in_parts",
     "window_sums",
 ]
 
@@ -44,7 +45,7 @@ STEP_WINDOW = 25
 windows of 25 steps."""
 _TALK_WIDTH = 64
 """Width of the layers of an encoder that reads windows of the talk's transitions."""
-_CHUNK = 16384
+_CHUNK, _PART_STEPS = 16384, 300_000
 
 
 class ModeNetworks(nn.Module):
@@ -129,8 +130,9 @@ class ModeNetworks(nn.Module):
 
     def step_scores_so_far(self, steps: Steps) -> Float[np.ndarray, "step mode"]:
         """As `step_scores`, but the encoder reads a step in the one window of the 25 steps that end with it."""
-        episodes = steps.episode_of_step.numpy()
-        of_window = np.minimum(steps.lengths[episodes] - steps.steps_left.numpy() + 1, STEP_WINDOW)
+        every = torch.arange(steps.n_steps)
+        episodes = steps.episodes[every].numpy()
+        of_window = np.minimum(steps.lengths[episodes] - steps.steps_left(every).numpy() + 1, STEP_WINDOW)
         windows = Windows(np.arange(steps.n_steps) + 1 - of_window, of_window, episodes)
         return self._scores(steps, self._read(steps, windows) / STEP_WINDOW)
 
@@ -154,7 +156,7 @@ class ModeNetworks(nn.Module):
             if kind not in get_args(Evidence):
                 raise ConfigError(f"The evidence must be one of {get_args(Evidence)}; got {kind!r}. Name one of them.")
         nothing = np.zeros((len(windows), self.n_modes))
-        policy = nothing if set(kinds) == {"encoder"} else window_sums(self.log_likelihoods(steps), windows)
+        policy = nothing if set(kinds) == {"encoder"} else self.window_log_likelihoods(steps, windows)
         encoder = nothing
         if set(kinds) != {"policy"}:
             encoder = -self.window_distances(steps, windows) / DISTANCE_TEMPERATURE
@@ -169,18 +171,25 @@ class ModeNetworks(nn.Module):
         for start in range(0, steps.n_steps, _CHUNK):
             chosen = torch.arange(start, min(start + _CHUNK, steps.n_steps))
             states = self.observation_normaliser(steps.observations(chosen))
-            actions = self.action_normaliser(steps.actions[chosen])
+            actions = self.action_normaliser(steps.actions(chosen))
             states = states if self.style_reader is None else with_style(states, None)
             out[chosen] = log_likelihoods_of_modes(self.policy, states, actions, self.contexts).cpu()
         return out - float(self.action_normaliser.scale.log().sum())
 
-    @torch.no_grad()
+    def window_log_likelihoods(self, steps: Steps, windows: Windows) -> Float[np.ndarray, "window mode"]:
+        """The sum of `log_likelihoods` over each window, in nats."""
+        return in_parts(lambda part, own: window_sums(self.log_likelihoods(part), own), steps, windows)
+
     def window_distances(self, steps: Steps, windows: Windows) -> Float[np.ndarray, "window mode"]:
         """Squared distances of each window to the codes; the talk's are the mean over the window's transitions.
 
         An encoder that reads steps in their order reads at most as many at once as in training: the distances of a
         longer window are the mean over as few pieces as do (`modes.pieces`).
         """
+        return in_parts(self._window_distances, steps, windows)
+
+    @torch.no_grad()
+    def _window_distances(self, steps: Steps, windows: Windows) -> Float[np.ndarray, "window mode"]:
         if isinstance(self.encoder, TransitionEncoder):
             return self._mean_transition_distances(steps, windows, self.encoder)
         if isinstance(self.encoder, SequenceEncoder) or isinstance(self.config, TalkConfig):
@@ -192,7 +201,7 @@ class ModeNetworks(nn.Module):
         for start in range(0, steps.n_steps, _CHUNK):
             chosen = torch.arange(start, min(start + _CHUNK, steps.n_steps))
             states = self.observation_normaliser(steps.observations(chosen))
-            features[chosen] = self.encoder.features(states, self.action_normaliser(steps.actions[chosen])).cpu()
+            features[chosen] = self.encoder.features(states, self.action_normaliser(steps.actions(chosen))).cpu()
         means = (SpanSums(features)(starts, lengths) / lengths[:, None]).to(torch.float32)
         return self.codebook(self.encoder.of_mean(means.to(self.device))).cpu().double().numpy()
 
@@ -212,19 +221,19 @@ class ModeNetworks(nn.Module):
         encoder = self.encoder
         assert not isinstance(encoder, TransitionEncoder)
         if isinstance(self.config, TalkConfig):
-            left, n_delta = steps.steps_left[windows.steps], self.config.delta_steps
+            left, n_delta = steps.steps_left(windows.steps), self.config.delta_steps
             full = (left >= n_delta) & windows.mask
             mask = torch.where(full.any(1, keepdim=True), full, windows.mask)
             moved = self.transition_normaliser(steps.transitions(windows.steps, left.clamp_max(n_delta)))
             return encoder(moved, moved[..., :0], mask.to(self.device))
         states = self.observation_normaliser(steps.observations(windows.steps))
-        actions = self.action_normaliser(steps.actions[windows.steps])
+        actions = self.action_normaliser(steps.actions(windows.steps))
         return encoder(states, actions, windows.mask.to(self.device))
 
     def talk_windows(self, steps: Steps, chosen: Int[Tensor, "chosen"]) -> PaddedWindows:
         """The talk's windows that begin with the chosen transitions; shorter ones at an episode's end."""
         assert isinstance(self.config, TalkConfig)
-        there = steps.steps_left[chosen] - self.config.delta_steps + 1
+        there = steps.steps_left(chosen) - self.config.delta_steps + 1
         return padded(chosen, there.clamp_max(self.config.window_steps))
 
     def _mean_transition_distances(
@@ -236,10 +245,10 @@ class ModeNetworks(nn.Module):
         starts, lengths = torch.from_numpy(windows.starts), torch.from_numpy(windows.lengths)
         distances = torch.empty(steps.n_steps, self.n_modes)
         for chosen in torch.arange(steps.n_steps).split(_CHUNK):
-            reach = steps.steps_left[chosen].clamp_max(self.config.delta_steps)
+            reach = steps.steps_left(chosen).clamp_max(self.config.delta_steps)
             moved = self.transition_normaliser(steps.transitions(chosen, reach))
             distances[chosen] = self.codebook(encoder(moved)).cpu()
-        full = (steps.steps_left >= self.config.delta_steps)[:, None].float()
+        full = (steps.steps_left(torch.arange(steps.n_steps)) >= self.config.delta_steps)[:, None].float()
         sums = SpanSums(torch.cat([distances * full, full], dim=1))(starts, lengths)
         of_all = SpanSums(distances)(starts, lengths) / lengths[:, None]
         return torch.where(sums[:, -1:] > 0, sums[:, :-1] / sums[:, -1:].clamp_min(1), of_all).numpy()
@@ -279,6 +288,32 @@ def _encoder_of_steps(
     if kind == "mean":
         return StepWindowEncoder(observation_size, action_size, width=width, latent_size=latent_size)
     return SequenceEncoder(kind, observation_size, action_size, width=width, latent_size=latent_size)
+
+
+def in_parts(
+    read: Callable[[Steps, Windows], Float[np.ndarray, "window mode"]], steps: Steps, windows: Windows
+) -> Float[np.ndarray, "window mode"]:
+    """What is read of windows; of more than 300,000 steps, of whole episodes with about so many at a time, so that
+    memory holds no number a step for all of them.
+
+    Args:
+        read: from some steps and their windows to a row for each window.
+        steps: all of them.
+        windows: windows of theirs, in any order.
+    """
+    if steps.n_steps <= _PART_STEPS or not len(windows):
+        return read(steps, windows)
+    order = np.argsort(windows.starts, kind="stable")
+    starts, rows = windows.starts[order], list[np.ndarray]()
+    for part, first in steps.parts(_PART_STEPS):
+        low, high = np.searchsorted(starts, [first, first + part.n_steps])
+        if low < high:
+            own = order[low:high]
+            moved = Windows(windows.starts[own] - first, windows.lengths[own], windows.episodes[own])
+            rows.append(read(part, moved))
+    found = np.concatenate(rows)
+    found[order] = found.copy()
+    return found
 
 
 def window_sums(values: Float[Tensor, "step mode"], windows: Windows) -> Float[np.ndarray, "window mode"]:

@@ -4,12 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, final
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["ObjectiveName", "VQTerms", "joined", "vq_terms"]
+__all__ = ["Mean", "ObjectiveName", "VQTerms", "joined", "vq_terms"]
 
 ObjectiveName = Literal["ratio", "product", "log_ratio", "sum"]
+Mean = Callable[[Tensor], Tensor]
+"""The mean over a batch, ()."""
 
 
 @final
@@ -37,36 +40,39 @@ def vq_terms(
     decoded: Float[Tensor, "transition obs"],
     latents: Float[Tensor, "batch latent"],
     quantised: Float[Tensor, "batch latent"],
+    mean: Mean = torch.mean,
 ) -> VQTerms:
     """The VQ-VAE's terms, where a latent stands for one transition or for several.
+
+    `mean` is over the batch, which several processes may share (`training.ranks`).
 
     Source: van den Oord et al. 2017, arXiv 1711.00937, equation 3.
     """
     return VQTerms(
-        reconstruction=(transitions - decoded).square().mean(),
-        codebook=(latents.detach() - quantised).square().mean(),
-        commitment=(latents - quantised.detach()).square().mean(),
+        reconstruction=mean((transitions - decoded).square()),
+        codebook=mean((latents.detach() - quantised).square()),
+        commitment=mean((latents - quantised.detach()).square()),
     )
 
 
-def _ratio(vq: Tensor, log_probs: Tensor) -> Tensor:
+def _ratio(vq: Tensor, log_probs: Tensor, mean: Mean) -> Tensor:
     # The blog writes log p below the line, which changes sign; read as the likelihood. A floor keeps it finite.
-    return vq / (log_probs.sum(-1).exp().mean() + 1e-6)
+    return vq / (mean(log_probs.sum(-1).exp()) + 1e-6)
 
 
-def _product(vq: Tensor, log_probs: Tensor) -> Tensor:
-    return vq * (1 / (log_probs.exp() + 0.1)).sum(-1).mean()
+def _product(vq: Tensor, log_probs: Tensor, mean: Mean) -> Tensor:
+    return vq * mean((1 / (log_probs.exp() + 0.1)).sum(-1))
 
 
-def _log_ratio(vq: Tensor, log_probs: Tensor) -> Tensor:
-    return vq.log() - log_probs.sum(-1).mean()
+def _log_ratio(vq: Tensor, log_probs: Tensor, mean: Mean) -> Tensor:
+    return vq.log() - mean(log_probs.sum(-1))
 
 
-def _sum(vq: Tensor, log_probs: Tensor) -> Tensor:
-    return vq - log_probs.sum(-1).mean()
+def _sum(vq: Tensor, log_probs: Tensor, mean: Mean) -> Tensor:
+    return vq - mean(log_probs.sum(-1))
 
 
-_OBJECTIVES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+_OBJECTIVES: dict[str, Callable[[Tensor, Tensor, Mean], Tensor]] = {
     "ratio": _ratio,
     "product": _product,
     "log_ratio": _log_ratio,
@@ -74,8 +80,8 @@ _OBJECTIVES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def joined(name: ObjectiveName) -> Callable[[Tensor, Tensor], Tensor]:
-    """The objective of that name: (vq (), log_probs (batch, act) in nats) -> ().
+def joined(name: ObjectiveName) -> Callable[[Tensor, Tensor, Mean], Tensor]:
+    """The objective of that name: (vq (), log_probs (batch, act) in nats, mean over the batch) -> ().
 
     ``ratio``: VQ / mean p(a | s, d), the talk's. ``product``: VQ x mean over the batch of the sum over action
     dimensions of 1 / (p(a_k | s, d) + 0.1), its code's. ``log_ratio``: log VQ - mean log p, the ratio's stable

@@ -1,7 +1,9 @@
-"""Demonstrations as the learner sees them: flat tensors and indices, no labels, no rewards."""
+"""Demonstrations as the learner sees them: tensors and numbers of steps, no labels, no rewards."""
 
+import itertools
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import final
 
@@ -12,95 +14,183 @@ from torch import Tensor
 
 from unbraid.core.errors import DataError
 from unbraid.demos.episodes import Demos
+from unbraid.demos.selection import Selection
+from unbraid.modes.stretches import Stretches
 
 __all__ = ["Steps"]
+
+_BLOCK = 65536
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Steps:
-    """Every recorded step, as tensors that share memory with the demonstrations where their type allows.
+    """Recorded steps, numbered from 0 on, episode after episode. They are read from where they lie when they are asked
+    for: tables are shared with the demonstrations, and beside them a few numbers an episode are kept.
 
     Attributes:
-        rows: (rows, obs) all observations, T + 1 per episode, float32.
-        actions: (step, act) float32.
-        row_of_step: (step,) the row that each action was taken on.
-        episode_of_step: (step,) the episode of each action.
-        lengths: (episode,) actions per episode.
+        row_table: (row, obs) observations, T + 1 in a row per episode; those of other episodes may lie between.
+        action_table: (action, act) likewise, T per episode.
+        first_row: (episode,) the row of its first observation.
+        first_action: (episode,) the row of its first action.
+        episodes: which episode a step is of.
     """
 
-    rows: Float[Tensor, "rows obs"]
-    actions: Float[Tensor, "step act"]
-    row_of_step: Int[Tensor, "step"]
-    episode_of_step: Int[Tensor, "step"]
-    lengths: Int[np.ndarray, "episode"]
+    row_table: Float[Tensor, "row obs"]
+    action_table: Float[Tensor, "action act"]
+    first_row: Int[Tensor, "episode"]
+    first_action: Int[Tensor, "episode"]
+    episodes: Stretches
 
     @classmethod
-    def of(cls, demos: Demos) -> "Steps":
-        """The demonstrations' steps.
+    def of(cls, demos: Demos | Selection) -> "Steps":
+        """The steps of demonstrations, or of some of their episodes.
 
         Raises:
             DataError: there are none.
         """
         if demos.n_steps == 0:
             raise DataError("Demonstrations must hold at least one step; got none. Record or select some.")
+        whole = demos.demos if isinstance(demos, Selection) else demos
+        chosen = demos.episodes if isinstance(demos, Selection) else slice(None)
         return cls(
-            rows=_shared(demos.observations),
-            actions=_shared(demos.actions),
-            row_of_step=torch.from_numpy(demos.row_of_step),
-            episode_of_step=torch.from_numpy(demos.episode_of_step),
-            lengths=demos.lengths,
+            row_table=_shared(whole.observations),
+            action_table=_shared(whole.actions),
+            first_row=torch.from_numpy(whole.row_starts[:-1][chosen]),
+            first_action=torch.from_numpy(whole.step_starts[:-1][chosen]),
+            episodes=Stretches(torch.from_numpy(demos.lengths).long()),
         )
 
-    def of_stretches(self, stretch_of_step: Int[Tensor, "step"], chosen: Int[Tensor, "stretch"]) -> "Steps":
-        """The steps of the chosen stretches (numbered from 0 in their order), each an episode of its own.
-
-        The rows are shared; no transition may be read from what a stretch does not hold.
-        """
-        number = torch.full((int(stretch_of_step.max()) + 1,), -1)
-        number[chosen] = torch.arange(len(chosen))
-        stretches = number[stretch_of_step]
-        kept = torch.nonzero(stretches >= 0)[:, 0]
-        stretches = stretches[kept]
-        return Steps(
-            rows=self.rows,
-            actions=self.actions[kept],
-            row_of_step=self.row_of_step[kept],
-            episode_of_step=stretches,
-            lengths=torch.bincount(stretches, minlength=len(chosen)).numpy(),
+    def of_episodes(self, chosen: Int[Tensor, "chosen"] | slice) -> "Steps":
+        """The steps of the chosen episodes, numbered anew."""
+        return replace(
+            self,
+            first_row=self.first_row[chosen],
+            first_action=self.first_action[chosen],
+            episodes=Stretches(self.episodes.lengths[chosen]),
         )
+
+    def of_stretches(self, stretches: Stretches, chosen: Int[Tensor, "chosen"]) -> "Steps":
+        """The steps of the chosen stretches, each an episode of its own. No transition may be read from what a stretch
+        does not hold."""
+        first = stretches.starts[chosen]
+        return replace(
+            self,
+            first_row=self.rows_of(first),
+            first_action=self.places_of(first),
+            episodes=Stretches(stretches.lengths[chosen]),
+        )
+
+    def parts(self, most_steps: int) -> Iterator[tuple["Steps", int]]:
+        """All steps, some consecutive episodes at a time that have about so many, and the first step of each part."""
+        numbers = self.episodes.starts // most_steps
+        edges = [0, *(torch.nonzero(numbers.diff())[:, 0] + 1).tolist(), self.n_episodes]
+        for first, last in itertools.pairwise(edges):
+            yield self.of_episodes(slice(first, last)), int(self.episodes.starts[first])
+
+    @property
+    def lengths(self) -> Int[np.ndarray, "episode"]:
+        """(episode,) actions per episode."""
+        return self.episodes.lengths.numpy()
 
     @property
     def n_steps(self) -> int:
         """The number of actions in all."""
-        return len(self.actions)
+        return self.episodes.n_steps
 
     @property
     def n_episodes(self) -> int:
         """The number of episodes."""
-        return len(self.lengths)
+        return len(self.episodes)
 
-    def observations(self, steps: Int[Tensor, "*chosen"]) -> Float[Tensor, "*chosen obs"]:
-        """The observations that the chosen actions were taken on."""
-        rows = self.rows.index_select(0, self.row_of_step[steps].flatten())  # indexing takes twice the time
-        return rows.view(*steps.shape, rows.shape[1])
+    @property
+    def observation_size(self) -> int:
+        """The width of an observation."""
+        return self.row_table.shape[1]
+
+    @property
+    def action_size(self) -> int:
+        """The width of an action."""
+        return self.action_table.shape[1]
+
+    # Where a step is
+
+    def rows_of(self, steps: Int[Tensor, "*chosen"]) -> Int[Tensor, "*chosen"]:
+        """The rows of `row_table` that the chosen actions were taken on."""
+        return steps + self._row_shift[self.episodes[steps]]
+
+    def places_of(self, steps: Int[Tensor, "*chosen"]) -> Int[Tensor, "*chosen"]:
+        """The rows of `action_table` of the chosen steps."""
+        return steps if self._place_shift is None else steps + self._place_shift[self.episodes[steps]]
+
+    def steps_left(self, steps: Int[Tensor, "*chosen"]) -> Int[Tensor, "*chosen"]:
+        """From each step to the end of its episode, itself included: T at the first, 1 at the last."""
+        return self.episodes.ends[self.episodes[steps]] - steps
 
     @cached_property
-    def steps_left(self) -> Int[Tensor, "step"]:
-        """(step,) from each step to the end of its episode, itself included: T at the first, 1 at the last."""
-        ends = torch.from_numpy(np.cumsum(self.lengths))
-        return ends[self.episode_of_step] - torch.arange(self.n_steps)
+    def _row_shift(self) -> Int[Tensor, "episode"]:
+        return self.first_row - self.episodes.starts
+
+    @cached_property
+    def _place_shift(self) -> Int[Tensor, "episode"] | None:
+        """None where actions lie as steps are numbered."""
+        shift = self.first_action - self.episodes.starts
+        return shift if bool(shift.any()) else None
+
+    # What is there
+
+    def observations(self, steps: Int[Tensor, "*chosen"]) -> Float[Tensor, "*chosen obs"]:
+        """The observations that the chosen actions were taken on, float32."""
+        return _read(self.row_table, self.rows_of(steps))
+
+    def actions(self, steps: Int[Tensor, "*chosen"]) -> Float[Tensor, "*chosen act"]:
+        """The chosen actions, float32."""
+        return _read(self.action_table, self.places_of(steps))
 
     def transitions(
         self, steps: Int[Tensor, "*chosen"], delta_steps: int | Int[Tensor, "*chosen"]
     ) -> Float[Tensor, "*chosen obs"]:
         """s[t + delta_steps] - s[t] at the chosen steps, which must lie that far from their episode's end."""
-        rows = self.row_of_step[steps]
-        return self.rows[rows + delta_steps] - self.rows[rows]
+        rows = self.rows_of(steps)
+        return _read(self.row_table, rows + delta_steps) - _read(self.row_table, rows)
+
+    def nth_observations(self, numbers: Int[Tensor, "*chosen"]) -> Float[Tensor, "*chosen obs"]:
+        """Observations by their number among all of these episodes', the last one of each included."""
+        return _read(self.row_table, numbers + self._shift_of_observations[self._observed[numbers]])
+
+    def observation_blocks(self) -> Iterator[Float[np.ndarray, "block obs"]]:
+        """All observations of these episodes in their order, the last one of each included, float32, in blocks."""
+        for numbers in _blocks(self._observed.n_steps):
+            yield self.nth_observations(numbers).numpy()
+
+    def action_blocks(self) -> Iterator[Float[np.ndarray, "block act"]]:
+        """All actions of these episodes in their order, float32, in blocks."""
+        for steps in _blocks(self.n_steps):
+            yield self.actions(steps).numpy()
+
+    @cached_property
+    def _observed(self) -> Stretches:
+        return Stretches(self.episodes.lengths + 1)
+
+    @property
+    def _shift_of_observations(self) -> Int[Tensor, "episode"]:
+        return self.first_row - self._observed.starts
 
 
 def _shared(values: Float[np.ndarray, "row column"]) -> Float[Tensor, "row column"]:
-    """A float32 tensor on the array's own memory where its type allows, be it a read-only map: nobody here writes."""
+    """A tensor on the array's own memory, be it a read-only map: nobody here writes. What is in memory becomes float32
+    at once; what is mapped, as it is read."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        if isinstance(values, np.memmap):
+            return torch.from_numpy(values)
         return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+
+
+def _read(table: Float[Tensor, "row column"], rows: Int[Tensor, "*chosen"]) -> Float[Tensor, "*chosen column"]:
+    found = table.index_select(0, rows.flatten())  # indexing takes twice the time
+    return found.view(*rows.shape, table.shape[1]).float()
+
+
+def _blocks(n: int) -> Iterator[Int[Tensor, "block"]]:
+    return (torch.arange(start, min(start + _BLOCK, n)) for start in range(0, n, _BLOCK))

@@ -101,29 +101,35 @@ class SpanStyles(nn.Module):
         self.optimizer.zero_grad(set_to_none=True)
 
     @torch.no_grad()
-    def settle(self, networks: ModeNetworks, steps: Steps) -> None:
-        """Lets the model's reader learn the styles from pieces of 25 steps, and fills its tables."""
+    def settle(self, networks: ModeNetworks, steps: Steps, chosen: Int[Tensor, "chosen"]) -> None:
+        """Lets the model's reader learn the styles from pieces of 25 steps, and fills its tables.
+
+        Args:
+            networks: whose reader it is.
+            steps: those of the spans to learn from, an episode for each.
+            chosen: which spans these are.
+        """
         reader = networks.style_reader
         assert reader is not None
-        latents, divergences, modes = self.centred(), self.divergences(), self.shares.argmax(1)
-        n_pieces = (self._lengths + PIECE_STEPS - 1) // PIECE_STEPS
-        first_step, first_piece = self._lengths.cumsum(0) - self._lengths, n_pieces.cumsum(0) - n_pieces
-        span_of_step = torch.arange(len(self._lengths)).repeat_interleave(self._lengths)
-        within = torch.arange(steps.n_steps) - first_step[span_of_step]
-        piece_of_step = first_piece[span_of_step] + within // PIECE_STEPS
-        span_of_piece = torch.arange(len(self._lengths)).repeat_interleave(n_pieces)
-        energies = steps.actions.square() / networks.action_normaliser.scale.cpu().square()
-        energies = torch.zeros(len(self._lengths)).index_add_(0, span_of_step, energies.sum(1)) / self._lengths
+        lengths, every = steps.episodes.lengths, torch.arange(steps.n_steps)
+        latents, divergences = self.centred()[chosen], self.divergences()[chosen]
+        modes = self.shares.argmax(1)[chosen]
+        n_pieces = (lengths + PIECE_STEPS - 1) // PIECE_STEPS
+        first_piece, span_of_step = n_pieces.cumsum(0) - n_pieces, steps.episodes[every]
+        piece_of_step = first_piece[span_of_step] + (every - steps.episodes.starts[span_of_step]) // PIECE_STEPS
+        span_of_piece = torch.arange(len(lengths)).repeat_interleave(n_pieces)
+        energies = steps.actions(every).square() / networks.action_normaliser.scale.cpu().square()
+        energies = torch.zeros(len(lengths)).index_add_(0, span_of_step, energies.sum(1)) / lengths
         for mode in modes.unique().tolist():
             own, own_steps = modes == mode, torch.nonzero(modes[span_of_step] == mode)[:, 0]
             own_pieces = own[span_of_piece]
             sums = torch.zeros(len(span_of_piece), reader.weights.shape[1])
-            for chosen in own_steps.split(_CHUNK):
-                sums.index_add_(0, piece_of_step[chosen], _features(networks, steps, chosen, mode))
+            for some in own_steps.split(_CHUNK):
+                sums.index_add_(0, piece_of_step[some], _features(networks, steps, some, mode))
             means = sums / torch.bincount(piece_of_step)[:, None]
             reader.learn(mode, means[own_pieces], latents[span_of_piece[own_pieces], mode])
             of_spans = torch.zeros(len(modes), sums.shape[1]).index_add_(0, span_of_piece, sums)
-            read = of_spans / self._lengths[:, None] @ reader.weights[mode].cpu() + reader.offsets[mode].cpu()
+            read = of_spans / lengths[:, None] @ reader.weights[mode].cpu() + reader.offsets[mode].cpu()
             reader.settle(mode, latents[own, mode], read[own], energies[own])
             reader.nats[mode] = divergences[own].mean()
 
@@ -147,4 +153,4 @@ def _features(
     """The style's features of some steps under a mode."""
     states = with_style(networks.observation_normaliser(steps.observations(chosen)), None)
     expected, _ = networks.policy(states, networks.contexts[mode].expand(len(chosen), -1))
-    return style_features(networks.action_normaliser(steps.actions[chosen]), expected).cpu()
+    return style_features(networks.action_normaliser(steps.actions(chosen)), expected).cpu()

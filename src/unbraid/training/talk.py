@@ -2,6 +2,7 @@
 
 from typing import final
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -9,33 +10,53 @@ from torch import Tensor, nn
 from unbraid.core.randomness import named_seed
 from unbraid.modes.codebook import FreeCodebook, code_usage
 from unbraid.modes.encoders import TransitionEncoder
-from unbraid.modes.windows import transition_steps
+from unbraid.modes.spans import WindowPlaces
 from unbraid.policy.gaussian import diagonal_log_prob, perceptron
 from unbraid.policy.normaliser import Normaliser
 from unbraid.training.adabelief import AdaBelief
 from unbraid.training.config import TalkConfig
 from unbraid.training.model import ModeModel
 from unbraid.training.objectives import joined, vq_terms
+from unbraid.training.ranks import ONE_RANK, Ranks
 from unbraid.training.steps import Steps
 
-__all__ = ["TalkLearner", "pairs_of", "training_context"]
+__all__ = ["Pairs", "TalkLearner", "training_context"]
 
-_WINDOWS_AT_ONCE = 1000
+_WINDOWS_AT_ONCE, _MOST_SCALED, _BLOCK = 1000, 200_000, 65536
 
 
-def pairs_of(steps: Steps, config: TalkConfig) -> tuple[Int[Tensor, "pair"], Int[Tensor, "pair"], Int[Tensor, "pair"]]:
-    """Which observation row, action and transition step are learned together, a triple for every row.
+@final
+class Pairs:
+    """What is learned together, pair by pair: an observation, an action and a transition.
 
     ``pairing="repaired"``: a state, the action taken on it, the transition that followed. ``"published"`` repeats
     two faults of the talk's code: the extra observation at each episode's end is forgotten, so that from the second
     episode on a state is paired with a later step's action; and transitions come from the first episode only.
     (The code has one first episode per expert; in a pile that nobody sorted there is one.)
     """
-    known = torch.from_numpy(transition_steps(steps.lengths, config.delta_steps))
-    if config.pairing == "repaired":
-        return steps.row_of_step[known], known, known
-    first = known[steps.episode_of_step[known] == steps.episode_of_step[known[0]]]
-    return known, known, first[torch.arange(len(known)) % len(first)]
+
+    def __init__(self, steps: Steps, config: TalkConfig) -> None:
+        """As many pairs as there are transitions of full length."""
+        self._steps, self._repaired = steps, config.pairing == "repaired"
+        self._places = WindowPlaces(steps.lengths, config.delta_steps)
+        n_of_episodes = np.maximum(steps.lengths - config.delta_steps + 1, 0)
+        self._n_of_first = int(n_of_episodes[n_of_episodes > 0][0])
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def acts(self, pairs: Int[Tensor, "pair"]) -> Int[Tensor, "pair"]:
+        """The steps whose actions are learned."""
+        return self._places.at(pairs)[0]
+
+    def moves(self, pairs: Int[Tensor, "pair"]) -> Int[Tensor, "pair"]:
+        """The steps whose transitions are learned."""
+        return self.acts(pairs if self._repaired else pairs % self._n_of_first)
+
+    def observations(self, pairs: Int[Tensor, "pair"]) -> Float[Tensor, "pair obs"]:
+        """The states that the actions are said to be taken on."""
+        steps = self.acts(pairs)
+        return self._steps.observations(steps) if self._repaired else self._steps.nth_observations(steps)
 
 
 @final
@@ -47,21 +68,23 @@ class TalkLearner:
     its transitions, side by side.
     """
 
-    def __init__(self, steps: Steps, config: TalkConfig, device: str = "cpu") -> None:
+    def __init__(self, steps: Steps, config: TalkConfig, device: str = "cpu", *, ranks: Ranks = ONE_RANK) -> None:
         """Draws the initial weights from the config's seed."""
+        self.ranks = ranks
         self.steps, self.config, self.n_steps = steps, config, config.n_steps
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(named_seed(config.seed, "talk", "weights"))
-            size = steps.rows.shape[1]
-            self.model = ModeModel(config, observation_size=size, action_size=steps.actions.shape[1])
+            size = steps.observation_size
+            self.model = ModeModel(config, observation_size=size, action_size=steps.action_size)
             self.decoder = nn.Sequential(
                 nn.Linear(size, size), perceptron([size, *config.decoder_hidden, size * self._n_rebuilt], nn.Tanh)
             )
-        self.rows, self.acts, self.moves = pairs_of(steps, config)
+        self.pairs = Pairs(steps, config)
         if config.scaling == "repaired":
-            self.model.observation_normaliser = Normaliser.of(steps.rows.numpy(), floor=0.02)
-            moved = steps.transitions(self.moves[:200_000], config.delta_steps)
-            self.model.transition_normaliser = Normaliser.of(moved.numpy(), floor=0.02)
+            self.model.observation_normaliser = Normaliser.of_blocks(steps.observation_blocks(), floor=0.02)
+            some = self.pairs.moves(torch.arange(min(len(self.pairs), _MOST_SCALED))).split(_BLOCK)
+            moved = (steps.transitions(block, config.delta_steps).numpy() for block in some)
+            self.model.transition_normaliser = Normaliser.of_blocks(moved, floor=0.02)
         self.generator = torch.Generator().manual_seed(named_seed(config.seed, "talk", "batches"))
         self.model.to(device)
         self.decoder.to(device)
@@ -80,7 +103,7 @@ class TalkLearner:
         return self.config.batch_size
 
     def _draw(self) -> Int[Tensor, "batch"]:
-        return torch.randint(len(self.acts), (self.config.batch_size,), generator=self.generator)
+        return torch.randint(len(self.pairs), (self.config.batch_size,), generator=self.generator)
 
     @torch.no_grad()
     def _revive(self) -> None:
@@ -88,7 +111,7 @@ class TalkLearner:
         assert isinstance(self.model.codebook, FreeCodebook)
         dead = self.used == 0
         if dead.any():
-            latents = self._latents(self.moves[self.batch])
+            latents = self._latents(self.pairs.moves(self.batch))
             self.model.codebook.start_again(dead.to(latents.device), latents, self.generator)
         self.used.zero_()
 
@@ -122,21 +145,24 @@ class TalkLearner:
             self.batch = self._draw()
             if self.config.codebook == "repaired":
                 self._revive()
-        model, batch = self.model, self.batch
-        states = model.observation_normaliser(self.steps.rows[self.rows[batch]])
-        actions = self.steps.actions[self.acts[batch]].to(model.device)
-        latents = self._latents(self.moves[batch])
+        model, mean = self.model, self.ranks.mean
+        batch = self.batch[self.ranks.part(len(self.batch))]
+        moves = self.pairs.moves(batch)
+        states = model.observation_normaliser(self.pairs.observations(batch))
+        actions = self.steps.actions(self.pairs.acts(batch)).to(model.device)
+        latents = self._latents(moves)
         distances = model.codebook(latents)
         modes = distances.argmin(1)
-        self.used += torch.bincount(modes, minlength=len(self.used)).cpu()
         quantised = model.codebook.codes()[modes]
         passed = latents + (quantised - latents).detach()  # straight-through: the decoder's gradient skips the choice
-        terms = vq_terms(*self._rebuilt(self.moves[batch], passed), latents, quantised)
-        mean, log_std = model.policy(states, training_context(distances, self.config))
-        log_probs = diagonal_log_prob(actions, mean, log_std)
-        loss = self.objective(terms.total(self.config.commitment), log_probs)
+        terms = vq_terms(*self._rebuilt(moves, passed), latents, quantised, mean)
+        means, log_std = model.policy(states, training_context(distances, self.config))
+        log_probs = diagonal_log_prob(actions, means, log_std)
+        loss = self.objective(terms.total(self.config.commitment), log_probs, mean)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        (used,) = self.ranks.total(self.modules().values(), torch.bincount(modes, minlength=len(self.used)))
+        self.used += used.cpu()
         self.optimizer.step()
         self.taken += 1
         return {
@@ -144,7 +170,7 @@ class TalkLearner:
             "reconstruction": terms.reconstruction.detach(),
             "codebook": terms.codebook.detach(),
             "commitment": terms.commitment.detach(),
-            "policy": -log_probs.detach().sum(-1).mean(),
+            "policy": -mean(log_probs.detach().sum(-1)),
         }
 
     @torch.no_grad()
@@ -153,8 +179,8 @@ class TalkLearner:
         return code_usage(self._spread_distances().argmin(1), self.config.n_modes)
 
     def _spread_distances(self) -> Float[Tensor, "transition mode"]:
-        n = len(self.moves)
-        spread = self.moves[torch.linspace(0, n - 1, min(n, 20_000), dtype=torch.float64).long()]
+        n = len(self.pairs)
+        spread = self.pairs.moves(torch.linspace(0, n - 1, min(n, 20_000), dtype=torch.float64).long())
         if isinstance(self.model.encoder, TransitionEncoder):
             return self.model.codebook(self._latents(spread))
         return torch.cat([self.model.codebook(self._latents(some)) for some in spread.split(_WINDOWS_AT_ONCE)])

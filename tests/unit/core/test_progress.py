@@ -3,7 +3,7 @@
 import io
 import sys
 
-from unbraid.core.progress import progress
+from unbraid.core.progress import progress, silent_where
 
 
 class _Terminal(io.StringIO):
@@ -57,3 +57,15 @@ def test_an_exception_passes_through():
     except KeyboardInterrupt:
         return
     raise AssertionError
+
+
+def test_where_nobody_looks_no_bar_is_shown(monkeypatch):
+    terminal = _Terminal()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with silent_where(True), progress("second process", 1, "steps") as advance:
+        advance(1)
+    with silent_where(False), progress("first process", 1, "steps") as advance:
+        advance(1)
+    assert "second process" not in terminal.getvalue()
+    assert "first process" in terminal.getvalue()

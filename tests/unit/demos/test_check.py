@@ -11,6 +11,7 @@ from unbraid.core.errors import ConfigError, DataError
 from unbraid.demos.check import check_demos, require_fit_ready
 from unbraid.demos.episodes import Demos, Episode
 from unbraid.demos.loading import load_demos
+from unbraid.demos.selection import Selection
 from unbraid.demos.store import save_demos
 
 
@@ -213,3 +214,16 @@ def test_what_a_fit_never_reads_does_not_stop_it():
     require_fit_ready(_changed("rewards", 0, np.nan), window_steps=10, n_modes=2)
     mixed = Demos.from_episodes([*_healthy(), *_healthy(1, steps=3)])
     require_fit_ready(mixed, window_steps=10, n_modes=2)
+
+
+def test_of_chosen_episodes_the_others_may_be_broken_and_those_that_are_not_are_named_as_the_file_counts():
+    demos = _healthy()
+    values = demos.actions.copy()
+    values[demos.step_starts[2] + 3, 0] = np.nan
+    broken = replace(demos, actions=values)
+    every = np.arange(demos.n_episodes)
+    require_fit_ready(Selection(broken, every[every != 2]), window_steps=10, n_modes=2)
+    with pytest.raises(DataError, match=r"`actions` must be finite; episode 2 holds nan at step 3"):
+        require_fit_ready(Selection(broken, every[1:]), window_steps=10, n_modes=2)
+    with pytest.raises(DataError, match=r"at least 2 episodes, as some are held out; got 1\."):
+        require_fit_ready(Selection(demos, every[:1]), window_steps=10, n_modes=2)

@@ -6,7 +6,8 @@ import pytest
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.demos.episodes import Demos, Episode
 from unbraid.evaluation import obedience as module
-from unbraid.evaluation.obedience import obedience, steps_until_obeyed
+from unbraid.evaluation.obedience import obedience, obedience_entries, steps_until_obeyed
+from unbraid.worlds.rollout import Rollouts
 
 
 class Reader:
@@ -34,7 +35,7 @@ class Reader:
 @pytest.fixture(autouse=True)
 def _readers_are_models(monkeypatch):
     """The types of the arguments are checked in the tests; the check of these two is taken off."""
-    for name in ("obedience", "steps_until_obeyed"):
+    for name in ("obedience", "obedience_entries", "steps_until_obeyed"):
         plain = getattr(module, name)
         while hasattr(plain, "__wrapped__"):
             plain = plain.__wrapped__
@@ -84,3 +85,25 @@ def test_a_window_that_is_misread_once_does_not_count():
 def test_rollouts_that_end_too_early_are_refused():
     with pytest.raises(ConfigError, match="must go on for 12 steps after the change at step 95; the shortest has 100"):
         steps_until_obeyed(Reader(), episodes(np.ones(100)), 1, changed_at=95)
+
+
+def rolled(*actions):
+    return Rollouts(demos=episodes(*actions), tracks=tuple({} for _ in actions))
+
+
+def test_every_mode_stands_beside_its_expert(monkeypatch):
+    monkeypatch.setattr(module, "obedience", obedience)
+    down, up = np.full(60, -1.0), np.full(60, 1.0)
+    modes = [rolled(down, down, up, down), rolled(up, up)]
+    found = obedience_entries(Reader(), modes, {"upward": rolled(up, up, down, up)}, [-1, 0])
+    assert found["window_steps"] == 50
+    first, second = found["modes"]
+    assert (first["expert"], first["expert_share"]) == (None, None)
+    assert first["share"]["value"] == pytest.approx(0.75)
+    assert second["expert"] == "upward"
+    assert (second["share"]["value"], second["expert_share"]["value"]) == pytest.approx((1.0, 0.75))
+
+
+def test_rollouts_that_are_too_short_say_nothing():
+    short = rolled(np.ones(20))
+    assert obedience_entries(Reader(), [short, rolled(np.ones(60))], {}, [-1, -1]) is None

@@ -47,8 +47,17 @@ search_of = partial(ModeSearch, n_steps=STEPS)
 
 
 def source_of(recorded):
-    same = torch.nn.Identity()
-    return SpanSource(recorded.rows, recorded.row_of_step, recorded.actions, recorded.spans, same, same)
+    """Episodes that lie end to end, in their own units."""
+    same, lengths = torch.nn.Identity(), recorded.lengths
+    first = lengths.cumsum(0) - lengths
+    return SpanSource(recorded.rows, recorded.actions, first + torch.arange(len(lengths)), first, lengths, same, same)
+
+
+def cut_of(recorded, turn_steps, seed=0, n_modes=2):
+    """The stretch of every step."""
+    draws = np.random.default_rng(seed)
+    lengths = stretches_of_one_mode(source_of(recorded), search_of, n_modes, turn_steps, draws)
+    return torch.arange(len(lengths)).repeat_interleave(lengths)
 
 
 def purity(stretches, modes):
@@ -64,7 +73,7 @@ def test_experts_that_take_over_are_found_and_where(taking_over, n_experts):
     found = changes_within(search_of(recorded, np.random.default_rng(0)), n_experts)
     assert found.are_there
     assert 15 < found.turn_steps < 150  # 50 is the truth
-    cut = stretches_of_one_mode(source_of(recorded), search_of, n_experts, found.turn_steps, np.random.default_rng(0))
+    cut = cut_of(recorded, found.turn_steps, n_modes=n_experts)
     assert purity(cut, modes) > 0.98
     assert 36 <= int(cut[-1]) + 1 <= 42  # two in each of 18 episodes
     assert (np.diff(cut.numpy()) >= 0).all()
@@ -83,7 +92,7 @@ def test_experts_that_keep_to_their_episode_do_not(taking_over):
 
 def test_cutting_leaves_whole_what_does_not_change(taking_over):
     recorded, _ = taking_over(changing=False, n_episodes=8)
-    cut = stretches_of_one_mode(source_of(recorded), search_of, 2, 50.0, np.random.default_rng(0))
+    cut = cut_of(recorded, 50.0)
     assert torch.equal(cut, recorded.spans)
 
 
@@ -91,15 +100,13 @@ def test_a_sample_teaches_where_to_cut_the_others(taking_over, monkeypatch):
     """With room for ten episodes of eighteen, all are cut; blocks as small as two episodes give the same cuts."""
     recorded, modes = taking_over()
     monkeypatch.setattr(changes, "MOST_STEPS", 1000)
-    cut = stretches_of_one_mode(source_of(recorded), search_of, 2, 50.0, np.random.default_rng(0))
+    cut = cut_of(recorded, 50.0)
     assert purity(cut, modes) > 0.97
 
 
 def test_a_generator_suffices(taking_over):
     recorded, _ = taking_over(n_episodes=6)
-    first, again = (
-        stretches_of_one_mode(source_of(recorded), search_of, 2, 50.0, np.random.default_rng(3)) for _ in range(2)
-    )
+    first, again = (cut_of(recorded, 50.0, seed=3) for _ in range(2))
     assert torch.equal(first, again)
 
 

@@ -1,10 +1,13 @@
 """Spans and windows are gathered where they lie."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from unbraid.modes.evidence import Recorded
+from unbraid.modes.pieces import PaddedPlaces
 from unbraid.modes.spans import SpanSource, WindowPlaces, places_in_spans
 from unbraid.modes.windows import cut_windows
 
@@ -16,7 +19,8 @@ def source(recorded_of):
     whole = recorded_of(
         [generator.normal(size=(n + 1, 2)) for n in (3, 1, 4)], [np.ones((n, 1)) * n for n in (3, 1, 4)]
     )
-    return SpanSource(whole.rows, whole.row_of_step, whole.actions, whole.spans, lambda x: 2 * x, lambda x: -x)
+    first_row, first_place, lengths = torch.tensor([0, 4, 6]), torch.tensor([0, 3, 4]), torch.tensor([3, 1, 4])
+    return SpanSource(whole.rows, whole.actions, first_row, first_place, lengths, lambda x: 2 * x, lambda x: -x)
 
 
 def test_chosen_spans_are_gathered_in_the_order_asked_and_scaled(source):
@@ -30,7 +34,8 @@ def test_chosen_spans_are_gathered_in_the_order_asked_and_scaled(source):
 
 def test_all_spans_are_what_lies_there(source):
     found = source.of_spans(torch.arange(3))
-    whole = Recorded(2 * source.rows, source.row_of_step, -source.actions, source.spans)
+    spans = torch.tensor([0] * 3 + [1] + [2] * 4)
+    whole = Recorded(2 * source.rows, torch.arange(8) + spans, -source.actions, spans)
     for name in ("rows", "row_of_step", "actions", "spans"):
         assert torch.equal(getattr(found, name), getattr(whole, name)), name
 
@@ -38,7 +43,8 @@ def test_all_spans_are_what_lies_there(source):
 def test_parts_of_an_episode_share_the_row_between_them():
     """Spans of two steps within one episode of four: the second starts at the row where the first ends."""
     rows = torch.arange(5.0)[:, None]
-    source = SpanSource(rows, torch.arange(4), torch.zeros(4, 1), torch.tensor([0, 0, 1, 1]), lambda x: x, lambda x: x)
+    first, lengths, same = torch.tensor([0, 2]), torch.tensor([2, 2]), torch.nn.Identity()
+    source = SpanSource(rows, torch.zeros(4, 1), first, first, lengths, same, same)
     found = source.of_spans(torch.tensor([0, 1]))
     assert found.rows[:, 0].tolist() == [0, 1, 2, 2, 3, 4]
     assert found.states[:, 0].tolist() == [0, 1, 2, 3]
@@ -51,10 +57,19 @@ def test_only_what_is_chosen_is_read(source):
         read.append(len(rows))
         return rows
 
-    SpanSource(source.rows, source.row_of_step, source.actions, source.spans, scaled, scaled).of_spans(
-        torch.tensor([1])
-    )
+    reading = replace(source, scale_rows=scaled, scale_actions=scaled)
+    reading.of_spans(torch.tensor([1]))
     assert read == [2, 1]
+    reading.first_steps(2).of_spans(torch.tensor([2, 1]))
+    assert read[2:] == [3 + 2, 2 + 1]
+
+
+def test_the_beginning_of_spans_is_what_a_search_takes_of_their_whole(source):
+    chosen = torch.tensor([2, 0])
+    beginning, whole = source.first_steps(2).of_spans(chosen), source.of_spans(chosen).first_steps(2)
+    for name in ("states", "actions", "spans"):
+        assert torch.equal(getattr(beginning, name), getattr(whole, name)), name
+    assert torch.equal(beginning.rows[beginning.row_of_step + 1], whole.rows[whole.row_of_step + 1])
 
 
 def test_places():
@@ -66,9 +81,27 @@ def test_windows_are_drawn_from_every_place_alike():
     places = WindowPlaces(lengths, 3)
     fits = cut_windows(lengths, 3, stride_steps=1).starts
     assert len(places) == len(fits) == 5
+    assert places.at(torch.arange(5))[0].tolist() == fits.tolist()
+    assert places.at(torch.arange(5))[1].tolist() == [0, 3, 3, 3, 3]
     drawn = places.drawn(20_000, torch.Generator().manual_seed(0))
     values, counts = torch.unique(drawn, return_counts=True)
     assert values.tolist() == fits.tolist()
     assert (counts / 20_000 - 1 / 5).abs().max() < 0.02
     assert torch.equal(drawn, places.drawn(20_000, torch.Generator().manual_seed(0)))
     assert not torch.equal(drawn, places.drawn(20_000, torch.Generator().manual_seed(1)))
+
+
+def test_a_hundred_million_steps_are_drawn_from_uniformly():
+    """No number a step is kept, and every part of the whole is as likely as any other."""
+    lengths = np.random.default_rng(0).integers(100, 400, size=400_000)
+    n_steps, n_bins = int(lengths.sum()), 50
+    assert n_steps > 90_000_000
+    ends = np.cumsum(lengths)
+    for places in (WindowPlaces(lengths, 25), PaddedPlaces(lengths, 25)):
+        drawn = places.drawn(200_000, torch.Generator().manual_seed(0))
+        starts = (drawn if isinstance(drawn, torch.Tensor) else drawn.steps[:, 0]).numpy()
+        counts = np.histogram(starts, bins=n_bins, range=(0, n_steps))[0]
+        expected = len(starts) / n_bins
+        assert ((counts - expected) ** 2 / expected).sum() < 100  # chi-square with 49 degrees: p < 0.0001 above
+        left = ends[np.searchsorted(ends, starts, side="right")] - starts
+        assert left.min() >= 25

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unbraid.core.errors import ConfigError
-from unbraid.modes.windows import cut_windows, transition_steps
+from unbraid.modes.windows import cut_windows
 
 LENGTHS = st.lists(st.integers(0, 40), min_size=1, max_size=8).map(lambda given: np.array(given, dtype=np.int64))
 
@@ -48,32 +48,16 @@ def test_a_whole_episode_is_one_window_and_an_empty_one_none(lengths):
         assert np.flatnonzero(episode_of_step == episode).tolist() == list(range(start, start + length))
 
 
-@given(lengths=LENGTHS, delta_steps=st.integers(1, 45))
-def test_every_transition_lies_in_its_episode_and_none_is_missing(lengths, delta_steps):
-    expected, start = [], 0
-    for length in lengths.tolist():
-        # An episode of T actions has observations 0 to T, so s[t + delta] is there while t + delta <= T.
-        expected += [start + t for t in range(length) if t + delta_steps <= length]
-        start += length
-    assert transition_steps(lengths, delta_steps).tolist() == expected
-
-
 def test_windows_longer_than_every_episode_are_none():
     windows = cut_windows(np.array([3, 0, 4]), 5)
     assert len(windows) == 0
     assert windows.starts.dtype == np.int64
-    assert len(transition_steps(np.array([3, 4]), 5)) == 0
 
 
 @pytest.mark.parametrize(("window_steps", "stride_steps"), [(0, 5), (-3, 5), (5, 0)])
 def test_a_window_or_stride_of_nothing_is_refused(window_steps, stride_steps):
     with pytest.raises(ConfigError, match=rf"at least 1 step; got {window_steps} and {stride_steps}\. Ask for more"):
         cut_windows(np.array([10]), window_steps, stride_steps=stride_steps)
-
-
-def test_a_transition_of_no_steps_is_refused():
-    with pytest.raises(ConfigError, match=r"delta_steps must be at least 1; got 0\. Use 1 or 5"):
-        transition_steps(np.array([10]), 0)
 
 
 def test_a_wrong_shape_raises():

@@ -57,3 +57,23 @@ def test_a_new_one_changes_nothing_and_learns_nothing():
     assert torch.equal(made(values), values)
     assert list(made.parameters()) == []
     assert set(made.state_dict()) == {"mean", "scale", "clip"}
+
+
+def test_with_a_floor_of_the_range_units_do_not_matter():
+    """A column in kilometres is scaled like one in metres; constant columns become 0, not infinite."""
+    values = np.random.default_rng(0).uniform(-1, 1, size=(500, 3)).astype(np.float32)
+    values[:, 2] = 5.0
+    small = values * np.array([1e-3, 1, 1], np.float32)
+    scaled, again = (
+        Normaliser.of_blocks([rows[:100], rows[100:]], floor=0.02, of_range=True)(torch.from_numpy(rows))
+        for rows in (values, small)
+    )
+    np.testing.assert_allclose(again[:, 0], scaled[:, 0], rtol=0.04)  # the floor is 0.02 of 1, or of the range
+    assert (again[:, 2] == 0).all()
+
+
+def test_blocks_are_read_as_the_whole_is():
+    values = np.random.default_rng(0).normal(3.0, 2.0, size=(100, 2))
+    whole, blocks = Normaliser.of(values, floor=0.1), Normaliser.of_blocks(np.split(values, [7, 50]), floor=0.1)
+    torch.testing.assert_close(whole.scale, blocks.scale)
+    torch.testing.assert_close(whole.mean, blocks.mean)

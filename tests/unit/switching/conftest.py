@@ -17,7 +17,7 @@ class IcyRoad(gymnasium.Env):
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
 
     def __init__(self, n_steps: int = 40, ends_at: int | None = None) -> None:
-        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float64)
+        self.observation_space = gymnasium.spaces.Box(-9.0, 9.0, (2,), np.float64)
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
         self.n_steps, self.ends_at, self.at = n_steps, ends_at, 0
 

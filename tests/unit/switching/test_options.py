@@ -11,9 +11,7 @@ from unbraid.switching.options import OptionEnv, OptionWorlds, controllers_of
 
 
 def test_a_held_mode_sums_reward_less_weighted_cost(icy_road, haste_and_care):
-    worlds = OptionWorlds(
-        haste_and_care, icy_road, horizon_steps=5, cost_weight=0.5, n_envs=8, max_steps=40, seed=3
-    )
+    worlds = OptionWorlds(haste_and_care, icy_road, horizon_steps=5, cost_weight=0.5, n_envs=8, max_steps=40, seed=3)
     before = worlds.begin(3)
     found = worlds.hold(np.array([0, 1] * 4))
     icy = before[:, 0]
@@ -34,9 +32,7 @@ def test_a_held_mode_sums_reward_less_weighted_cost(icy_road, haste_and_care):
     ],
 )
 def test_an_episode_that_ends_while_a_mode_is_held(icy_road, haste_and_care, limits, ends, kind):
-    worlds = OptionWorlds(
-        haste_and_care, lambda: icy_road(**limits), horizon_steps=5, n_envs=3, max_steps=100, seed=0
-    )
+    worlds = OptionWorlds(haste_and_care, lambda: icy_road(**limits), horizon_steps=5, n_envs=3, max_steps=100, seed=0)
     held = [worlds.hold(np.zeros(3, dtype=np.int64)) for _ in range(4)]
     assert [found.n_steps.tolist() for found in held] == [[n] * 3 for n in ends * 2]
     assert [bool(getattr(found, kind).all()) for found in held] == [False, True] * 2

@@ -5,6 +5,11 @@ import pytest
 import torch
 
 from unbraid.core.errors import ConfigError
+from unbraid.demos.loading import load_demos
+from unbraid.demos.selection import Selection
+from unbraid.demos.store import save_demos
+from unbraid.modes import stretches
+from unbraid.training import calibrated, joint
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.fit import fit, learner_for
 from unbraid.training.joint import UnbraidLearner
@@ -28,7 +33,7 @@ def test_unbraids_own_method_is_the_default(demos, monkeypatch):
     """Which one is made, without the time to fit it."""
     made = []
 
-    def noted(given, config, device):
+    def noted(given, config, device, *, ranks):
         made.append(config)
         raise InterruptedError
 
@@ -73,3 +78,50 @@ def test_threads_and_arithmetic_are_as_they_were_after_a_fit(demos, tiny):
     fit(demos, tiny("talk"), LoopOptions(n_threads=2, on_log=lambda line: seen.append(arithmetic())))
     assert seen == [(2, 0.0)]
     assert arithmetic() == before
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("unbraid", {"calibration": "left_out"}),
+        ("unbraid", {"style": "on"}),
+        ("unbraid", {"sharing": "window"}),
+        ("unbraid", {"encoder": "lstm", "sharing": "changing"}),
+        ("talk", {}),
+        ("talk", {"pairing": "published", "delta_steps": 2}),
+        ("talk", {"encoder": "mean"}),
+    ],
+)
+def test_chosen_episodes_of_a_store_are_fitted_as_their_copy_is(
+    demos, tiny, same_weights, monkeypatch, tmp_path, method, settings
+):
+    """Bit for bit, and with a number a step kept or not."""
+    chosen, config = np.array([0, 1, 2, 4, 5, 7, 8, 9, 11]), tiny(method, **settings)
+    copy = fit(demos.select(chosen), config)
+    mapped = load_demos(save_demos(demos, tmp_path / "demos"))
+    monkeypatch.setattr(stretches, "_TOLD_STEPS", 0)
+    view = fit(Selection(mapped, chosen), config)
+    assert same_weights(copy, view)
+    assert (copy.search, copy.shares, copy.switch_rate) == (view.search, view.shares, view.switch_rate)
+    assert (copy.calibration is None) == (view.calibration is None)
+    if copy.calibration is not None and view.calibration is not None:
+        assert copy.calibration.to_json() == view.calibration.to_json()
+
+
+@pytest.mark.parametrize("settings", [{"calibration": "left_out"}, {"style": "on"}, {"sharing": "changing"}])
+def test_what_is_read_at_the_end_is_read_of_a_part_where_there_is_much(demos, tiny, monkeypatch, settings):
+    """Twelve episodes of forty steps: of five the end is about what it is of all, and training is the same."""
+    whole = fit(demos, tiny("unbraid", **settings))
+    for module in (joint, calibrated):
+        monkeypatch.setattr(module, "MOST_READ_STEPS", 210)
+    part = fit(demos, tiny("unbraid", **settings))
+    trained = [name for name in whole.state_dict() if name.startswith(("policy.", "encoder.", "codebook."))]
+    assert trained
+    assert all(torch.equal(whole.state_dict()[name], part.state_dict()[name]) for name in trained)
+    assert whole.shares == part.shares
+    assert whole.search["encoder_shares"] == pytest.approx(part.search["encoder_shares"], abs=0.35)
+    if whole.calibration is not None:
+        assert part.calibration is not None
+    if whole.style_reader is not None:
+        assert not torch.equal(whole.style_reader.readings, part.style_reader.readings)
+        assert torch.isfinite(part.style_reader.readings).all()

@@ -10,6 +10,7 @@ import torch
 from unbraid.core.errors import ConfigError, DataError, ModelError, RunError
 from unbraid.demos.episodes import Demos, Episode
 from unbraid.modes.windows import Windows, cut_windows
+from unbraid.training import networks
 from unbraid.training.config import TalkConfig, config_to_json
 from unbraid.training.fit import fit
 from unbraid.training.model import ModeModel
@@ -161,6 +162,25 @@ def test_more_steps_than_a_chunk_are_read_as_one(model, demos, monkeypatch):
     whole = model.window_scores(demos, model.cut(demos, 10), "combined")
     monkeypatch.setattr("unbraid.training.networks._CHUNK", 37)
     np.testing.assert_allclose(model.window_scores(demos, model.cut(demos, 10), "combined"), whole, atol=1e-3)
+
+
+@pytest.mark.parametrize("window_steps", [None, 7])
+def test_parts_of_whole_episodes_are_read_as_the_whole_is(model, uneven, monkeypatch, window_steps):
+    settings = {"window_steps": window_steps}
+    whole = model.predict_proba(uneven, **settings), model.transform(uneven, **settings), model.score(uneven)
+    monkeypatch.setattr(networks, "_PART_STEPS", 20)
+    parts = model.predict_proba(uneven, **settings), model.transform(uneven, **settings), model.score(uneven)
+    for one, other in zip(whole, parts, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_windows_in_any_order_are_read_in_parts(model, uneven, monkeypatch):
+    windows = model.cut(uneven, 5, 3)
+    order = np.random.default_rng(0).permutation(len(windows))
+    mixed = Windows(windows.starts[order], windows.lengths[order], windows.episodes[order])
+    whole = model.window_scores(uneven, windows)
+    monkeypatch.setattr(networks, "_PART_STEPS", 20)
+    np.testing.assert_allclose(model.window_scores(uneven, mixed), whole[order], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("obs", "act"), [(2, 2), (3, 1)])

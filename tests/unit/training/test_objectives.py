@@ -22,20 +22,20 @@ PROBABILITIES = [[0.5, 0.25], [1.0, 0.1]]
     ],
 )
 def test_the_objectives_are_the_published_formulas(name, expected):
-    found = joined(name)(torch.tensor(VQ), torch.tensor(PROBABILITIES).log())
+    found = joined(name)(torch.tensor(VQ), torch.tensor(PROBABILITIES).log(), torch.mean)
     assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("name", ["ratio", "product", "log_ratio", "sum"])
 def test_less_reconstruction_error_and_more_likelihood_are_both_better(name):
     vq, log_probs = torch.tensor(VQ, requires_grad=True), torch.tensor(PROBABILITIES).log().requires_grad_()
-    joined(name)(vq, log_probs).backward()
+    joined(name)(vq, log_probs, torch.mean).backward()
     assert float(vq.grad) > 0
     assert bool((log_probs.grad < 0).all())
 
 
 def test_the_ratio_stays_finite_where_no_action_is_likely():
-    assert float(joined("ratio")(torch.tensor(VQ), torch.full((4, 2), -1e3))) == pytest.approx(VQ / 1e-6)
+    assert float(joined("ratio")(torch.tensor(VQ), torch.full((4, 2), -1e3), torch.mean)) == pytest.approx(VQ / 1e-6)
 
 
 @pytest.fixture

@@ -172,7 +172,7 @@ def test_its_windows_lie_in_one_episode_and_a_batch_has_no_more_steps(tiny, refl
         learner.step()
     of_length = {}
     for windows in seen:
-        of_step = learner.steps.episode_of_step[windows.steps]
+        of_step = learner.steps.episodes[windows.steps]
         assert (of_step == of_step[:, :1]).all()
         of_length.setdefault(windows.mask.shape[1], set()).add(len(windows.steps))
     assert {5, 30, 100} <= set(of_length)

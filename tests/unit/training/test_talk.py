@@ -12,15 +12,20 @@ from unbraid.policy.gaussian import diagonal_log_prob
 from unbraid.training.fit import learner_for
 from unbraid.training.objectives import joined
 from unbraid.training.steps import Steps
-from unbraid.training.talk import TalkLearner, pairs_of, training_context
+from unbraid.training.talk import Pairs, TalkLearner, training_context
 
 LENGTHS = st.lists(st.integers(0, 20), min_size=1, max_size=6)
 
 
 def triples_of(steps, config):
     """(episode, step) of the state, of the action and of the transition's step, for every pair."""
-    rows, acts, moves = pairs_of(steps, config)
-    return steps.rows[rows], steps.actions[acts], steps.actions[moves]
+    pairs = Pairs(steps, config)
+    every = torch.arange(len(pairs))
+    return pairs.observations(every), steps.actions(pairs.acts(every)), steps.actions(pairs.moves(every))
+
+
+def _moves(learner):
+    return learner.pairs.moves(torch.arange(len(learner.pairs)))
 
 
 @given(lengths=LENGTHS, delta_steps=st.integers(1, 6))
@@ -31,7 +36,8 @@ def test_a_state_is_never_paired_with_another_steps_action(identities, tiny, len
     states, actions, moved = triples_of(steps, config)
     assert torch.equal(states, actions)
     assert torch.equal(states, moved)
-    transitions = steps.transitions(pairs_of(steps, config)[2], delta_steps)
+    pairs = Pairs(steps, config)
+    transitions = steps.transitions(pairs.moves(torch.arange(len(pairs))), delta_steps)
     assert (transitions == torch.tensor([0.0, delta_steps])).all()
     expected = [(e, t) for e, length in enumerate(lengths) for t in range(length - delta_steps + 1)]
     assert [tuple(row) for row in states.int().tolist()] == expected  # each once, none missing
@@ -96,7 +102,7 @@ def test_every_choice_trains(demos, tiny, objective, context, repairs):
 def test_the_policys_gradient_reaches_encoder_and_codebook(demos, tiny, context):
     """The talk's joint training: the policy's likelihood alone moves the encoder and the codes."""
     learner = learner_for(demos, tiny("talk", context=context))
-    learner.objective = lambda vq, log_probs: -log_probs.sum(-1).mean()
+    learner.objective = lambda vq, log_probs, mean: -mean(log_probs.sum(-1))
     learner.step()
     for part in (learner.model.encoder, learner.model.codebook, learner.model.policy):
         assert any(float(p.grad.abs().sum()) > 0 for p in part.parameters())
@@ -105,8 +111,9 @@ def test_the_policys_gradient_reaches_encoder_and_codebook(demos, tiny, context)
 
 def test_reconstruction_reaches_the_encoder_past_the_choice_of_a_code_and_not_the_codes(demos, tiny):
     learner = learner_for(demos, tiny("talk", commitment=0.0))
-    learner.objective = lambda vq, log_probs: vq
-    z = learner.model.encoder(learner.model.scaled_transitions(learner.steps, learner.moves[learner.batch])).detach()
+    learner.objective = lambda vq, log_probs, mean: vq
+    moves = learner.pairs.moves(learner.batch)
+    z = learner.model.encoder(learner.model.scaled_transitions(learner.steps, moves)).detach()
     codes = learner.model.codebook.codes().detach().clone()
     learner.step()
     assert any(float(p.grad.abs().sum()) > 0 for p in learner.model.encoder.parameters())
@@ -141,7 +148,7 @@ def test_repaired_contexts_are_on_the_scale_that_training_saw(demos, tiny, conte
     contexts = learner.finished().contexts
     assert contexts.diagonal().tolist() == [0, 0, 0]
     with torch.no_grad():
-        z = learner.model.encoder(learner.model.scaled_transitions(learner.steps, learner.moves))
+        z = learner.model.encoder(learner.model.scaled_transitions(learner.steps, _moves(learner)))
         distances = learner.model.codebook(z)
         codes, seen = distances.argmin(1), training_context(distances, learner.config)
     for k in range(3):
@@ -204,7 +211,7 @@ def test_a_learner_takes_its_objective_by_name(demos, tiny):
 
 def test_codes_start_at_latents_of_the_data_and_dead_ones_start_again(demos, tiny):
     learner = learner_for(demos, tiny("talk", n_modes=3, steps_per_batch=2))
-    latents = learner.model.encoder(learner.model.scaled_transitions(learner.steps, learner.moves))
+    latents = learner.model.encoder(learner.model.scaled_transitions(learner.steps, _moves(learner)))
     assert (torch.cdist(learner.model.codebook.codes(), latents).min(1).values < 1e-3).all()
     with torch.no_grad():
         learner.model.codebook.embedding[2] = 1e3  # nothing will ever be near

@@ -1,0 +1,157 @@
+"""`unbraid switch`: a switcher is learned, guarded, saved, and used again."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from unbraid.switching.preferences import Preferences
+
+SHORT = ("--max-steps", 40, "--episodes", 3, "--horizon-steps", 5)
+
+
+@pytest.fixture(scope="module")
+def learned(unbraid, fitted, tmp_path_factory):
+    """(the folder, what was said) of a bandit that learned a little."""
+    out = tmp_path_factory.mktemp("switchers") / "bandit"
+    said = unbraid(
+        "switch", fitted, "--out", out, "--method", "bandit", "--steps", 800, "--cost-weight", 0.2, *SHORT, "--json"
+    )
+    assert said.code == 0, said.err
+    return out, json.loads(said.out)
+
+
+def test_a_bandit_is_learned_and_measured(learned):
+    out, found = learned
+    assert [actor["name"] for actor in found["actors"]] == ["switcher", "mode 0", "mode 1"]
+    assert found["n_steps"] == 800
+    assert found["regret"]["decision"][-1] == 160
+    assert sum(found["shares"]) == pytest.approx(1)
+    assert found["best_mode"] in ("mode 0", "mode 1")
+    objective = {actor["name"]: actor["metrics"]["objective"]["value"] for actor in found["actors"]}
+    assert found["gain"]["value"] == pytest.approx(objective["switcher"] - objective[found["best_mode"]])
+    for actor in found["actors"]:
+        of = {name: estimate["value"] for name, estimate in actor["metrics"].items()}
+        assert of["objective"] == pytest.approx(of["return"] - 0.2 * of["cost"])
+    assert {path.name for path in out.iterdir()} == {"switcher.json", "weights.safetensors", "results.json"}
+    kept = json.loads((out / "results.json").read_text())
+    assert {**kept, "switcher": str(out)} == {"format": "unbraid-switching", "version": 1, **found}
+
+
+def test_it_is_used_again_on_the_same_episodes(unbraid, fitted, learned):
+    out, found = learned
+    said = unbraid("switch", fitted, "--use", out, "--cost-weight", 0.2, *SHORT, "--json")
+    assert said.code == 0, said.err
+    again = json.loads(said.out)
+    assert again["actors"] == found["actors"]
+    assert again["gain"] == found["gain"]
+
+
+def test_ppo_and_its_words(unbraid, fitted, tmp_path):
+    pytest.importorskip("stable_baselines3", reason="the extra `switch` is not installed")
+    said = unbraid("switch", fitted, "--out", tmp_path / "ppo", "--steps", 800, *SHORT)
+    assert said.code == 0, said.err
+    lines = said.out.splitlines()
+    assert lines[0] == "ppo switcher, after 800 steps: a mode for every 5 steps"
+    assert lines[1].startswith("switcher: return ")
+    assert re.search(r"objective, less that of mode [01], the best mode alone: ", said.out)
+    assert (tmp_path / "ppo" / "weights.safetensors").exists()
+
+
+def test_from_both(unbraid, fitted, learned, tmp_path):
+    """A person who insists on mode 1 overrules the environment; one who counts nothing does not."""
+    known = Preferences(2, 9)
+    for at in np.eye(9):
+        known = known.answered(at, 1, 0, "left")
+    known.save(tmp_path / "answers.json")
+    asked = ("switch", fitted, "--method", "bandit", "--steps", 800, "--cost-weight", 0.2, *SHORT, "--json")
+    answers = ("--answers", tmp_path / "answers.json", "--answers-weight")
+    insisting, unheard = (
+        json.loads(unbraid(*asked, *answers, weight, "--out", tmp_path / f"weight{weight}").out) for weight in (1000, 0)
+    )
+    assert insisting["method"] == "bandit and preferences"
+    assert insisting["shares"][1] > 0.9
+    assert unheard["actors"] == learned[1]["actors"]
+
+
+def test_a_person_and_a_guard(unbraid, fitted, tmp_path):
+    known = Preferences(2, 9).answered(np.ones(9), 0, 1, "left")
+    known.save(tmp_path / "answers.json")
+    claims = tmp_path / "claims.json"
+    claims.write_text(json.dumps([{"kind": "probability", "mode": 1, "metric": "cost", "above": 50, "at_most": 0.5}]))
+    certificate = tmp_path / "certificate.json"
+    said = unbraid("certify", fitted, "--claims", claims, "--out", certificate, "--max-steps", 5, "--max-episodes", 64)
+    assert said.code == 0, said.err
+    asked = ("switch", fitted, "--method", "preferences", "--answers", tmp_path / "answers.json", *SHORT, "--json")
+    free = json.loads(unbraid(*asked, "--out", tmp_path / "free").out)
+    guarding = ("--guard", certificate, "--guard-episodes", 8, "--max-cost", 0.0, "--out", tmp_path / "guarded")
+    guarded = json.loads(unbraid(*asked, *guarding).out)
+    assert free["shares"] == [1.0, 0.0]
+    assert free["guard"] is None
+    assert guarded["guard"]["certified"] == [1]
+    assert guarded["guarded"] == 1.0  # 8 episodes cannot show that no cost ever comes
+    assert guarded["shares"] == [0.0, 1.0]
+    assert unbraid("switch", fitted, "--use", tmp_path / "guarded", *SHORT).out.count("guard: free where") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "Either --out or --use must be given"),
+        (("--out", "x", "--use", "y"), "Either --out or --use must be given"),
+        (("--out", "x", "--max-cost", 1.0), "must be given together"),
+        (("--out", "x", "--answers", "a.json"), "--answers must come with --method preferences, bandit"),
+        (("--out", "x", "--method", "preferences"), "--answers must be given with --method preferences"),
+        (("--use", "nowhere"), "must exist; there is no such file"),
+        (("--out", "x", "--horizon-steps", 0), "`horizon_steps` must be at least 1"),
+        (("--out", "x", "--cost-weight", -1), "`cost_weight` must be finite and >= 0"),
+        (("--out", "x", "--env", "unbraid/PointGoal0-v0"), "must have 60 observation"),
+    ],
+)
+def test_what_is_refused(unbraid, fitted, tmp_path, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    answer = unbraid("switch", fitted, *arguments)
+    assert answer.code == 2
+    assert said in answer.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_certificate_of_another_environment(unbraid, fitted, tmp_path):
+    claims, certificate = tmp_path / "claims.json", tmp_path / "certificate.json"
+    claims.write_text(json.dumps([{"kind": "probability", "mode": 1, "metric": "cost", "above": 50, "at_most": 0.5}]))
+    short = ("--max-steps", 5, "--max-episodes", 64)
+    assert unbraid("certify", fitted, "--claims", claims, "--out", certificate, *short).code == 0
+    guarding = ("--guard", certificate, "--max-cost", 1, "--env", "unbraid/PointGoal2-v0")
+    said = unbraid("switch", fitted, "--out", tmp_path / "x", "--method", "bandit", *guarding)
+    assert said.code == 2
+    assert "must be about unbraid/PointGoal2-v0" in said.err
+
+
+def test_answers_of_another_run_and_a_certificate_without_costs(unbraid, fitted, tmp_path):
+    Preferences(3, 9).save(tmp_path / "answers.json")
+    asked = ("switch", fitted, "--out", tmp_path / "x", "--method")
+    said = unbraid(*asked, "preferences", "--answers", tmp_path / "answers.json")
+    assert (said.code, "must be about 2 modes and 9 features" in said.err) == (2, True)
+    claims, certificate = tmp_path / "claims.json", tmp_path / "certificate.json"
+    claims.write_text(
+        json.dumps([{"kind": "probability", "mode": 1, "metric": "distance", "above": 50, "at_most": 0.5}])
+    )
+    short = ("--max-steps", 5, "--max-episodes", 64)
+    assert unbraid("certify", fitted, "--claims", claims, "--out", certificate, *short).code == 0
+    said = unbraid(
+        *asked,
+        "bandit",
+        "--steps",
+        100,
+        "--max-steps",
+        40,
+        "--guard",
+        certificate,
+        "--max-cost",
+        1,
+        "--horizon-steps",
+        5,
+    )
+    assert said.code == 2
+    assert "must certify an upper limit on the cost" in said.err

@@ -1,0 +1,79 @@
+"""A guard: free where the bound on the cost is low, certified modes elsewhere."""
+
+import numpy as np
+import pytest
+
+from unbraid.core.errors import ConfigError, DataError
+from unbraid.switching.guard import Guard, guard_from_json, make_guard
+
+
+def decisions(n_episodes=200, n_each=10, seed=0):
+    """A choice costs 0 where a feature is below 0.5, and 0 to 10 above."""
+    generator = np.random.default_rng(seed)
+    x = generator.random(n_episodes * n_each)
+    costs = np.where(x < 0.5, 0.0, generator.integers(0, 11, size=len(x)))
+    return {
+        "features": np.stack([np.ones_like(x), x], axis=1),
+        "costs": costs,
+        "episodes": np.repeat(np.arange(n_episodes), n_each),
+    }
+
+
+def made(max_cost, **beside):
+    return make_guard([1], max_cost, largest_cost=10.0, **{**decisions(), **beside})
+
+
+def test_the_choice_is_free_where_little_cost_may_come():
+    guard = made(1.0)
+    allowed = guard.allowed(np.array([[1.0, 0.1], [1.0, 0.9]]), 3)
+    assert allowed.tolist() == [[True, True, True], [False, True, False]]
+    assert guard.bounds[0] < 1.0 < guard.bounds[-1]
+    assert (guard.n > 50).all()
+
+
+def test_the_bounds_hold():
+    """Of 40 guards hardly one has a bound below the true mean cost of its group."""
+    wrong = 0
+    for seed in range(40):
+        given = decisions(n_episodes=60, seed=seed)
+        guard = make_guard([0], 1.0, largest_cost=10.0, **given, settings=(2, 0.05, seed))
+        fresh = decisions(n_episodes=2000, seed=1000 + seed)
+        group = guard.groups(fresh["features"])
+        wrong += any(fresh["costs"][group == g].mean() > guard.bounds[g] for g in range(len(guard.bounds)))
+    assert wrong <= 4
+
+
+def test_few_episodes_give_high_bounds():
+    few, many = (make_guard([1], 1.0, largest_cost=10.0, **decisions(n_episodes=n)) for n in (4, 400))
+    assert (few.bounds > 9).all()
+    assert (few.bounds > many.bounds).all()
+    assert not few.allowed(np.array([[1.0, 0.1]]), 2).all()
+
+
+def test_it_is_written_and_read():
+    guard = made(1.0)
+    again = guard_from_json(guard.to_json(), "a file")
+    features = decisions(seed=3)["features"]
+    np.testing.assert_array_equal(again.allowed(features, 2), guard.allowed(features, 2))
+    for damage in ({"bounds": [1.0]}, {"weights": ["x"]}, {"max_cost": None}):
+        with pytest.raises(DataError, match="whole guard"):
+            guard_from_json({**guard.to_json(), **damage}, "a file")
+    with pytest.raises(DataError, match="lacks"):
+        guard_from_json({}, "a file")
+
+
+def test_what_is_refused():
+    with pytest.raises(ConfigError, match="max_cost >= 0"):
+        made(-1.0)
+    with pytest.raises(ConfigError, match="certified"):
+        make_guard([], 1.0, largest_cost=10.0, **decisions())
+    with pytest.raises(DataError, match="at least 4 episodes"):
+        made(1.0, **decisions(n_episodes=3))
+    with pytest.raises(DataError, match="costs in"):
+        made(1.0, costs=decisions()["costs"] + 5)
+
+
+def test_a_certified_mode_may_always_be_chosen():
+    features = np.array([[1.0, 0.0], [1.0, 1.0]])
+    guard = Guard((0, 2), 0.0, np.array([0.0, 1.0]), np.zeros(0), np.array([1.0]), np.array([5]), 0.05)
+    assert guard.allowed(features, 3).tolist() == [[True, False, True]] * 2

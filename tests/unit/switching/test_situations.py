@@ -1,0 +1,115 @@
+"""What a switcher sees: features of PointGoal, or every column."""
+
+import numpy as np
+import pytest
+from jaxtyping import TypeCheckError
+
+from unbraid.core.errors import ConfigError, DataError
+from unbraid.switching.situations import reader_from_json, situation_reader
+from unbraid.worlds.lidar import LIDAR_RANGE_M
+
+WORLD = "unbraid/PointGoal1-v0"
+
+
+def seen(*, goal_m=1.5, hazard_m=None, velocity=(0.0, 0.0), hazard_bin=0):
+    """An observation with the goal ahead (bins 15 and 0), and a hazard in one bin where one is wanted."""
+    observation = np.zeros(60)
+    observation[3:5] = velocity
+    observation[[12, 27]] = 1 - goal_m / LIDAR_RANGE_M
+    if hazard_m is not None:
+        observation[28 + hazard_bin] = 1 - hazard_m / LIDAR_RANGE_M
+    return observation
+
+
+def features(*observations):
+    rows = np.stack(observations)
+    reader = situation_reader("auto", observations=np.zeros((2, 60)), env_id=WORLD)
+    return [dict(zip(reader.names, row, strict=True)) for row in reader.read(rows)]
+
+
+def test_the_goal_and_the_speed():
+    far, near, away = features(
+        seen(goal_m=2.4), seen(goal_m=0.3, velocity=(1.5, 0.0)), seen(goal_m=0.3, velocity=(-1.5, 0.0))
+    )
+    assert far["constant"] == 1
+    assert far["goal_distance"] == pytest.approx(0.8, abs=0.02)
+    assert near["goal_distance"] == pytest.approx(0.1, abs=0.02)
+    assert near["goal_near"] > 0.5 > far["goal_near"]
+    assert near["speed"] == away["speed"] == pytest.approx(1.0)
+    assert near["speed_to_goal"] == pytest.approx(1.0, abs=0.01)
+    assert away["speed_to_goal"] == pytest.approx(-1.0, abs=0.01)
+
+
+def test_a_hazard_counts_where_it_is():
+    none, on_way, behind, beyond = features(
+        seen(), seen(hazard_m=0.5), seen(hazard_m=0.5, hazard_bin=8), seen(goal_m=0.2, hazard_m=1.0)
+    )
+    for name in ("hazard_near", "hazard_ahead", "hazard_on_way", "hazard_on_way_far"):
+        assert none[name] == 0
+    assert on_way["hazard_near"] == pytest.approx(behind["hazard_near"])
+    assert on_way["hazard_on_way"] > 0.2 > 1e-3 > behind["hazard_on_way"]
+    assert beyond["hazard_on_way_far"] < 0.05 < on_way["hazard_on_way_far"]
+    driving_there, driving_off = features(
+        seen(hazard_m=0.5, velocity=(1.0, 0.0)), seen(hazard_m=0.5, velocity=(-1.0, 0.0))
+    )
+    assert driving_there["hazard_ahead"] > 0.2
+    assert driving_off["hazard_ahead"] == pytest.approx(0, abs=1e-3)
+
+
+def test_few_features_are_two_of_them_scaled():
+    rows = np.stack([seen(), seen(goal_m=0.5, hazard_m=0.4), seen(goal_m=2.0, hazard_m=0.6)])
+    every, few = (situation_reader(kind, observations=rows) for kind in ("point_goal", "point_goal_few"))
+    assert few.names == ("constant", "goal_distance", "hazard_on_way_far")
+    for place, name in enumerate(few.names[1:], 1):
+        whole = every.read(rows)[:, every.names.index(name)]
+        assert np.corrcoef(few.read(rows)[:, place], whole)[0, 1] == pytest.approx(1)
+        assert few.read(rows)[:, place].std() > whole.std()
+
+
+def test_features_are_of_the_size_of_1_in_the_world():
+    from unbraid.worlds.experts import make_expert
+    from unbraid.worlds.rollout import rollout
+
+    found = rollout(make_expert("goal_seeking"), WORLD, seeds=range(4), max_steps=60).demos
+    rows = np.concatenate([np.asarray(episode.observations, dtype=np.float64) for episode in found])
+    read = situation_reader("auto", observations=rows, env_id=WORLD).read(rows)
+    assert np.isfinite(read).all()
+    assert np.abs(read).max() < 3
+    assert (read[:, 1:].std(axis=0) > 0.01).all()
+
+
+def test_any_other_world_is_read_column_by_column():
+    rows = np.array([[1.0, 5.0], [3.0, 5.0], [5.0, 5.0]])
+    reader = situation_reader("auto", observations=rows, env_id="CartPole-v1", names=("place", "mass"))
+    assert reader.names == ("constant", "place", "mass")
+    scale = rows[:, 0].std()
+    np.testing.assert_allclose(reader.read(rows), [[1, -2 / scale, 0], [1, 0, 0], [1, 2 / scale, 0]])
+    assert reader.read(np.array([[1e9, 5.0]])).max() == 5
+
+
+@pytest.mark.parametrize("kind", ["point_goal", "point_goal_few", "observation"])
+def test_a_reader_is_written_and_read(kind):
+    rows = np.random.default_rng(0).random((5, 60))
+    reader = situation_reader(kind, observations=rows)
+    again = reader_from_json(reader.to_json(), "a file")
+    assert again.names == reader.names
+    np.testing.assert_array_equal(again.read(rows), reader.read(rows))
+    for damage in ({"kind": "other"}, {"names": ["constant"]}, {"scale": [0.0] * 60}, {"center": [0.0]}):
+        with pytest.raises(DataError, match="must hold a reader"):
+            reader_from_json({**reader.to_json(), **damage}, "a file")
+    with pytest.raises(DataError, match="must hold a reader"):
+        reader_from_json({}, "a file")
+
+
+def test_what_is_refused():
+    with pytest.raises(ConfigError, match="60 columns"):
+        situation_reader("point_goal", observations=np.zeros((3, 28)))
+    with pytest.raises(DataError, match="at least two"):
+        situation_reader("auto", observations=np.zeros((1, 60)))
+    with pytest.raises(DataError, match="60 numbers"):
+        situation_reader("point_goal", observations=np.zeros((3, 60))).read(np.zeros((1, 59)))
+
+
+def test_a_wrong_shape_raises():
+    with pytest.raises(TypeCheckError):
+        situation_reader("point_goal", observations=np.zeros((3, 60))).read(np.zeros(60))
