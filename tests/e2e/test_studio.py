@@ -142,7 +142,8 @@ def test_a_person_sees_steers_teaches_and_undoes(run, pile, browser):
         page.set_viewport_size({"width": 400, "height": 800})
         assert page.evaluate("document.documentElement.scrollWidth") <= 400
     assert complaints == []
-    assert [edit["kind"] for edit in json.loads((run / "studio.json").read_text())["done"]] == ["note_episode", "rename"]
+    done = json.loads((run / "studio.json").read_text())["done"]
+    assert [edit["kind"] for edit in done] == ["note_episode", "rename"]
     assert len(json.loads((run / "preferences.json").read_text())["answers"]) == 10
 
 

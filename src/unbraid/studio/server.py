@@ -66,7 +66,7 @@ def create_app(
     static = Path(str(files("unbraid.studio") / "static"))
     app.get("/", include_in_schema=False)(lambda: FileResponse(static / "index.html"))
     app.mount("/static", StaticFiles(directory=static))
-    app.mount("/report", StaticFiles(directory=desk.run / "report", check_dir=False, html=True))
+    app.get("/report/{path:path}", include_in_schema=False)(lambda path: _below(desk.run / "report", path))
     return Guard(app, host=host, token=token)
 
 
@@ -165,6 +165,17 @@ def _add_live(app: FastAPI, sessions: Sessions) -> None:
             filming.release()
         told = {"content-disposition": 'attachment; filename="agent.mp4"'}
         return Response(content, media_type="video/mp4", headers=told)
+
+
+def _below(folder: Path, path: str) -> Response:
+    """A file below a folder, wherever links lead; 404 for everything else."""
+    try:
+        found = (folder / (path or "index.html")).resolve()
+        if found.is_relative_to(folder.resolve()) and found.is_file():
+            return FileResponse(found)
+    except (OSError, ValueError):  # a name that is too long, or has a zero in it
+        pass
+    return JSONResponse({"error": "The run's report must hold this file; it does not. Open /report/."}, status_code=404)
 
 
 async def _unbraid_error(_: Request, error: Exception) -> JSONResponse:

@@ -99,6 +99,8 @@ def test_a_body_that_is_nested_too_deeply_is_refused(here):
         "/report//etc/passwd",
         "/report/link/passwd",
         "/report/%00",
+        "/report/" + "x" * 5000,
+        "/report/none.html",
     ],
 )
 def test_no_file_outside_its_folder_is_served(desk, run, path):
@@ -106,7 +108,7 @@ def test_no_file_outside_its_folder_is_served(desk, run, path):
     (run / "report" / "index.html").write_text("the report")
     (run / "report" / "link").symlink_to("/etc")
     here = TestClient(create_app(desk), base_url="http://127.0.0.1", raise_server_exceptions=False)
-    assert here.get("/report/index.html").text == "the report"
+    assert here.get("/report/index.html").text == here.get("/report/").text == "the report"
     assert here.get(path).status_code in (404, 405)
 
 
