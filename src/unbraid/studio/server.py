@@ -237,6 +237,7 @@ def serve(
         create_app(desk, host=host, token=token),
         ws="websockets-sansio",
         ws_max_size=_LARGEST_MESSAGE,
+        ws_per_message_deflate=False,  # squeezing a picture takes longer than sending it
         log_level="warning",
         server_header=False,
         timeout_graceful_shutdown=2,

@@ -22,7 +22,7 @@ __all__ = ["PICTURES_PER_S", "Sessions"]
 PICTURES_PER_S = 30
 _MOST_REPLIES = 64  # that wait for a client; one that leaves more unread is gone
 _MOST_MISTAKES = 50
-_THREADS = 2
+_THREADS = 1  # Python runs one at a time anyway; a second costs more in waiting than it gains
 _TRY_LATER, _POLICY, _DONE = 1013, 1008, 1000
 
 
