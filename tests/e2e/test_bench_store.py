@@ -57,7 +57,7 @@ def test_rates_and_draws_from_blocks_are_measured(bench_store, folder):
 
 def test_memory_that_no_file_holds_is_seen(bench_store):
     with bench_store.Watched() as watched:
-        held = np.ones(4_000_000)
+        held = np.ones(12_000_000)
         watched.peak_gb = max(watched.peak_gb, bench_store.anonymous_gb())
     assert watched.peak_gb - watched.before_gb > 0.9 * held.nbytes / 1e9
 

@@ -30,6 +30,7 @@ VERBS = {
     "check": requests.CheckRequest,
     "convert": requests.ConvertRequest,
     "fit": requests.FitRequest,
+    "sweep": requests.SweepRequest,
     "modes": requests.ModesRequest,
     "steer": requests.SteerRequest,
     "evaluate": requests.EvaluateRequest,

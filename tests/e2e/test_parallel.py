@@ -15,6 +15,10 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 HERE = [*TORCHRUN, "--standalone", "--nproc-per-node", "2", "-m", "unbraid"]
 _PATIENCE_S = 900  # a machine may be busy
 
+# The sums that processes make are tested in tests/unit/training/test_ranks.py. These start torchrun, and one of its
+# processes was once seen to abort at its very end ("terminate called without an active exception"): to be understood.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _small_search() -> None:

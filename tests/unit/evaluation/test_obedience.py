@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.demos.episodes import Demos, Episode
@@ -26,7 +27,7 @@ class Reader:
     def scores_of_windows(self, steps, windows, kinds):
         assert kinds == ("encoder",)
         means = [
-            float(steps.actions[start : start + length].mean())
+            float(steps.actions(torch.arange(start, start + length)).mean())
             for start, length in zip(windows.starts.tolist(), windows.lengths.tolist(), strict=True)
         ]
         return {"encoder": np.column_stack([-np.array(means), np.array(means)])}
