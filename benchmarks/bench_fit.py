@@ -13,6 +13,7 @@ their number given and left open, and all joint steps, those of the twin that ca
 
 import argparse
 import copy
+import math
 import os
 import time
 from collections.abc import Callable
@@ -57,11 +58,12 @@ class BareLoop:
         self.optimizer = torch.optim.AdamW(self.model.parameters(), **settings)
 
     def policy_loss(self) -> Tensor:
-        """Negative log-likelihood of a batch of steps."""
+        """Negative log-likelihood of a batch of steps, its gradients weighted with the deviation."""
         chosen = torch.randint(len(self.states), (self.config.policy_batch,))
         mean, log_std = self.model.policy(self.states[chosen], self.contexts[self.modes[chosen]])
         misfit = ((self.actions[chosen] - mean) * (-log_std).exp()).square()
-        return (0.5 * misfit + log_std).sum(-1).mean()
+        losses = 0.5 * misfit + log_std + 0.5 * math.log(2 * math.pi)
+        return (losses * log_std.detach().exp()).sum(-1).mean()
 
     def encoder_loss(self) -> Tensor:
         """Cross-entropy of a batch of windows with their modes, and the distance to the mode's code."""

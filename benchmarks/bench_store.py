@@ -40,6 +40,7 @@ from unbraid.demos.loading import load_demos
 from unbraid.modes.pieces import PaddedPlaces
 from unbraid.modes.spans import WindowPlaces
 from unbraid.modes.stretches import Stretches
+from unbraid.training import steps as steps_module
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.joint import Given, UnbraidLearner
 from unbraid.training.loop import computing
@@ -180,13 +181,17 @@ def measure_rates(folder: Path, beside: Path, n_rounds: int, n_steps: int) -> di
             rates[name].append(both[name])
         rates["ratio"].append(both["warm"] / both["in_memory"])
     found: dict[str, Any] = {name: spread(values) for name, values in rates.items()}
-    cold: list[float] = []
-    before = read_gb()
-    for _ in range(max(n_rounds // 3, 2)):
-        drop(mapped_demos, folder)
-        cold.append(timed(mapped, max(n_steps // 8, 1)))
-    found["cold"] = spread(cold)
-    found["cold_read_mb_a_step"] = 1e3 * (read_gb() - before) / len(cold) / max(n_steps // 8, 1)
+    n_cold = max(n_steps // 8, 1)
+    for name in ("cold", "cold_at_random"):
+        cold: list[float] = []
+        before = read_gb()
+        steps_module._LARGE_SHARE = 0.0 if name == "cold_at_random" else np.inf
+        for _ in range(max(n_rounds // 3, 2)):
+            drop(mapped_demos, folder)
+            with mapped.steps.read_at_random():
+                cold.append(timed(mapped, n_cold))
+        found[name] = spread(cold)
+        found[f"{name}_read_mb_a_step"] = 1e3 * (read_gb() - before) / len(cold) / n_cold
     drop(mapped_demos, folder)
     found["warming_up"] = [round(timed(mapped, n_steps)) for _ in range(max(n_rounds // 2, 2))]
     return found
@@ -357,8 +362,10 @@ def text_of_rates(rates: dict[str, Any], reads: dict[str, Any]) -> str:
     return (
         f"  joint step: warm {rates['warm']['median']:,.0f} samples/s, in memory {rates['in_memory']['median']:,.0f}, "
         f"ratio {ratio['median']:.3f} [{ratio['quartile_1']:.3f}, {ratio['quartile_3']:.3f}] (target {LEAST_RATIO}); "
-        f"cold {rates['cold']['median']:,.0f} ({rates['cold_read_mb_a_step']:.0f} MB read a step), "
-        f"then {rates['warming_up']}\n"
+        f"cold {rates['cold']['median']:,.0f} ({rates['cold_read_mb_a_step']:.0f} MB read a step), and "
+        f"{rates['cold_at_random']['median']:,.0f} ({rates['cold_at_random_read_mb_a_step']:.0f} MB) where nothing is "
+        f"read on around a step as of files larger than memory; after being dropped "
+        f"{rates['warming_up']}\n"
         f"  random steps a second: warm {reads['warm_steps_per_s']:,.0f}, cold {reads['cold_steps_per_s']:,.0f} "
         f"({reads['cold_steps_per_s_without_read_ahead']:,.0f} without read-ahead); the whole in order "
         f"{reads['whole_gb_per_s']:.2f} GB/s"

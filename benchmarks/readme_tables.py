@@ -17,11 +17,13 @@ import mode_tables
 import steering_tables
 from mode_cases import LINES, SWITCHED_OFF
 from page_tables import interval, markdown
+from training_tables import training_text
 from unbraid.core.runs import write_bytes, write_json, write_text
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 MODES_PAGE, METHOD_PAGE, STEERING_PAGE = "docs/results_modes.md", "docs/method.md", "docs/steering.md"
+EXPERIMENTS_PAGE = "docs/experiments.md"
 TITLE_OF = {"unbraid": "unbraid", "kmeans": "k-means on statistics"}
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 
@@ -213,6 +215,9 @@ def main() -> int:
     begin, end = "<!-- steering -->", "<!-- /steering -->"
     steering = steering_tables.steering_text(load("bench_steering"))
     wanted[STEERING_PAGE] = between(STEERING_PAGE, begin, end, steering)
+    begin, end = "<!-- training -->", "<!-- /training -->"
+    training = training_text(load("bench_training"))
+    wanted[EXPERIMENTS_PAGE] = between(EXPERIMENTS_PAGE, begin, end, training)
     differ = False
     for name, text in wanted.items():
         if not asked.check:

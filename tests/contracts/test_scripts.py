@@ -95,7 +95,7 @@ def test_a_python_that_will_not_do_says_so(project):
     assert not (project / ".venv").exists()
 
 
-@pytest.mark.parametrize("name", ["install", "demo", "test", "check", "bench"])
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "scripts").iterdir()))
 def test_every_script_can_be_run_and_parsed(name):
     script = ROOT / "scripts" / name
     assert os.access(script, os.X_OK)
@@ -107,3 +107,9 @@ def test_a_benchmark_must_be_named(project):
     asked = _run(project, "bench", "nothing")
     assert asked.returncode == 2
     assert "A benchmark must be named" in asked.stderr
+
+
+def test_a_peer_must_be_named(project):
+    asked = _run(project, "bench-peers", "nothing")
+    assert asked.returncode == 2
+    assert "A peer must be named" in asked.stderr

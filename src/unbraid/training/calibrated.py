@@ -1,23 +1,29 @@
-"""A learner and its twin: the twin sees four fifths of the demonstrations, and the others tell how sure it may be."""
+"""A learner and its twin: the twin sees four fifths of the demonstrations, and the others tell how sure it may be, and
+whether the policy has more to learn."""
 
 import copy
+import json
 from dataclasses import replace
-from typing import final, get_args
+from typing import Any, final, get_args
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from unbraid.core.randomness import named_generator
+from unbraid.core.randomness import named_generator, named_seed
+from unbraid.core.side_by_side import SideBySide
 from unbraid.modes.calibration import CALIBRATED_LENGTHS, Calibration, LeftOut, fitted_temperatures
 from unbraid.modes.stretches import some_within
 from unbraid.modes.windows import cut_windows, joined_windows
+from unbraid.policy.gaussian import GaussianPolicy
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.joint import MOST_READ_STEPS, Given, UnbraidLearner
 from unbraid.training.model import ModeModel
 from unbraid.training.networks import Evidence, ModeNetworks
+from unbraid.training.policy_losses import PolicyLoss
 from unbraid.training.ranks import ONE_RANK, Ranks
+from unbraid.training.refining import Batch, PolicyRefiner, held_out_error
 from unbraid.training.steps import Steps
 
 __all__ = ["FEWEST_SPANS", "LEFT_OUT", "MANY_STEPS", "CalibratedLearner"]
@@ -26,7 +32,11 @@ LEFT_OUT = 0.2
 FEWEST_SPANS = 4
 MANY_STEPS = 50_000
 """From so many recorded steps on, the twin takes every other step: it has little to learn by heart."""
+PILOT_STEPS, LEAST_GAIN = 300, 0.05
+"""Refining pays where so many gradient steps of it take a twentieth off the twin's error on what was left out."""
+REFINE_STEPS_PER_STEP, REFINE_BATCH = 4, 512
 _SMALLEST_BATCH, _MOST_WINDOWS = 128, 20_000
+_LOSSES: tuple[PolicyLoss, ...] = ("likelihood", "beta", "huber")
 
 
 @final
@@ -36,6 +46,9 @@ class CalibratedLearner:
     The twin fits encoder, codebook and policy to the modes that the first has found, on all spans but a fifth, with a
     quarter of the policy's batch (its temperatures serve a full one: docs/experiments.md). What it says of the windows
     of the fifth, held against the mode of the whole span, gives the temperatures.
+
+    After that, both may go on with their policies alone (`training.refining`): for as long as was asked, or where a
+    short pilot on the twin says that it pays.
     """
 
     def __init__(self, steps: Steps, config: UnbraidConfig, device: str = "cpu", *, ranks: Ranks = ONE_RANK) -> None:
@@ -48,9 +61,14 @@ class CalibratedLearner:
         self._pace = 2 if steps.n_steps >= MANY_STEPS else 1
         left_out = _left_out(self.first.responsibilities.argmax(1).numpy(), config.seed)
         self.twin: UnbraidLearner | None = None
-        if left_out.any() and self.first.model.n_modes > 1:
+        if config.calibration != "off" and left_out.any() and self.first.model.n_modes > 1:
             self._left_out = torch.from_numpy(np.flatnonzero(left_out))
             self.twin = self._twin(torch.from_numpy(np.flatnonzero(~left_out)), device)
+        self._refiners = {which: _refiner_of(own) for which, own in self._own().items()}
+        self._side_by_side: SideBySide | None = None
+        if self.twin is not None and self.first.model.device.type == "cpu" and not ranks.in_group:
+            self._side_by_side = SideBySide()
+        self.pilot: dict[str, float] = {}
 
     def _twin(self, seen: Int[Tensor, "span"], device: str) -> UnbraidLearner:
         first = self.first
@@ -62,14 +80,19 @@ class CalibratedLearner:
         return UnbraidLearner(part, config, device, given=given, one_thread=True, ranks=first.ranks)
 
     @property
+    def model(self) -> ModeModel:
+        """The model of the first, as it is so far."""
+        return self.first.model
+
+    @property
     def n_steps(self) -> int:
-        """Gradient steps that were asked for."""
-        return self.first.n_steps
+        """Gradient steps in all, as far as is known: whether the policy is refined is decided after the joint fit."""
+        return self.first.n_steps + self._refiners[""].n_steps
 
     @property
     def taken(self) -> int:
         """Gradient steps taken so far."""
-        return self.first.taken
+        return self.first.taken + self._refiners[""].taken
 
     @property
     def samples_per_step(self) -> int:
@@ -78,8 +101,59 @@ class CalibratedLearner:
 
     def step(self) -> dict[str, Tensor]:
         """One gradient step of both; the terms are those of the first."""
+        if self.first.taken == self.first.n_steps:
+            loss = self._step_of(list(self._refiners.values()))
+            return {"loss": loss, "policy": loss}
         due = self.twin is not None and self.first.taken % self._pace == 0
-        return self.first.step(self.twin.step if self.twin is not None and due else None)
+        terms = self.first.step(self.twin.step if self.twin is not None and due else None)
+        if self.first.taken == self.first.n_steps:
+            self.first.settle()
+            kind, n_steps = self._wanted_refining()
+            for refiner in self._refiners.values():
+                refiner.begin(kind, n_steps)
+        return terms
+
+    def _step_of(self, refiners: list[PolicyRefiner]) -> Float[Tensor, ""]:
+        """One step of each, two at once where there are two; the loss of the first."""
+        if self._side_by_side is not None and len(refiners) == 2:
+            return self._side_by_side(refiners[0].step, refiners[1].step)[0]
+        losses = [refiner.step() for refiner in refiners]
+        return losses[0]
+
+    def _wanted_refining(self) -> tuple[PolicyLoss, int]:
+        """By which loss the policy is refined, and for how many gradient steps."""
+        config = self.first.config
+        kinds = ("beta", "huber") if config.policy_loss == "auto" else (config.policy_loss,)
+        if config.refine_steps == 0 or (config.refine_steps == "auto" and self.twin is None):
+            return kinds[0], 0
+        if self.twin is not None and (config.refine_steps == "auto" or len(kinds) > 1):
+            self.pilot = self._piloted(self.twin, kinds)
+        kind = min(kinds, key=lambda kind: self.pilot.get(kind, 0.0))
+        if config.refine_steps != "auto":
+            return kind, config.refine_steps
+        pays = self.pilot[kind] <= (1 - LEAST_GAIN) * self.pilot["before"]
+        return kind, REFINE_STEPS_PER_STEP * self.first.n_steps if pays else 0
+
+    def _piloted(self, twin: UnbraidLearner, kinds: tuple[PolicyLoss, ...]) -> dict[str, float]:
+        """The twin's error on what was left out, before, and after a few steps of a copy of its policy by each loss."""
+        left_out, modes = self._judges()
+        of_steps = modes.repeat_interleave(torch.from_numpy(left_out.lengths))
+        pilots = [_refiner_of(twin, copy.deepcopy(twin.model.policy)) for _ in kinds]
+        for pilot, kind in zip(pilots, kinds, strict=True):
+            pilot.begin(kind, PILOT_STEPS)
+        for _ in range(PILOT_STEPS):
+            self._step_of(pilots)
+        policies = {"before": twin.model.policy} | {pilot.kind: pilot.policy for pilot in pilots}
+        errors = {name: held_out_error(twin.model, policy, left_out, of_steps) for name, policy in policies.items()}
+        return json.loads(self.first.ranks.shared(json.dumps(errors).encode()))  # all processes decide alike
+
+    def _judges(self) -> tuple[Steps, Int[Tensor, "span"]]:
+        """What was left out, or a uniform subset of it, and the mode of each span."""
+        generator = named_generator(self.first.config.seed, "unbraid", "calibrated on")
+        some = some_within(self.first.spans.lengths[self._left_out].numpy(), MOST_READ_STEPS, generator)
+        chosen = self._left_out[torch.from_numpy(some)]
+        modes = self.first.responsibilities[chosen].argmax(1)
+        return self.first.steps.of_stretches(self.first.spans, chosen), modes
 
     def usage(self) -> Float[Tensor, "mode"]:
         """The share of the steps in each code, by responsibility."""
@@ -89,38 +163,67 @@ class CalibratedLearner:
         """The model as it stands, calibrated where there was something to leave out."""
         self.first.settle()
         model = self.first.finished()
+        if model.search is not None:
+            model.search = model.search | {"refining": self._refining_facts()}
         if self.twin is not None:
-            generator = named_generator(self.first.config.seed, "unbraid", "calibrated on")
-            some = some_within(self.first.spans.lengths[self._left_out].numpy(), MOST_READ_STEPS, generator)
-            chosen = self._left_out[torch.from_numpy(some)]
-            left_out = self.first.steps.of_stretches(self.first.spans, chosen)
-            modes = self.first.responsibilities[chosen].argmax(1).numpy()
-            model.calibration = _calibration(self.twin.model, left_out, modes)
+            left_out, modes = self._judges()
+            model.calibration = _calibration(self.twin.model, left_out, modes.numpy())
         return model
+
+    def _refining_facts(self) -> dict[str, Any]:
+        """What was refined, and the mean absolute errors on what was left out that spoke for it, in deviations."""
+        refiner = self._refiners[""]
+        return {"loss": refiner.kind if refiner.n_steps else None, "n_steps": refiner.n_steps, "pilot": self.pilot}
 
     # What an exact resume needs (see checkpoint.py)
 
+    def _own(self) -> dict[str, UnbraidLearner]:
+        return {"": self.first} | ({} if self.twin is None else {"twin_": self.twin})
+
     def _both(self) -> dict[str, UnbraidLearner]:
         self.first.settle()
-        return {"": self.first} | ({} if self.twin is None else {"twin_": self.twin})
+        return self._own()
 
     def modules(self) -> dict[str, nn.Module]:
         """Every module with weights."""
         return {f"{which}{name}": m for which, own in self._both().items() for name, m in own.modules().items()}
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """One optimiser for each of the two."""
-        return {f"{which}{name}": o for which, own in self._both().items() for name, o in own.optimizers().items()}
+        """For each of the two one of all networks, and one of the policy that is refined."""
+        own = {f"{which}{name}": o for which, own in self._both().items() for name, o in own.optimizers().items()}
+        return own | {f"{which}refined": refiner.optimizer for which, refiner in self._refiners.items()}
 
     def tensors(self) -> dict[str, Tensor]:
         """State that is no module's and no optimiser's."""
-        return {f"{which}{name}": t for which, own in self._both().items() for name, t in own.tensors().items()}
+        state = {f"{which}{name}": t for which, own in self._both().items() for name, t in own.tensors().items()}
+        refiner = self._refiners[""]
+        state["refining"] = torch.tensor([_LOSSES.index(refiner.kind), refiner.n_steps])
+        return state | {f"pilot_{name}": torch.tensor(error, dtype=torch.float64) for name, error in self.pilot.items()}
 
     def restore(self, tensors: dict[str, Tensor], taken: int) -> None:
         """Takes back what `tensors` gave, and the number of steps taken."""
+        of_joint = min(taken, self.first.n_steps)
         for which, own in self._both().items():
-            of_own = taken if own is self.first else -(-taken // self._pace)
+            of_own = of_joint if own is self.first else -(-of_joint // self._pace)
             own.restore({name: tensors[f"{which}{name}"] for name in own.tensors()}, of_own)
+        kind, n_steps = tensors["refining"].tolist()
+        for refiner in self._refiners.values():
+            refiner.begin(_LOSSES[kind], n_steps, taken=taken - of_joint)
+        pilot = {name: t for name, t in tensors.items() if name.startswith("pilot_")}
+        self.pilot = {name.removeprefix("pilot_"): float(error) for name, error in pilot.items()}
+
+
+def _refiner_of(learner: UnbraidLearner, copied: GaussianPolicy | None = None) -> PolicyRefiner:
+    """Refines the policy of a learner, or a copy of it that leaves the learner's generator alone."""
+    draws = learner.generator
+    if copied is not None:
+        draws = torch.Generator().manual_seed(named_seed(learner.config.seed, "unbraid", "pilot"))
+
+    @torch.no_grad()
+    def draw() -> Batch:
+        return learner.drawn(REFINE_BATCH, draws)
+
+    return PolicyRefiner(copied or learner.model.policy, draw, learner.ranks, batch=REFINE_BATCH)
 
 
 def _left_out(modes: Int[np.ndarray, "span"], seed: int) -> Bool[np.ndarray, "span"]:

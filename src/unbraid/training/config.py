@@ -80,10 +80,17 @@ class UnbraidConfig:
     """Lengths of the encoder's training windows, in steps."""
     learning_rate: float = 4e-3
     """AdamW's highest learning rate (warm-up over 50 steps, then a cosine to 0)."""
-    weight_decay: float = 0.5
-    """AdamW's weight decay: a policy that is smooth reads unseen episodes better."""
+    weight_decay: float | Literal["auto"] = "auto"
+    """AdamW's weight decay; "auto" takes 0.5 for up to 20,000 recorded steps, and as much less as there are more: of
+    few, a smooth policy reads unseen episodes better, of many, one that imitates them."""
     policy_hidden: tuple[int, ...] = (128, 128, 128)
     """Widths of the policy's SiLU layers."""
+    policy_loss: Literal["auto", "likelihood", "beta", "huber"] = "auto"
+    """What the policy learns by: the likelihood; the likelihood with gradients weighted with the deviation (beta);
+    Huber's loss of the mean; "auto" takes beta, and for refining whichever errs least on demonstrations left out."""
+    refine_steps: int | Literal["auto"] = "auto"
+    """Gradient steps that the policy takes alone after the joint fit; "auto" takes four times those of the joint fit
+    where errors on demonstrations left out say that this pays, and else none."""
     encoder: Literal["mean", "window_mlp", "convolution", "lstm", "attention"] = "mean"
     """How a window's steps are read: without their order, as a mean; or in order, by a perceptron on 25 steps side by
     side, a temporal convolution, an LSTM or attention."""
@@ -111,14 +118,15 @@ class UnbraidConfig:
         _require_possible(self)
 
     def sized_for(self, n_recorded: int) -> "UnbraidConfig":
-        """The same with numbers of gradient steps and of a batch, for so many recorded steps.
+        """The same with numbers of gradient steps and of a batch, and a weight decay, for so many recorded steps.
 
-        With few demonstrations, more steps or larger batches read unseen ones worse; with many, better
+        With few demonstrations, more steps, larger batches or less decay read unseen ones worse; with many, better
         (docs/experiments.md).
         """
         n_steps = round(1500 * min(max(n_recorded / 100_000, 1), 10)) if self.n_steps == "auto" else self.n_steps
         batch = min(max(n_recorded // 100, 256), 1024) if self.policy_batch == "auto" else self.policy_batch
-        return dataclasses.replace(self, n_steps=n_steps, policy_batch=batch)
+        decay = 0.5 * min(20_000 / n_recorded, 1) if self.weight_decay == "auto" else self.weight_decay
+        return dataclasses.replace(self, n_steps=n_steps, policy_batch=batch, weight_decay=decay)
 
 
 FitConfig = TalkConfig | UnbraidConfig
@@ -134,6 +142,8 @@ _AT_LEAST_ONE = (
     "encoder_width",
 )
 
+_AT_LEAST_ZERO = ("seed", "commitment", "weight_decay", "refine_steps")
+
 
 def _require_possible(config: "FitConfig") -> None:
     """Raises `ConfigError` for a setting that no fit can take, whatever the data (n_modes is checked with them)."""
@@ -142,8 +152,9 @@ def _require_possible(config: "FitConfig") -> None:
     for name, hint in get_type_hints(type(config)).items():
         auto = Literal["auto"] in get_args(hint)
         if name == "n_modes" or auto:
-            if not isinstance(settings[name], int) and not (auto and settings[name] == "auto"):
-                wrong[name] = "a whole number, or auto" if auto else "a whole number"
+            number, what = ((int, float), "a number") if float in get_args(hint) else (int, "a whole number")
+            if not isinstance(settings[name], number) and not (auto and settings[name] == "auto"):
+                wrong[name] = f"{what}, or auto" if auto else what
         elif get_origin(hint) is Literal and settings[name] not in get_args(hint):
             wrong[name] = f"one of {', '.join(get_args(hint))}"
     for name, value in settings.items():
@@ -152,7 +163,7 @@ def _require_possible(config: "FitConfig") -> None:
                 wrong[name] = "whole numbers of at least 1"
         elif name in _AT_LEAST_ONE and isinstance(value, int) and value < 1:
             wrong[name] = "at least 1"
-        elif name in ("seed", "commitment", "weight_decay") and not 0 <= value < math.inf:
+        elif name in _AT_LEAST_ZERO and isinstance(value, int | float) and not 0 <= value < math.inf:
             wrong[name] = "at least 0"
         elif name == "learning_rate" and not 0 < value < math.inf:
             wrong[name] = "above 0"

@@ -12,7 +12,6 @@ from unbraid.demos.episodes import Demos
 from unbraid.demos.selection import Selection
 from unbraid.training.calibrated import CalibratedLearner
 from unbraid.training.config import FitConfig, TalkConfig, UnbraidConfig, config_to_json
-from unbraid.training.joint import UnbraidLearner
 from unbraid.training.loop import LoopOptions, computing, run_loop
 from unbraid.training.model import ModeModel
 from unbraid.training.ranks import ONE_RANK, Ranks
@@ -24,7 +23,7 @@ __all__ = ["fit", "learner_for"]
 
 def learner_for(
     demos: Demos | Selection, config: FitConfig, device: str = "auto", *, ranks: Ranks = ONE_RANK
-) -> TalkLearner | UnbraidLearner | CalibratedLearner:
+) -> TalkLearner | CalibratedLearner:
     """A learner that has not taken a step, for those who drive it themselves.
 
     Raises:
@@ -37,7 +36,7 @@ def learner_for(
     place = _resolved(device, ranks)
     if isinstance(config, TalkConfig):
         return TalkLearner(steps, config, place, ranks=ranks)
-    return (UnbraidLearner if config.calibration == "off" else CalibratedLearner)(steps, config, place, ranks=ranks)
+    return CalibratedLearner(steps, config, place, ranks=ranks)
 
 
 def _resolved(device: str, ranks: Ranks) -> str:
@@ -90,7 +89,8 @@ def fit(demos: Demos | Selection, config: FitConfig | None = None, options: Loop
         ranks.require_same(name, json.dumps(content))
     with silent_where(not ranks.is_first), computing(options.n_threads):
         learner = learner_for(demos, config, options.device, ranks=ranks)
-        run_loop(learner, options)
+        with (learner.first if isinstance(learner, CalibratedLearner) else learner).steps.read_at_random():
+            run_loop(learner, options)
         model = learner.finished().cpu().eval()
     if ranks.in_group:
         model.search = json.loads(ranks.shared(json.dumps(model.search).encode()))  # the first alone has searched

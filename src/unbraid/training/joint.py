@@ -24,12 +24,13 @@ from unbraid.modes.search import Found, ModeSearch
 from unbraid.modes.spans import SpanSource, WindowPlaces
 from unbraid.modes.stretches import Stretches, some_within
 from unbraid.modes.windows import cut_windows
-from unbraid.policy.gaussian import diagonal_log_prob
 from unbraid.policy.normaliser import Normaliser
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.model import ModeModel
 from unbraid.training.networks import DISTANCE_TEMPERATURE
+from unbraid.training.policy_losses import policy_loss
 from unbraid.training.ranks import ONE_RANK, Ranks
+from unbraid.training.refining import Batch
 from unbraid.training.steps import Steps
 from unbraid.training.style import SpanStyles
 
@@ -94,6 +95,7 @@ class UnbraidLearner:
         config = config.sized_for(steps.n_steps)
         assert config.n_steps != "auto"
         assert config.policy_batch != "auto"
+        assert config.weight_decay != "auto"
         self.steps, self.n_steps, self.samples_per_step, self.taken = steps, config.n_steps, config.policy_batch, 0
         self.ranks = ranks
         self.spans = spans_of(steps.episodes.lengths, "window" if config.sharing == "window" else "episode")
@@ -239,27 +241,31 @@ class UnbraidLearner:
         warm = min(1.0, (self.taken + 1) / WARM_UP)
         return warm * 0.5 * (1 + math.cos(math.pi * self.taken / self.n_steps))
 
-    def _modes_of(self, chosen: Int[Tensor, "batch"]) -> Int[Tensor, "batch"]:
-        """A mode for every step, drawn from its responsibilities."""
-        return torch.multinomial(self.responsibilities[self.spans[chosen]], 1, generator=self.generator)[:, 0]
-
     def _contexts(self) -> Float[Tensor, "mode mode"]:
         """Row k: the distances of code k to all codes; the not-hot vector itself, where codes stand on a simplex."""
         if self.config.codes == "simplex":
             return self.model.contexts
         return self.model.codebook(self.model.codebook.codes())
 
-    def _policy_loss(self) -> Float[Tensor, ""]:
-        """(a) Negative log-likelihood of random steps under a mode and a style of theirs, and what the styles cost."""
-        chosen = torch.randint(self.steps.n_steps, (self.samples_per_step,), generator=self.generator)
-        modes, own = self._modes_of(chosen), self.ranks.part(self.samples_per_step)
+    def drawn(self, n_steps: int, generator: torch.Generator) -> Batch:
+        """What the policy sees of random steps, under a mode and a style of theirs; what was done; and the contexts.
+
+        Of several processes each gets its part of them.
+        """
+        chosen = torch.randint(self.steps.n_steps, (n_steps,), generator=generator)
+        modes = torch.multinomial(self.responsibilities[self.spans[chosen]], 1, generator=generator)[:, 0]
+        own = self.ranks.part(n_steps)
         if self.styles is None:
             states = self._states(chosen[own])
         else:
-            states = self.styles.told(self._states(chosen), self.spans[chosen], modes, self.generator)[own]
-        chosen, modes = chosen[own], modes[own]
-        mean, log_std = self.model.policy(states, self._contexts()[modes.to(self.model.device)])
-        loss = -diagonal_log_prob(self._actions(chosen), mean, log_std).sum(-1).mean()
+            states = self.styles.told(self._states(chosen), self.spans[chosen], modes, generator)[own]
+        return states, self._actions(chosen[own]), self._contexts()[modes[own].to(self.model.device)]
+
+    def _policy_loss(self) -> Float[Tensor, ""]:
+        """(a) The policy's loss on random steps, and what the styles cost."""
+        states, actions, contexts = self.drawn(self.samples_per_step, self.generator)
+        kind = "beta" if self.config.policy_loss == "auto" else self.config.policy_loss
+        loss = policy_loss(kind, actions, *self.model.policy(states, contexts))
         return loss if self.styles is None else loss + self.styles.cost().to(loss.device)
 
     def _encoder_loss(self) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:

@@ -82,24 +82,25 @@ def run_loop(learner: Learner, options: LoopOptions) -> None:
     with (
         computing(options.n_threads),
         _writers(options, learner.taken) as writers,
-        progress(options.title, total=learner.n_steps, unit="steps") as advance,
         _interruptible(ranks) as interrupted,
     ):
-        if learner.taken:
-            advance(learner.taken)
-        while learner.taken < learner.n_steps:
-            meter.add(learner.step())
-            last, stop = learner.taken == learner.n_steps, interrupted()
-            if ranks.is_first and (learner.taken % options.log_every == 0 or last):
-                line = meter.read(learner)
-                for write in writers:
-                    write(line)
-                advance(meter.n_new, loss=line["loss"], samples_per_s=line["samples_per_s"])
-                meter = _Meter({})
-            if checkpoints is not None and (stop or learner.taken % options.checkpoint_every == 0 or last):
-                save_checkpoint(learner, checkpoints, options.asked, meter.tensors())
-            if stop:
-                raise KeyboardInterrupt(_how_to_go_on(learner, options))
+        while learner.taken < learner.n_steps:  # at the end of what it knew of, a learner may want more
+            planned = learner.n_steps
+            with progress(options.title, total=planned, unit="steps") as advance:
+                advance(learner.taken)
+                while learner.taken < planned:
+                    meter.add(learner.step())
+                    last, stop = learner.taken == planned, interrupted()
+                    if ranks.is_first and (learner.taken % options.log_every == 0 or last):
+                        line = meter.read(learner)
+                        for write in writers:
+                            write(line)
+                        advance(meter.n_new, loss=line["loss"], samples_per_s=line["samples_per_s"])
+                        meter = _Meter({})
+                    if checkpoints is not None and (stop or learner.taken % options.checkpoint_every == 0 or last):
+                        save_checkpoint(learner, checkpoints, options.asked, meter.tensors())
+                    if stop:
+                        raise KeyboardInterrupt(_how_to_go_on(learner, options))
 
 
 def _newest_state(learner: Learner, checkpoints: Path | None, options: LoopOptions) -> dict[str, Tensor]:

@@ -170,11 +170,15 @@ class ModeNetworks(nn.Module):
         out = torch.empty(steps.n_steps, self.n_modes)
         for start in range(0, steps.n_steps, _CHUNK):
             chosen = torch.arange(start, min(start + _CHUNK, steps.n_steps))
-            states = self.observation_normaliser(steps.observations(chosen))
-            actions = self.action_normaliser(steps.actions(chosen))
-            states = states if self.style_reader is None else with_style(states, None)
+            states, actions = self.policy_inputs(steps, chosen), self.action_normaliser(steps.actions(chosen))
             out[chosen] = log_likelihoods_of_modes(self.policy, states, actions, self.contexts).cpu()
         return out - float(self.action_normaliser.scale.log().sum())
+
+    def policy_inputs(self, steps: Steps, chosen: Int[Tensor, "chosen"]) -> Float[Tensor, "chosen input"]:
+        """What the policy sees of the chosen steps beside the context: scaled states, in any style where there are
+        styles."""
+        states = self.observation_normaliser(steps.observations(chosen))
+        return states if self.style_reader is None else with_style(states, None)
 
     def window_log_likelihoods(self, steps: Steps, windows: Windows) -> Float[np.ndarray, "window mode"]:
         """The sum of `log_likelihoods` over each window, in nats."""

@@ -1,8 +1,11 @@
 """Demonstrations as the learner sees them: tensors and numbers of steps, no labels, no rewards."""
 
 import itertools
+import mmap
+import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import final
@@ -19,7 +22,7 @@ from unbraid.modes.stretches import Stretches
 
 __all__ = ["Steps"]
 
-_BLOCK = 65536
+_BLOCK, _LARGE_SHARE = 65536, 0.5
 
 
 @final
@@ -34,6 +37,7 @@ class Steps:
         first_row: (episode,) the row of its first observation.
         first_action: (episode,) the row of its first action.
         episodes: which episode a step is of.
+        maps: of the tables that lie in files.
     """
 
     row_table: Float[Tensor, "row obs"]
@@ -41,6 +45,7 @@ class Steps:
     first_row: Int[Tensor, "episode"]
     first_action: Int[Tensor, "episode"]
     episodes: Stretches
+    maps: tuple[mmap.mmap, ...] = ()
 
     @classmethod
     def of(cls, demos: Demos | Selection) -> "Steps":
@@ -59,6 +64,7 @@ class Steps:
             first_row=torch.from_numpy(whole.row_starts[:-1][chosen]),
             first_action=torch.from_numpy(whole.step_starts[:-1][chosen]),
             episodes=Stretches(torch.from_numpy(demos.lengths).long()),
+            maps=tuple(own for own in (_map_of(whole.observations), _map_of(whole.actions)) if own is not None),
         )
 
     def of_episodes(self, chosen: Int[Tensor, "chosen"] | slice) -> "Steps":
@@ -87,6 +93,22 @@ class Steps:
         edges = [0, *(torch.nonzero(numbers.diff())[:, 0] + 1).tolist(), self.n_episodes]
         for first, last in itertools.pairwise(edges):
             yield self.of_episodes(slice(first, last)), int(self.episodes.starts[first])
+
+    @contextmanager
+    def read_at_random(self) -> Generator[None]:
+        """While the block runs, a file larger than half of the machine's memory is read at the places asked for, not on
+        around each: a kernel may read 8 MB for every step, and drop them before another of them is asked for.
+
+        Smaller files are left as they are: reading on is what brings them into memory.
+        """
+        large = [own for own in self.maps if len(own) > _LARGE_SHARE * _memory_bytes()]
+        for own in large:
+            own.madvise(mmap.MADV_RANDOM)
+        try:
+            yield
+        finally:
+            for own in large:
+                own.madvise(mmap.MADV_NORMAL)
 
     @property
     def lengths(self) -> Int[np.ndarray, "episode"]:
@@ -185,6 +207,16 @@ def _shared(values: Float[np.ndarray, "row column"]) -> Float[Tensor, "row colum
         if isinstance(values, np.memmap):
             return torch.from_numpy(values)
         return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+
+
+def _map_of(values: np.ndarray) -> mmap.mmap | None:
+    """The map of a file that an array lies in, where it does, and where its use can be told to the kernel."""
+    found = getattr(values, "_mmap", None) if isinstance(values, np.memmap) else None
+    return found if isinstance(found, mmap.mmap) and hasattr(mmap, "MADV_RANDOM") else None
+
+
+def _memory_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _read(table: Float[Tensor, "row column"], rows: Int[Tensor, "*chosen"]) -> Float[Tensor, "*chosen column"]:

@@ -39,7 +39,7 @@ def test_a_learner_comes_back_as_it_was(demos, tiny, same_weights, tmp_path, met
 
 def test_responsibilities_come_back_too(demos, tiny, tmp_path):
     """They are what the modes are: a search that finds others elsewhere must not have a say."""
-    first, second = (learner_for(demos, tiny("unbraid")) for _ in range(2))
+    first, second = (learner_for(demos, tiny("unbraid")).first for _ in range(2))
     first.step()
     path = save_checkpoint(first, tmp_path, {}, {})
     second.responsibilities = second.responsibilities.flip(1)

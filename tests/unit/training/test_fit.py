@@ -10,16 +10,16 @@ from unbraid.demos.selection import Selection
 from unbraid.demos.store import save_demos
 from unbraid.modes import stretches
 from unbraid.training import calibrated, joint
+from unbraid.training.calibrated import CalibratedLearner
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.fit import fit, learner_for
-from unbraid.training.joint import UnbraidLearner
 from unbraid.training.loop import LoopOptions
 from unbraid.training.talk import TalkLearner
 
 
 def test_the_config_names_the_method(demos, tiny):
     assert isinstance(learner_for(demos, tiny("talk")), TalkLearner)
-    assert isinstance(learner_for(demos, tiny("unbraid")), UnbraidLearner)
+    assert isinstance(learner_for(demos, tiny("unbraid")), CalibratedLearner)
 
 
 def test_a_model_keeps_what_was_asked_and_is_ready_to_use(demos, tiny):

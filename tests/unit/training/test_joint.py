@@ -46,7 +46,7 @@ def test_it_finds_who_is_who_on_new_episodes(reflexes, n_labels):
         mean, deviation = model.action_distribution(states, model.contexts[mode].expand(200, -1))
         wanted = {0: states[:, 0], 1: -states[:, 0], 2: states[:, 1], 3: -states[:, 1]}[label]
         assert float((mean[:, 0] - wanted).square().mean()) < 0.1
-        assert 0.05 < float(deviation.median()) < 0.3  # 0.1 is the truth
+        assert 0.05 < float(deviation.median()) < 0.4  # 0.1 is the truth, and what the mean has yet to learn
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_fit_leaves_the_global_generators_alone(demos, tiny):
 def test_windows_of_the_encoder_lie_in_one_episode(tiny, reflexes):
     parts = [reflexes(n_per_label=1, n_steps=n, seed=n) for n in (4, 7, 26, 33)]
     demos = Demos.from_episodes([e for part in parts for e in part])
-    learner = learner_for(demos, tiny("unbraid", window_lengths=(5, 30, 1000)))
+    learner = learner_for(demos, tiny("unbraid", window_lengths=(5, 30, 1000))).first
     assert [places.window_steps for places in learner.places] == [5, 30, 33]  # beyond every episode: the longest
     lengths = set()
     for _ in range(60):
@@ -130,14 +130,14 @@ def test_empty_episodes_are_no_spans(tiny, reflexes):
     empty = Episode(observations=np.zeros((1, 3), dtype=np.float32), actions=np.zeros((0, 2), dtype=np.float32))
     recorded = list(reflexes(n_per_label=1))
     demos = Demos.from_episodes([empty, recorded[0], empty, empty, recorded[1], empty])
-    learner = learner_for(demos, tiny("unbraid"))
+    learner = learner_for(demos, tiny("unbraid")).first
     assert learner.responsibilities.shape == (2, 2)
     assert learner.spans[torch.arange(80)].tolist() == [0] * 40 + [1] * 40
     learner.step()
 
 
 def test_responsibilities_stay_what_the_search_found(demos, tiny):
-    learner = learner_for(demos, tiny("unbraid"))
+    learner = learner_for(demos, tiny("unbraid")).first
     found = learner.found.responsibilities.clone()
     for _ in range(20):
         terms = learner.step()
@@ -165,12 +165,12 @@ def test_the_calmest_mode_comes_first(tiny, calm, wild, first):
     for seed in range(2):
         learner = learner_for(
             paced(calm=calm, wild=wild), tiny("unbraid", starts="several", search_steps=60, seed=seed)
-        )
+        ).first
         assert learner.responsibilities.argmax(1).tolist() == [first, 1 - first] * 8
 
 
 def test_the_rate_warms_up_and_comes_down_to_nothing(demos, tiny):
-    learner = learner_for(demos, tiny("unbraid", n_steps=200))
+    learner = learner_for(demos, tiny("unbraid", n_steps=200)).first
     rates = []
     for learner.taken in range(200):
         rates.append(learner._schedule())
@@ -206,7 +206,7 @@ def test_auto_gives_a_model_of_as_many_modes_as_are_supported(reflexes, tiny, tm
 
 def test_codes_that_the_encoder_does_not_use_are_said_with_a_remedy(reflexes, tiny):
     demos = reflexes(n_labels=3, n_per_label=8)
-    learner = learner_for(demos, tiny("unbraid", n_modes=3, starts="several", search_steps=100, n_steps=150))
+    learner = learner_for(demos, tiny("unbraid", n_modes=3, starts="several", search_steps=100, n_steps=150)).first
     while learner.taken < learner.n_steps:
         learner.step()
     facts = learner.finished().search
@@ -227,7 +227,7 @@ def test_codes_that_the_encoder_does_not_use_are_said_with_a_remedy(reflexes, ti
 
 
 def test_encoder_and_policy_learn_the_same_side_by_side_as_one_after_the_other(demos, tiny, same_weights):
-    beside, after = (learner_for(demos, tiny("unbraid", n_modes=2)) for _ in range(2))
+    beside, after = (learner_for(demos, tiny("unbraid", n_modes=2)).first for _ in range(2))
     assert beside._side_by_side is not None
     after._side_by_side = None
     for _ in range(5):
@@ -238,7 +238,7 @@ def test_encoder_and_policy_learn_the_same_side_by_side_as_one_after_the_other(d
 def test_the_search_says_whether_the_number_asked_for_was_right(reflexes, tiny):
     demos = reflexes(n_labels=2, n_per_label=10)
     for asked, said in ((2, "supports 2 modes"), (3, "3 are too many, by 1")):
-        learner = learner_for(demos, tiny("unbraid", n_modes=asked, starts="several", search_steps=100))
+        learner = learner_for(demos, tiny("unbraid", n_modes=asked, starts="several", search_steps=100)).first
         assert said in learner.found.facts()["verdict"]
         assert learner.model.n_modes == asked
 

@@ -148,7 +148,7 @@ def test_the_talks_method_is_not_observed(models, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_encoder_learns(demos, tiny, kind):
-    learner = learner_for(demos, asked(tiny, "unbraid", kind, n_modes=2, n_steps=120))
+    learner = learner_for(demos, asked(tiny, "unbraid", kind, n_modes=2, n_steps=120)).first
     losses = [float(learner.step()["encoder"]) for _ in range(120)]
     assert np.mean(losses[-20:]) < 0.7 * np.mean(losses[:5])
 
@@ -165,7 +165,7 @@ def test_the_talks_encoder_learns(demos, tiny, kind):
 def test_its_windows_lie_in_one_episode_and_a_batch_has_no_more_steps(tiny, reflexes, monkeypatch):
     parts = [reflexes(n_per_label=1, n_steps=n, seed=n) for n in (4, 7, 26, 100)]
     demos = Demos.from_episodes([e for part in parts for e in part])
-    learner = learner_for(demos, asked(tiny, "unbraid", "convolution", window_lengths=(5, 30, 1000)))
+    learner = learner_for(demos, asked(tiny, "unbraid", "convolution", window_lengths=(5, 30, 1000))).first
     seen, read = [], learner.model.latents
     monkeypatch.setattr(learner.model, "latents", lambda steps, windows: seen.append(windows) or read(steps, windows))
     for _ in range(60):

@@ -1,5 +1,7 @@
 """The learner's view of demonstrations: every index leads to its own episode's own step."""
 
+import mmap
+
 import numpy as np
 import pytest
 import torch
@@ -122,3 +124,32 @@ def test_parts_make_the_whole(identities, most):
 def test_no_steps_at_all_are_refused(identities):
     with pytest.raises(DataError, match=r"at least one step; got none\. Record or select some\."):
         Steps.of(identities([0, 0]))
+
+
+class _Told(list):
+    """Stands for a map, and keeps what it was told."""
+
+    def __len__(self):
+        return 1000
+
+    def madvise(self, advice):
+        self.append(advice)
+
+
+@pytest.mark.parametrize(("memory", "told"), [(1500, [mmap.MADV_RANDOM, mmap.MADV_NORMAL]), (2500, [])])
+def test_only_a_file_larger_than_half_of_memory_is_not_read_on_around_every_step(identities, monkeypatch, memory, told):
+    monkeypatch.setattr(steps_module, "_memory_bytes", lambda: memory)
+    steps, given = Steps.of(identities([3, 2])), _Told()
+    object.__setattr__(steps, "maps", (given,))
+    with pytest.raises(ZeroDivisionError), steps.read_at_random():
+        raise ZeroDivisionError
+    assert list.__repr__(given) == repr(told)
+
+
+def test_the_maps_of_a_store_are_told(demos, tmp_path, monkeypatch):
+    steps = Steps.of(load_demos(save_demos(demos, tmp_path / "demos")))
+    assert [type(own) for own in steps.maps] == [mmap.mmap] * 2
+    assert Steps.of(demos).maps == ()
+    monkeypatch.setattr(steps_module, "_memory_bytes", lambda: 0)
+    with steps.read_at_random():
+        assert torch.equal(steps.actions(torch.arange(3)), torch.from_numpy(demos.actions[:3]))

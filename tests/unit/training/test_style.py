@@ -110,7 +110,7 @@ def test_modes_are_told_apart_as_without_styles(model):
 
 
 def test_the_search_is_the_same(demos, tiny):
-    on, off = (learner_for(demos, tiny("unbraid", style=style)) for style in ("on", "off"))
+    on, off = (learner_for(demos, tiny("unbraid", style=style)).first for style in ("on", "off"))
     assert on.found.facts() == off.found.facts()
     assert torch.equal(on.responsibilities, off.responsibilities)
 
@@ -204,7 +204,7 @@ def test_off_adds_no_setting_no_weights_and_no_state(demos, tiny):
     assert "style" not in config_to_json(UnbraidConfig())
     assert config_to_json(small())["style"] == "on"
     assert config_from_json(json.loads(json.dumps(config_to_json(small())))) == small()
-    off, on = (learner_for(demos, tiny("unbraid", style=style)) for style in ("off", "on"))
+    off, on = (learner_for(demos, tiny("unbraid", style=style)).first for style in ("off", "on"))
     assert set(off.modules()) == {"model"}
     assert set(off.optimizers()) == {"all"}
     assert not [name for name in off.model.state_dict() if "style" in name]

@@ -1,0 +1,95 @@
+"""Refining: after the joint fit the policy goes on alone, where its errors on demonstrations left out still fall.
+
+The joint fit learns to tell modes apart, from little data. A policy that imitates experts who act almost without noise
+has more to learn than that takes, and whether it has, shows on what it did not see.
+"""
+
+import math
+from collections.abc import Callable
+from typing import final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from unbraid.policy.gaussian import GaussianPolicy
+from unbraid.training.networks import ModeNetworks
+from unbraid.training.policy_losses import PolicyLoss, policy_loss
+from unbraid.training.ranks import ONE_RANK, Ranks
+from unbraid.training.steps import Steps
+
+__all__ = ["Batch", "PolicyRefiner", "held_out_error"]
+
+Batch = tuple[Float[Tensor, "batch input"], Float[Tensor, "batch act"], Float[Tensor, "batch mode"]]
+"""What the policy sees of some steps, what was done, and the contexts, in scaled units."""
+
+_LEARNING_RATE, _WEIGHT_DECAY, _WARM_UP, _CLIP_NORM = 4e-3, 0.02, 50, 5.0
+_CHUNK = 16384
+
+
+@final
+class PolicyRefiner:
+    """Takes a policy on from where it is.
+
+    Attributes:
+        policy: what is refined.
+        kind: what the policy learns by.
+        n_steps: gradient steps in all, 0 until it begins; the learning rate warms up, then falls to 0 along a cosine.
+        taken: those taken so far.
+        optimizer: of the policy.
+    """
+
+    def __init__(
+        self, policy: GaussianPolicy, draw: Callable[[], Batch], ranks: Ranks = ONE_RANK, *, batch: int
+    ) -> None:
+        """Takes no step until it begins.
+
+        Args:
+            policy: what is refined.
+            draw: gives a batch for each step; of several processes each gets its part.
+            ranks: the processes.
+            batch: how many steps all parts of a batch have together.
+        """
+        self.policy, self._draw, self._ranks, self._share = policy, draw, ranks, ranks.share(batch)
+        self.kind: PolicyLoss = "beta"
+        self.n_steps, self.taken = 0, 0
+        self.optimizer = torch.optim.AdamW(
+            self.policy.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY, fused=True
+        )
+
+    def begin(self, kind: PolicyLoss, n_steps: int, *, taken: int = 0) -> None:
+        """Says by which loss, and for how many gradient steps; and how many of them a resumed fit has taken."""
+        self.kind, self.n_steps, self.taken = kind, n_steps, taken
+
+    def step(self) -> Float[Tensor, ""]:
+        """One gradient step; the loss of its batch."""
+        states, actions, contexts = self._draw()
+        own = policy_loss(self.kind, actions, *self.policy(states, contexts)) * self._share
+        own.backward()
+        (loss,) = self._ranks.total([self.policy], own.detach())
+        nn.utils.clip_grad_norm_(self.policy.parameters(), _CLIP_NORM)
+        warm = min(1.0, (self.taken + 1) / _WARM_UP)
+        for group in self.optimizer.param_groups:
+            group["lr"] = _LEARNING_RATE * warm * 0.5 * (1 + math.cos(math.pi * self.taken / self.n_steps))
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.taken += 1
+        return loss
+
+
+@torch.no_grad()
+def held_out_error(networks: ModeNetworks, policy: GaussianPolicy, steps: Steps, modes: Int[Tensor, "step"]) -> float:
+    """The mean absolute error of a policy's mean action under the given modes, in deviations of the training set.
+
+    Args:
+        networks: what scales states and actions, and the contexts of the modes.
+        policy: theirs, or one that takes its place.
+        steps: which the policy has not seen.
+        modes: (step,) one of each.
+    """
+    total = 0.0
+    for chosen in torch.arange(steps.n_steps).split(_CHUNK):
+        contexts = networks.contexts[modes[chosen].to(networks.device)]
+        mean, _ = policy(networks.policy_inputs(steps, chosen), contexts)
+        total += float((mean - networks.action_normaliser(steps.actions(chosen))).abs().mean(1).sum())
+    return total / steps.n_steps

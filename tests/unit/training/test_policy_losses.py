@@ -1,0 +1,66 @@
+"""The losses that a policy learns by, against what their sources define."""
+
+import math
+
+import pytest
+import torch
+
+from unbraid.policy.gaussian import diagonal_log_prob
+from unbraid.training.policy_losses import policy_loss
+
+
+@pytest.fixture
+def batch():
+    draws = torch.Generator().manual_seed(0)
+    actions, mean, log_std = (torch.randn(32, 2, generator=draws) for _ in range(3))
+    return actions, mean.requires_grad_(), log_std.requires_grad_()
+
+
+def gradients(kind, batch):
+    actions, mean, log_std = batch
+    mean.grad = log_std.grad = None
+    policy_loss(kind, actions, mean, log_std).backward()
+    return mean.grad.clone(), log_std.grad.clone()
+
+
+def test_the_likelihood_is_that_of_a_gaussian(batch):
+    actions, mean, log_std = batch
+    normal = torch.distributions.Normal(mean, log_std.exp())
+    wanted = -normal.log_prob(actions).sum(1).mean()
+    assert policy_loss("likelihood", *batch).item() == pytest.approx(wanted.item(), abs=1e-5)
+
+
+def test_beta_weights_the_gradients_of_the_likelihood_with_the_deviation(batch):
+    """So that its mean is pulled by (mean - a) / std, where the likelihood's is by (mean - a) / std^2."""
+    actions, mean, log_std = batch
+    plain, weighted = gradients("likelihood", batch), gradients("beta", batch)
+    for before, after in zip(plain, weighted, strict=True):
+        torch.testing.assert_close(after, before * log_std.detach().exp())
+    torch.testing.assert_close(weighted[0], (mean - actions).detach() / log_std.detach().exp() / len(actions))
+
+
+def test_huber_pulls_at_far_actions_no_harder_than_at_its_threshold():
+    mean = torch.zeros(3, 1, requires_grad=True)
+    actions = torch.tensor([[0.05], [0.1], [5.0]])
+    policy_loss("huber", actions, mean, torch.zeros(3, 1)).backward()
+    torch.testing.assert_close(mean.grad * 3, torch.tensor([[-0.5], [-1.0], [-1.0]]))
+
+
+def test_hubers_deviation_is_that_of_what_the_mean_leaves():
+    actions = 0.3 * torch.randn(4000, 1, generator=torch.Generator().manual_seed(1))
+    log_std = torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.Adam([log_std], lr=0.05)
+    for _ in range(200):
+        optimizer.zero_grad()
+        policy_loss("huber", actions, torch.zeros_like(actions), log_std.expand_as(actions)).backward()
+        optimizer.step()
+    assert math.exp(float(log_std.detach())) == pytest.approx(float(actions.std()), rel=0.02)
+
+
+def test_a_batch_counts_every_action_dimension(batch):
+    actions, mean, log_std = (values.detach() for values in batch)
+    one_by_one = sum(policy_loss("huber", *(v[:, k : k + 1] for v in (actions, mean, log_std))) for k in range(2))
+    assert policy_loss("huber", actions, mean, log_std).item() == pytest.approx(float(one_by_one), abs=1e-5)
+    likelihoods = diagonal_log_prob(actions, mean, log_std)
+    wanted = -float(likelihoods.sum()) / len(actions)
+    assert policy_loss("likelihood", actions, mean, log_std).item() == pytest.approx(wanted, abs=1e-5)

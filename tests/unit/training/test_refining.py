@@ -1,0 +1,120 @@
+"""Refining: the policy alone goes on, where that pays, and a fit that is cut short goes on to the same end."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from unbraid.training import calibrated as room
+from unbraid.training.calibrated import CalibratedLearner
+from unbraid.training.fit import fit, learner_for
+from unbraid.training.loop import LoopOptions
+from unbraid.training.refining import held_out_error
+from unbraid.training.steps import Steps
+
+
+@pytest.fixture
+def judged(tiny):
+    """A fit with a twin, which judges."""
+    return tiny("unbraid", calibration="left_out")
+
+
+@pytest.fixture
+def eager(monkeypatch):
+    """Refining pays even where it takes nothing off."""
+    monkeypatch.setattr(room, "LEAST_GAIN", -10.0)
+
+
+def driven(demos, config):
+    learner = learner_for(demos, config)
+    assert isinstance(learner, CalibratedLearner)
+    while learner.taken < learner.n_steps:
+        learner.step()
+    return learner
+
+
+def without_policy(model):
+    return {name: value for name, value in model.state_dict().items() if not name.startswith("policy")}
+
+
+def test_only_the_policy_is_refined(demos, tiny):
+    plain, refined = (fit(demos, tiny("unbraid", refine_steps=n)) for n in (0, 30))
+    before, after = without_policy(plain), without_policy(refined)
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert not torch.equal(plain.policy.trunk[0].weight, refined.policy.trunk[0].weight)
+
+
+def test_it_imitates_better(reflexes, tiny):
+    """Experts without noise, beyond what a short joint fit of a small policy learns."""
+    seen, unseen = (reflexes(n_per_label=12, noise=0.0, seed=seed) for seed in (0, 1))
+    steps = Steps.of(unseen)
+    errors = []
+    for n_steps in (0, 300):
+        model = fit(seen, tiny("unbraid", refine_steps=n_steps, starts="several", search_steps=100))
+        modes = torch.from_numpy(model.predict(unseen))[steps.episode_of_step]
+        errors.append(held_out_error(model, model.policy, steps, modes))
+    assert errors[1] < 0.5 * errors[0]
+
+
+def test_auto_refines_where_the_error_on_what_was_left_out_falls(demos, judged, monkeypatch):
+    for least_gain, refined in ((-10.0, True), (1.0, False)):
+        monkeypatch.setattr(room, "LEAST_GAIN", least_gain)
+        learner = driven(demos, judged)
+        joint = learner.first.n_steps
+        assert learner.n_steps == joint * (1 + room.REFINE_STEPS_PER_STEP * refined)
+        assert set(learner.pilot) == {"before", "beta", "huber"}
+        assert len(set(learner.pilot.values())) == 3
+        facts = learner.finished().search["refining"]
+        assert facts["n_steps"] == learner.n_steps - joint
+        best = min(("beta", "huber"), key=learner.pilot.get)
+        assert facts["loss"] == (best if refined else None)
+
+
+def test_a_pilot_leaves_no_trace(demos, judged, same_weights, monkeypatch):
+    monkeypatch.setattr(room, "LEAST_GAIN", 1.0)
+    piloted, asked = (fit(demos, dataclasses.replace(judged, refine_steps=n)) for n in ("auto", 0))
+    assert same_weights(piloted, asked)
+    assert piloted.calibration == asked.calibration
+
+
+def test_nothing_is_refined_unseen_where_nothing_was_left_out(demos, tiny, eager):
+    learner = driven(demos, tiny("unbraid", calibration="off"))
+    assert learner.n_steps == learner.first.n_steps
+    assert learner.pilot == {}
+
+
+def test_the_asked_loss_is_taken(demos, judged, eager):
+    learner = driven(demos, dataclasses.replace(judged, policy_loss="huber"))
+    assert set(learner.pilot) == {"before", "huber"}
+    assert learner.finished().search["refining"]["loss"] == "huber"
+
+
+@pytest.mark.parametrize("stop_after", [10, 19, 20, 33])
+def test_a_fit_that_stops_anywhere_ends_where_an_unbroken_one_does(
+    demos, judged, eager, same_weights, fit_in_two, tmp_path, stop_after
+):
+    unbroken = fit(demos, judged, LoopOptions(run=tmp_path / "unbroken", log_every=1, checkpoint_every=stop_after))
+    stopped = LoopOptions(run=tmp_path / "stopped", log_every=1, checkpoint_every=stop_after)
+    went_on = fit_in_two(demos, judged, stopped, stop_after)
+    assert same_weights(unbroken, went_on)
+    assert went_on.calibration == unbroken.calibration
+    assert went_on.search == unbroken.search
+
+
+def test_the_metrics_say_where_the_joint_fit_ended(demos, judged, eager):
+    lines = []
+    fit(demos, judged, LoopOptions(log_every=7, on_log=lines.append))
+    steps = [line["step"] for line in lines]
+    joint = judged.n_steps
+    assert joint in steps
+    assert steps[-1] == joint * (1 + room.REFINE_STEPS_PER_STEP)
+    for line in lines:
+        assert ("encoder" in line["terms"]) == (line["step"] <= joint)
+
+
+def test_a_policy_with_styles_is_refined_and_its_styles_stay(demos, tiny):
+    learner = driven(demos, tiny("unbraid", style="on", refine_steps=10))
+    plain = driven(demos, tiny("unbraid", style="on", refine_steps=0))
+    assert torch.equal(plain.first.styles.means, learner.first.styles.means)
+    assert not torch.equal(plain.model.policy.trunk[0].weight, learner.model.policy.trunk[0].weight)
