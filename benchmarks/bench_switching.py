@@ -55,8 +55,8 @@ class Sizes:
 
     n_demonstrations: int = 20
     n_learning_steps: int = 100_000
-    n_weighed: int = 48
-    n_measured: int = 48
+    n_weighed: int = 96
+    n_measured: int = 96
     n_steps: int = 1000
     n_fit_steps: int | None = None
 

@@ -40,7 +40,7 @@ ANSWERS: tuple[Answer, ...] = get_args(Answer)
 
 _FORMAT, _VERSION = "unbraid-preferences", 1
 _REMEDY = "Give a file that `Preferences.save` wrote."
-_DRAWS, _OFFERED, _TARGETS = 128, 64, 32  # of the posterior and of the situations, for the expected information
+_DRAWS, _OFFERED, _TARGETS = 256, 64, 64  # of the posterior and of the situations, for the expected information
 _ROUNDS, _NEWTON_STEPS, _CLOSE = 30, 20, 1e-7
 
 
@@ -103,7 +103,7 @@ class Preferences:
     n_features: int
     answers: tuple[Answered, ...] = ()
     prior_deviation: float = 4.0
-    tie: float = 0.5
+    tie: float = 3.0
     noise: float = 0.1
 
     def __post_init__(self) -> None:
@@ -201,7 +201,7 @@ class Preferences:
 
         Source: Bickford Smith et al. 2023, "Prediction-oriented Bayesian active learning" (EPIG), arXiv 2304.08151.
         Departs: what is predicted is the best mode, not the next answer; at most 64 of the situations are offered and
-        32 asked of, drawn anew each time.
+        64 asked of, drawn anew each time.
 
         Args:
             features: the situations that can be shown.
