@@ -8,22 +8,22 @@ import gymnasium
 import numpy as np
 from jaxtyping import Float
 
-from unbraid.core.errors import ConfigError, WorldError
+from unbraid.core.errors import ConfigError, DataError, WorldError
 from unbraid.core.randomness import named_generator
 from unbraid.demos.episodes import Episode
 from unbraid.steering.steered import SteeredPolicy, steer
+from unbraid.steering.together import act_together
 from unbraid.studio.asking import Asked, asked_of
 from unbraid.studio.edits import Shown
 from unbraid.training.model import ModeModel
 from unbraid.training.online import Belief, Observer
 
-__all__ = ["LIVE_SWITCH_RATE", "MOST_STEPS", "LiveRollout", "live_observer", "top_down"]
+__all__ = ["LIVE_SWITCH_RATE", "MOST_STEPS", "LiveRollout", "live_observer", "step_together", "top_down"]
 
 LIVE_SWITCH_RATE = 0.02
 """The probability of a change in a step that the re-encoding assumes: a person moves a slider every second or so."""
 MOST_STEPS = 20_000
 """An episode of a world without a limit ends here, so that what is kept of it stays bounded."""
-_NO_START = np.zeros(1, dtype=bool)
 
 
 def live_observer(model: ModeModel) -> Observer | None:
@@ -143,10 +143,18 @@ class LiveRollout:
             agent.begin(seed)
 
     def step(self) -> None:
-        """One step of every agent whose episode goes on."""
-        for agent in self.agents:
-            if not agent.is_over:
-                agent.step(sampled=self.sampled)
+        """One step of every agent whose episode goes on.
+
+        Raises:
+            DataError: a world that gives what no policy can act on.
+        """
+        if (failed := step_together([self])[0]) is not None:
+            raise failed
+
+    @property
+    def going(self) -> list["_Agent"]:
+        """The agents whose episodes go on."""
+        return [agent for agent in self.agents if not agent.is_over]
 
     def layout(self) -> dict[str, Any] | None:
         """What does not move in our worlds; None for others."""
@@ -179,6 +187,35 @@ class LiveRollout:
             raise ConfigError(f"An agent must lie in [0, {len(self._worlds)}); got {agent}. Choose one that is there.")
 
 
+def step_together(rollouts: Sequence[LiveRollout]) -> list[Exception | None]:
+    """One step of every agent of every rollout; the network is called for all of them at once.
+
+    Returns:
+        For each rollout what went wrong in it, be it its world's fault or our own; the others took their step.
+    """
+    failed: list[Exception | None] = [None] * len(rollouts)
+    going: list[tuple[int, _Agent]] = []
+    for index, rollout in enumerate(rollouts):
+        try:
+            for agent in rollout.going:
+                agent.asked.policy.require_acting_on(agent.observation[None])
+                going.append((index, agent))
+        except DataError as error:
+            failed[index] = error
+    going = [(index, agent) for index, agent in going if failed[index] is None]
+    if not going:
+        return failed
+    noise = np.stack([agent.drawn(sampled=rollouts[index].sampled) for index, agent in going])
+    observations = np.stack([agent.observation for _, agent in going])
+    actions = act_together([agent.asked.policy for _, agent in going], observations, noise)
+    for (index, agent), action in zip(going, actions, strict=True):
+        try:
+            agent.do(action)
+        except Exception as error:  # a world of anybody's may raise anything, and must not stop the others
+            failed[index] = error
+    return failed
+
+
 class _Agent:
     """One world, who acts in it, and what was seen."""
 
@@ -206,10 +243,14 @@ class _Agent:
         self._belief: Belief | None = None
         self.is_over, self._return, self._cost, self._goals = False, 0.0, 0.0, 0
 
-    def step(self, *, sampled: bool) -> None:
-        noise = self._noise.standard_normal((1, len(self._bounds[0])))
-        acted, _ = self.asked.policy.act(self._observation[None], None, _NO_START, noise if sampled else noise * 0.0)
-        action = np.clip(acted[0].astype(np.float32), *self._bounds)
+    def drawn(self, *, sampled: bool) -> Float[np.ndarray, "act"]:
+        """The noise of the next action; as much is drawn whether it is used or not."""
+        noise = self._noise.standard_normal(len(self._bounds[0]))
+        return noise if sampled else noise * 0.0
+
+    def do(self, acted: Float[np.ndarray, "act"]) -> None:
+        """One step of the world."""
+        action = np.clip(acted.astype(np.float32), *self._bounds)
         if self._observer is not None:
             self._belief = self._observer.observe(self._belief, self._observation, action.astype(np.float64))
         observation, reward, terminated, truncated, info = self._world.step(action)
