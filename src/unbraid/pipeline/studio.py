@@ -1,18 +1,19 @@
 """The verb `studio`: finds the run's demonstrations, as far as it can, and opens the page."""
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Any
 
 import gymnasium
 
-from unbraid.core.errors import ConfigError, UnbraidError
+from unbraid.core.errors import ConfigError, DataError, RunError, StorageError, UnbraidError
 from unbraid.core.randomness import named_generator
 from unbraid.core.runs import open_run, read_json
 from unbraid.demos.episodes import Demos
 from unbraid.demos.loading import load_demos
 from unbraid.pipeline.config import DemoConfig
-from unbraid.pipeline.demo import collect_demonstrations
+from unbraid.pipeline.demo import collect_demonstrations, keep_demonstrations, kept_demonstrations
 from unbraid.pipeline.requests import StudioRequest
 
 __all__ = ["desk_of", "studio_stage"]
@@ -47,7 +48,7 @@ def studio_stage(asked: StudioRequest) -> None:
 
 
 def desk_of(asked: StudioRequest) -> Any:
-    """The run with its demonstrations: those that were named, or a demo's, which are recorded again.
+    """The run with its demonstrations: those that were named, or a demo's own.
 
     Raises:
         RunError, DataError: what was named is no run, or no demonstrations.
@@ -62,7 +63,7 @@ def desk_of(asked: StudioRequest) -> Any:
     if asked.demos is not None:
         demos, held_out = _named(asked.demos, facts, remarks)
     elif facts.get("command") == "demo":
-        demos, held_out = _recorded_again(asked.run, facts, data, remarks)
+        demos, held_out = _of_demo(asked.run, facts, data, remarks)
     else:
         remarks.append("A run does not say where its demonstrations lie. Start with --demos PATH to see them.")
     env_id = asked.env or data.get("env_id") or (demos.facts.get("env_id") if demos is not None else None)
@@ -96,16 +97,27 @@ def _named(path: str, facts: dict[str, Any], remarks: list[str]) -> tuple[Demos,
     return demos, demos
 
 
-def _recorded_again(
+def _of_demo(
     run: Path, facts: dict[str, Any], data: dict[str, Any], remarks: list[str]
 ) -> tuple[Demos | None, Demos | None]:
-    """A demo's demonstrations: its experts act again, on the same seeds."""
+    """A demo's demonstrations, as they were kept; where they were not, its experts act again on the same seeds."""
+    known = data.get("data_fingerprint")
+    kept: tuple[Demos, Demos] | None = None
+    with contextlib.suppress(DataError):  # what is damaged is recorded again
+        kept = kept_demonstrations(run)
+    if kept is not None and kept[0].fingerprint() == known:
+        return kept
     config = facts.get("config") or {}
     asked = DemoConfig(out=run, seed=int(config.get("seed", 0)), quick=bool(config.get("quick")))
+    print("This demo kept no demonstrations: its experts act again, once.", file=sys.stderr)
     training, held_out = collect_demonstrations(asked)
-    if training.fingerprint() == data.get("data_fingerprint"):
-        return training, held_out
-    remarks.append("The demo's demonstrations, recorded again, differ from those it was fitted on (other versions).")
+    if training.fingerprint() != known:
+        remarks.append(
+            "The demo's demonstrations, recorded again, differ from those it was fitted on (other versions)."
+        )
+    elif kept is None:
+        with contextlib.suppress(RunError, StorageError):  # a run that cannot be written to can still be looked at
+            keep_demonstrations(run, training, held_out)
     return training, held_out
 
 

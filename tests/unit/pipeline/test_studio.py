@@ -8,6 +8,7 @@ from unbraid.core.errors import ConfigError
 from unbraid.core.randomness import named_generator
 from unbraid.core.runs import create_run, provenance, write_json
 from unbraid.demos.store import save_demos
+from unbraid.pipeline.demo import keep_demonstrations
 from unbraid.pipeline.requests import StudioRequest
 from unbraid.pipeline.studio import desk_of
 from unbraid.training.config import UnbraidConfig
@@ -57,14 +58,51 @@ def test_without_demonstrations_it_says_how_to_give_them(run):
     assert not desk.about()["has_demos"]
 
 
-def test_a_demos_demonstrations_are_recorded_again(run, tmp_path, demos, monkeypatch):
-    monkeypatch.setattr("unbraid.pipeline.studio.collect_demonstrations", lambda asked: (demos, demos))
-    for fingerprint, n_remarks in ((demos.fingerprint(), 0), ("another", 1)):
+@pytest.fixture
+def of_a_demo(run, demos, monkeypatch):
+    """Makes the run a demo's; gives its folder and how often its experts acted again."""
+    acted = []
+
+    def collected(asked):
+        acted.append(asked.seed)
+        return demos, demos
+
+    monkeypatch.setattr("unbraid.pipeline.studio.collect_demonstrations", collected)
+
+    def make(fingerprint):
         facts = {"format": "unbraid-run", "version": 1, "command": "demo", "config": {"seed": 3, "quick": True}}
         write_json(run / "run.json", facts)
         data = {"env_id": ENV, "data_fingerprint": fingerprint}
         write_json(run / "results.json", {"format": "unbraid-results", "version": 1, "data": data})
-        assert len(desk_of(StudioRequest(run)).remarks) == n_remarks
+        return run, acted
+
+    return make
+
+
+def test_a_demos_demonstrations_are_read_as_they_were_kept(of_a_demo, demos):
+    run, acted = of_a_demo(demos.fingerprint())
+    keep_demonstrations(run, demos, demos)
+    desk = desk_of(StudioRequest(run))
+    assert (desk.remarks, acted) == ((), [])
+    assert desk.demos.fingerprint() == demos.fingerprint()
+
+
+def test_what_a_demo_did_not_keep_is_recorded_again_once(of_a_demo, demos):
+    run, acted = of_a_demo(demos.fingerprint())
+    for _ in range(2):
+        assert desk_of(StudioRequest(run)).remarks == ()
+    assert acted == [3]
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_what_a_demo_kept_is_passed_over_where_it_is_not_its_own(of_a_demo, demos, damaged):
+    run, acted = of_a_demo(demos.fingerprint() if damaged else "another")
+    keep_demonstrations(run, demos, demos)
+    if damaged:
+        (run / "demonstrations" / "training" / "demos.json").write_text("{}")
+    desk = desk_of(StudioRequest(run))
+    assert acted == [3]
+    assert len(desk.remarks) == (0 if damaged else 1)
 
 
 def test_a_world_that_does_not_fit_is_refused(run):
