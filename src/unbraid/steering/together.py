@@ -1,4 +1,4 @@
-"""Many agents that are asked for different things, in as few calls of the network as there are kinds of instructions."""
+"""Many agents that are asked for different things, in one call of the network for each kind of instruction."""
 
 from collections.abc import Hashable, Sequence
 

@@ -74,18 +74,15 @@ def asked_of(
         ConfigError: the wrong number of sliders, or a number out of its range.
     """
     require_sliders(sliders, len(shown))
-    names = {mode.modes: mode.name for mode in shown}
     of_mode: dict[int, float] = {}
     for mode, value in zip(shown, sliders, strict=True):
-        of_mode |= {k: value * share for k, share in _shares(policy, mode.modes).items()}
+        of_mode |= {k: round(value * share, 6) for k, share in _shares(policy, mode.modes).items()}
     wanted = {k: value for k, value in sorted(of_mode.items()) if value > 0}
-    words: list[str] = []
     calls: list[str] = []
     if len(wanted) == 1:
         ((k, value),) = wanted.items()
         policy = policy.toward(k, value)
-        calls.append(f".toward({k})" if value == 1 else f".toward({k}, {value:g})")
-        words.append(f"towards {names.get((k,), f'mode {k}')}" + ("" if value == 1 else f" x {value:g}"))
+        calls.append(f".toward({k})" if value == 1 else f".toward({k}, {_number(value)})")
     elif wanted:
         whole = sum(wanted.values())
         weights = {k: round(value / whole, 6) for k, value in wanted.items()}
@@ -93,20 +90,42 @@ def asked_of(
         weights[last] = 1.0 - sum(value for k, value in weights.items() if k != last)
         policy = policy.blend(weights)
         calls.append(".blend({" + ", ".join(f"{k}: {value!r}" for k, value in weights.items()) + "})")
-        words.append("between " + " + ".join(f"{value:.0%} mode {k}" for k, value in weights.items()))
     for k, value in sorted(of_mode.items()):
         if value < 0:
             policy = policy.away(k, -value)
-            calls.append(f".away({k})" if value == -1 else f".away({k}, {-value:g})")
-            words.append(f"away from {names.get((k,), f'mode {k}')}" + ("" if value == -1 else f" x {-value:g}"))
+            calls.append(f".away({k})" if value == -1 else f".away({k}, {_number(-value)})")
     if not calls:
-        policy, calls, words = policy.toward(0, 0), [".toward(0, 0)"], ["the average of all modes"]
+        policy, calls = policy.toward(0, 0), [".toward(0, 0)"]
+    words = _words(sliders, shown)
     if style is not None:
         policy = policy.style(style)
-        calls.append(f".style({style:g})")
-        words.append(f"style {style:g}")
+        calls.append(f".style({_number(style)})")
+        words += f", style {style:g}"
     line = f"policy = steer(ModeModel.from_pretrained({str(run)!r})){''.join(calls)}"
-    return Asked(policy, ", ".join(words), line)
+    return Asked(policy, words, line)
+
+
+def _number(value: float) -> str:
+    """The number, to its last digit, as short as it can be written."""
+    return repr(int(value)) if value == int(value) else repr(float(value))
+
+
+def _words(sliders: Sequence[float], shown: Sequence[Shown]) -> str:
+    """What sliders ask for, by the names that a person gave."""
+    wanted = [(mode.name, value) for mode, value in zip(shown, sliders, strict=True) if value > 0]
+    avoided = [(mode.name, -value) for mode, value in zip(shown, sliders, strict=True) if value < 0]
+    words: list[str] = []
+    if len(wanted) == 1:
+        words.append(f"towards {_times(*wanted[0])}")
+    elif wanted:
+        whole = sum(value for _, value in wanted)
+        words.append("between " + " + ".join(f"{value / whole:.0%} {name}" for name, value in wanted))
+    words += [f"away from {_times(name, value)}" for name, value in avoided]
+    return ", ".join(words) or "the average of all modes"
+
+
+def _times(name: str, value: float) -> str:
+    return name if value == 1 else f"{name} x {value:g}"
 
 
 def _shares(policy: SteeredPolicy, modes: tuple[int, ...]) -> dict[int, float]:

@@ -18,6 +18,7 @@ from unbraid.studio.cards import cards_of, certified, confusion
 from unbraid.studio.catalogue import Catalogue, Order, catalogue_of
 from unbraid.studio.deciding import deciding_inputs
 from unbraid.studio.edits import EditLog
+from unbraid.studio.fitting import Paths
 from unbraid.studio.live import LiveRollout, live_observer
 from unbraid.studio.playing import column_names, columns_of, scenes_of
 from unbraid.studio.teaching import Teacher
@@ -26,6 +27,7 @@ from unbraid.training.online import Observer
 
 __all__ = ["Desk"]
 
+_PALETTE = 16  # colours for modes of a fit that goes on
 _MOST_KEPT = 8  # episodes whose pictures are kept
 
 
@@ -65,6 +67,7 @@ class Desk:
         self._locks: dict[str, threading.Lock] = {}
         self._known: dict[str, Any] = {}
         self._scenes: dict[int, Any] = {}
+        self.paths = Paths(run, env_ids[0] if env_ids else None)
 
     @property
     def model(self) -> ModeModel:
@@ -116,7 +119,7 @@ class Desk:
         told: dict[str, Any] = {"run": self.run.resolve().name, "command": self.asked.get("command")}
         told |= {"has_model": has_model, "has_demos": self._demos is not None, "env_ids": list(self.env_ids)}
         told |= {"remarks": list(self.remarks), "has_report": (self.run / "report" / "index.html").exists()}
-        told |= {"strongest": STRONGEST, "can_film": _can_film()}
+        told |= {"strongest": STRONGEST, "can_film": _can_film(), "palette": [mode_color(k) for k in range(_PALETTE)]}
         if has_model:
             told |= {"method": self.model.config.method, "has_style": self.model.style_reader is not None}
             told |= {"switch_rate": self.model.switch_rate, "can_observe": self.observer is not None, **self.shown()}

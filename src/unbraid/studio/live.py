@@ -18,7 +18,7 @@ from unbraid.studio.edits import Shown
 from unbraid.training.model import ModeModel
 from unbraid.training.online import Belief, Observer
 
-__all__ = ["LIVE_SWITCH_RATE", "MOST_STEPS", "LiveRollout", "live_observer", "step_together", "top_down"]
+__all__ = ["LIVE_SWITCH_RATE", "MOST_STEPS", "LiveRollout", "layout_of", "live_observer", "step_together", "top_down"]
 
 LIVE_SWITCH_RATE = 0.02
 """The probability of a change in a step that the re-encoding assumes: a person moves a slider every second or so."""
@@ -48,6 +48,14 @@ def top_down(world: Any) -> dict[str, Any] | None:
             for xy, turn in zip(scene.vases_xy, scene.vases_heading_rad, strict=True)
         ],
     }
+
+
+def layout_of(world: Any) -> dict[str, Any] | None:
+    """What does not move in one of our worlds; None for others."""
+    scene = getattr(world.unwrapped, "scene", None)
+    if scene is None:
+        return None
+    return {"hazards": [_rounded(xy) for xy in scene.hazards_xy], "half_side_m": float(scene.rules.half_side_m)}
 
 
 def _rounded(values: np.ndarray) -> list[float]:
@@ -158,11 +166,7 @@ class LiveRollout:
 
     def layout(self) -> dict[str, Any] | None:
         """What does not move in our worlds; None for others."""
-        scene = getattr(self._worlds[0].unwrapped, "scene", None)
-        if scene is None:
-            return None
-        hazards = [_rounded(xy) for xy in scene.hazards_xy]
-        return {"hazards": hazards, "half_side_m": float(scene.rules.half_side_m)}
+        return layout_of(self._worlds[0])
 
     def frame(self) -> list[dict[str, Any]]:
         """What is drawn of each agent now."""

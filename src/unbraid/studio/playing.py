@@ -8,7 +8,7 @@ import numpy as np
 
 from unbraid.core.errors import ConfigError
 from unbraid.demos.episodes import Demos, Episode
-from unbraid.studio.live import top_down
+from unbraid.studio.live import layout_of, top_down
 
 __all__ = ["MOST_COLUMNS", "column_names", "columns_of", "scenes_of"]
 
@@ -59,9 +59,7 @@ def scenes_of(demos: Demos, episode: int, env_id: str) -> dict[str, Any] | None:
         first, _ = world.reset(seed=int(found.seed))
         if first.shape != found.observations[0].shape or not np.allclose(first, found.observations[0], atol=1e-3):
             return None
-        scene = world.unwrapped.scene
-        hazards = [[round(float(v), 3) for v in xy] for xy in scene.hazards_xy]
-        layout = {"hazards": hazards, "half_side_m": float(scene.rules.half_side_m)}
+        layout = layout_of(world)
         every, frames = _every(found.n_steps), [top_down(world)]
         for step, action in enumerate(found.actions, start=1):
             _, _, terminated, truncated, _ = world.step(action)

@@ -22,7 +22,7 @@ from unbraid.core.errors import ConfigError, RunError, StorageError, UnbraidErro
 from unbraid.studio.catalogue import LONGEST_PAGE, Order
 from unbraid.studio.desk import Desk
 from unbraid.studio.edits import Edit
-from unbraid.studio.fitting import moments_since
+from unbraid.studio.fitting import moments_since, pictures_since
 from unbraid.studio.guard import Guard
 from unbraid.studio.messages import AnswerBody, EditBody, said_of
 from unbraid.studio.sessions import Sessions
@@ -111,6 +111,14 @@ def _add_reading(app: FastAPI, desk: Desk) -> None:
     def fit(method: Annotated[str, Query(max_length=20)] = "unbraid", offset: _Number = 0) -> dict[str, Any]:
         return moments_since(desk.run, method, offset)
 
+    @app.get("/api/fit/pictures")
+    def pictures(offset: _Number = 0) -> dict[str, Any]:
+        return pictures_since(desk.run, offset)
+
+    @app.get("/api/fit/paths")
+    def paths() -> dict[str, Any]:
+        return desk.paths.now()
+
     @app.get("/api/teach")
     def teach() -> dict[str, Any]:
         return desk.teacher.learned(desk.edits.edits.shown)
@@ -135,8 +143,8 @@ def _add_changing(app: FastAPI, desk: Desk) -> None:
         return desk.shown()
 
     @app.post("/api/teach/pair")
-    def pair() -> dict[str, Any]:
-        return desk.teacher.pair(desk.edits.edits.shown)
+    def pair(blends: bool = False) -> dict[str, Any]:
+        return desk.teacher.pair(desk.edits.edits.shown, blends=blends)
 
     @app.post("/api/teach/answer")
     def answer(body: AnswerBody) -> dict[str, Any]:

@@ -115,9 +115,7 @@ class Sessions:
 class _Session:
     """One client's agents. The rollout is touched under its lock, by the live thread or by who films it."""
 
-    def __init__(
-        self, name: str, desk: Desk, in_thread: Callable[..., Any], on_playing: Callable[[], None]
-    ) -> None:
+    def __init__(self, name: str, desk: Desk, in_thread: Callable[..., Any], on_playing: Callable[[], None]) -> None:
         self._name, self._desk, self._in_thread, self._on_playing = name, desk, in_thread, on_playing
         self._rollout: LiveRollout | None = None
         self.lock = threading.Lock()

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any, final
 
@@ -14,7 +15,7 @@ from unbraid.core.randomness import named_generator
 from unbraid.core.runs import write_json
 from unbraid.demos.episodes import Demos
 from unbraid.studio.edits import Shown
-from unbraid.studio.live import LiveRollout
+from unbraid.studio.live import LiveRollout, step_together
 from unbraid.switching.preferences import ANSWERS, Answer, Pair, Preferences, load_preferences
 from unbraid.switching.situations import SituationReader, situation_reader
 from unbraid.training.model import ModeModel
@@ -57,6 +58,7 @@ class Teacher:
         """
         self._model, self._env_id, self._run, self._lock = model, env_id, run, threading.Lock()
         self._shown: tuple[Shown, ...] = ()
+        self._sliders = _sliders(0, blends=False)
         self._situations: list[_Situation] = []
         self._asked: Pair | None = None
         self._reader = _reader(model, env_id, demos)
@@ -71,11 +73,12 @@ class Teacher:
             self._preferences = found
         self._batch = len(self._preferences.answers)
 
-    def pair(self, shown: Sequence[Shown]) -> dict[str, Any]:
+    def pair(self, shown: Sequence[Shown], *, blends: bool = False) -> dict[str, Any]:
         """Two clips from the same start: the pair whose answer is expected to say most.
 
         Args:
             shown: the modes as the page shows them; what was merged is one clip, a blend by shares of the data.
+            blends: offer what lies half-way between each two of them, too.
 
         Raises:
             ConfigError: fewer than two modes to tell apart.
@@ -88,12 +91,15 @@ class Teacher:
                 )
             if not self._situations:
                 self._situations = self._new_situations()
+            self._sliders = _sliders(len(self._shown), blends=blends)
             features = self._reader.read(np.stack([s.observation for s in self._situations]))
-            self._asked = self._preferences.next_pair(features, clips=self._clips(), seed=self._batch)
+            asked = self._preferences.next_pair(features, clips=self._clips(), seed=self._batch)
+            self._asked = asked
             return {
                 "number": len(self._preferences.answers),
-                "information_nats": self._asked.information_nats,
-                **self._filmed(self._situations[self._asked.situation], (self._asked.left, self._asked.right)),
+                "information_nats": asked.information_nats,
+                "clips": [[float(value) for value in self._sliders[clip]] for clip in (asked.left, asked.right)],
+                **self._filmed(self._situations[asked.situation], (asked.left, asked.right)),
             }
 
     def answer(self, number: int, answer: Answer) -> dict[str, Any]:
@@ -159,23 +165,29 @@ class Teacher:
         self._preferences, self._asked = preferences, None
 
     def _clips(self) -> Float[np.ndarray, "clip mode"]:
-        """Each mode shown as weights over the model's modes."""
+        """Each clip as weights over the model's modes."""
         found = np.zeros((len(self._shown), self._model.n_modes))
         for row, mode in enumerate(self._shown):
             weights = np.array([max(float(self._model.shares[k]), 1e-6) for k in mode.modes])
             found[row, list(mode.modes)] = weights / weights.sum()
-        return found
+        return self._sliders @ found
 
     def _new_situations(self) -> list[_Situation]:
         generator = named_generator(0, "situations", self._batch)
         self._batch += 1
-        found: list[_Situation] = []
-        for seed in generator.integers(2**31, size=_SITUATIONS).tolist():
-            steps = int(generator.integers(_LONGEST_START))
-            rollout = self._rollout(seed, 1, steps)
-            found.append(_Situation(seed, rollout.agents[0].n_steps, rollout.agents[0].observation))
-            rollout.close()
-        return found
+        seeds = generator.integers(2**31, size=_SITUATIONS).tolist()
+        steps = generator.integers(_LONGEST_START, size=_SITUATIONS).tolist()
+        rollouts = [self._rollout(seed, 1, 0) for seed in seeds]
+        try:
+            for taken in range(max(steps)):
+                _step_all([rollout for rollout, due in zip(rollouts, steps, strict=True) if taken < due])
+            agents = [rollout.agents[0] for rollout in rollouts]
+            return [
+                _Situation(seed, agent.n_steps, agent.observation) for seed, agent in zip(seeds, agents, strict=True)
+            ]
+        finally:
+            for rollout in rollouts:
+                rollout.close()
 
     def _rollout(self, seed: int, n_agents: int, steps: int) -> LiveRollout:
         """Agents that took some steps as the average of all modes; alike, as their noise is."""
@@ -190,7 +202,7 @@ class Teacher:
         rollout = self._rollout(situation.seed, 2, situation.steps)
         try:
             for agent, clip in enumerate(clips):
-                rollout.ask(agent, [float(row == clip) for row in range(len(self._shown))])
+                rollout.ask(agent, self._sliders[clip].tolist())
             frames = [rollout.frame()]
             for _ in range(_CLIP_STEPS):
                 rollout.step()
@@ -198,6 +210,19 @@ class Teacher:
             return {"layout": rollout.layout(), "frames": frames, "steps_per_s": rollout.steps_per_s}
         finally:
             rollout.close()
+
+
+def _sliders(n_shown: int, *, blends: bool) -> Float[np.ndarray, "clip shown"]:
+    """What each clip asks of the modes shown: one of them, or two alike; rows sum to 1."""
+    alone = np.eye(n_shown)
+    between = [(alone[a] + alone[b]) / 2 for a, b in combinations(range(n_shown), 2)] if blends else []
+    return np.stack([*alone, *between]) if n_shown else alone
+
+
+def _step_all(rollouts: Sequence[LiveRollout]) -> None:
+    for failed in step_together(rollouts):
+        if failed is not None:
+            raise failed
 
 
 def _reader(model: ModeModel, env_id: str, demos: Demos | None) -> SituationReader:

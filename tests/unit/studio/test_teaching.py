@@ -83,3 +83,18 @@ def test_another_world_needs_the_demonstrations(model, run, demos):
     with pytest.raises(ConfigError, match="--demos PATH"):
         Teacher(model, "Pendulum-v1", run=run, demos=None)
     assert Teacher(model, "Pendulum-v1", run=run, demos=demos).learned(SHOWN)["features"][0] == "constant"
+
+
+def test_blends_are_clips_too_where_they_are_asked_for(teacher, run):
+    clips = set()
+    for number in range(4):
+        pair = teacher.pair(SHOWN, blends=True)
+        assert all(sum(clip) == 1 for clip in pair["clips"])
+        clips |= {tuple(clip) for clip in pair["clips"]}
+        teacher.answer(number, "both fine")
+    assert clips <= {(1.0, 0.0), (0.0, 1.0), (0.5, 0.5)}
+    teacher._sliders = teacher._sliders[1:]  # the second mode, and what lies between
+    assert teacher._clips().tolist() == [[0.0, 1.0], [0.5, 0.5]]
+    said = json.loads((run / PREFERENCES_FILE).read_text())["answers"]
+    assert {tuple(answer[side]) for answer in said for side in ("left", "right")} == clips
+    assert {tuple(clip) for clip in teacher.pair(SHOWN)["clips"]} == {(1.0, 0.0), (0.0, 1.0)}

@@ -64,6 +64,15 @@ export function swatch(mode) {
   return canvas;
 }
 
+// A piece of line as a key to a chart.
+export function stroke(color, dash) {
+  const canvas = element("canvas", { className: "stroke", width: 68, height: 20, ariaHidden: "true" }), c = canvas.getContext("2d");
+  c.scale(2, 2);
+  c.strokeStyle = color; c.lineWidth = 2.5; c.setLineDash(dash);
+  c.beginPath(); c.moveTo(0, 5); c.lineTo(34, 5); c.stroke();
+  return canvas;
+}
+
 export const chip = (mode) => element("span", { className: "chip" }, swatch(mode), element("span", {}, mode.name));
 
 export function meter(mode) {
