@@ -4,12 +4,17 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from unbraid.pipeline.requests import StudioRequest
+from unbraid.pipeline.studio import desk_of
+from unbraid.studio.edits import Edits
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -145,6 +150,24 @@ def test_a_person_sees_steers_teaches_and_undoes(run, pile, browser):
     done = json.loads((run / "studio.json").read_text())["done"]
     assert [edit["kind"] for edit in done] == ["note_episode", "rename"]
     assert len(json.loads((run / "preferences.json").read_text())["answers"]) == 10
+
+
+def test_switch_reads_what_was_taught(unbraid, fitted, tmp_path, monkeypatch):
+    """The command that the page shows learns from the file that the page wrote."""
+    run = Path(shutil.copytree(fitted, tmp_path / "a run"))
+    for name, value in (("_SITUATIONS", 3), ("_LONGEST_START", 6), ("_CLIP_STEPS", 2)):
+        monkeypatch.setattr(f"unbraid.studio.teaching.{name}", value)
+    teacher = desk_of(StudioRequest(run)).teacher
+    for number in range(6):  # a person who wants mode 1, wherever it is
+        left, right = teacher.pair(Edits(2).shown)["clips"]
+        teacher.answer(number, "left" if left[1] > right[1] else "right")
+    program, *arguments = shlex.split(teacher.command)
+    assert program == "unbraid"
+    said = unbraid(*arguments, "--episodes", 2, "--max-steps", 20, "--json")
+    assert said.code == 0, said.err
+    found = json.loads(said.out)
+    assert (found["method"], found["shares"][1] > 0.9) == ("preferences", True)
+    assert (tmp_path / "a run-switcher" / "switcher.json").exists()
 
 
 def test_what_is_not_there_is_said(unbraid, run, tmp_path):

@@ -23,7 +23,7 @@ from unbraid.studio.catalogue import LONGEST_PAGE, Order
 from unbraid.studio.desk import Desk
 from unbraid.studio.edits import Edit
 from unbraid.studio.fitting import moments_since, pictures_since
-from unbraid.studio.guard import Guard
+from unbraid.studio.gate import Gate
 from unbraid.studio.messages import AnswerBody, EditBody, said_of
 from unbraid.studio.sessions import Sessions
 
@@ -40,12 +40,12 @@ def is_loopback(host: str) -> bool:
 
 def create_app(
     desk: Desk, *, host: str = "127.0.0.1", token: str | None = None, most_sessions: int = 32, idle_s: float = 600.0
-) -> Guard:
+) -> Gate:
     """The studio as an ASGI application.
 
     Args:
         desk: the run.
-        host: what the server binds to, as `Guard` needs to know.
+        host: what the server binds to, as `Gate` needs to know.
         token: what every request must bring; None for none.
         most_sessions: how many live sessions there may be.
         idle_s: after how long an idle one ends.
@@ -67,7 +67,7 @@ def create_app(
     app.get("/", include_in_schema=False)(lambda: FileResponse(static / "index.html"))
     app.mount("/static", StaticFiles(directory=static))
     app.get("/report/{path:path}", include_in_schema=False)(lambda path: _below(desk.run / "report", path))
-    return Guard(app, host=host, token=token)
+    return Gate(app, host=host, token=token)
 
 
 def _add_reading(app: FastAPI, desk: Desk) -> None:

@@ -1,5 +1,6 @@
 """Pairs of short clips from the same start, and what a person's answers say of when to be in which mode."""
 
+import shlex
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,19 +11,21 @@ from typing import Any, final
 import numpy as np
 from jaxtyping import Float
 
-from unbraid.core.errors import ConfigError, RunError
+from unbraid.core.errors import ConfigError, DataError, RunError
 from unbraid.core.randomness import named_generator
-from unbraid.core.runs import write_json
+from unbraid.core.runs import read_json, write_json
 from unbraid.demos.episodes import Demos
 from unbraid.studio.edits import Shown
 from unbraid.studio.live import LiveRollout, step_together
-from unbraid.switching.preferences import ANSWERS, Answer, Pair, Preferences, load_preferences
-from unbraid.switching.situations import SituationReader, situation_reader
+from unbraid.switching.preferences import ANSWERS, Answer, Pair, Preferences, preferences_from_json
+from unbraid.switching.situations import SituationReader, reader_from_json, situation_reader
 from unbraid.training.model import ModeModel
 
 __all__ = ["PREFERENCES_FILE", "Teacher"]
 
 PREFERENCES_FILE = "preferences.json"
+_SITUATIONS_READ = "situations"  # beside the answers: how they were read
+_POINT_GOALS = ("unbraid/PointGoal1-v0", "unbraid/PointGoal2-v0")
 _SITUATIONS = 10  # to choose the most informative one from
 _LONGEST_START = 120  # steps that the average of all modes takes before a clip
 _CLIP_STEPS = 120
@@ -65,12 +68,14 @@ class Teacher:
         self._preferences = Preferences(model.n_modes, len(self._reader.names))
         path = run / PREFERENCES_FILE
         if path.exists():
-            found = load_preferences(path)
-            if (found.n_modes, found.n_features) != (model.n_modes, len(self._reader.names)):
+            self._preferences, reader = _read(path)
+            self._reader = reader or self._reader
+            widths = len(self._reader.names), len(self._reader.center)
+            due = self._preferences.n_features, model.observation_size
+            if self._preferences.n_modes != model.n_modes or widths != due:
                 raise RunError(
                     f"{path} must be of this model's modes and situations; it is not. Move it away to begin anew."
                 )
-            self._preferences = found
         self._batch = len(self._preferences.answers)
 
     def pair(self, shown: Sequence[Shown], *, blends: bool = False) -> dict[str, Any]:
@@ -141,10 +146,18 @@ class Teacher:
             self._shown = tuple(shown)
             return self._learned()
 
+    @property
+    def command(self) -> str:
+        """What makes a switcher of the answers."""
+        answers, out = self._run / PREFERENCES_FILE, self._run.with_name(f"{self._run.name}-switcher")
+        words = ["unbraid", "switch", str(self._run), "--method", "preferences", "--answers", str(answers)]
+        words += ["--situation", self._reader.kind, "--env", self._env_id, "--out", str(out)]
+        return shlex.join(words)
+
     def _learned(self) -> dict[str, Any]:
         """Of every mode shown: how probable it is that it is the best, and its utility, over the situations at hand."""
         told: dict[str, Any] = {"n_answers": len(self._preferences.answers), "answers": list(ANSWERS)}
-        told["features"] = list(self._reader.names)
+        told |= {"features": list(self._reader.names), "command": self.command}
         if self._situations:
             features = self._reader.read(np.stack([s.observation for s in self._situations]))
             best = self._preferences.probability_best(features).mean(0)
@@ -161,7 +174,7 @@ class Teacher:
         return told
 
     def _keep(self, preferences: Preferences) -> None:
-        write_json(self._run / PREFERENCES_FILE, preferences.to_json())
+        write_json(self._run / PREFERENCES_FILE, {**preferences.to_json(), _SITUATIONS_READ: self._reader.to_json()})
         self._preferences, self._asked = preferences, None
 
     def _clips(self) -> Float[np.ndarray, "clip mode"]:
@@ -225,11 +238,22 @@ def _step_all(rollouts: Sequence[LiveRollout]) -> None:
             raise failed
 
 
+def _read(path: Path) -> tuple[Preferences, SituationReader | None]:
+    """The answers in a file, and how situations were read when they were given, where the file says that."""
+    content = read_json(path, error=DataError, remedy="Restore it from a copy, or move it away to begin anew.")
+    reader = content.get(_SITUATIONS_READ) if isinstance(content, dict) else None
+    found = preferences_from_json(content, str(path))
+    return found, None if reader is None else reader_from_json(reader, str(path))
+
+
 def _reader(model: ModeModel, env_id: str, demos: Demos | None) -> SituationReader:
-    if demos is not None:
-        return situation_reader("auto", observations=np.asarray(demos.observations), env_id=env_id)
-    if not env_id.startswith("unbraid/"):
+    """In our worlds two features, as twenty answers say little about more; in others all that is seen."""
+    size = model.observation_size
+    if env_id in _POINT_GOALS:
+        return situation_reader("point_goal_few", observations=np.zeros((2, size)), env_id=env_id)
+    if demos is None:
         raise ConfigError(
             "Teaching needs the demonstrations, to read situations against; there are none. Give --demos PATH."
         )
-    return situation_reader("auto", observations=np.zeros((2, model.observation_size)), env_id=env_id)
+    names = demos.observation_names
+    return situation_reader("observation", observations=np.asarray(demos.observations), env_id=env_id, names=names)

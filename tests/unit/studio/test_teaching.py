@@ -2,11 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from unbraid.core.errors import ConfigError, RunError
 from unbraid.studio.edits import Edit, Edits
 from unbraid.studio.teaching import PREFERENCES_FILE, Teacher
+from unbraid.switching.preferences import Preferences, load_preferences
+from unbraid.switching.situations import situation_reader
 
 ENV = "unbraid/PointGoal1-v0"
 SHOWN = Edits(2).shown
@@ -72,8 +75,6 @@ def test_modes_that_were_merged_are_one_clip_and_alone_cannot_be_compared(teache
 
 
 def test_answers_of_another_model_are_not_mixed_in(model, run):
-    from unbraid.switching.preferences import Preferences
-
     (run / PREFERENCES_FILE).write_text(json.dumps(Preferences(5, 3).to_json()))
     with pytest.raises(RunError, match="must be of this model's modes"):
         Teacher(model, ENV, run=run, demos=None)
@@ -98,3 +99,23 @@ def test_blends_are_clips_too_where_they_are_asked_for(teacher, run):
     said = json.loads((run / PREFERENCES_FILE).read_text())["answers"]
     assert {tuple(answer[side]) for answer in said for side in ("left", "right")} == clips
     assert {tuple(clip) for clip in teacher.pair(SHOWN)["clips"]} == {(1.0, 0.0), (0.0, 1.0)}
+
+
+def test_answers_are_read_as_they_were_given(teacher, model, run):
+    teacher.pair(SHOWN)
+    teacher.answer(0, "left")
+    content = json.loads((run / PREFERENCES_FILE).read_text())
+    assert content["situations"]["kind"] == "point_goal_few"
+    assert len(content["answers"][0]["features"]) == len(content["situations"]["names"]) == 3
+    assert load_preferences(run / PREFERENCES_FILE).answers == teacher._preferences.answers
+
+
+def test_answers_of_before_about_other_features_go_on_with_those(model, run):
+    """A file says how its situations were read; that holds for the next answers, too."""
+    reader = situation_reader("observation", observations=np.eye(2, 60))
+    known = Preferences(2, 61).answered(np.ones(61), 0, 1, "left")
+    (run / PREFERENCES_FILE).write_text(json.dumps({**known.to_json(), "situations": reader.to_json()}))
+    teacher = Teacher(model, ENV, run=run, demos=None)
+    assert "--situation observation" in teacher.command
+    assert teacher.undo()["n_answers"] == 0
+    assert json.loads((run / PREFERENCES_FILE).read_text())["situations"] == reader.to_json()

@@ -37,3 +37,7 @@ export async function blob(path, query) {
   if (!response.ok) await read(response);
   return response.blob();
 }
+
+export async function copy(text, what) {
+  try { await navigator.clipboard.writeText(text); say(`${what} is copied.`); } catch { say("The browser keeps its clipboard shut; mark the text on the page and copy it."); }
+}

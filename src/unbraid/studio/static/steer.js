@@ -1,6 +1,6 @@
 // Live agents: the server steps them; the page asks, and draws what comes.
 
-import { blob, say } from "./api.js";
+import { blob, copy, say } from "./api.js";
 import { css, element, fill, meter, percent, sharp, swatch } from "./marks.js";
 import { drawPlots, drawScene } from "./scene.js";
 
@@ -133,9 +133,6 @@ export function steerView(panel, studio) {
       ["Blend", modes.map(() => 0.5)], ["Average", modes.map(() => 0)],
       ...modes.map((mode) => [`Away from ${mode.name}`, modes.map((m) => -Number(m === mode))]),
     ];
-    async function copy(text, what) {
-      try { await navigator.clipboard.writeText(text); say(`${what} copied.`); } catch { words.textContent = text; say("The browser keeps its clipboard shut; the text is on the page."); }
-    }
     async function record(event) {
       const button = event.target;
       button.disabled = true; button.textContent = "Recording…";
@@ -157,7 +154,7 @@ export function steerView(panel, studio) {
         element("h3", {}, "Asked"), words,
         element("div", { className: "row" },
           element("button", { type: "button", className: "copy-json", on: { click: () => told && copy(JSON.stringify({ instruction: told.instruction, context: told.context, style: told.style }, null, 1), "The context") } }, "Copy JSON"),
-          element("button", { type: "button", className: "copy-python", on: { click: () => told && copy(told.python, "The line of Python") } }, "Copy Python"),
+          element("button", { type: "button", className: "copy-python", on: { click: () => told && copy(`from unbraid import ModeModel, steer\n\n${told.python}`, "The Python") } }, "Copy Python"),
           element("button", { type: "button", className: "record", disabled: !about.can_film, title: about.can_film ? "Since the reset, as an MP4" : "Needs pip install 'unbraid[video]'", on: { click: record } }, "Record video"))));
 
     function showShares() {

@@ -1,6 +1,6 @@
 // Two short clips from the same start, and a click: what is learned is a preference over modes, by situation.
 
-import { get, post, say } from "./api.js";
+import { copy, get, post, say } from "./api.js";
 import { chip, element, fill, percent, sharp } from "./marks.js";
 import { drawPlots, drawScene } from "./scene.js";
 
@@ -15,10 +15,12 @@ export function teachView(panel, studio) {
   const buttons = ANSWERS.map(([answer, title, , arrow]) => element("button", { type: "button", disabled: true, on: { click: () => say_answer(answer) } }, `${title} `, element("kbd", {}, arrow)));
   buttons.forEach((button, i) => { button.dataset.answer = ANSWERS[i][0]; });
   const undo = element("button", { type: "button", id: "teach-undo", on: { click: forget } }, "Take the last answer back");
+  const blends = element("input", { type: "checkbox", id: "blends" });
+  const names = ["left", "right"].map(() => element("figcaption", { className: "small muted" }));
   const told = element("p", { className: "small muted", id: "taught", role: "status" }, "Making two clips…");
   const learned = element("div", { id: "learned" });
   panel.append(element("div", { className: "two" },
-    element("div", { className: "card" }, element("h2", {}, "Which one do you want to see here?"), element("div", { className: "clips" }, ...stages), element("div", { className: "answers" }, ...buttons), element("div", { className: "row gap" }, undo), told),
+    element("div", { className: "card" }, element("h2", {}, "Which one do you want to see here?"), element("div", { className: "clips" }, ...stages.map((stage, side) => element("figure", {}, stage, names[side]))), element("div", { className: "answers" }, ...buttons), element("div", { className: "row gap" }, undo, element("button", { type: "button", on: { click: () => { begun = 0; } } }, "Play again"), element("label", { title: "Clips of what lies half-way between two modes are offered, too" }, blends, "Blends, too")), told),
     element("div", { className: "card" }, element("h2", {}, "What your answers say"), learned)));
   let clip = null, frame = 0, begun = 0, handle = 0, busy = false;
 
@@ -43,8 +45,9 @@ export function teachView(panel, studio) {
 
   async function ask() {
     try {
-      clip = await post("/api/teach/pair");
+      clip = await post(`/api/teach/pair?blends=${blends.checked}`);
       frame = 0; begun = 0;
+      names.forEach((name) => { name.textContent = "…"; });
       buttons.forEach((button) => { button.disabled = false; });
       told.textContent = `Pair ${clip.number + 1}: the one from which there is most to learn (${clip.information_nats.toFixed(2)} nats). Both start alike.`;
       draw();
@@ -52,10 +55,16 @@ export function teachView(panel, studio) {
     } catch (error) { told.textContent = error.message; }
   }
 
+  // Which mode is which is told after the answer, so that the clips are judged by what is seen.
+  function nameOf(weights) {
+    return studio.modes.map((mode, i) => [mode.name, weights[i]]).filter(([, weight]) => weight > 0).map(([name, weight]) => (weight === 1 ? name : `${percent(weight)} ${name}`)).join(" + ");
+  }
+
   async function say_answer(answer) {
     if (busy || !clip) return;
     busy = true;
     buttons.forEach((button) => { button.disabled = true; });
+    names.forEach((name, side) => { name.textContent = `This was ${nameOf(clip.clips[side])}.`; });
     try { await post("/api/teach/answer", { number: clip.number, answer }); clip = null; await ask(); } catch (error) { say(error.message, true); clip = null; await ask(); }
     busy = false;
   }
@@ -69,6 +78,7 @@ export function teachView(panel, studio) {
 
   function show(answer) {
     undo.disabled = !answer.n_answers;
+    blends.parentElement.hidden = studio.modes.length < 2;
     const rows = (answer.modes ?? []).map((entry) => {
       const mode = studio.mode(entry.mode);
       if (!mode) return "";
@@ -80,9 +90,12 @@ export function teachView(panel, studio) {
     });
     learned.replaceChildren(element("p", { id: "n-answers" }, `${answer.n_answers} answer${answer.n_answers === 1 ? "" : "s"}, saved with the run as preferences.json.`),
       element("p", { className: "small muted" }, "How probable it is of each mode that you like it best, over the situations at hand; its utility is in logits, and 0 is just acceptable."), ...rows,
-      element("p", { className: "small muted" }, `A situation is read as: ${answer.features.slice(1).join(", ")}.`));
+      element("p", { className: "small muted" }, `A situation is read as: ${answer.features.slice(1).join(", ").replaceAll("_", " ")}.`),
+      answer.n_answers ? element("div", {}, element("h3", {}, "Make a switcher of them"), element("code", { id: "teach-command", className: "block" }, answer.command),
+        element("button", { type: "button", className: "gap", on: { click: () => copy(answer.command, "The command") } }, "Copy the command")) : "");
   }
 
+  blends.addEventListener("change", () => { if (!busy) { clip = null; ask(); } });
   return {
     shown() { handle = requestAnimationFrame(tick); if (!clip && !busy) ask(); else draw(); },
     left() { cancelAnimationFrame(handle); },

@@ -7,7 +7,7 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any, final
 from urllib.parse import parse_qs, urlsplit
 
-__all__ = ["LARGEST_BODY", "Guard"]
+__all__ = ["LARGEST_BODY", "Gate"]
 
 LARGEST_BODY = 64 * 1024
 _COOKIE = "unbraid_studio"
@@ -22,7 +22,7 @@ _Send = Callable[[_Message], Awaitable[None]]
 
 
 @final
-class Guard:
+class Gate:
     """An ASGI application around another.
 
     A page of another site cannot talk to the studio: its requests carry its own Origin, and a name of its own that it
@@ -30,7 +30,7 @@ class Guard:
     """
 
     def __init__(self, app: Any, *, host: str = "127.0.0.1", token: str | None = None) -> None:
-        """Guards an application.
+        """Stands before an application.
 
         Args:
             app: the application.

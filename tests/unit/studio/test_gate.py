@@ -4,7 +4,7 @@ import pytest
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from unbraid.studio.guard import LARGEST_BODY
+from unbraid.studio.gate import LARGEST_BODY
 from unbraid.studio.server import create_app
 
 HERE = "http://127.0.0.1:8377"
