@@ -115,6 +115,8 @@ def test_a_person_sees_steers_teaches_and_undoes(run, pile, browser):
         expect(status).to_contain_text(re.compile(r"step [1-9]"))
         page.click("text=Only the other one")
         expect(asked).to_contain_text(".toward(1)")
+        page.locator(".slider input").first.fill("-0.5")
+        expect(asked).to_contain_text(".toward(1).away(0, 0.5)")
         page.check("#pair")
         expect(page.locator("#agents .agent")).to_have_count(2)
         page.click("#step")
@@ -128,16 +130,21 @@ def test_a_person_sees_steers_teaches_and_undoes(run, pile, browser):
 
         # teach
         page.click("#tab-teach")
+        page.check("#blends")
         for number in range(10):
             expect(page.locator("#n-answers")).to_contain_text(re.compile(f"^{number} answer"))
             button = page.locator(".answers button").nth(number % 4)
             expect(button).to_be_enabled()
             button.click()
         expect(page.locator("#n-answers")).to_contain_text("10 answers")
+        expect(page.locator("#teach-command")).to_contain_text("--method preferences")
 
-        # the log of the fit
+        # the log of the fit, and pictures of its modes
         page.click("#tab-train")
         expect(page.locator("#fit-facts")).to_contain_text("Step ")
+        expect(page.locator("#pictures article")).to_have_count(2)
+        expect(page.locator("#pictures canvas.actions")).to_have_count(2)
+        expect(page.locator("#pictures canvas.stage")).to_have_count(2)
 
         # all is there again after a reload
         page.reload()

@@ -119,7 +119,7 @@ def _words(sliders: Sequence[float], shown: Sequence[Shown]) -> str:
         words.append(f"towards {_times(*wanted[0])}")
     elif wanted:
         whole = sum(value for _, value in wanted)
-        words.append("between " + " + ".join(f"{value / whole:.0%} {name}" for name, value in wanted))
+        words.append("between " + " + ".join(f"{100 * value / whole:.0f} % {name}" for name, value in wanted))
     words += [f"away from {_times(name, value)}" for name, value in avoided]
     return ", ".join(words) or "the average of all modes"
 

@@ -131,7 +131,7 @@ def test_towards_and_away_at_once_are_what_steer_does(model):
     blended = asked(model, [2.0, 1.0, -1.0, 0.0])
     assert dict(blended.policy.instruction.blend) == pytest.approx({0: 2 / 3, 1: 1 / 3}, abs=1e-6)
     assert blended.policy.instruction.away == ((2, 1.0),)
-    assert blended.words == "between 67% mode 0 + 33% mode 1, away from mode 2"
+    assert blended.words == "between 67 % mode 0 + 33 % mode 1, away from mode 2"
 
 
 def test_names_are_those_that_a_person_gave(model):

@@ -2,7 +2,7 @@
 
 import { get, post, say } from "./api.js";
 import { chip, css, element, fill, percent, sharp } from "./marks.js";
-import { drawPlots, drawScene } from "./scene.js";
+import { drawPlots, drawScene, sightOf } from "./scene.js";
 
 const ROW = 26, PAGE = 200;
 const ORDERS = [["odd", "Odd ones first"], ["certainty", "Least certain first"], ["mode", "By mode"], ["return", "By return"], ["cost", "By cost"], ["length", "By length"], ["episode", "As recorded"]];
@@ -171,6 +171,7 @@ export function demosView(panel, studio) {
 
 function makePlayer(side, studio, episode, onNote) {
   const above = episode.from_above, n = above ? above.frames.length : 0;
+  const sight = above && sightOf(above.layout, above.frames.map((scene) => scene.robot));
   let step = 0, playing = true, due = 0, handle = 0, series = [];
   const title = element("h2", {});
   const stage = element("canvas", { className: "stage", role: "img", ariaLabel: `Episode ${episode.episode} from above` });
@@ -178,13 +179,14 @@ function makePlayer(side, studio, episode, onNote) {
   const strip = element("canvas", { className: "strip", role: "img", ariaLabel: "Modes over time" });
   const button = element("button", { type: "button", className: "primary", on: { click: () => toggle() } });
   const bar = element("input", { type: "range", min: 0, max: 1000, value: 0, ariaLabel: "Place in the episode" });
+  const clock = element("span", { className: "small number" });
   const speed = element("select", { ariaLabel: "Speed" }, ...[0.5, 1, 2, 4, 8].map((s) => element("option", { value: s, selected: s === 2 }, `${s} x`)));
   const names = studio.about.columns;
   const pick = element("select", { multiple: true, size: 6, ariaLabel: "Columns to plot, up to 8", className: "wide" }, ...names.map((name, i) => element("option", { value: i, selected: i < 3 }, name)));
   const note = element("textarea", { className: "wide", id: "episode-note", maxLength: 2000, value: episode.note, ariaLabel: "Note on this episode" });
   const facts = element("div", { className: "facts small" });
   const drawer = element("details", { open: !above }, element("summary", {}, "Plots of columns"), plots, element("p", { className: "small muted" }, "Columns (several with Ctrl):"), pick);
-  side.replaceChildren(title, facts, ...(above ? [stage] : []), strip, element("div", { className: "row gap" }, button, speed), bar, drawer,
+  side.replaceChildren(title, facts, ...(above ? [stage] : []), strip, element("div", { className: "row gap" }, button, element("label", {}, "Speed ", speed), clock), bar, drawer,
     element("h3", {}, "Note"), note, element("button", { type: "button", id: "episode-note-save", on: { click: () => onNote(note.value) } }, "Save note"));
 
   function head() {
@@ -207,7 +209,7 @@ function makePlayer(side, studio, episode, onNote) {
   function remember() { trail = above ? above.frames.map((scene, i) => [scene.robot[0], scene.robot[1], modeAt(Math.max(i - 1, 0))]) : []; }
 
   function draw() {
-    if (above) drawScene(stage, above.layout, above.frames[step], trail.slice(0, step + 1), (mode) => studio.mode(mode));
+    if (above) drawScene(stage, above.layout, above.frames[step], trail.slice(0, step + 1), (mode) => studio.mode(mode), sight);
     if (drawer.open) drawPlots(plots, series, share());
     const { context: c, width, height } = sharp(strip);
     let x = 0;
@@ -218,6 +220,8 @@ function makePlayer(side, studio, episode, onNote) {
     }
     c.fillStyle = css("--ink");
     c.fillRect(share() * width - 1.5, 0, 3, height);
+    const now = Math.round(share() * episode.steps);
+    clock.textContent = `step ${now} of ${episode.steps}${above ? `, ${(now / above.steps_per_s).toFixed(1)} s` : ""}`;
   }
 
   async function columns() {

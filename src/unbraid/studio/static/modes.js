@@ -2,7 +2,7 @@
 
 import { get, say } from "./api.js";
 import { chip, element, estimate, percent } from "./marks.js";
-import { drawScene } from "./scene.js";
+import { drawScene, sightOf } from "./scene.js";
 
 export function modesView(panel, studio) {
   const list = element("div", { className: "cards", id: "cards" });
@@ -51,7 +51,7 @@ export function modesView(panel, studio) {
       const canvas = element("canvas", { className: "stage", role: "img", ariaLabel: `The path of episode ${episode}, typical of ${mode.name}` });
       place.hidden = false;
       place.append(canvas);
-      canvas.repaint = () => drawScene(canvas, above.layout, above.frames.at(-1), above.frames.map((scene) => [scene.robot[0], scene.robot[1], 0]), () => mode);
+      canvas.repaint = () => drawScene(canvas, above.layout, above.frames.at(-1), above.frames.map((scene) => [scene.robot[0], scene.robot[1], 0]), () => mode, sightOf(above.layout, above.frames.map((scene) => scene.robot)));
       canvas.repaint();
     }
   }

@@ -4,18 +4,25 @@ import { css, sharp } from "./marks.js";
 
 const GOAL = "#1565d8", HAZARD = "#d5332b", VASE = "#7d8694";
 
-// layout: {hazards, half_side_m}; scene: {robot: [x, y, heading], goal, vases}; trail: [[x, y, mode or null], ...]
-export function drawScene(canvas, layout, scene, trail = [], modeOf = () => null) {
+// What must be in sight, so that pictures that are compared have one scale: the arena and all places that are named.
+export function sightOf(layout, ...paths) {
+  const edge = layout.half_side_m;
+  let [left, right, low, high] = [-edge, edge, -edge, edge];
+  for (const path of paths) for (const [x, y] of path) { left = Math.min(left, x); right = Math.max(right, x); low = Math.min(low, y); high = Math.max(high, y); }
+  return { x: (left + right) / 2, y: (low + high) / 2, half: (Math.max(right - left, high - low) / 2) * 1.06 + 0.2 };
+}
+
+// layout: {hazards, half_side_m}; scene: {robot: [x, y, heading], goal, vases}; trail: [[x, y, mode or null], ...];
+// sight: of `sightOf`; the arena and the robot, where none is given.
+export function drawScene(canvas, layout, scene, trail = [], modeOf = () => null, sight = null) {
   const { context: c, width, height } = sharp(canvas);
   const [x, y, heading] = scene.robot;
-  // The arena and the robot are in sight, wherever it went.
-  const edge = layout.half_side_m, [left, right] = [Math.min(-edge, x), Math.max(edge, x)], [low, high] = [Math.min(-edge, y), Math.max(edge, y)];
-  const half = Math.max(right - left, high - low) / 2 * 1.06 + 0.2;
-  const pixel = Math.min(width, height) / (2 * half);
+  const seen = sight ?? sightOf(layout, [scene.robot]);
+  const pixel = Math.min(width, height) / (2 * seen.half);
   c.save();
   c.translate(width / 2, height / 2);
   c.scale(pixel, -pixel);
-  c.translate(-(left + right) / 2, -(low + high) / 2);
+  c.translate(-seen.x, -seen.y);
   c.fillStyle = css("--arena");
   c.strokeStyle = css("--edge");
   c.lineWidth = 1.5 / pixel;
@@ -44,7 +51,6 @@ export function drawScene(canvas, layout, scene, trail = [], modeOf = () => null
 }
 
 function drawTrail(c, trail, pixel, modeOf) {
-  c.lineWidth = 2.5 / pixel;
   c.lineCap = c.lineJoin = "round";
   let at = 1;
   while (at < trail.length) {
@@ -52,7 +58,9 @@ function drawTrail(c, trail, pixel, modeOf) {
     c.beginPath();
     c.moveTo(trail[at - 1][0], trail[at - 1][1]);
     while (at < trail.length && trail[at][2] === mode) { c.lineTo(trail[at][0], trail[at][1]); at += 1; }
-    c.strokeStyle = modeOf(mode)?.color ?? css("--muted");
+    c.lineWidth = 4.5 / pixel; c.strokeStyle = css("--ink"); c.globalAlpha = 0.35; // an edge, so that pale colours stand out
+    c.stroke();
+    c.lineWidth = 2.5 / pixel; c.strokeStyle = modeOf(mode)?.color ?? css("--muted"); c.globalAlpha = 1;
     c.stroke();
   }
 }

@@ -2,7 +2,7 @@
 
 import { blob, copy, say } from "./api.js";
 import { css, element, fill, meter, percent, sharp, swatch } from "./marks.js";
-import { drawPlots, drawScene } from "./scene.js";
+import { drawPlots, drawScene, sightOf } from "./scene.js";
 
 const HISTORY = 300;
 
@@ -23,14 +23,14 @@ export function steerView(panel, studio) {
   const status = element("p", { className: "small muted", id: "live-status", role: "status" }, "Not started.");
   const place = element("div", { className: "agents", id: "agents" });
   panel.append(element("div", { className: "card" },
-    element("div", { className: "row" }, element("label", {}, "Environment ", env), play,
+    element("div", { className: "row" }, env, play,
       element("button", { type: "button", id: "step", title: "One step (.)", on: { click: () => tell({ do: "step" }) } }, "Step"),
       element("button", { type: "button", id: "reset", title: "Same seed again (R)", on: { click: () => reset(Number(seed.value)) } }, "Reset"),
       element("button", { type: "button", id: "new-seed", title: "Another seed (N)", on: { click: () => reset(Math.floor(Math.random() * 1e6)) } }, "New seed"),
       element("label", {}, "Seed ", seed), speed,
       element("label", { title: "Two agents on the same layout" }, pair, "Side by side"),
       element("label", { title: "Draw actions, or take their mean" }, sampled, "Sampled actions")),
-    status), element("div", { className: "gap" }, place));
+    status, element("p", { className: "small muted keys" }, "Keys: ", element("kbd", {}, "Space"), " play, ", element("kbd", {}, "."), " step, ", element("kbd", {}, "R"), " reset, ", element("kbd", {}, "N"), " new seed. A double click on a slider sets it to 0.")), element("div", { className: "gap" }, place));
 
   // Talking to the server
 
@@ -65,7 +65,8 @@ export function steerView(panel, studio) {
     if (message.asked) agents[message.asked.agent]?.asked(message.asked);
     if (message.agents && started) {
       setPlaying(message.playing);
-      message.agents.forEach((told, i) => agents[i]?.show(told));
+      message.agents.forEach((told, i) => agents[i]?.heard(told));
+      agents.forEach((agent) => agent.redraw()); // when all know where they are, as they share a scale
       const over = message.agents.every((told) => told.over);
       status.textContent = `Seed ${started.seed}, step ${message.agents[0].step} (${(message.agents[0].step / started.steps_per_s).toFixed(1)} s)${over ? ": the episode is over. Reset to go on." : ""}`;
     }
@@ -167,7 +168,7 @@ export function steerView(panel, studio) {
     }
 
     function redraw() {
-      if (scene && started?.layout) drawScene(stage, started.layout, scene, trail, (mode) => studio.mode(studio.leads[mode] ?? -1));
+      if (scene && started?.layout) drawScene(stage, started.layout, scene, trail, (mode) => studio.mode(studio.leads[mode] ?? -1), sightOf(started.layout, agents.map((agent) => agent.place()).filter(Boolean)));
       else if (seen.length) drawPlots(stage, seen[0].map((_, column) => ({ name: `observation ${column}`, values: seen.map((row) => row[column]) })));
       if (!about.can_observe) return;
       showShares();
@@ -187,9 +188,10 @@ export function steerView(panel, studio) {
 
     return {
       root, wanted, steer, redraw,
+      place: () => scene?.robot ?? null,
       cleared() { trail = []; history = []; seen = []; scene = null; redraw(); },
       asked(answer) { told = answer; words.replaceChildren(element("span", {}, answer.words), " ", element("code", {}, answer.python)); },
-      show(now) {
+      heard(now) {
         const { posterior } = now;
         if (posterior) {
           history.push(posterior);
@@ -198,7 +200,6 @@ export function steerView(panel, studio) {
         if (now.scene) { scene = now.scene; trail.push([scene.robot[0], scene.robot[1], posterior ? posterior.indexOf(Math.max(...posterior)) : null]); if (trail.length > 4000) trail.shift(); }
         if (now.observation) { seen.push(now.observation.slice(0, 6)); if (seen.length > HISTORY) seen.shift(); }
         facts.replaceChildren(...[["return", now.return.toFixed(2)], ["cost", now.cost.toFixed(0)], ["goals", now.goals]].map(([name, value]) => element("span", {}, `${name} `, element("b", {}, value))));
-        redraw();
       },
     };
   }

@@ -2,7 +2,7 @@
 
 import { copy, get, post, say } from "./api.js";
 import { chip, element, fill, percent, sharp } from "./marks.js";
-import { drawPlots, drawScene } from "./scene.js";
+import { drawPlots, drawScene, sightOf } from "./scene.js";
 
 const ANSWERS = [["left", "Left", "ArrowLeft", "←"], ["both fine", "Both fine", "ArrowUp", "↑"], ["neither", "Neither", "ArrowDown", "↓"], ["right", "Right", "ArrowRight", "→"]];
 
@@ -29,7 +29,7 @@ export function teachView(panel, studio) {
     const count = clip.frames.length;
     stages.forEach((stage, side) => {
       const now = clip.frames[frame][side];
-      if (now.scene) drawScene(stage, clip.layout, now.scene, clip.frames.slice(0, frame + 1).map((agents) => [agents[side].scene.robot[0], agents[side].scene.robot[1], null]));
+      if (now.scene) drawScene(stage, clip.layout, now.scene, clip.frames.slice(0, frame + 1).map((agents) => [agents[side].scene.robot[0], agents[side].scene.robot[1], null]), undefined, clip.sight);
       else drawPlots(stage, now.observation.slice(0, 6).map((_, column) => ({ name: `observation ${column}`, values: clip.frames.map((agents) => agents[side].observation[column]) })), frame / (count - 1));
     });
   }
@@ -47,7 +47,8 @@ export function teachView(panel, studio) {
     try {
       clip = await post(`/api/teach/pair?blends=${blends.checked}`);
       frame = 0; begun = 0;
-      names.forEach((name) => { name.textContent = "…"; });
+      if (clip.layout) clip.sight = sightOf(clip.layout, ...clip.frames.map((agents) => agents.map((agent) => agent.scene.robot)));
+      names.forEach((name, side) => { name.textContent = side ? "right" : "left"; });
       buttons.forEach((button) => { button.disabled = false; });
       told.textContent = `Pair ${clip.number + 1}: the one from which there is most to learn (${clip.information_nats.toFixed(2)} nats). Both start alike.`;
       draw();

@@ -2,7 +2,7 @@
 
 import { get, say } from "./api.js";
 import { chip, css, element, percent, sharp, stroke } from "./marks.js";
-import { drawScene } from "./scene.js";
+import { drawScene, sightOf } from "./scene.js";
 
 const DASHES = [[], [7, 4], [2, 3], [9, 3, 2, 3], [4, 4], [12, 4]];
 const COLORS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00"];
@@ -111,7 +111,7 @@ export function trainView(panel, studio) {
       if (path) {
         const stage = element("canvas", { className: "stage small-stage", role: "img", ariaLabel: `The path of ${mode.name} from above` });
         const [x, y] = path.path.at(-1), [px, py] = path.path.at(-2) ?? [x, y];
-        stage.repaint = () => drawScene(stage, paths.layout, { ...paths.scene, robot: [x, y, Math.atan2(y - py, x - px)] }, path.path.map(([a, b]) => [a, b, 0]), () => mode);
+        stage.repaint = () => drawScene(stage, paths.layout, { ...paths.scene, robot: [x, y, Math.atan2(y - py, x - px)] }, path.path.map(([a, b]) => [a, b, 0]), () => mode, sightOf(paths.layout, path.path));
         card.append(element("p", { className: "small muted" }, `Its path at step ${paths.step.toLocaleString()}`), stage);
       }
       return card;
