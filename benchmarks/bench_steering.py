@@ -2,7 +2,8 @@
 
 Obedience: rollouts of every mode are read again by the encoder alone, in windows of 50 steps, beside the rollouts of
 the expert that the mode is matched with, on the same seeds; and after a change of instruction, beside an expert that
-another takes over from at the same step. Blends: for every pair and nine weights, the product of powers, beside the
+another takes over from at the same step. Motion: speed and turning of every mode, of four and of six experts
+(`motion.py`). Blends: for every pair and nine weights, the product of powers, beside the
 true experts blended by the same rule, and beside drawing one of the two modes for each episode. Away, from hazard
 seeking and from goal seeking: strengths 0, 0.5, 1 and 2 against the average of all modes, beside leaving the mode out
 of that average, and beside raising the mode's coordinate of the context alone.
@@ -31,6 +32,7 @@ from bench_modes import json_text
 from changing import TakingOver
 from mode_cases import CASES, QUICK, Sizes
 from mode_rows import Job, own_model, result_of, source_fingerprint
+from motion import QUANTILES, UNITS, motion
 from unbraid.core.runs import read_json, write_json, write_text
 from unbraid.evaluation.behaviour import measure
 from unbraid.evaluation.evaluate import fresh_seeds
@@ -45,7 +47,7 @@ from unbraid.worlds.experts import make_expert
 from unbraid.worlds.rollout import Rollouts, rollout
 
 RESULT = Path(__file__).parent / "results" / "bench_steering.json"
-WORLD, CASE = "unbraid/PointGoal1-v0", "four"
+WORLD, CASE, MOVING = "unbraid/PointGoal1-v0", "four", ("four", "six")
 METRICS = ("return", "goals", "cost", "distance")
 WEIGHTS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
 STRENGTHS = (0.0, 0.5, 1.0, 2.0)
@@ -63,6 +65,7 @@ class Amounts:
     """Episodes and steps of each part."""
 
     n_obeyed: int = 48
+    n_moved: int = 24
     n_changed: int = 24
     n_blended: int = 24
     n_avoided: int = 96
@@ -73,7 +76,15 @@ class Amounts:
 
 
 TINY = Amounts(
-    n_obeyed=3, n_changed=2, n_blended=2, n_avoided=2, n_steps=80, changed_at=30, n_after=40, n_blend_steps=80
+    n_obeyed=3,
+    n_moved=2,
+    n_changed=2,
+    n_blended=2,
+    n_avoided=2,
+    n_steps=80,
+    changed_at=30,
+    n_after=40,
+    n_blend_steps=80,
 )
 
 
@@ -216,12 +227,18 @@ def avoided(of: Steerable, policy: SteeredPolicy, mode: int, amounts: Amounts) -
     }
 
 
+def motion_part(of: Steerable, case: str, amounts: Amounts) -> dict[str, Any]:
+    """See `motion.motion`."""
+    modes = {expert: of.toward(expert) for expert in of.mode_of}
+    return motion(modes, env_id=WORLD, noise=CASES[case].noise, n=amounts.n_moved, n_steps=amounts.n_steps)
+
+
 PARTS = {"obeyed": obeyed_part, "changed": changed_part, "blends": blend_part, "avoided": avoid_part}
 
 
-def steerable(seed: int, sizes: Sizes, folder: Path) -> Steerable:
+def steerable(case: str, seed: int, sizes: Sizes, folder: Path) -> Steerable:
     """The model of a training seed, with the modes' experts; an expert that no mode is matched with gets one left."""
-    job = Job(CASES[CASE], "unbraid", seed, sizes)
+    job = Job(CASES[case], "unbraid", seed, sizes)
     model = own_model(job, folder)
     result = result_of(job, folder)
     matched = {name: mode for mode, name in enumerate(result["expert_of_mode"]) if name is not None}
@@ -231,13 +248,15 @@ def steerable(seed: int, sizes: Sizes, folder: Path) -> Steerable:
     )
 
 
-def part_of(name: str, seed: int, of: Steerable, amounts: Amounts, folder: Path) -> dict[str, Any]:
-    """A part's result, kept; computed where it is absent or was another model's."""
+def part_of(
+    name: str, seed: int, of: Steerable, amounts: Amounts, folder: Path, *, case: str | None = None
+) -> dict[str, Any]:
+    """A part's result, kept; computed where it is absent or was another model's. With a case: how its modes move."""
     path = folder / f"{name}_seed{seed}.json"
     asked = {"model": of.model.fingerprint(), "amounts": vars(amounts), "source": source_fingerprint("fits", None)}
     if path.exists() and (stored := read_json(path)).get("asked") == asked:
         return stored["result"]
-    result = PARTS[name](of, amounts)
+    result = PARTS[name](of, amounts) if case is None else motion_part(of, case, amounts)
     write_json(path, {"asked": asked, "result": result})
     return result
 
@@ -283,6 +302,7 @@ def summary(of_seed: Mapping[int, Mapping[str, Any]], amounts: Amounts) -> dict[
         | {"later": across([of_seed[s]["changed"][pair]["later"]["value"] for s in seeds])}
         for pair in of_seed[seeds[0]]["changed"]
     }
+    content["motion"] = {case: _motion([of["motion"][case] for of in of_seed.values()]) for case in MOVING}
     content["blends"] = {
         pair: {
             who: [
@@ -322,6 +342,20 @@ def summary(of_seed: Mapping[int, Mapping[str, Any]], amounts: Amounts) -> dict[
     }
     content["targets"] = targets(content)
     return content
+
+
+def _motion(of_seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """expert -> speed, turning -> distances over the training seeds, and the mean quantiles."""
+
+    def over(expert: str, what: str) -> dict[str, Any]:
+        each = [of[expert][what] for of in of_seeds]
+        distances = ("from_expert", "expert_from_itself", "expert_from_nearest")
+        found: dict[str, Any] = {key: across([one[key] for one in each], AMOUNT) for key in distances}
+        for who in ("mode", "expert"):
+            found[who] = [round(float(np.mean([one[who][i] for one in each])), 4) for i in range(len(QUANTILES))]
+        return found
+
+    return {expert: {what: over(expert, what) for what in UNITS} for expert in of_seeds[0]}
 
 
 def beside_left_out(lines: Mapping[str, Any], key: str, known_for: str) -> dict[str, Any]:
@@ -425,11 +459,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     of_seed: dict[int, dict[str, Any]] = {}
     with computing(1), threadpool_limits(1):
         for seed in asked.seeds:
-            of = steerable(seed, sizes, models)
+            of = steerable(CASE, seed, sizes, models)
             of_seed[seed] = {}
             for name in PARTS:
                 of_seed[seed][name] = part_of(name, seed, of, amounts, folder)
                 print(f"seed {seed}: {name}", file=sys.stderr)
+            of_seed[seed]["motion"] = {
+                case: part_of(f"motion_{case}", seed, steerable(case, seed, sizes, models), amounts, folder, case=case)
+                for case in MOVING
+            }
+            print(f"seed {seed}: motion", file=sys.stderr)
     content = summary(of_seed, amounts)
     out = asked.out or (folder / RESULT.name if asked.quick else RESULT)
     write_text(out, json_text(content))

@@ -6,6 +6,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from motion import QUANTILES, motion_text
 from page_tables import interval, markdown
 from unbraid.report.style import WIDE, Layout, dress, legend_below, mode_color, new_figure
 
@@ -65,6 +66,11 @@ def steering_text(content: Mapping[str, Any]) -> str:
         f"**A change of instruction** at step {amounts['changed_at']}: steps until three windows of 10 steps in a row "
         "are read as the new mode; mean. The expert is one that another takes over from at the same step.",
         markdown(["change", "policy, steps", "expert, steps", "policy later by"], changed),
+        f"**Motion.** {amounts['n_moved']} rollouts of each: speed and turning rate in every step, of modes and of "
+        f"their experts on the same seeds, as quantiles ({', '.join(f'{100 * q:.0f}' for q in QUANTILES)} %), and how "
+        "far the two distributions are apart (Wasserstein-1, in the same unit). For scale: how far the expert is from "
+        "itself on other seeds, which nothing can be expected to better, and from the nearest other expert.",
+        motion_text(content["motion"]),
         "**Blends.** From the first mode to the second in eight equal steps: the share of 50-step windows read as the "
         "second, of the policy and of the true experts blended by the same rule; the rank correlation of weight and "
         "share (worst seed); and the largest share read as neither of the two.",

@@ -28,7 +28,15 @@ def tiny(bench):
         patch.setattr(bench, "WEIGHTS", (0.0, 0.5, 1.0))
         patch.setattr(bench, "RAISED", (1.5,))
         amounts = bench.Amounts(
-            n_obeyed=2, n_changed=2, n_blended=1, n_avoided=2, n_steps=60, changed_at=20, n_after=20, n_blend_steps=60
+            n_obeyed=2,
+            n_moved=2,
+            n_changed=2,
+            n_blended=1,
+            n_avoided=2,
+            n_steps=60,
+            changed_at=20,
+            n_after=20,
+            n_blend_steps=60,
         )
         patch.setattr(bench, "TINY", amounts)
         yield bench
@@ -41,6 +49,9 @@ def test_from_end_to_end(tiny, tmp_path, capsys, monkeypatch):
     assert set(content["obeyed"]) == {"goal_seeking", "forward", "circling", "hazard_seeking"}
     assert (len(content["changed"]), len(content["blends"]), len(content["avoided"])) == (12, 6, 2)
     assert all(0 <= of["mode"]["value"] <= 1 for of in content["obeyed"].values())
+    moved = content["motion"]["six"]["forward"]["speed"]
+    assert moved["from_expert"]["value"] > 0
+    assert all(quantiles == sorted(quantiles) for quantiles in (moved["mode"], moved["expert"]))
     assert len(content["targets"]) == 4 + 12 + 6 + 2 * 3 * 2
     assert "targets" not in capsys.readouterr().out
     monkeypatch.setattr(tiny, "PARTS", dict.fromkeys(tiny.PARTS))  # nothing is computed again
@@ -48,6 +59,14 @@ def test_from_end_to_end(tiny, tmp_path, capsys, monkeypatch):
     assert json.loads((tmp_path / "again.json").read_text()) == content
     text = importlib.import_module("steering_tables").steering_text(content)
     assert "**Away from goal_seeking.** 2 rollouts for each line." in text
+
+
+def test_speed_and_turning_are_per_second_and_turning_wraps(bench):
+    motion = importlib.import_module("motion")
+    track = {"robot_xy": np.array([[0, 0], [0.03, 0.04]]), "robot_heading_rad": np.array([3.1, -3.1])}
+    moved = motion.moved(track)
+    assert moved["speed"] == pytest.approx([2.5])
+    assert moved["turning"] == pytest.approx([(2 * np.pi - 6.2) / 0.02])
 
 
 def test_targets_can_be_missed(bench):

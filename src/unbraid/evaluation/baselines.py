@@ -69,7 +69,7 @@ def kmeans_episodes(train: Demos, held_out: Demos, *, n_modes: int, seed: int) -
 def supervised_fit(
     train: Demos, config: UnbraidConfig | None = None, *, labels_of_steps: Int[np.ndarray, "step"] | None = None
 ) -> ModeModel:
-    """The upper bound: unbraid's own fit, encoder and policy alike, told who acted in place of a search for modes.
+    """The upper bound: all of unbraid's own fit but the search for modes, in whose place it is told who acted.
 
     Args:
         train: with labels, or with those of its steps beside it; mode k is the expert with label k.
@@ -83,7 +83,8 @@ def supervised_fit(
 
     from unbraid.modes.assignment import stretches_of
     from unbraid.modes.stretches import Stretches
-    from unbraid.training.joint import Given, UnbraidLearner
+    from unbraid.training.calibrated import CalibratedLearner
+    from unbraid.training.joint import Given
     from unbraid.training.loop import LoopOptions, computing, run_loop
     from unbraid.training.steps import Steps
 
@@ -104,7 +105,7 @@ def supervised_fit(
     with computing(options.n_threads):
         steps = Steps.of(train.without_labels())
         given = Given(Stretches(torch.from_numpy(np.bincount(stretches))), told)
-        learner = UnbraidLearner(steps, config or UnbraidConfig(), given=given)
+        learner = CalibratedLearner(steps, config or UnbraidConfig(), given=given)
         run_loop(learner, options)
         return learner.finished().eval()
 

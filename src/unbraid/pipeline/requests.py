@@ -134,6 +134,10 @@ class FitRequest:
     """The talk's time step: a transition is s[t + delta_steps] - s[t]. Only --method talk reads it."""
     n_steps: int | None = None
     """Gradient steps; by default the method's own number."""
+    refine_steps: int | Literal["auto"] = "auto"
+    """Gradient steps that the policy takes alone after the fit; auto: four times as many where errors on
+    demonstrations left out say that it pays, else none. More of them imitate demanding experts better. Only --method
+    unbraid reads it."""
     held_out: float = 0.2
     """The share of episodes that training does not see, for the scores on the page; 0 keeps none."""
     seed: int = 0

@@ -51,13 +51,21 @@ class CalibratedLearner:
     short pilot on the twin says that it pays.
     """
 
-    def __init__(self, steps: Steps, config: UnbraidConfig, device: str = "cpu", *, ranks: Ranks = ONE_RANK) -> None:
-        """Searches for modes, and draws the initial weights of both.
+    def __init__(
+        self,
+        steps: Steps,
+        config: UnbraidConfig,
+        device: str = "cpu",
+        *,
+        given: Given | None = None,
+        ranks: Ranks = ONE_RANK,
+    ) -> None:
+        """Searches for modes, unless they are given, and draws the initial weights of both.
 
         Raises:
             ConfigError: more modes than spans.
         """
-        self.first = UnbraidLearner(steps, config, device, ranks=ranks)
+        self.first = UnbraidLearner(steps, config, device, given=given, ranks=ranks)
         self._pace = 2 if steps.n_steps >= MANY_STEPS else 1
         left_out = _left_out(self.first.responsibilities.argmax(1).numpy(), config.seed)
         self.twin: UnbraidLearner | None = None

@@ -60,6 +60,7 @@ def make_tiny(method, **settings):
     small = {"n_modes": 2, "n_steps": 20, "policy_batch": 64, "window_batch": 16, "window_lengths": (5, 10)}
     small |= {"policy_hidden": (16, 16), "encoder_width": 16, "search_steps": 20, "starts": "random"}
     small |= {"calibration": "off"}  # which fits a second model beside the first
+    small |= {"weight_decay": 0.5}
     return UnbraidConfig(**(small | settings))
 
 

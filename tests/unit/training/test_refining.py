@@ -52,7 +52,7 @@ def test_it_imitates_better(reflexes, tiny):
     errors = []
     for n_steps in (0, 300):
         model = fit(seen, tiny("unbraid", refine_steps=n_steps, starts="several", search_steps=100))
-        modes = torch.from_numpy(model.predict(unseen))[steps.episode_of_step]
+        modes = torch.from_numpy(model.predict(unseen))[unseen.episode_of_step]
         errors.append(held_out_error(model, model.policy, steps, modes))
     assert errors[1] < 0.5 * errors[0]
 

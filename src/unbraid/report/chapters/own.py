@@ -143,7 +143,8 @@ def training(record: RunRecord) -> Section | None:
     sections: list[Section] = []
     if own:
         pictures = _pictures("unbraid", [Training("unbraid", own, color=mode_color(0))])
-        sections.append(Section("training-unbraid", "unbraid's fit", (_speed(own), *pictures)))
+        blocks = (_speed(own), *_imitation(record.unbraid), *pictures)
+        sections.append(Section("training-unbraid", "unbraid's fit", blocks))
     if talk:
         fits = _talk_fits(talk)
         title = f"The talk's method, {counted(len(fits), 'fits')}"
@@ -156,6 +157,26 @@ def _speed(moments: Sequence[Mapping[str, Any]]) -> Paragraph:
     speed = last.get("samples_per_s")
     said = f" It saw {count_text(speed)} samples a second at the end." if speed is not None else ""
     return Paragraph(f"{counted(last['step'], 'gradient steps')}.{said}", tone="note")
+
+
+def _imitation(own: Mapping[str, Any]) -> tuple[Paragraph, ...]:
+    """How far the policy errs on demonstrations that it did not see, and whether it was refined for that."""
+    refining = (own.get("search") or {}).get("refining") or {}
+    pilot = refining.get("pilot") or {}
+    if "before" not in pilot:
+        return ()
+    tried = {name: error for name, error in pilot.items() if name != "before"}
+    best = min(tried, key=lambda name: tried[name])
+    said = (
+        f"On demonstrations left out, a policy's mean action was off by {pilot['before']:.3g} standard deviations after "
+        f"the joint fit, and by {tried[best]:.3g} after a short pilot of refining the policy alone ({best} loss). "
+    )
+    said += (
+        f"So the policy was refined for {counted(refining['n_steps'], 'more gradient steps')}. "
+        if refining["n_steps"]
+        else "So it was not refined. "
+    )
+    return (Paragraph(said + "What is left is what limits a mode where errors add up over a long episode."),)
 
 
 def _talk_fits(moments: Sequence[Mapping[str, Any]]) -> list[Training]:

@@ -1,0 +1,29 @@
+"""The chapter on unbraid's own method: what it says of how well the policy imitates."""
+
+from typing import Any
+
+from unbraid.report.chapters.own import training
+from unbraid.report.record import RunRecord
+from unbraid.report.sections import Paragraph
+
+MOMENT = {"step": 40, "loss": 1.5, "terms": {"policy": 1.5}, "samples_per_s": 1e4}
+
+
+def _said(refining: dict[str, Any]) -> str:
+    results = {"unbraid": {"n_modes": 2, "search": {"refining": refining}}}
+    section = training(RunRecord(asked={}, results=results, moments=(MOMENT,), paths={}))
+    assert section is not None
+    return " ".join(block.text for block in section.sections[0].blocks if isinstance(block, Paragraph))
+
+
+def test_the_error_on_what_was_left_out_is_told_with_what_followed():
+    pilot = {"before": 0.214, "beta": 0.187, "huber": 0.199}
+    refined = _said({"loss": "beta", "n_steps": 6000, "pilot": pilot})
+    assert "off by 0.214 standard deviations" in refined
+    assert "by 0.187 after a short pilot of refining the policy alone (beta loss)" in refined
+    assert "refined for 6,000 more gradient steps" in refined
+    assert "So it was not refined." in _said({"loss": None, "n_steps": 0, "pilot": pilot})
+
+
+def test_a_fit_without_a_pilot_says_nothing_of_it():
+    assert "left out" not in _said({"loss": None, "n_steps": 0, "pilot": {}})
