@@ -3,14 +3,13 @@
 The modes are those of a reckless goal-seeker, a careful one, and a hazard-avoider that ignores goals: as they were
 fitted from demonstrations without labels (`modes`), or the three experts themselves (`experts`), which shows what
 switching could do if every mode were copied without fault. lambda is fixed where the two best modes tie, by their
-rollouts on seeds of their own; and half and twice that. Learners take at most 100,000 steps of the environment each;
-for PPO and the bandit, for every lambda anew, while least squares uses one log of random choices for all of them.
-A switcher and the modes are measured on the same fresh episodes: return - lambda x cost, paired by seed.
+rollouts on seeds of their own; and half and twice that. Learners take at most 100,000 steps of the environment each,
+for every lambda anew. A switcher and the modes are measured on the same fresh episodes: return - lambda x cost, paired
+by seed. "The best mode alone" is the best one on these very episodes.
 
 Every result is kept in `--folder`, so that an interrupted run goes on.
 
-    python benchmarks/bench_switching.py [--seeds 0,1,2] [--who modes,experts] [--methods ...] [--horizons 5,10,25]
-        [--quick]
+    python benchmarks/bench_switching.py [--seeds 0,1,2] [--who modes,experts] [--methods ...] [--horizons 10] [--quick]
 """
 
 import argparse
@@ -26,10 +25,10 @@ import numpy as np
 from bench_modes import json_text
 from unbraid.core.runs import read_json, write_json, write_text
 from unbraid.evaluation.evaluate import fresh_seeds
-from unbraid.evaluation.intervals import Estimate, paired_difference
+from unbraid.evaluation.intervals import Estimate, mean_interval, paired_difference
 from unbraid.steering.steered import steer
+from unbraid.switching.actor_critic import train_actor_critic
 from unbraid.switching.bandit import train_bandit
-from unbraid.switching.least_squares import OptionLog, iterate_policy, log_options
 from unbraid.switching.options import OptionWorlds
 from unbraid.switching.situations import SituationReader, situation_reader
 from unbraid.switching.switcher import SwitchedPolicy, Switcher
@@ -45,7 +44,7 @@ from unbraid.worlds.rollout import rollout
 RESULT = Path(__file__).parent / "results" / "bench_switching.json"
 WORLD = "unbraid/PointGoal1-v0"
 EXPERTS = ("goal_seeking", "careful_goal_seeking", "hazard_avoiding")
-METHODS = ("bandit", "ppo", "least_squares")
+METHODS = ("actor_critic", "ppo", "bandit")
 FACTORS = (0.5, 1.0, 2.0)
 
 
@@ -53,10 +52,10 @@ FACTORS = (0.5, 1.0, 2.0)
 class Sizes:
     """How much of everything."""
 
-    n_demonstrations: int = 20
+    n_demonstrations: int = 60
     n_learning_steps: int = 100_000
     n_weighed: int = 96
-    n_measured: int = 96
+    n_measured: int = 128
     n_steps: int = 1000
     n_fit_steps: int | None = None
 
@@ -138,14 +137,14 @@ def tie(modes: Sequence[Mapping[str, Sequence[float]]]) -> float:
     return min(ties)
 
 
-def learned(bench: Bench, method: str, horizon_steps: int, weight: float, log: OptionLog | None) -> Switcher:
+def learned(bench: Bench, method: str, horizon_steps: int, weight: float) -> Switcher:
     """The switcher of one method."""
-    if log is not None:
-        return iterate_policy(log, bench.reader, cost_weight=weight)
     worlds, n_steps = bench.worlds(horizon_steps, weight), bench.sizes.n_learning_steps
     try:
         if method == "bandit":
             return train_bandit(worlds, bench.reader, n_steps=n_steps, seed=bench.seed)[0]
+        if method == "actor_critic":
+            return train_actor_critic(worlds, bench.reader, n_steps=n_steps, seed=bench.seed)
         from unbraid.switching.ppo import train_switcher
 
         return train_switcher(worlds, bench.reader, n_steps=n_steps, seed=bench.seed)
@@ -170,9 +169,10 @@ def gain(switched: Mapping[str, Sequence[float]], modes: Sequence[Mapping[str, A
     }
 
 
-def run(asked: argparse.Namespace, sizes: Sizes) -> list[dict[str, Any]]:
-    """Every seed, kind of modes, horizon, method and weight."""
+def run(asked: argparse.Namespace, sizes: Sizes) -> dict[str, Any]:
+    """Every seed, kind of modes, horizon, method and weight; and what the modes do alone."""
     entries: list[dict[str, Any]] = []
+    modes: list[dict[str, Any]] = []
     for who, seed in itertools.product(asked.who.split(","), map(int, asked.seeds.split(","))):
         folder = asked.folder / f"{who}_{seed}"
         bench = made(who, seed, sizes, asked.folder)
@@ -185,24 +185,22 @@ def run(asked: argparse.Namespace, sizes: Sizes) -> list[dict[str, Any]]:
             lambda b=bench, s=seed: [b.measured(one, sizes.n_measured, 2000 + s) for one in b.controllers],
         )
         weight = tie(weighed)
+        found = [{name: mean_interval(np.array(one[name])).to_json() for name in ("return", "cost")} for one in alone]
+        modes.append({"who": who, "seed": seed, "tie": weight, "alone": found})
         for horizon, method in itertools.product(map(int, asked.horizons.split(",")), asked.methods.split(",")):
-            log: list[OptionLog] = []
             for factor in FACTORS:
 
                 def work(
-                    b: Bench = bench, m: str = method, h: int = horizon, w: float = factor * weight, known: Any = log
-                ) -> dict[str, Any]:
-                    if m == "least_squares" and not known:
-                        known.append(log_options(b.worlds(h, 0.0), n_steps=b.sizes.n_learning_steps, seed=b.seed))
-                    switcher = learned(b, m, h, w, known[0] if known else None)
-                    policy = SwitchedPolicy(b.controllers, switcher)
+                    b: Bench = bench, m: str = method, h: int = horizon, w: float = factor * weight
+                ) -> dict[str, list[float]]:
+                    policy = SwitchedPolicy(b.controllers, learned(b, m, h, w))
                     return b.measured(policy, b.sizes.n_measured, 2000 + b.seed)
 
                 switched = kept(folder / f"{method}_{horizon}_{factor}.json", work)
                 about = {"who": who, "seed": seed, "method": method, "horizon_steps": horizon, "factor": factor}
                 entries.append({**about, **gain(switched, alone, factor * weight)})
                 print(_line(entries[-1]), file=sys.stderr, flush=True)
-    return entries
+    return {"modes": modes, "entries": entries}
 
 
 def _line(entry: Mapping[str, Any]) -> str:
@@ -217,14 +215,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--who", default="modes,experts")
     parser.add_argument("--methods", default=",".join(METHODS))
-    parser.add_argument("--horizons", default="5,10,25")
+    parser.add_argument("--horizons", default="10")
     parser.add_argument("--folder", type=Path, default=Path("runs/bench_switching"))
     parser.add_argument("--quick", action="store_true", help="tiny, and nothing is written to results")
     asked = parser.parse_args(argv)
     sizes = QUICK if asked.quick else Sizes()
     with computing(1):
-        entries = run(asked, sizes)
-    text = json_text({"format": "unbraid-bench-switching", "version": 1, "world": WORLD, "entries": entries})
+        found = run(asked, sizes)
+    of = {"n_learning_steps": sizes.n_learning_steps, "n_measured": sizes.n_measured}
+    text = json_text({"format": "unbraid-bench-switching", "version": 1, "world": WORLD, **of, **found})
     print(text)
     if not asked.quick:
         write_text(RESULT, text)

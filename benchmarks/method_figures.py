@@ -1,4 +1,4 @@
-"""Draws the figures of `docs/method.md` and `docs/steering.md` from `benchmarks/results`, into `docs/images`.
+"""Draws the figures of `docs/method.md`, `docs/steering.md` and `docs/switching.md`, into `docs/images`.
 
 python benchmarks/method_figures.py
 """
@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 import steering_tables
+import switching_tables
 from mode_cases import SWEPT
 from unbraid.core.runs import write_bytes
 from unbraid.report.style import INK, WIDE, dress, legend_below, mode_color, new_figure, png
@@ -137,6 +138,8 @@ def main() -> None:
         "steering_blends": steering_tables.blends_figure(steering),
         "steering_away": steering_tables.away_figure(steering),
     }
+    switching = json.loads((ROOT / "benchmarks" / "results" / "bench_switching.json").read_text(encoding="utf-8"))
+    figures["switching"] = switching_tables.switching_figure(switching)
     for name, figure in figures.items():
         write_bytes(ROOT / "docs" / "images" / f"{name}.png", png(figure))
 

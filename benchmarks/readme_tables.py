@@ -15,6 +15,7 @@ from typing import Any
 
 import mode_tables
 import steering_tables
+import switching_tables
 from mode_cases import LINES, SWITCHED_OFF
 from page_tables import interval, markdown
 from training_tables import training_text
@@ -23,7 +24,7 @@ from unbraid.core.runs import write_bytes, write_json, write_text
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 MODES_PAGE, METHOD_PAGE, STEERING_PAGE = "docs/results_modes.md", "docs/method.md", "docs/steering.md"
-EXPERIMENTS_PAGE = "docs/experiments.md"
+EXPERIMENTS_PAGE, SWITCHING_PAGE = "docs/experiments.md", "docs/switching.md"
 TITLE_OF = {"unbraid": "unbraid", "kmeans": "k-means on statistics"}
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 
@@ -195,7 +196,12 @@ def written(name: str) -> str:
 
 def between(name: str, begin: str, end: str, text: str) -> str:
     """A page with a text between its markers."""
-    before, rest = written(name).split(begin)
+    return within(written(name), begin, end, text)
+
+
+def within(page: str, begin: str, end: str, text: str) -> str:
+    """`between`, of a page's text."""
+    before, rest = page.split(begin)
     _, after = rest.split(end)
     return f"{before}{begin}\n{text}\n{end}{after}"
 
@@ -218,6 +224,12 @@ def main() -> int:
     begin, end = "<!-- training -->", "<!-- /training -->"
     training = training_text(load("bench_training"))
     wanted[EXPERIMENTS_PAGE] = between(EXPERIMENTS_PAGE, begin, end, training)
+    begin, end = "<!-- switching -->", "<!-- /switching -->"
+    switching = switching_tables.switching_text(load("bench_switching"))
+    wanted[SWITCHING_PAGE] = between(SWITCHING_PAGE, begin, end, switching)
+    begin, end = "<!-- preferences -->", "<!-- /preferences -->"
+    preferences = switching_tables.preferences_text(load("bench_preferences"))
+    wanted[SWITCHING_PAGE] = within(wanted[SWITCHING_PAGE], begin, end, preferences)
     differ = False
     for name, text in wanted.items():
         if not asked.check:

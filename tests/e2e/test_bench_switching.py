@@ -22,7 +22,7 @@ def benches():
 
 def test_switching(benches, tmp_path, capsys):
     asked = ["--quick", "--who", "experts", "--seeds", "0", "--horizons", "10", "--folder", str(tmp_path)]
-    asked += ["--methods", "bandit,least_squares"]
+    asked += ["--methods", "bandit,actor_critic"]
     (tmp_path / "experts_0").mkdir()
     weighed = [{"return": [10.0, 12.0], "cost": [10.0, 10.0]}, {"return": [6.0, 6.0], "cost": [0.0, 0.0]}]
     worst = {"return": [0.0, 0.0], "cost": [0.0, 0.0]}
@@ -30,7 +30,7 @@ def test_switching(benches, tmp_path, capsys):
     assert benches["bench_switching"].main(asked) == 0
     found = json.loads(capsys.readouterr().out)
     assert [(entry["method"], entry["cost_weight"]) for entry in found["entries"]] == [
-        (method, weight) for method in ("bandit", "least_squares") for weight in (0.25, 0.5, 1.0)
+        (method, weight) for method in ("bandit", "actor_critic") for weight in (0.25, 0.5, 1.0)
     ]
     for entry in found["entries"]:
         assert entry["gain"]["value"] == pytest.approx(entry["objective"] - entry["best_alone"])

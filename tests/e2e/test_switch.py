@@ -59,10 +59,21 @@ def test_ppo_and_its_words(unbraid, fitted, tmp_path):
     assert (tmp_path / "ppo" / "weights.safetensors").exists()
 
 
+def test_an_actor_critic(unbraid, fitted, tmp_path):
+    said = unbraid(
+        "switch", fitted, "--out", tmp_path / "x", "--method", "actor_critic", "--steps", 800, *SHORT, "--json"
+    )
+    assert said.code == 0, said.err
+    found = json.loads(said.out)
+    assert (found["method"], found["n_steps"], len(found["shares"])) == ("actor_critic", 800, 2)
+    used = unbraid("switch", fitted, "--use", tmp_path / "x", *SHORT, "--json")
+    assert json.loads(used.out)["actors"] == found["actors"]
+
+
 def test_from_both(unbraid, fitted, learned, tmp_path):
     """A person who insists on mode 1 overrules the environment; one who counts nothing does not."""
-    known = Preferences(2, 9)
-    for at in np.eye(9):
+    known = Preferences(2, 12)
+    for at in np.eye(12):
         known = known.answered(at, 1, 0, "left")
     known.save(tmp_path / "answers.json")
     asked = ("switch", fitted, "--method", "bandit", "--steps", 800, "--cost-weight", 0.2, *SHORT, "--json")
@@ -76,7 +87,7 @@ def test_from_both(unbraid, fitted, learned, tmp_path):
 
 
 def test_a_person_and_a_guard(unbraid, fitted, tmp_path):
-    known = Preferences(2, 9).answered(np.ones(9), 0, 1, "left")
+    known = Preferences(2, 12).answered(np.ones(12), 0, 1, "left")
     known.save(tmp_path / "answers.json")
     claims = tmp_path / "claims.json"
     claims.write_text(json.dumps([{"kind": "probability", "mode": 1, "metric": "cost", "above": 50, "at_most": 0.5}]))
@@ -101,7 +112,7 @@ def test_a_person_and_a_guard(unbraid, fitted, tmp_path):
         ((), "Either --out or --use must be given"),
         (("--out", "x", "--use", "y"), "Either --out or --use must be given"),
         (("--out", "x", "--max-cost", 1.0), "must be given together"),
-        (("--out", "x", "--answers", "a.json"), "--answers must come with --method preferences, bandit"),
+        (("--out", "x", "--answers", "a.json"), "--answers must come with --method preferences or bandit"),
         (("--out", "x", "--method", "preferences"), "--answers must be given with --method preferences"),
         (("--use", "nowhere"), "must exist; there is no such file"),
         (("--out", "x", "--horizon-steps", 0), "`horizon_steps` must be at least 1"),
@@ -129,29 +140,17 @@ def test_a_certificate_of_another_environment(unbraid, fitted, tmp_path):
 
 
 def test_answers_of_another_run_and_a_certificate_without_costs(unbraid, fitted, tmp_path):
-    Preferences(3, 9).save(tmp_path / "answers.json")
+    Preferences(3, 12).save(tmp_path / "answers.json")
     asked = ("switch", fitted, "--out", tmp_path / "x", "--method")
     said = unbraid(*asked, "preferences", "--answers", tmp_path / "answers.json")
-    assert (said.code, "must be about 2 modes and 9 features" in said.err) == (2, True)
+    assert (said.code, "must be about 2 modes and 12 features" in said.err) == (2, True)
     claims, certificate = tmp_path / "claims.json", tmp_path / "certificate.json"
     claims.write_text(
         json.dumps([{"kind": "probability", "mode": 1, "metric": "distance", "above": 50, "at_most": 0.5}])
     )
     short = ("--max-steps", 5, "--max-episodes", 64)
     assert unbraid("certify", fitted, "--claims", claims, "--out", certificate, *short).code == 0
-    said = unbraid(
-        *asked,
-        "bandit",
-        "--steps",
-        100,
-        "--max-steps",
-        40,
-        "--guard",
-        certificate,
-        "--max-cost",
-        1,
-        "--horizon-steps",
-        5,
-    )
+    guarding = ("--guard", certificate, "--max-cost", 1)
+    said = unbraid(*asked, "bandit", "--steps", 100, "--max-steps", 40, *guarding, "--horizon-steps", 5)
     assert said.code == 2
     assert "must certify an upper limit on the cost" in said.err

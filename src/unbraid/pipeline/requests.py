@@ -335,8 +335,8 @@ class SwitchRequest:
     """Instead of learning: a switcher's folder, which is rolled out and measured."""
     env: str = "unbraid/PointGoal1-v0"
     """The environment that the demonstrations came from."""
-    method: Literal["ppo", "bandit", "least_squares", "preferences"] = "ppo"
-    """PPO of Stable-Baselines3 (extra `switch`), a linear bandit, least-squares policy iteration on random choices, or
+    method: Literal["ppo", "bandit", "actor_critic", "preferences"] = "ppo"
+    """PPO of Stable-Baselines3 (extra `switch`), a linear bandit, a natural actor-critic whose scores are linear, or
     a person's answers."""
     horizon_steps: int = 10
     """H, how long a mode is held."""
@@ -347,8 +347,8 @@ class SwitchRequest:
     explore: Literal["linucb", "thompson"] = "linucb"
     """How the bandit explores."""
     answers: Path | None = None
-    """A person's answers: a JSON file that `Preferences.save` wrote. For --method preferences; bandit and least_squares
-    add them to what the environment says."""
+    """A person's answers: a JSON file that `Preferences.save` wrote. For --method preferences; bandit adds them
+    to what the environment says."""
     answers_weight: float = 1.0
     """How much return a unit of the person's utility is worth, where both count."""
     situation: Literal["auto", "point_goal", "point_goal_few", "observation"] = "auto"

@@ -15,9 +15,9 @@ from unbraid.evaluation.intervals import mean_interval, paired_difference
 from unbraid.pipeline.measured import collected_seeds
 from unbraid.pipeline.requests import SwitchRequest
 from unbraid.steering.steered import steer
+from unbraid.switching.actor_critic import train_actor_critic
 from unbraid.switching.bandit import train_bandit
 from unbraid.switching.guard import Guard, certified_modes, make_guard
-from unbraid.switching.least_squares import train_least_squares
 from unbraid.switching.options import OptionWorlds
 from unbraid.switching.preferences import Preferences, load_preferences
 from unbraid.switching.situations import SituationReader, situation_reader
@@ -71,10 +71,10 @@ def _require_fitting_options(asked: SwitchRequest) -> None:
         )
     if asked.use is None and asked.method == "preferences" and asked.answers is None:
         raise ConfigError("--answers must be given with --method preferences; none were. Name the file of answers.")
-    if asked.answers is not None and (asked.method == "ppo" or asked.use is not None):
+    if asked.answers is not None and (asked.method in ("ppo", "actor_critic") or asked.use is not None):
         raise ConfigError(
-            "--answers must come with --method preferences, bandit or least_squares, whose scores they can be added "
-            "to. Choose one of them, or leave the answers out."
+            "--answers must come with --method preferences or bandit, to whose scores they can be added; got "
+            f"{'--use' if asked.use is not None else asked.method}. Choose one of them, or leave the answers out."
         )
 
 
@@ -125,8 +125,8 @@ def _from_environment(
             worlds, reader, n_steps=asked.steps, seed=asked.seed, rule=asked.explore, on_progress=advance
         )
         return switcher, {"n_steps": history.n_steps, "regret": history.regret_json()}
-    if asked.method == "least_squares":
-        train = train_least_squares
+    if asked.method == "actor_critic":
+        train = train_actor_critic
     else:
         from unbraid.switching.ppo import train_switcher as train
     switcher = train(worlds, reader, n_steps=asked.steps, seed=asked.seed, on_progress=advance)

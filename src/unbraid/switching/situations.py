@@ -24,10 +24,15 @@ _POINT_GOAL = (
     "hazard_ahead",
     "hazard_on_way",
     "hazard_on_way_far",
+    "hazard_crossed",
+    "hazard_crossed_far",
+    "hazard_hit",
 )
 _FEW: tuple[tuple[str, float, float], ...] = (("goal_distance", 0.5, 0.25), ("hazard_on_way_far", 0.15, 0.2))
 _WIDTH = 28  # sensors and goal lidar; then the hazards', from PointGoal1 on
 _HAZARD_RADIUS_M = 0.2
+_MARGIN_M = 0.05  # the robot weaves a little: this much is added to a hazard's radius where it is crossed
+_GOAL_RADIUS_M = 0.3
 _SPEED_M_S = 1.5
 _BINS = 2 * np.pi * (np.arange(LIDAR_BINS) + 0.5) / LIDAR_BINS
 _DIRECTIONS: Float[np.ndarray, "bin xy"] = np.stack([np.cos(_BINS), np.sin(_BINS)], axis=1)
@@ -38,8 +43,9 @@ _DIRECTIONS: Float[np.ndarray, "bin xy"] = np.stack([np.cos(_BINS), np.sin(_BINS
 class SituationReader:
     """Reads features off observations; the first is the constant 1.
 
-    ``point_goal``: of PointGoal1 and 2, how far the goal is, how fast the robot goes, there and at all, and how near a
-    hazard is: anywhere, where the robot is going, and before the goal; all of them of the size of 1.
+    ``point_goal``: of PointGoal1 and 2, how far the goal is, how fast the robot goes, there and at all, how near a
+    hazard is (anywhere, where the robot is going, and before the goal), and how much of a straight way lies in hazards:
+    of the way to the goal, the first 0.6 and 1.2 m, and of where the robot is going; all of them of the size of 1.
     ``point_goal_few``: the goal's distance and the hazard before it alone, scaled to a deviation of about 1: so few
     that twenty answers of a person say something about all of them.
     ``observation``: every column, less its mean and divided by its deviation, and cut off at 5 of them.
@@ -160,6 +166,10 @@ def _point_goal(observations: Float[np.ndarray, "row obs"]) -> Float[np.ndarray,
     before_goal = 1 / (1 + np.exp((edge_m - goal_m[:, None]) / 0.2))
     ahead, on_way = (np.maximum(to @ _DIRECTIONS.T, 0) ** 4 for to in (heading, direction))
 
+    goal_rad, heading_rad = (np.arctan2(to[:, 1], to[:, 0]) for to in (direction, velocity))
+    way_m = np.maximum(goal_m - _GOAL_RADIUS_M, 0)
+    centers = _centers(seen)
+
     def nearest(reach_m: float, weight: np.ndarray) -> Float[np.ndarray, "row"]:
         return (np.exp(-np.maximum(edge_m, -_HAZARD_RADIUS_M) / reach_m) * is_seen * weight).max(axis=1)
 
@@ -174,6 +184,34 @@ def _point_goal(observations: Float[np.ndarray, "row obs"]) -> Float[np.ndarray,
             nearest(0.5, ahead),
             nearest(0.25, on_way * before_goal),
             nearest(0.8, on_way * before_goal),
+            _crossed(centers, goal_rad, np.minimum(way_m, 0.6)),
+            _crossed(centers, goal_rad, np.minimum(way_m, 1.2)),
+            _crossed(centers, heading_rad, 0.4 * speed),
         ],
         axis=1,
     )
+
+
+def _centers(lidar: Float[np.ndarray, "row bin"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(row, bin) distance (m) and angle (rad) of the hazard in a bin, and whether the bin is where it is read best.
+
+    A hazard at the share alpha of its bin reads v there, alpha v in the next bin and (1 - alpha) v in the one before.
+    """
+    after, before = np.roll(lidar, -1, axis=1), np.roll(lidar, 1, axis=1)
+    share = after / np.maximum(after + before, 1e-9)
+    is_peak = (lidar >= after) & (lidar > before) & (lidar > 0.01)
+    return LIDAR_RANGE_M * (1 - lidar), 2 * np.pi * (np.arange(LIDAR_BINS) + share) / LIDAR_BINS, is_peak
+
+
+def _crossed(
+    centers: tuple[np.ndarray, np.ndarray, np.ndarray],
+    angle_rad: Float[np.ndarray, "row"],
+    length_m: Float[np.ndarray, "row"],
+) -> Float[np.ndarray, "row"]:
+    """How much of a straight way lies in hazards, in units of a hazard's diameter."""
+    distance_m, bearing_rad, is_peak = centers
+    apart_rad = bearing_rad - angle_rad[:, None]
+    along_m, beside_m = distance_m * np.cos(apart_rad), distance_m * np.sin(apart_rad)
+    half_m = np.sqrt(np.maximum((_HAZARD_RADIUS_M + _MARGIN_M) ** 2 - beside_m**2, 0))
+    first, last = (np.clip(along_m + sign * half_m, 0, length_m[:, None]) for sign in (-1, 1))
+    return np.where(is_peak, last - first, 0).sum(axis=1) / (2 * _HAZARD_RADIUS_M)

@@ -89,7 +89,7 @@ class Switcher:
     """When to be in which mode.
 
     Attributes:
-        method: how it was learned: ``ppo``, ``bandit`` or ``preferences``.
+        method: how it was learned: ``ppo``, ``actor_critic``, ``bandit``, ``preferences``, or bandit and preferences.
         reader: what it sees of an observation.
         chooser: scores the modes.
         n_modes: how many there are.
@@ -187,7 +187,7 @@ def load_switcher(folder: str | Path) -> Switcher:
         )
         shape = found.chooser.scores(np.zeros((1, len(reader.names)))).shape
         if shape != (1, n_modes) or found.horizon_steps < 1:
-            raise ValueError(f"it scores {shape[1]} modes, not {n_modes}")
+            raise ValueError(f"it scores {shape[1]} modes, of {n_modes}, and holds one for {found.horizon_steps} steps")
     except (KeyError, TypeError, ValueError) as error:
         said = f"it lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise ModelError(f"{folder} must be a whole switcher; {said:.200}. {_REMEDY}") from None

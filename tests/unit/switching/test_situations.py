@@ -56,6 +56,34 @@ def test_a_hazard_counts_where_it_is():
     assert driving_off["hazard_ahead"] == pytest.approx(0, abs=1e-3)
 
 
+def test_how_much_of_the_way_lies_in_hazards():
+    def hazard(bearing_rad, distance_m, **asked):  # as the lidar shows it: in its bin, and aliased into the neighbours
+        place = bearing_rad / (2 * np.pi / 16)
+        share, bin_ = place % 1, int(place // 1)
+        observation, value = seen(**asked), 1 - distance_m / LIDAR_RANGE_M
+        for column, part in ((bin_, 1.0), (bin_ + 1, share), (bin_ - 1, 1 - share)):
+            observation[28 + column % 16] = max(observation[28 + column % 16], part * value)
+        return observation
+
+    none, ahead, beside, grazed, far, beyond = features(
+        seen(),
+        hazard(0.0, 0.5),
+        hazard(np.pi / 2, 0.5),
+        hazard(np.arcsin(0.15 / 0.5), 0.5),
+        hazard(0.0, 1.0),
+        hazard(0.0, 1.4, goal_m=1.0),
+    )
+    for name in ("hazard_crossed", "hazard_crossed_far", "hazard_hit"):
+        assert none[name] == beside[name] == beyond[name] == 0
+    assert ahead["hazard_crossed_far"] == pytest.approx(0.5 / 0.4)  # all of it, with its margin
+    assert ahead["hazard_crossed"] == pytest.approx(0.35 / 0.4)  # from 0.25 to 0.6 m
+    assert grazed["hazard_crossed_far"] == pytest.approx(2 * np.sqrt(0.25**2 - 0.15**2) / 0.4)
+    assert (far["hazard_crossed"], far["hazard_crossed_far"]) == (0, pytest.approx(0.45 / 0.4))  # from 0.75 to 1.2 m
+    there, off = features(hazard(0.0, 0.4, velocity=(1.0, 0.0)), hazard(0.0, 0.4, velocity=(-1.0, 0.0)))
+    assert there["hazard_hit"] == pytest.approx(0.25 / 0.4)  # from 0.15 to 0.4 m
+    assert off["hazard_hit"] == 0
+
+
 def test_few_features_are_two_of_them_scaled():
     rows = np.stack([seen(), seen(goal_m=0.5, hazard_m=0.4), seen(goal_m=2.0, hazard_m=0.6)])
     every, few = (situation_reader(kind, observations=rows) for kind in ("point_goal", "point_goal_few"))
