@@ -24,6 +24,7 @@ from unbraid.training.steps import Steps
 __all__ = ["Pairs", "TalkLearner", "training_context"]
 
 _WINDOWS_AT_ONCE, _MOST_SCALED, _BLOCK = 1000, 200_000, 65536
+_MANY, _FEW = 20_000, 2_000  # transitions that tell the usage of codes; that tell it in a picture
 _STRETCHES = 24  # that pictures are chosen from
 
 
@@ -189,16 +190,19 @@ class TalkLearner:
         codes = [self.model.codebook(self._latents(stretch)).argmin(1) for stretch in stretches]
         held = torch.stack([code_usage(own, self.config.n_modes) for own in codes])  # (stretch, mode)
         chosen = [stretches[int(own.argmax())] if bool(own.any()) else None for own in held.T]
-        return picture_modes(self.model, self.steps, chosen, contexts=self._steering_contexts(), shares=self.usage())
+        distances = self._spread_distances(_FEW)
+        shares, contexts = code_usage(distances.argmin(1), self.config.n_modes), self._steering_contexts(distances)
+        return picture_modes(self.model, self.steps, chosen, contexts=contexts, shares=shares)
 
     def _first_steps(self, episode: int) -> Int[Tensor, "step"]:
         """The first steps of an episode from which a whole transition leads on."""
         n_whole = int(self.steps.episodes.lengths[episode]) - self.config.delta_steps + 1
         return self.steps.episodes.starts[episode] + torch.arange(min(n_whole, MOST_SHOWN_STEPS))
 
-    def _spread_distances(self) -> Float[Tensor, "transition mode"]:
+    def _spread_distances(self, most: int = _MANY) -> Float[Tensor, "transition mode"]:
+        """Distances to the codes of transitions that are spread evenly through the data."""
         n = len(self.pairs)
-        spread = self.pairs.moves(torch.linspace(0, n - 1, min(n, 20_000), dtype=torch.float64).long())
+        spread = self.pairs.moves(torch.linspace(0, n - 1, min(n, most), dtype=torch.float64).long())
         if isinstance(self.model.encoder, TransitionEncoder):
             return self.model.codebook(self._latents(spread))
         return torch.cat([self.model.codebook(self._latents(some)) for some in spread.split(_WINDOWS_AT_ONCE)])
@@ -206,19 +210,15 @@ class TalkLearner:
     @torch.no_grad()
     def finished(self) -> ModeModel:
         """The model as it stands, with the contexts that a person would steer it with."""
-        self.model.contexts.copy_(self._steering_contexts())
+        self.model.contexts.copy_(self._steering_contexts(self._spread_distances()))
         self.model.shares = self.usage().tolist()
         return self.model
 
-    def _steering_contexts(self) -> Float[Tensor, "mode mode"]:
-        """What a person would steer with."""
-        if self.config.steering == "repaired" and self.config.context != "not_hot":
-            return self._contexts_on_the_training_scale()
-        return self.model.contexts  # they are not-hot already
-
-    def _contexts_on_the_training_scale(self) -> Float[Tensor, "mode mode"]:
-        """Row k: 0 at k, elsewhere the mean of what training saw when the code was k (of all, if it never was)."""
-        distances = self._spread_distances()
+    def _steering_contexts(self, distances: Float[Tensor, "transition mode"]) -> Float[Tensor, "mode mode"]:
+        """What a person would steer with. Row k: 0 at k, elsewhere the mean of what training saw when the code was k
+        (of all, if it never was)."""
+        if self.config.steering == "published" or self.config.context == "not_hot":
+            return self.model.contexts  # they are not-hot already
         codes, seen = distances.argmin(1), training_context(distances, self.config)
         rows = [seen[codes == k].mean(0) if bool((codes == k).any()) else seen.mean(0) for k in range(len(seen[0]))]
         contexts = torch.stack(rows)
