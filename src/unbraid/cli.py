@@ -171,8 +171,13 @@ def _config_of(asked: FitRequest) -> Any:
             )
         config = TalkConfig(n_modes=asked.n_modes, delta_steps=asked.delta_steps, seed=asked.seed)
     else:
-        own = {"sharing": asked.sharing, "style": asked.style, "refine_steps": asked.refine_steps}
-        config = UnbraidConfig(n_modes=asked.n_modes, seed=asked.seed, **own)
+        config = UnbraidConfig(
+            n_modes=asked.n_modes,
+            sharing=asked.sharing,
+            style=asked.style,
+            refine_steps=asked.refine_steps,
+            seed=asked.seed,
+        )
     wanted: dict[str, Any] = {"n_steps": asked.n_steps, "encoder": asked.encoder}
     return dataclasses.replace(config, **{name: value for name, value in wanted.items() if value is not None})
 

@@ -168,8 +168,9 @@ def _imitation(own: Mapping[str, Any]) -> tuple[Paragraph, ...]:
     tried = {name: error for name, error in pilot.items() if name != "before"}
     best = min(tried, key=lambda name: tried[name])
     said = (
-        f"On demonstrations left out, a policy's mean action was off by {pilot['before']:.3g} standard deviations after "
-        f"the joint fit, and by {tried[best]:.3g} after a short pilot of refining the policy alone ({best} loss). "
+        f"On demonstrations left out, a policy's mean action was off by {pilot['before']:.3g} standard deviations "
+        f"after the joint fit, and by {tried[best]:.3g} after a short pilot of refining the policy alone ({best} "
+        "loss). "
     )
     said += (
         f"So the policy was refined for {counted(refining['n_steps'], 'more gradient steps')}. "
