@@ -25,6 +25,7 @@ from unbraid.pipeline.requests import (
     ModesRequest,
     ReportRequest,
     SteerRequest,
+    StudioRequest,
     SweepRequest,
     SwitchRequest,
 )
@@ -45,6 +46,7 @@ _Request = (
     | Annotated[SwitchRequest, tyro.conf.subcommand("switch")]
     | Annotated[ReportRequest, tyro.conf.subcommand("report")]
     | Annotated[ExportRequest, tyro.conf.subcommand("export")]
+    | Annotated[StudioRequest, tyro.conf.subcommand("studio")]
 )
 
 _WIDTH = 110  # characters of a line, where output goes to no terminal
@@ -129,6 +131,11 @@ def _run(asked: Any) -> int:
             from unbraid.pipeline.export import export_stage
 
             return _answer(asked.json, export_stage(asked), _say_export)
+        case StudioRequest():
+            from unbraid.pipeline.studio import studio_stage
+
+            studio_stage(asked)
+            return _DONE
         case _:
             assert_never(asked)
 

@@ -1,7 +1,7 @@
 """A run's folder, and the rule that nothing is ever half written.
 
 A run's folder is ``runs/NAME/`` with ``run.json`` (what was asked; versions, seed, data fingerprint; no host, user
-or path), ``model/``, ``metrics.jsonl``, ``checkpoints/``, ``results.json`` and ``report/``.
+or path), ``model/``, ``metrics.jsonl``, ``pictures.jsonl``, ``checkpoints/``, ``results.json`` and ``report/``.
 """
 
 import contextlib

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from unbraid.core.progress import by_totals, progress
-from unbraid.core.runs import create_run, provenance, write_json
+from unbraid.core.runs import create_run, new_folder, provenance, write_json
 from unbraid.demos.episodes import Demos
+from unbraid.demos.store import read_store, save_demos
 from unbraid.evaluation.behaviour import compare_modes
 from unbraid.evaluation.evaluate import Evaluation, evaluate_all, fresh_seeds
 from unbraid.evaluation.obedience import obedience_entries
@@ -29,10 +30,11 @@ from unbraid.training.model import ModeModel
 from unbraid.worlds.collect import collect
 from unbraid.worlds.experts import make_expert
 
-__all__ = ["run_demo"]
+__all__ = ["collect_demonstrations", "keep_demonstrations", "kept_demonstrations", "run_demo"]
 
 _STOPPED = "Stopped; nothing was kept, as a demo is made in one go. Run the same command again."
 
+_KEPT = "demonstrations"
 _HELD_OUT_SEED = 1_000_000  # one held-out pile for all seeds, so that two seeds' scores can be compared
 
 
@@ -48,7 +50,8 @@ def run_demo(asked: DemoConfig) -> Path:
     """
     run = create_run(asked.out, {"command": "demo", "config": _asked(asked), "provenance": provenance(seed=asked.seed)})
     with removed_unless((run / "results.json").exists, run), stopping_with(_STOPPED):
-        training, held_out = _collect_demonstrations(asked)
+        training, held_out = collect_demonstrations(asked)
+        keep_demonstrations(run, training, held_out)
         talk = repeat_talk(asked, training.without_labels(), held_out)
         model = _fit_own_method(asked, training.without_labels(), run)
         experts, modes = _roll_out(asked, model)
@@ -78,7 +81,7 @@ def _asked(asked: DemoConfig) -> dict[str, Any]:
     return {**content, "experts": list(asked.experts), "sizes": dataclasses.asdict(asked.sizes), "own_method": own}
 
 
-def _collect_demonstrations(asked: DemoConfig) -> tuple[Demos, Demos]:
+def collect_demonstrations(asked: DemoConfig) -> tuple[Demos, Demos]:
     """(training, held out): the experts' episodes shuffled together, on seeds of their own."""
     sources = [(name, make_expert(name)) for name in asked.experts]
     sizes, piles = asked.sizes, []
@@ -98,6 +101,29 @@ def _collect_demonstrations(asked: DemoConfig) -> tuple[Demos, Demos]:
                 )
             )
     return piles[0], piles[1]
+
+
+def keep_demonstrations(run: Path, training: Demos, held_out: Demos) -> None:
+    """Writes `RUN/demonstrations/`, so that the studio shows them at once; nothing breaks where it is removed.
+
+    Raises:
+        RunError: it exists.
+        StorageError: the disk refused.
+    """
+    with new_folder(run / _KEPT) as temporary:
+        save_demos(training, temporary / "training")
+        save_demos(held_out, temporary / "held_out")
+
+
+def kept_demonstrations(run: Path) -> tuple[Demos, Demos] | None:
+    """(training, held out) as `keep_demonstrations` wrote them, memory-mapped; None where there are none.
+
+    Raises:
+        DataError: they are damaged.
+    """
+    if not (run / _KEPT).is_dir():
+        return None
+    return read_store(run / _KEPT / "training"), read_store(run / _KEPT / "held_out")
 
 
 def _own_config(asked: DemoConfig) -> UnbraidConfig:

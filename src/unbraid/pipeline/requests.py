@@ -23,6 +23,7 @@ __all__ = [
     "Reading",
     "ReportRequest",
     "SteerRequest",
+    "StudioRequest",
     "SweepRequest",
     "SwitchRequest",
 ]
@@ -402,4 +403,30 @@ class ExportRequest:
     """Send that to the Hugging Face Hub, as owner/name. Nothing else here uses the network."""
     private: bool = False
     """Make the repository a private one, where --push makes it."""
+    json: Json = False
+
+
+@dataclass(frozen=True)
+class StudioRequest:
+    """Open a page on this machine on which a person sees every episode, steers live, and teaches with a click.
+
+    It ends with Ctrl-C. What is named, noted or taught there is saved in the run's folder. Needs the extra `studio`.
+
+    Example: unbraid studio runs/first --demos runs/pile
+    """
+
+    run: Positional[Path]
+    """A run's folder; its fit may still go on."""
+    demos: str | None = None
+    """The demonstrations: a path, or an id such as minari:NAME. A demo's are recorded again where this is left out."""
+    env: str | None = None
+    """The environment that agents act in; by default the one that the run names, and ours where they fit."""
+    host: str = "127.0.0.1"
+    """The address to listen on. Others than this machine can reach another one; the page then has a token."""
+    port: int = 8377
+    """The port; 0 takes a free one."""
+    token: str | None = None
+    """What who opens the page must bring; made up where --host opens it to others."""
+    no_browser: bool = False
+    """Do not open a browser."""
     json: Json = False

@@ -25,7 +25,7 @@ def moment_matched(
 def product_of_powers(
     means: Float[Tensor, "factor batch act"],
     log_stds: Float[Tensor, "factor batch act"],
-    powers: Float[Tensor, "factor"],
+    powers: Float[Tensor, "factor #batch 1"],
 ) -> tuple[Float[Tensor, "batch act"], Float[Tensor, "batch act"], Bool[Tensor, "batch act"]]:
     """(mean, log_std, floored) of the Gaussian proportional to prod_k N(a; mean_k, std_k^2)^power_k.
 
@@ -37,7 +37,7 @@ def product_of_powers(
 
     Source: Hinton 2002, "Training products of experts", section 2, with real powers. Departs: the floor.
     """
-    precisions = powers[:, None, None] * (-2 * log_stds).exp()
+    precisions = powers * (-2 * log_stds).exp()
     kept = precisions.clamp_min(0).sum(0)
     taken = -precisions.clamp_max(0).sum(0)
     most = (1 - LEAST_PRECISION) * kept

@@ -1,5 +1,7 @@
 """The Gaussian that an instruction makes of a model's policy in given states."""
 
+from collections.abc import Hashable, Sequence
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -8,15 +10,15 @@ from unbraid.policy.products import moment_matched, product_of_powers
 from unbraid.steering.instructions import BASE, Instruction
 from unbraid.training.networks import ModeNetworks
 
-__all__ = ["steered_distribution"]
+__all__ = ["kind_of", "steered_distribution", "steered_distributions"]
 
 _Gaussian = tuple[Float[Tensor, "batch act"], Float[Tensor, "batch act"]]
+_Steered = tuple[Float[Tensor, "batch act"], Float[Tensor, "batch act"], Bool[Tensor, "batch"]]
 
 
-@torch.no_grad()
 def steered_distribution(
     networks: ModeNetworks, observations: Float[Tensor, "batch obs"], asked: Instruction, style: float
-) -> tuple[Float[Tensor, "batch act"], Float[Tensor, "batch act"], Bool[Tensor, "batch"]]:
+) -> _Steered:
     """(mean, deviation, floored) of the action, in its own units: see `Instruction.powers`.
 
     Args:
@@ -28,26 +30,63 @@ def steered_distribution(
     Returns:
         Mean and deviation; and whether a precision had to be floored, in any dimension (`product_of_powers`).
     """
+    return steered_distributions(networks, observations, [asked], style)
 
-    def under(context: Float[Tensor, "mode"]) -> _Gaussian:
-        return networks.action_distribution(observations, context.expand(len(observations), -1), style)
 
-    powers = asked.powers
-    averaged = BASE in powers and asked.context is None
-    needed = range(networks.n_modes) if averaged else [factor for factor in powers if factor != BASE]
-    of_mode = {mode: under(networks.contexts[mode]) for mode in needed}
-    if BASE in powers:
-        of_mode[BASE] = under(torch.tensor(asked.context)) if asked.context is not None else _average(networks, of_mode)
-    if len(powers) == 1:  # a product of one Gaussian to the power of 1, to the last bit
-        mean, deviation = of_mode[next(iter(powers))]
+@torch.no_grad()
+def steered_distributions(
+    networks: ModeNetworks, observations: Float[Tensor, "batch obs"], asked: Sequence[Instruction], style: float
+) -> _Steered:
+    """The same where each observation has an instruction of its own, or all have one.
+
+    What a row gives depends on its own observation and instruction, and on how many rows there are: not on the others.
+
+    Args:
+        networks: the policy, and its normalisers.
+        observations: in the environment's own units.
+        asked: of each observation, or one of all; all of one kind (`kind_of`).
+        style: how the modes are done, for a model that has styles.
+    """
+
+    def under(contexts: Float[Tensor, "#batch mode"]) -> _Gaussian:
+        return networks.action_distribution(observations, contexts.expand(len(observations), -1), style)
+
+    powers = [one.powers for one in asked]
+    averaged = BASE in powers[0] and asked[0].context is None
+    of_mode = [under(networks.contexts[mode][None]) for mode in range(networks.n_modes)] if averaged else []
+    factors: list[_Gaussian] = []
+    for modes in zip(*powers, strict=True):
+        if modes[0] != BASE:
+            factors.append(_each(of_mode, modes) if averaged else under(networks.contexts[list(modes)]))
+        else:
+            factors.append(
+                _average(networks, of_mode) if averaged else under(torch.tensor([one.context for one in asked]))
+            )
+    if len(factors) == 1:  # a product of one Gaussian to the power of 1, to the last bit
+        mean, deviation = factors[0]
         return mean, deviation, torch.zeros(len(mean), dtype=torch.bool)
-    means, deviations = (torch.stack([of_mode[factor][i] for factor in powers]) for i in (0, 1))
-    mean, log_std, floored = product_of_powers(means, deviations.log(), torch.tensor(list(powers.values())))
+    means, deviations = (torch.stack([factor[i] for factor in factors]) for i in (0, 1))
+    to_power = torch.tensor([list(own.values()) for own in powers]).T[:, :, None]
+    mean, log_std, floored = product_of_powers(means, deviations.log(), to_power)
     return mean, log_std.exp(), floored.any(1)
 
 
-def _average(networks: ModeNetworks, of_mode: dict[int, _Gaussian]) -> _Gaussian:
+def kind_of(asked: Instruction) -> Hashable:
+    """Instructions of one kind can be computed side by side: they have as many factors, and the same base."""
+    powers = asked.powers
+    return len(powers), BASE in powers, asked.context is None
+
+
+def _each(of_mode: Sequence[_Gaussian], modes: Sequence[int]) -> _Gaussian:
+    """Of every row the Gaussian of its mode, or of all rows that of the one mode."""
+    if len(modes) == 1:
+        return of_mode[modes[0]]
+    mean, deviation = (torch.stack([own[i] for own in of_mode])[list(modes), torch.arange(len(modes))] for i in (0, 1))
+    return mean, deviation
+
+
+def _average(networks: ModeNetworks, of_mode: Sequence[_Gaussian]) -> _Gaussian:
     """The Gaussian with the mean and variance of all modes, by their shares of the demonstrations."""
-    means, deviations = (torch.stack([of_mode[mode][i] for mode in range(networks.n_modes)]) for i in (0, 1))
+    means, deviations = (torch.stack([own[i] for own in of_mode]) for i in (0, 1))
     mean, log_std = moment_matched(means, deviations.log(), torch.tensor(networks.shares))
     return mean, log_std.exp()

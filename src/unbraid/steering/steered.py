@@ -15,9 +15,9 @@ from unbraid.steering.distribution import steered_distribution
 from unbraid.steering.instructions import BASE, Instruction
 from unbraid.training.model import ModeModel
 
-__all__ = ["SteeredPolicy", "observation_rows", "steer"]
+__all__ = ["ROWS", "SteeredPolicy", "observation_rows", "steer"]
 
-_ROWS = 64  # linear layers are bit-equal for equal row counts only, so every batch is padded to a multiple of this
+ROWS = 64  # linear layers are bit-equal for equal row counts only, so every batch is padded to a multiple of this
 
 
 @final
@@ -158,6 +158,17 @@ class SteeredPolicy:
             actions = np.clip(actions, self.action_low, self.action_high)
         return actions, state
 
+    def require_acting_on(self, observations: np.ndarray) -> None:
+        """Raises what `act` raises of such observations."""
+        if not self.instruction.asks:
+            raise ConfigError("A mode must be chosen before the policy can act; none was. Call .toward(mode) first.")
+        if observations.ndim != 2 or observations.shape[1] != self.model.observation_size:
+            raise DataError(
+                f"Observations must have {self.model.observation_size} numbers; got shape {observations.shape}. "
+                "Use the environment that the demonstrations came from."
+            )
+        require_finite(observations, "Observations", "Find out why the environment gives such numbers.")
+
     def floored(self, observations: Float[np.ndarray, "step obs"]) -> Bool[np.ndarray, "step"]:
         """(step,) whether the push away had to be cut back there, so that a Gaussian was left (`product_of_powers`).
 
@@ -170,16 +181,9 @@ class SteeredPolicy:
         self, observations: Float[np.ndarray, "env obs"]
     ) -> tuple[Float[np.ndarray, "env act"], Float[np.ndarray, "env act"], Bool[np.ndarray, "env"]]:
         """Mean and deviation in the action's own units, and whether a precision was floored."""
-        if not self.instruction.asks:
-            raise ConfigError("A mode must be chosen before the policy can act; none was. Call .toward(mode) first.")
-        if observations.ndim != 2 or observations.shape[1] != self.model.observation_size:
-            raise DataError(
-                f"Observations must have {self.model.observation_size} numbers; got shape {observations.shape}. "
-                "Use the environment that the demonstrations came from."
-            )
-        require_finite(observations, "Observations", "Find out why the environment gives such numbers.")
+        self.require_acting_on(observations)
         n = len(observations)
-        padded = np.zeros((-(-n // _ROWS) * _ROWS, self.model.observation_size), dtype=np.float32)
+        padded = np.zeros((-(-n // ROWS) * ROWS, self.model.observation_size), dtype=np.float32)
         padded[:n] = observations
         mean, deviation, floored = steered_distribution(
             self.model, torch.from_numpy(padded), self.instruction, self.style_quantile

@@ -167,6 +167,10 @@ class CalibratedLearner:
         """The share of the steps in each code, by responsibility."""
         return self.first.usage()
 
+    def pictures(self) -> list[dict[str, Any]]:
+        """What the first's modes look like so far: see `picture_modes`."""
+        return self.first.pictures()
+
     def finished(self) -> ModeModel:
         """The model as it stands, calibrated where there was something to leave out."""
         self.first.settle()

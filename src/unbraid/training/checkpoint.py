@@ -2,20 +2,31 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from unbraid.core.errors import ModelError
+from unbraid.core.errors import ConfigError, ModelError
 from unbraid.core.runs import new_folder, write_bytes, write_json
+from unbraid.training.config import config_from_json
+from unbraid.training.model import ModeModel
 from unbraid.training.ranks import Ranks
 
-__all__ = ["Learner", "as_the_first", "latest_checkpoint", "load_checkpoint", "save_checkpoint"]
+__all__ = [
+    "Learner",
+    "as_the_first",
+    "latest_checkpoint",
+    "load_checkpoint",
+    "model_in_checkpoint",
+    "save_checkpoint",
+]
 
 _FORMAT, _VERSION = "unbraid-checkpoint", 1
 _KEPT = 2
+_SEEN_AND_DONE = ("observation", "action")
 
 
 @runtime_checkable
@@ -129,20 +140,7 @@ def load_checkpoint(learner: Learner, path: Path, asked: dict[str, Any]) -> dict
     Raises:
         ModelError: the checkpoint is damaged, or was made with another config or other data.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        facts = json.loads((path / "state.json").read_text(encoding="utf-8"))
-        tensors = load_file(path / "state.safetensors")
-    except (OSError, ValueError, SafetensorError) as error:
-        raise ModelError(
-            f"{path} must be a whole checkpoint; {error}. Remove it, to go on from an older one."
-        ) from error
-    if not isinstance(facts, dict) or facts.get("format") != _FORMAT or facts.get("version") != _VERSION:
-        raise ModelError(
-            f"{path} must have format {_FORMAT}, version {_VERSION}; it has not. Use the unbraid that wrote it."
-        )
+    facts, tensors = _read(path)
     known = facts.get("asked", {})
     differing = sorted(k for k in asked if known.get(k) != json.loads(json.dumps(asked[k])))
     if differing:
@@ -158,6 +156,47 @@ def load_checkpoint(learner: Learner, path: Path, asked: dict[str, Any]) -> dict
             f"{path} must hold all that the fit needs; {said:.200}. Remove it, to go on from an older one."
         ) from error
     return _below(tensors, "beside/")
+
+
+def model_in_checkpoint(path: Path) -> ModeModel:
+    """The model as it was when a checkpoint was written: to be looked at while the fit goes on.
+
+    What a fit does at its end is not done to it: it is not calibrated, and of the talk's method it has not the contexts
+    that a person steers with.
+
+    Raises:
+        ModelError: the checkpoint is damaged, gone, or holds no model of these methods.
+    """
+    facts, tensors = _read(path)
+    weights = _below(tensors, "module/model/")
+    try:
+        n_modes, sizes = len(weights["contexts"]), [len(weights[f"{of}_normaliser.mean"]) for of in _SEEN_AND_DONE]
+        config = replace(config_from_json(facts["asked"]["config"]), n_modes=n_modes)
+        model = ModeModel(config, observation_size=sizes[0], action_size=sizes[1])
+        model.load_state_dict(weights)
+    except (KeyError, TypeError, ValueError, RuntimeError, ConfigError) as error:
+        said = " ".join(str(error).split())
+        raise ModelError(f"{path} must hold a model; {said:.200}. Use the unbraid that wrote it.") from error
+    return model.eval()
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What is in a checkpoint: facts and tensors."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        facts = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        tensors = load_file(path / "state.safetensors")
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ModelError(
+            f"{path} must be a whole checkpoint; {error}. Remove it, to go on from an older one."
+        ) from error
+    if not isinstance(facts, dict) or facts.get("format") != _FORMAT or facts.get("version") != _VERSION:
+        raise ModelError(
+            f"{path} must have format {_FORMAT}, version {_VERSION}; it has not. Use the unbraid that wrote it."
+        )
+    return facts, tensors
 
 
 def _restore(learner: Learner, tensors: dict[str, Tensor], taken: int) -> None:

@@ -28,6 +28,7 @@ from unbraid.policy.normaliser import Normaliser
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.model import ModeModel
 from unbraid.training.networks import DISTANCE_TEMPERATURE
+from unbraid.training.pictures import MOST_SHOWN_STEPS, picture_modes
 from unbraid.training.policy_losses import policy_loss
 from unbraid.training.ranks import ONE_RANK, Ranks
 from unbraid.training.refining import Batch
@@ -315,6 +316,21 @@ class UnbraidLearner:
         modes, lengths = self.responsibilities.argmax(1), self.spans.lengths
         n_steps = torch.zeros(self.model.n_modes, dtype=torch.long).index_add_(0, modes, lengths)
         return n_steps.to(torch.float32) / self.spans.n_steps
+
+    def pictures(self) -> list[dict[str, Any]]:
+        """Of each mode the surest span, or its middle, and what the policy would do there: see `picture_modes`."""
+        starts, lengths = self.spans.starts, self.spans.lengths
+        modes, stretches = self.responsibilities.argmax(1), []
+        for mode in range(self.model.n_modes):
+            own = (modes == mode) & (lengths > 0)
+            # of spans that are as sure, one that is long enough to be looked at
+            sure = self.responsibilities[:, mode] + 1e-3 * lengths.clamp_max(MOST_SHOWN_STEPS) / MOST_SHOWN_STEPS
+            span = int(sure.masked_fill(~own, -1.0).argmax())
+            n_steps = min(int(lengths[span]), MOST_SHOWN_STEPS)
+            first = int(starts[span]) + (int(lengths[span]) - n_steps) // 2
+            stretches.append(torch.arange(first, first + n_steps) if bool(own.any()) else None)
+        contexts, shares = self._contexts().detach(), self.usage()
+        return picture_modes(self.model, self.steps, stretches, contexts=contexts, shares=shares)
 
     @torch.no_grad()
     def finished(self) -> ModeModel:

@@ -19,6 +19,7 @@ from unbraid.core.errors import ConfigError, RunError
 from unbraid.core.progress import progress
 from unbraid.core.runs import saying_what_the_disk_refused, write_text
 from unbraid.training.checkpoint import Learner, as_the_first, latest_checkpoint, load_checkpoint, save_checkpoint
+from unbraid.training.pictures import PICTURES_FILE, picture_is_due, picture_writer
 from unbraid.training.ranks import ONE_RANK, Ranks
 
 __all__ = ["LoopOptions", "computing", "run_loop"]
@@ -30,7 +31,7 @@ class LoopOptions:
     """How a fit is watched and kept; nothing here changes what it learns."""
 
     run: Path | None = None
-    """The run's folder, for `metrics.jsonl`, checkpoints and TensorBoard; None keeps nothing."""
+    """The run's folder, for `metrics.jsonl`, `pictures.jsonl`, checkpoints and TensorBoard; None keeps nothing."""
     resume: bool = False
     """Go on from the newest checkpoint in the run's folder, if there is one."""
     tensorboard: bool = False
@@ -84,6 +85,7 @@ def run_loop(learner: Learner, options: LoopOptions) -> None:
         _writers(options, learner.taken) as writers,
         _interruptible(ranks) as interrupted,
     ):
+        paint = picture_writer(learner, options.run)
         while learner.taken < learner.n_steps:  # at the end of what it knew of, a learner may want more
             planned = learner.n_steps
             with progress(options.title, total=planned, unit="steps") as advance:
@@ -97,6 +99,10 @@ def run_loop(learner: Learner, options: LoopOptions) -> None:
                             write(line)
                         advance(meter.n_new, loss=line["loss"], samples_per_s=line["samples_per_s"])
                         meter = _Meter({})
+                    if last or picture_is_due(
+                        learner.taken, log_every=options.log_every, checkpoint_every=options.checkpoint_every
+                    ):
+                        paint()
                     if checkpoints is not None and (stop or learner.taken % options.checkpoint_every == 0 or last):
                         save_checkpoint(learner, checkpoints, options.asked, meter.tensors())
                     if stop:
@@ -215,6 +221,7 @@ def _writers(options: LoopOptions, taken: int) -> Generator[list[_Write]]:
         writers.append(options.on_log)
     if options.run is not None:
         writers.append(_metrics_file(options.run / "metrics.jsonl", taken))
+        _drop_overtaken(options.run / PICTURES_FILE, taken)
     if not options.tensorboard:
         yield writers
         return
@@ -225,16 +232,21 @@ def _writers(options: LoopOptions, taken: int) -> Generator[list[_Write]]:
 
 
 def _metrics_file(path: Path, taken: int) -> _Write:
-    """Appends lines; on a resume it first drops those that come after the checkpoint."""
-    lines = path.read_text(encoding="utf-8").splitlines() if taken and path.exists() else []
-    kept = [line for line in lines if _step_of(line) <= taken]
-    write_text(path, "".join(f"{line}\n" for line in kept))
+    """Appends lines."""
+    _drop_overtaken(path, taken)
 
     def write(line: dict[str, Any]) -> None:
         with saying_what_the_disk_refused(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
     return write
+
+
+def _drop_overtaken(path: Path, taken: int) -> None:
+    """On a resume, drops the lines that come after the checkpoint; otherwise begins a file."""
+    lines = path.read_text(encoding="utf-8").splitlines() if taken and path.exists() else []
+    kept = [line for line in lines if _step_of(line) <= taken]
+    write_text(path, "".join(f"{line}\n" for line in kept))
 
 
 def _step_of(line: str) -> float:

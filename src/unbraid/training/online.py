@@ -50,8 +50,13 @@ class Belief:
 class Observer:
     """Takes steps one by one: the numbers of `ModeModel.filter`, but for the last digits of float32."""
 
-    def __init__(self, model: ModeModel) -> None:
+    def __init__(self, model: ModeModel, *, switch_rate: float | None = None) -> None:
         """Takes over the model's weights as they are now.
+
+        Args:
+            model: of unbraid's own method.
+            switch_rate: the probability that a step changes the mode; None takes that of the demonstrations. A robot
+                that a person steers changes its mode more often than they did.
 
         Raises:
             ConfigError: a model of the talk's method, whose encoder reads steps that are still to come.
@@ -82,7 +87,8 @@ class Observer:
         self._of_context = contexts @ first[-model.n_modes :] + bias
         linear = model.policy.log_std_of_context
         self._log_stds = contexts @ _array(linear.weight).T + _array(linear.bias)
-        self._rate, self._sizes = model.switch_rate, (model.observation_size, model.action_size)
+        self._rate = model.switch_rate if switch_rate is None else switch_rate
+        self._sizes = (model.observation_size, model.action_size)
 
     def observe(
         self, belief: Belief | None, observation: Float[np.ndarray, "obs"], action: Float[np.ndarray, "act"]

@@ -1,6 +1,6 @@
 """The talk's method as a learner: each step is one gradient step of VQ-VAE and policy together."""
 
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -17,12 +17,15 @@ from unbraid.training.adabelief import AdaBelief
 from unbraid.training.config import TalkConfig
 from unbraid.training.model import ModeModel
 from unbraid.training.objectives import joined, vq_terms
+from unbraid.training.pictures import MOST_SHOWN_STEPS, picture_modes
 from unbraid.training.ranks import ONE_RANK, Ranks
 from unbraid.training.steps import Steps
 
 __all__ = ["Pairs", "TalkLearner", "training_context"]
 
 _WINDOWS_AT_ONCE, _MOST_SCALED, _BLOCK = 1000, 200_000, 65536
+_MANY, _FEW = 20_000, 2_000  # transitions that tell the usage of codes; that tell it in a picture
+_STRETCHES = 24  # that pictures are chosen from
 
 
 @final
@@ -178,9 +181,28 @@ class TalkLearner:
         """The share of transitions in each code, counted over up to 20,000 spread evenly through the data."""
         return code_usage(self._spread_distances().argmin(1), self.config.n_modes)
 
-    def _spread_distances(self) -> Float[Tensor, "transition mode"]:
+    @torch.no_grad()
+    def pictures(self) -> list[dict[str, Any]]:
+        """Of each code the stretch that holds most of it now, of some that are spread evenly: see `picture_modes`."""
+        whole = torch.nonzero(self.steps.episodes.lengths >= self.config.delta_steps)[:, 0]
+        some = whole[torch.linspace(0, len(whole) - 1, min(len(whole), _STRETCHES), dtype=torch.float64).long()]
+        stretches = [self._first_steps(episode) for episode in some.tolist()]
+        codes = [self.model.codebook(self._latents(stretch)).argmin(1) for stretch in stretches]
+        held = torch.stack([code_usage(own, self.config.n_modes) for own in codes])  # (stretch, mode)
+        chosen = [stretches[int(own.argmax())] if bool(own.any()) else None for own in held.T]
+        distances = self._spread_distances(_FEW)
+        shares, contexts = code_usage(distances.argmin(1), self.config.n_modes), self._steering_contexts(distances)
+        return picture_modes(self.model, self.steps, chosen, contexts=contexts, shares=shares)
+
+    def _first_steps(self, episode: int) -> Int[Tensor, "step"]:
+        """The first steps of an episode from which a whole transition leads on."""
+        n_whole = int(self.steps.episodes.lengths[episode]) - self.config.delta_steps + 1
+        return self.steps.episodes.starts[episode] + torch.arange(min(n_whole, MOST_SHOWN_STEPS))
+
+    def _spread_distances(self, most: int = _MANY) -> Float[Tensor, "transition mode"]:
+        """Distances to the codes of transitions that are spread evenly through the data."""
         n = len(self.pairs)
-        spread = self.pairs.moves(torch.linspace(0, n - 1, min(n, 20_000), dtype=torch.float64).long())
+        spread = self.pairs.moves(torch.linspace(0, n - 1, min(n, most), dtype=torch.float64).long())
         if isinstance(self.model.encoder, TransitionEncoder):
             return self.model.codebook(self._latents(spread))
         return torch.cat([self.model.codebook(self._latents(some)) for some in spread.split(_WINDOWS_AT_ONCE)])
@@ -188,14 +210,15 @@ class TalkLearner:
     @torch.no_grad()
     def finished(self) -> ModeModel:
         """The model as it stands, with the contexts that a person would steer it with."""
-        if self.config.steering == "repaired" and self.config.context != "not_hot":  # else they are not-hot already
-            self.model.contexts.copy_(self._contexts_on_the_training_scale())
+        self.model.contexts.copy_(self._steering_contexts(self._spread_distances()))
         self.model.shares = self.usage().tolist()
         return self.model
 
-    def _contexts_on_the_training_scale(self) -> Float[Tensor, "mode mode"]:
-        """Row k: 0 at k, elsewhere the mean of what training saw when the code was k (of all, if it never was)."""
-        distances = self._spread_distances()
+    def _steering_contexts(self, distances: Float[Tensor, "transition mode"]) -> Float[Tensor, "mode mode"]:
+        """What a person would steer with. Row k: 0 at k, elsewhere the mean of what training saw when the code was k
+        (of all, if it never was)."""
+        if self.config.steering == "published" or self.config.context == "not_hot":
+            return self.model.contexts  # they are not-hot already
         codes, seen = distances.argmin(1), training_context(distances, self.config)
         rows = [seen[codes == k].mean(0) if bool((codes == k).any()) else seen.mean(0) for k in range(len(seen[0]))]
         contexts = torch.stack(rows)

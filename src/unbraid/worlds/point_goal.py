@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from unbraid.core.errors import WorldError
+from unbraid.worlds.draw import Scene
 from unbraid.worlds.layout import level_rules
 from unbraid.worlds.painter import Painter
 from unbraid.worlds.point_goal_physics import PointGoalPhysics
@@ -69,6 +70,11 @@ class PointGoalEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     def actuator_velocity(self) -> Float[np.ndarray, "2"]:
         """(2,) how fast the actuators of throttle and turn move now, as MuJoCo's `actuator_velocity` has it."""
         return self._physics.actuator_velocity[0]
+
+    @property
+    def scene(self) -> Scene:
+        """What a picture of the world shows now: where everything is."""
+        return self._physics.scene(0)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

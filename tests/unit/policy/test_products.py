@@ -17,7 +17,7 @@ def factors(*pairs):
 @pytest.mark.parametrize("powers", [[0.3, 0.7], [2.0, -1.0], [1.5, -0.5], [1.0, 0.0]])
 def test_a_product_is_the_density_it_says(powers):
     means, log_stds = factors((0.0, 1.0), (1.0, 1.3))
-    mean, log_std, floored = product_of_powers(means, log_stds, torch.tensor(powers))
+    mean, log_std, floored = product_of_powers(means, log_stds, torch.tensor(powers)[:, None, None])
     grid = np.linspace(-12, 14, 20001)
     log_density = powers[0] * norm.logpdf(grid, 0.0, 1.0) + powers[1] * norm.logpdf(grid, 1.0, 1.3)
     weights = np.exp(log_density - log_density.max())
@@ -30,7 +30,7 @@ def test_a_product_is_the_density_it_says(powers):
 def test_where_too_little_precision_would_be_left_the_push_is_cut_back_in_that_dimension_alone():
     means = torch.tensor([[[0.0, 0.0]], [[1.0, 1.0]]])
     log_stds = torch.tensor([[[1.0, 1.0]], [[0.1, 5.0]]]).log()  # the avoided is far more certain in the first
-    mean, log_std, floored = product_of_powers(means, log_stds, torch.tensor([2.0, -1.0]))
+    mean, log_std, floored = product_of_powers(means, log_stds, torch.tensor([2.0, -1.0])[:, None, None])
     assert floored.tolist() == [[True, False]]
     precisions = (-2 * log_std).exp()[0]
     assert float(precisions[0]) == pytest.approx(2.0 * LEAST_PRECISION)
@@ -42,7 +42,7 @@ def test_every_product_is_a_proper_gaussian():
     generator = torch.Generator().manual_seed(0)
     means = 3 * torch.randn(4, 500, 2, generator=generator)
     log_stds = torch.randn(4, 500, 2, generator=generator)
-    mean, log_std, floored = product_of_powers(means, log_stds, torch.tensor([3.0, 1.0, -2.0, -1.0]))
+    mean, log_std, floored = product_of_powers(means, log_stds, torch.tensor([3.0, 1.0, -2.0, -1.0])[:, None, None])
     assert torch.isfinite(mean).all()
     assert torch.isfinite(log_std).all()
     assert 0 < float(floored.float().mean()) < 1

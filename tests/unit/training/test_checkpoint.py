@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from unbraid.core.errors import ModelError, RunError, StorageError
-from unbraid.training.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from unbraid.training.checkpoint import latest_checkpoint, load_checkpoint, model_in_checkpoint, save_checkpoint
 from unbraid.training.fit import fit, learner_for
 from unbraid.training.loop import LoopOptions
 
@@ -193,3 +193,28 @@ def test_a_full_disk_stops_the_fit_and_older_checkpoints_survive(demos, tiny, tm
     monkeypatch.undo()
     assert kept(tmp_path / "checkpoints") == ["step_0000005", "step_0000010"]
     assert same_weights(fit(demos, config, LoopOptions(run=tmp_path, resume=True)), whole)
+
+
+@pytest.mark.parametrize("method", ["talk", "unbraid"])
+def test_the_model_in_a_checkpoint_can_be_looked_at(demos, tiny, same_weights, tmp_path, method):
+    config = tiny(method, n_modes="auto") if method == "unbraid" else tiny(method)
+    fit(demos, config, LoopOptions(run=tmp_path, checkpoint_every=10))
+    newest = latest_checkpoint(tmp_path / "checkpoints")
+    found, learner = model_in_checkpoint(newest), learner_for(demos, config)
+    load_checkpoint(learner, newest, {})
+    assert same_weights(found, learner.model)
+    assert not found.training
+
+
+@pytest.mark.parametrize("damage", ["weights", "facts", "gone"])
+def test_a_checkpoint_without_a_model_to_look_at_is_said(begun, damage):
+    path = latest_checkpoint(begun / "checkpoints")
+    if damage == "gone":
+        path = path.with_name("step_0000007")
+    elif damage == "weights":
+        damage_weights(path)
+    else:
+        facts = json.loads((path / "state.json").read_text())
+        (path / "state.json").write_text(json.dumps(facts | {"asked": {}}))
+    with pytest.raises(ModelError, match="must"):
+        model_in_checkpoint(path)

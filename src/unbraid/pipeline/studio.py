@@ -1,0 +1,146 @@
+"""The verb `studio`: finds the run's demonstrations, as far as it can, and opens the page."""
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+
+from unbraid.core.errors import ConfigError, DataError, RunError, StorageError, UnbraidError
+from unbraid.core.randomness import named_generator
+from unbraid.core.runs import open_run, read_json
+from unbraid.demos.episodes import Demos
+from unbraid.demos.loading import load_demos
+from unbraid.pipeline.config import DemoConfig
+from unbraid.pipeline.demo import collect_demonstrations, keep_demonstrations, kept_demonstrations
+from unbraid.pipeline.requests import StudioRequest
+
+__all__ = ["desk_of", "studio_stage"]
+
+_OURS = ("unbraid/PointGoal1-v0", "unbraid/PointGoal0-v0", "unbraid/PointGoal2-v0")
+_UNCHECKED = "These demonstrations cannot be compared with those that the run was fitted on: it did not note them."
+_OTHERS = "These are not the demonstrations that the run was fitted on; the model reads them as new data."
+
+
+def studio_stage(asked: StudioRequest) -> None:
+    """Serves the page until it is interrupted; says on stdout where it is.
+
+    Raises:
+        ConfigError: the extra `studio` is not installed, or the address or port cannot be had.
+        RunError, DataError: what was named is no run, or no demonstrations.
+    """
+    try:
+        from unbraid.studio.server import serve
+    except ImportError as error:
+        raise ConfigError(
+            f"The studio needs {error.name}, which is not installed. Run `pip install 'unbraid[studio]'`."
+        ) from None
+    desk = desk_of(asked)
+
+    def said(address: str) -> None:
+        import json
+
+        print(json.dumps({"page": address}) if asked.json else f"The studio: {address}", flush=True)
+        print("Ctrl-C ends it.", file=sys.stderr)
+
+    serve(desk, host=asked.host, port=asked.port, token=asked.token, open_browser=not asked.no_browser, said=said)
+
+
+def desk_of(asked: StudioRequest) -> Any:
+    """The run with its demonstrations: those that were named, or a demo's own.
+
+    Raises:
+        RunError, DataError: what was named is no run, or no demonstrations.
+        ConfigError: a named environment that cannot be made.
+    """
+    from unbraid.studio.desk import Desk
+
+    facts, results = open_run(asked.run), _results(asked.run)
+    data = results.get("data") or {}
+    remarks: list[str] = []
+    demos, held_out = None, None
+    if asked.demos is not None:
+        demos, held_out = _named(asked.demos, facts, remarks)
+    elif facts.get("command") == "demo":
+        demos, held_out = _of_demo(asked.run, facts, data, remarks)
+    else:
+        remarks.append("A run does not say where its demonstrations lie. Start with --demos PATH to see them.")
+    env_id = asked.env or data.get("env_id") or (demos.facts.get("env_id") if demos is not None else None)
+    env_ids = _fitting_worlds(asked.run, [str(env_id)] if env_id else [], remarks)
+    if asked.env is not None and asked.env not in env_ids:
+        raise ConfigError(f"--env must be an environment that fits the model; {asked.env} does not. {remarks[-1]}")
+    return Desk(asked.run, demos=demos, held_out=held_out, env_ids=env_ids, remarks=tuple(remarks))
+
+
+def _results(run: Path) -> dict[str, Any]:
+    source = run / "results.json"
+    content = read_json(source) if source.exists() else {}
+    return content if isinstance(content, dict) else {}
+
+
+def _named(path: str, facts: dict[str, Any], remarks: list[str]) -> tuple[Demos, Demos | None]:
+    """Demonstrations that a person named, and those that the fit left out, where they are the fit's own."""
+    demos = load_demos(path)
+    known = (facts.get("provenance") or {}).get("data_fingerprint")
+    share, seed = facts.get("held_out"), (facts.get("provenance") or {}).get("seed")
+    if known is None:
+        remarks.append(_UNCHECKED)
+        return demos, None
+    if isinstance(share, float | int) and share > 0 and isinstance(seed, int):
+        training, held_out = demos.split(held_out=float(share), generator=named_generator(seed, "held out"))
+        if training.fingerprint() == known:
+            return demos, held_out
+    elif demos.fingerprint() == known:
+        return demos, None
+    remarks.append(_OTHERS)
+    return demos, demos
+
+
+def _of_demo(
+    run: Path, facts: dict[str, Any], data: dict[str, Any], remarks: list[str]
+) -> tuple[Demos | None, Demos | None]:
+    """A demo's demonstrations, as they were kept; where they were not, its experts act again on the same seeds."""
+    known = data.get("data_fingerprint")
+    kept: tuple[Demos, Demos] | None = None
+    with contextlib.suppress(DataError):  # what is damaged is recorded again
+        kept = kept_demonstrations(run)
+    if kept is not None and known in (None, kept[0].fingerprint()):  # None: the demo goes on
+        return kept
+    config = facts.get("config") or {}
+    asked = DemoConfig(out=run, seed=int(config.get("seed", 0)), quick=bool(config.get("quick")))
+    print("This demo kept no demonstrations: its experts act again, once.", file=sys.stderr)
+    training, held_out = collect_demonstrations(asked)
+    if training.fingerprint() != known:
+        remarks.append(
+            "The demo's demonstrations, recorded again, differ from those it was fitted on (other versions)."
+        )
+    elif kept is None:
+        with contextlib.suppress(RunError, StorageError):  # a run that cannot be written to can still be looked at
+            keep_demonstrations(run, training, held_out)
+    return training, held_out
+
+
+def _fitting_worlds(run: Path, first: list[str], remarks: list[str]) -> tuple[str, ...]:
+    """Environments that have the widths of the run's model: those named first, then ours."""
+    source = run / "model" / "config.json"
+    if not source.exists():
+        return tuple(first)
+    content = read_json(source)
+    due = content.get("observation_size"), content.get("action_size")
+    found: list[str] = []
+    for env_id in dict.fromkeys([*first, *_OURS]):
+        try:
+            world: Any = gymnasium.make(env_id, disable_env_checker=True)
+            has = tuple(int(space.shape[0]) for space in (world.observation_space, world.action_space))
+            world.close()
+        except (gymnasium.error.Error, ImportError, UnbraidError, TypeError, IndexError, AttributeError) as error:
+            remarks.append(f"{env_id} cannot be made here: {error!s:.160}.")
+            continue
+        if has == due:
+            found.append(env_id)
+        elif env_id in first:
+            remarks.append(
+                f"{env_id} has {has[0]} observation and {has[1]} action columns; the model has {due[0]} and {due[1]}."
+            )
+    return tuple(found)

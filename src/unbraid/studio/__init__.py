@@ -1,0 +1,1 @@
+"""The studio: a page on this machine on which a person sees, steers and teaches what was learned."""

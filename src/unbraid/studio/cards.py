@@ -1,0 +1,136 @@
+"""A card for every mode: how much it holds, what its episodes are like, who it is taken for, what is certified."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from unbraid.core.errors import UnbraidError
+from unbraid.demos.episodes import Demos
+from unbraid.evaluation.certificates import load_certificate
+from unbraid.evaluation.intervals import mean_interval
+from unbraid.studio.catalogue import Catalogue
+from unbraid.studio.edits import Shown
+from unbraid.training.model import ModeModel
+
+__all__ = ["cards_of", "certified", "confusion", "measured_of", "motion_of"]
+
+_N_EXAMPLES = 5
+_CONFUSED_STEPS = 10  # windows so short that they leave something to confuse
+
+
+def cards_of(
+    catalogue: Catalogue,
+    demos: Demos,
+    shown: Sequence[Shown],
+    confused: Float[np.ndarray, "mode mode"],
+    *,
+    leads: Sequence[int],
+) -> list[dict[str, Any]]:
+    """One card for each mode shown.
+
+    Args:
+        catalogue: what is known of the episodes.
+        demos: the episodes.
+        shown: the modes as the page shows them.
+        confused: (mode, mode) of the model's modes, as `confusion` gives it.
+        leads: (mode,) the mode that each is shown as.
+    """
+    probabilities = catalogue.shown(leads)
+    modes, sure = probabilities.argmax(1), probabilities.max(1)
+    numbers = motion_of(demos) | {
+        name: values
+        for name, values in (("return", catalogue.returns), ("cost", catalogue.costs))
+        if values is not None
+    }
+    rows = np.array(leads)
+    steps = np.array([[sum(n for k, n in runs if leads[k] == s.mode) for s in shown] for runs in catalogue.stretches])
+    cards: list[dict[str, Any]] = []
+    for index, mode in enumerate(shown):
+        own = modes == mode.mode
+        card: dict[str, Any] = {**mode.to_json(), "n_episodes": int(own.sum())}
+        card["share_of_episodes"] = float(own.mean())
+        card["share_of_steps"] = float(steps[:, index].sum() / max(int(steps.sum()), 1))
+        card["measured"] = measured_of(numbers, own)
+        card["typical"], card["borderline"] = _examples(catalogue, own, sure)
+        own_rows = confused[rows == mode.mode]
+        taken = [
+            {"mode": other.mode, "probability": float(own_rows[:, rows == other.mode].sum(1).mean())}
+            for other in shown
+            if other.mode != mode.mode
+        ]
+        card["taken_for"] = sorted(taken, key=lambda entry: -entry["probability"])
+        cards.append(card)
+    return cards
+
+
+def motion_of(demos: Demos) -> dict[str, Float[np.ndarray, "episode"]]:
+    """(episode,) means over an episode's steps: speed and turning where columns tell them, and the size of actions.
+
+    Speed is the length of ``velocimeter_x`` and ``_y`` (m/s), turning the size of ``gyro_z`` (rad/s); an episode
+    without steps has 0.
+    """
+    found = {"size of actions": np.linalg.norm(np.asarray(demos.actions, dtype=np.float64), axis=1)}
+    names = demos.observation_names
+    if {"velocimeter_x", "velocimeter_y", "gyro_z"} <= set(names):
+        seen = np.asarray(demos.observations)[demos.row_of_step].astype(np.float64)
+        planar = seen[:, [names.index("velocimeter_x"), names.index("velocimeter_y")]]
+        found = {
+            "speed (m/s)": np.linalg.norm(planar, axis=1),
+            "turning (rad/s)": np.abs(seen[:, names.index("gyro_z")]),
+        } | found
+    counts = np.maximum(demos.lengths, 1)
+    of_step = demos.episode_of_step
+    return {name: np.bincount(of_step, values, minlength=demos.n_episodes) / counts for name, values in found.items()}
+
+
+def measured_of(
+    numbers: dict[str, Float[np.ndarray, "episode"]], own: Bool[np.ndarray, "episode"]
+) -> dict[str, dict[str, Any]]:
+    """Each number's mean over a mode's episodes, with its interval; nothing for a mode without episodes."""
+    return {name: mean_interval(values[own]).to_json() for name, values in numbers.items()} if own.any() else {}
+
+
+def confusion(model: ModeModel, demos: Demos) -> Float[np.ndarray, "mode mode"]:
+    """(mode, mode) the mean probability of the second in windows of 10 steps that are read as the first.
+
+    A mode that no window is read as has a row of zeros.
+
+    Raises:
+        DataError: data that does not fit the model, or without a window of 10 steps.
+    """
+    probabilities = model.predict_proba(demos, window_steps=_CONFUSED_STEPS, stride_steps=_CONFUSED_STEPS)
+    modes = probabilities.argmax(1)
+    found = np.zeros((model.n_modes, model.n_modes))
+    for mode in np.unique(modes).tolist():
+        found[mode] = probabilities[modes == mode].mean(0)
+    return found
+
+
+def certified(run: Path) -> dict[int, list[dict[str, Any]]]:
+    """Mode -> the claims about it in `RUN/certificate.json` and their answers; empty where there is none to read."""
+    source = run / "certificate.json"
+    if not source.exists():
+        return {}
+    try:
+        certificate = load_certificate(source)
+    except UnbraidError:
+        return {}
+    found: dict[int, list[dict[str, Any]]] = {}
+    for claim, result in zip(certificate.claims, certificate.results, strict=True):
+        mode = getattr(claim, "mode", None)
+        if isinstance(mode, int):
+            found.setdefault(mode, []).append({"sentence": result.sentence, "answer": result.answer, "n": result.n})
+    return found
+
+
+def _examples(
+    catalogue: Catalogue, own: Bool[np.ndarray, "episode"], sure: Float[np.ndarray, "episode"]
+) -> tuple[list[int], list[int]]:
+    """A mode's most ordinary episodes, and those of which it is least sure (then the oddest)."""
+    episodes = np.flatnonzero(own)
+    ordinary = episodes[np.argsort(np.abs(catalogue.oddness[episodes]), kind="stable")]
+    doubtful = episodes[np.lexsort((-catalogue.oddness[episodes], sure[episodes].round(3)))]
+    return ordinary[:_N_EXAMPLES].tolist(), doubtful[:_N_EXAMPLES].tolist()

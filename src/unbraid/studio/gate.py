@@ -1,0 +1,162 @@
+"""Who may talk to the studio: checks of Host, Origin, token and size, before anything else looks at a request."""
+
+import hmac
+import ipaddress
+from collections.abc import Awaitable, Callable, MutableMapping
+from http.cookies import CookieError, SimpleCookie
+from typing import Any, final
+from urllib.parse import parse_qs, urlsplit
+
+__all__ = ["LARGEST_BODY", "Gate"]
+
+LARGEST_BODY = 64 * 1024
+_COOKIE = "unbraid_studio"
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_PAGE = "default-src 'self'; img-src 'self' blob: data:; media-src blob:; frame-ancestors 'none'; base-uri 'none'"
+_REPORT = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; script-src 'none'"
+
+_Scope = MutableMapping[str, Any]
+_Message = MutableMapping[str, Any]
+_Receive = Callable[[], Awaitable[_Message]]
+_Send = Callable[[_Message], Awaitable[None]]
+
+
+@final
+class Gate:
+    """An ASGI application around another.
+
+    A page of another site cannot talk to the studio: its requests carry its own Origin, and a name of its own that it
+    points at this machine (DNS rebinding) shows in Host.
+    """
+
+    def __init__(self, app: Any, *, host: str = "127.0.0.1", token: str | None = None) -> None:
+        """Stands before an application.
+
+        Args:
+            app: the application.
+            host: what the server binds to; a browser may name it, or this machine's loopback. When that is all
+                addresses, any literal address may be named, but no name.
+            token: what a request must bring, as ``?token=``, a bearer or the cookie that follows; None for none.
+        """
+        self._app, self._token = app, token
+        self._hosts = {*_LOOPBACK, host.lower()}
+        self._any_address = host in ("0.0.0.0", "::", "")
+
+    async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+        """One connection."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        refusal = self._refusal(scope, headers)
+        if refusal is not None:
+            await _refuse(scope, send, *refusal)
+        elif scope["type"] == "websocket":
+            await self._app(scope, receive, send)
+        elif self._token is not None and scope["path"] == "/" and "token" in parse_qs(_query(scope)):
+            cookie = f"{_COOKIE}={self._token}; HttpOnly; SameSite=Strict; Path=/"
+            await _answer(send, 303, b"", [(b"location", b"/"), (b"set-cookie", cookie.encode())])
+        else:
+            await self._app(scope, _bounded(receive), _with_headers(send, scope["path"]))
+
+    def _refusal(self, scope: _Scope, headers: dict[str, str]) -> tuple[int, str] | None:
+        if not self._is_our_host(headers.get("host", "")):
+            return (
+                403,
+                "The Host header must name this machine; it does not. Open the address that `unbraid studio` said.",
+            )
+        origin = headers.get("origin")
+        if origin is not None:
+            parts = urlsplit(origin)
+            if parts.scheme not in ("http", "https") or parts.netloc.lower() != headers["host"].lower():
+                return (
+                    403,
+                    "The request must come from the studio's own page; it comes from another. Open the studio itself.",
+                )
+        if headers.get("sec-fetch-site") in ("cross-site", "same-site") and scope["path"] != "/":
+            return (
+                403,
+                "The request must come from the studio's own page; it comes from another. Open the studio itself.",
+            )
+        if self._token is not None and not self._has_token(scope, headers):
+            return (
+                401,
+                "The studio needs its token; none came, or another. Open the address that `unbraid studio` said.",
+            )
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length[:12]) > LARGEST_BODY:
+            return 413, f"A message must have at most {LARGEST_BODY:,} bytes; this one has more. Send less."
+        return None
+
+    def _is_our_host(self, given: str) -> bool:
+        try:
+            name = urlsplit(f"//{given}").hostname or ""
+        except ValueError:
+            return False
+        if name in self._hosts:
+            return True
+        try:
+            return self._any_address and bool(ipaddress.ip_address(name))
+        except ValueError:
+            return False
+
+    def _has_token(self, scope: _Scope, headers: dict[str, str]) -> bool:
+        offered = parse_qs(_query(scope)).get("token", [])
+        bearer = headers.get("authorization", "")
+        offered += [bearer[7:]] if bearer.lower().startswith("bearer ") else []
+        try:
+            cookie = SimpleCookie(headers.get("cookie", "")).get(_COOKIE)
+        except CookieError:
+            cookie = None
+        offered += [] if cookie is None else [cookie.value]
+        due = (self._token or "").encode()
+        return any(hmac.compare_digest(one.encode(), due) for one in offered)
+
+
+def _query(scope: _Scope) -> str:
+    return scope.get("query_string", b"").decode("latin-1")
+
+
+def _bounded(receive: _Receive) -> _Receive:
+    """Cuts a body off that is longer than its header said, as one in chunks may be."""
+    n_bytes = 0
+
+    async def bounded() -> _Message:
+        nonlocal n_bytes
+        message = await receive()
+        n_bytes += len(message.get("body") or b"")
+        return message if n_bytes <= LARGEST_BODY else {"type": "http.disconnect"}
+
+    return bounded
+
+
+def _with_headers(send: _Send, path: str) -> _Send:
+    """Tells the browser what it may do with an answer."""
+    policy = _REPORT if path.startswith("/report/") else _PAGE
+    told = [
+        (b"content-security-policy", policy.encode()),
+        (b"x-content-type-options", b"nosniff"),
+        (b"referrer-policy", b"no-referrer"),
+        (b"cross-origin-resource-policy", b"same-origin"),
+        (b"cache-control", b"no-store"),
+    ]
+
+    async def with_headers(message: _Message) -> None:
+        if message["type"] == "http.response.start":
+            own = {name for name, _ in told}
+            message["headers"] = [pair for pair in message.get("headers", []) if pair[0].lower() not in own] + told
+        await send(message)
+
+    return with_headers
+
+
+async def _refuse(scope: _Scope, send: _Send, status: int, message: str) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008, "reason": message[:100]})  # before it is accepted: a 403
+        return
+    await _answer(send, status, message.encode(), [(b"content-type", b"text/plain; charset=utf-8")])
+
+
+async def _answer(send: _Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,165 @@
+// The page: tabs, what all of them know, naming of modes, undo, keys.
+
+import { get, post, say } from "./api.js";
+import { chip, element } from "./marks.js";
+import { demosView } from "./demos.js";
+import { modesView } from "./modes.js";
+import { steerView } from "./steer.js";
+import { teachView } from "./teach.js";
+import { trainView } from "./train.js";
+
+const byId = (id) => document.getElementById(id);
+
+// What every view knows; `changed` tells them that modes were renamed, merged or noted.
+export const studio = {
+  about: null,
+  modes: [],
+  leads: [],
+  mode(index) { return this.modes.find((mode) => mode.mode === index) ?? null; },
+  open(view) { show(view); },
+  play(episode) { show("demos"); views.demos.play(episode); },
+  edit: editMode,
+  async said(answer) {
+    Object.assign(this, { modes: answer.modes, leads: answer.leads });
+    byId("undo").disabled = !answer.can_undo;
+    byId("redo").disabled = !answer.can_redo;
+    for (const view of Object.values(views)) view.changed?.();
+    views[current]?.shown?.();
+  },
+};
+
+const tabs = [
+  ["demos", "Demonstrations", demosView],
+  ["modes", "Modes", modesView],
+  ["steer", "Steer", steerView],
+  ["teach", "Teach", teachView],
+  ["train", "Train", trainView],
+];
+const views = {};
+let current = "";
+
+function show(name) {
+  if (name === current) return;
+  views[current]?.left?.();
+  current = name;
+  for (const [id] of tabs) {
+    byId(`panel-${id}`).hidden = id !== name;
+    const tab = byId(`tab-${id}`);
+    tab.setAttribute("aria-selected", id === name);
+    tab.tabIndex = id === name ? 0 : -1;
+  }
+  history.replaceState(null, "", `#${name}`);
+  views[name].shown?.();
+}
+
+function buildTabs() {
+  for (const [id, title] of tabs) {
+    const tab = element("button", { id: `tab-${id}`, type: "button", role: "tab", "aria-controls": `panel-${id}` }, title);
+    tab.addEventListener("click", () => show(id));
+    byId("tabs").append(tab);
+  }
+  byId("tabs").addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step) return;
+    const at = tabs.findIndex(([id]) => id === current);
+    const next = tabs[(at + step + tabs.length) % tabs.length][0];
+    show(next);
+    byId(`tab-${next}`).focus();
+    event.preventDefault();
+  });
+}
+
+function editMode(mode) {
+  const dialog = byId("edit");
+  const others = studio.modes.filter((other) => other.mode !== mode.mode);
+  const name = element("input", { type: "text", id: "edit-name", maxLength: 60, value: mode.name });
+  const note = element("textarea", { id: "edit-note", maxLength: 2000, value: mode.note });
+  const into = element("select", { id: "edit-into" }, element("option", { value: "" }, "stays by itself"),
+    ...others.map((other) => element("option", { value: other.mode }, `is part of ${other.name}`)));
+  const split = mode.modes.slice(1).map((part) => element("button", { type: "button", on: { click: () => done([{ kind: "split", about: part }]) } }, `Split mode ${part} off`));
+  async function done(edits) {
+    dialog.close();
+    try {
+      let answer = null;
+      for (const edit of edits) answer = await post("/api/edits", edit);
+      if (answer) { await studio.said(answer); say("Saved with the run."); }
+    } catch (error) { say(error.message, true); }
+  }
+  function save(event) {
+    event.preventDefault();
+    const edits = [];
+    if (name.value.trim() !== mode.name) edits.push({ kind: "rename", about: mode.mode, text: name.value });
+    if (note.value.trim() !== mode.note) edits.push({ kind: "note_mode", about: mode.mode, text: note.value });
+    if (into.value !== "") edits.push({ kind: "merge", about: mode.mode, into: Number(into.value) });
+    done(edits);
+  }
+  dialog.replaceChildren(element("form", { on: { submit: save } },
+    element("h2", { id: "edit-title" }, chip(mode)),
+    element("label", { htmlFor: "edit-name" }, "Name"), name,
+    element("label", { htmlFor: "edit-note" }, "Note"), note,
+    element("label", { htmlFor: "edit-into" }, "This mode"), into,
+    element("div", { className: "row gap" }, element("button", { className: "primary", type: "submit", id: "edit-save" }, "Save"),
+      element("button", { type: "button", on: { click: () => dialog.close() } }, "Cancel"), ...split)));
+  dialog.showModal();
+  name.select();
+}
+
+async function step(verb) {
+  try { await studio.said(await post(`/api/edits/${verb}`)); say(verb === "undo" ? "Undone." : "Done again."); } catch (error) { say(error.message, true); }
+}
+
+function nextTheme() {
+  const order = ["", "light", "dark"];
+  const next = order[(order.indexOf(document.documentElement.dataset.theme ?? "") + 1) % order.length];
+  setTheme(next);
+  try { localStorage.setItem("unbraid-theme", next); } catch { /* a browser that keeps nothing */ }
+}
+
+function setTheme(theme) {
+  if (theme) document.documentElement.dataset.theme = theme; else delete document.documentElement.dataset.theme;
+  byId("theme").textContent = `Theme: ${theme || "system"}`;
+  redraw();
+}
+
+function redraw() { for (const view of Object.values(views)) view.redraw?.(); }
+
+async function begin() {
+  buildTabs();
+  byId("undo").addEventListener("click", () => step("undo"));
+  byId("redo").addEventListener("click", () => step("redo"));
+  byId("theme").addEventListener("click", nextTheme);
+  let theme = "";
+  try { theme = localStorage.getItem("unbraid-theme") ?? ""; } catch { /* as above */ }
+  setTheme(theme);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  addEventListener("resize", redraw);
+  addEventListener("keydown", (event) => {
+    const typing = event.target.matches("input[type=text], input[type=number], textarea");
+    if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z" && !typing) {
+      event.preventDefault();
+      step(event.shiftKey ? "redo" : "undo");
+    } else if (!typing && !event.ctrlKey && !event.metaKey && !event.altKey && !byId("edit").open) {
+      if (views[current]?.key?.(event)) event.preventDefault();
+    }
+  });
+  try {
+    studio.about = await get("/api/about");
+  } catch (error) {
+    byId("main").replaceChildren(element("p", { className: "empty" }, error.message));
+    return;
+  }
+  const { about } = studio;
+  document.title = `${about.run} · unbraid studio`;
+  const size = about.has_demos ? `${about.n_episodes.toLocaleString()} episodes, ${about.n_steps.toLocaleString()} steps` : "";
+  byId("run").textContent = [about.run, about.method && `${about.modes.length} modes`, size].filter(Boolean).join(" · ");
+  byId("report").hidden = !about.has_report;
+  byId("remarks").replaceChildren(...about.remarks.map((text) => element("p", { className: "remark" }, text)));
+  for (const [id, , make] of tabs) views[id] = make(byId(`panel-${id}`), studio);
+  if (about.has_model) await studio.said(about);
+  const wanted = location.hash.slice(1);
+  const first = about.has_model ? (about.has_demos ? "demos" : "steer") : "train";
+  show(tabs.some(([id]) => id === wanted) ? wanted : first);
+  document.body.dataset.ready = "yes";
+}
+
+begin();

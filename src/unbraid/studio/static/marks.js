@@ -1,0 +1,96 @@
+// How a mode looks everywhere: a colour, a pattern and a name, so that colour alone never tells.
+
+const cache = new Map();
+
+export function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === "on") for (const [event, act] of Object.entries(value)) made.addEventListener(event, act);
+    else if (name in made && name !== "list" && name !== "form") made[name] = value;
+    else made.setAttribute(name, value);
+  }
+  made.append(...children.filter((child) => child !== null && child !== undefined));
+  return made;
+}
+
+export const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+// A canvas that is as sharp as the screen; returns its context and size in CSS pixels.
+export function sharp(canvas) {
+  const scale = devicePixelRatio || 1, { clientWidth: width, clientHeight: height } = canvas;
+  const wide = Math.max(1, Math.round(width * scale)), high = Math.max(1, Math.round(height * scale));
+  if (canvas.width !== wide || canvas.height !== high) { canvas.width = wide; canvas.height = high; }
+  const context = canvas.getContext("2d");
+  context.setTransform(scale, 0, 0, scale, 0, 0);
+  context.clearRect(0, 0, width, height);
+  return { context, width, height };
+}
+
+const strokes = [
+  () => {},
+  (c) => { c.moveTo(-2, 10); c.lineTo(10, -2); },
+  (c) => { c.moveTo(2, 0); c.lineTo(2, 8); },
+  (c) => { c.moveTo(0, 2); c.lineTo(8, 2); },
+  (c) => { c.moveTo(-2, -2); c.lineTo(10, 10); },
+  (c) => { c.moveTo(2, 0); c.lineTo(2, 8); c.moveTo(0, 2); c.lineTo(8, 2); },
+  (c) => { c.rect(2, 2, 2, 2); },
+  (c) => { c.moveTo(-2, 10); c.lineTo(10, -2); c.moveTo(-2, -2); c.lineTo(10, 10); },
+];
+
+// The fill of a mode: its colour, with the pattern that goes with its number.
+export function fill(context, mode) {
+  const key = `${mode.color}/${mode.mode % strokes.length}`;
+  if (!cache.has(key)) {
+    const tile = document.createElement("canvas");
+    tile.width = tile.height = 8;
+    const c = tile.getContext("2d");
+    c.fillStyle = mode.color;
+    c.fillRect(0, 0, 8, 8);
+    c.strokeStyle = "rgba(255,255,255,.75)";
+    c.lineWidth = 1.6;
+    c.beginPath();
+    strokes[mode.mode % strokes.length](c);
+    c.stroke();
+    cache.set(key, tile);
+  }
+  return context.createPattern(cache.get(key), "repeat");
+}
+
+export function swatch(mode) {
+  const canvas = element("canvas", { className: "swatch", width: 22, height: 14, ariaHidden: "true" });
+  const context = canvas.getContext("2d");
+  context.fillStyle = fill(context, mode);
+  context.fillRect(0, 0, 22, 14);
+  return canvas;
+}
+
+// A piece of line as a key to a chart.
+export function stroke(color, dash) {
+  const canvas = element("canvas", { className: "stroke", width: 68, height: 20, ariaHidden: "true" }), c = canvas.getContext("2d");
+  c.scale(2, 2);
+  c.strokeStyle = color; c.lineWidth = 2.5; c.setLineDash(dash);
+  c.beginPath(); c.moveTo(0, 5); c.lineTo(34, 5); c.stroke();
+  return canvas;
+}
+
+export const chip = (mode) => element("span", { className: "chip" }, swatch(mode), element("span", {}, mode.name));
+
+export function meter(mode) {
+  const canvas = element("canvas", { height: 12 });
+  const made = element("div", { className: "meter", role: "meter", ariaLabel: `${mode.name}, as re-encoded`, ariaValueMin: "0", ariaValueMax: "1" }, canvas);
+  made.show = (share) => {
+    const { context, width, height } = sharp(canvas);
+    context.fillStyle = fill(context, mode);
+    context.fillRect(0, 0, width * share, height);
+    made.setAttribute("aria-valuenow", share.toFixed(2));
+  };
+  return made;
+}
+
+export const percent = (share, digits = 0) => `${(100 * share).toFixed(digits)} %`;
+
+export function estimate(e, digits = 2) {
+  if (!e) return "not recorded";
+  const value = e.value.toFixed(digits);
+  return e.low === null ? `${value} (n = ${e.n})` : `${value} (${e.low.toFixed(digits)} to ${e.high.toFixed(digits)})`;
+}

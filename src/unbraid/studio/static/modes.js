@@ -1,0 +1,86 @@
+// One card for each mode: how much it holds, what it is like, what decides it, who it is taken for, what is certified.
+
+import { get, say } from "./api.js";
+import { chip, element, estimate, percent } from "./marks.js";
+import { drawScene, sightOf } from "./scene.js";
+
+export function modesView(panel, studio) {
+  const list = element("div", { className: "cards", id: "cards" });
+  panel.append(list);
+  let stale = true, deciding = null;
+
+  function examples(title, episodes) {
+    return element("div", { className: "row gap" }, element("span", { className: "muted small" }, title),
+      ...episodes.map((episode) => element("button", { type: "button", title: `Play episode ${episode}`, on: { click: () => studio.play(episode) } }, `${episode}`)));
+  }
+
+  function table(rows) {
+    return element("table", {}, element("tbody", {}, ...rows.map(([name, value]) => element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, value)))));
+  }
+
+  function card(told) {
+    const mode = studio.mode(told.mode) ?? told;
+    const rows = [["share of steps", percent(told.share_of_steps, 1)], ["episodes", `${told.n_episodes} (${percent(told.share_of_episodes, 1)})`],
+      ...Object.entries(told.measured).map(([name, value]) => [name, estimate(value)])];
+    const taken = told.taken_for.filter((entry) => entry.probability >= 0.0005).slice(0, 3);
+    const paths = element("div", { className: "paths", hidden: true });
+    const decides = element("div", { className: "decides" }, element("p", { className: "muted small" }, "Working out which inputs decide…"));
+    decides.dataset.modes = JSON.stringify(told.modes);
+    const steered = Object.entries(told.steered.metrics ?? {}).map(([name, value]) => [name, estimate(value)]);
+    const made = element("article", { className: "card" },
+      element("header", {}, element("h2", {}, chip(mode)), element("button", { type: "button", on: { click: () => studio.edit(mode) }, ariaLabel: `Name, merge or note ${mode.name}` }, "✎ Edit")),
+      mode.note ? element("p", {}, mode.note) : null,
+      paths,
+      table(rows),
+      told.n_episodes ? examples("Typical", told.typical) : null,
+      told.n_episodes ? examples("Borderline", told.borderline) : null,
+      element("h3", {}, "Which inputs decide"), decides,
+      element("h3", {}, "Taken for"),
+      taken.length ? table(taken.map((entry) => [studio.mode(entry.mode)?.name ?? entry.mode, `${percent(entry.probability, 1)} of 10-step windows`])) : element("p", { className: "small muted" }, "Hardly ever another mode."),
+      element("h3", {}, "Certificate"),
+      ...(told.certificate.length ? told.certificate.map((claim) => element("p", { className: "small" }, claim.sentence)) : [element("p", { className: "small muted" }, "None. `unbraid certify` makes one.")]),
+      steered.length ? element("details", {}, element("summary", {}, "Steered towards it, by results.json"), table(steered)) : null);
+    drawPaths(paths, told.typical.slice(0, 3), mode);
+    return made;
+  }
+
+  async function drawPaths(place, episodes, mode) {
+    for (const episode of episodes) {
+      const above = (await get("/api/episode", { episode }).catch(() => ({}))).from_above;
+      if (!above) return;
+      const canvas = element("canvas", { className: "stage", role: "img", ariaLabel: `The path of episode ${episode}, typical of ${mode.name}` });
+      place.hidden = false;
+      place.append(canvas);
+      canvas.repaint = () => drawScene(canvas, above.layout, above.frames.at(-1), above.frames.map((scene) => [scene.robot[0], scene.robot[1], 0]), () => mode, sightOf(above.layout, above.frames.map((scene) => scene.robot)));
+      canvas.repaint();
+    }
+  }
+
+  function showDeciding() {
+    for (const place of list.querySelectorAll(".decides")) {
+      const modes = JSON.parse(place.dataset.modes);
+      const rows = deciding.filter((entry) => modes.includes(entry.mode)).slice(0, 5);
+      place.replaceChildren(rows.length
+        ? element("div", {}, table(rows.map((entry) => [entry.name, `${estimate(entry.lost_nats, 1)} nats`])), element("p", { className: "small muted" }, "Evidence lost per 25-step window when the input is swapped between windows; 95 % interval."))
+        : element("p", { className: "small muted" }, "No window is read as this mode."));
+    }
+  }
+
+  async function load() {
+    stale = false;
+    if (!list.childElementCount) list.replaceChildren(element("p", { className: "empty" }, "Reading the episodes…"));
+    try {
+      const { cards, held_out: heldOut } = await get("/api/cards");
+      list.replaceChildren(...cards.map(card));
+      list.title = heldOut ? "" : "Inputs and confusion are of the data shown: which episodes training left out is not known.";
+      deciding ??= (await get("/api/deciding")).deciding;
+      showDeciding();
+    } catch (error) { list.replaceChildren(element("p", { className: "empty" }, error.message)); }
+  }
+
+  return {
+    changed() { stale = true; },
+    shown() { if (stale) load().catch((error) => say(error.message, true)); },
+    redraw() { for (const canvas of list.querySelectorAll("canvas.stage")) canvas.repaint?.(); },
+  };
+}

@@ -1,0 +1,109 @@
+// The top-down picture of one of our worlds, and plots of columns for any other.
+
+import { css, sharp } from "./marks.js";
+
+const GOAL = "#1565d8", HAZARD = "#d5332b", VASE = "#7d8694";
+
+// What must be in sight, so that pictures that are compared have one scale: the arena and all places that are named.
+export function sightOf(layout, ...paths) {
+  const edge = layout.half_side_m;
+  let [left, right, low, high] = [-edge, edge, -edge, edge];
+  for (const path of paths) for (const [x, y] of path) { left = Math.min(left, x); right = Math.max(right, x); low = Math.min(low, y); high = Math.max(high, y); }
+  return { x: (left + right) / 2, y: (low + high) / 2, half: (Math.max(right - left, high - low) / 2) * 1.06 + 0.2 };
+}
+
+// layout: {hazards, half_side_m}; scene: {robot: [x, y, heading], goal, vases}; trail: [[x, y, mode or null], ...];
+// sight: of `sightOf`; the arena and the robot, where none is given.
+export function drawScene(canvas, layout, scene, trail = [], modeOf = () => null, sight = null) {
+  const { context: c, width, height } = sharp(canvas);
+  const [x, y, heading] = scene.robot;
+  const seen = sight ?? sightOf(layout, [scene.robot]);
+  const pixel = Math.min(width, height) / (2 * seen.half);
+  c.save();
+  c.translate(width / 2, height / 2);
+  c.scale(pixel, -pixel);
+  c.translate(-seen.x, -seen.y);
+  c.fillStyle = css("--arena");
+  c.strokeStyle = css("--edge");
+  c.lineWidth = 1.5 / pixel;
+  const side = layout.half_side_m;
+  c.fillRect(-side, -side, 2 * side, 2 * side);
+  c.strokeRect(-side, -side, 2 * side, 2 * side);
+  for (const [hx, hy] of layout.hazards) hazard(c, hx, hy, pixel);
+  disc(c, scene.goal[0], scene.goal[1], 0.3, GOAL, 0.85);
+  ring(c, scene.goal[0], scene.goal[1], 0.17, "#ffffff", 2 / pixel);
+  c.fillStyle = VASE;
+  for (const [vx, vy, turn] of scene.vases) {
+    c.save(); c.translate(vx, vy); c.rotate(turn); c.fillRect(-0.1, -0.1, 0.2, 0.2); c.restore();
+  }
+  drawTrail(c, trail, pixel, modeOf);
+  c.translate(x, y);
+  c.rotate(heading);
+  c.fillStyle = css("--ink");
+  c.strokeStyle = css("--card");
+  c.lineWidth = 2 / pixel;
+  const r = Math.max(0.12, 7 / pixel);
+  c.beginPath();
+  c.moveTo(1.5 * r, 0); c.lineTo(-0.9 * r, 0.95 * r); c.lineTo(-0.4 * r, 0); c.lineTo(-0.9 * r, -0.95 * r);
+  c.closePath();
+  c.fill(); c.stroke();
+  c.restore();
+}
+
+function drawTrail(c, trail, pixel, modeOf) {
+  c.lineCap = c.lineJoin = "round";
+  let at = 1;
+  while (at < trail.length) {
+    const mode = trail[at][2];
+    c.beginPath();
+    c.moveTo(trail[at - 1][0], trail[at - 1][1]);
+    while (at < trail.length && trail[at][2] === mode) { c.lineTo(trail[at][0], trail[at][1]); at += 1; }
+    c.lineWidth = 4.5 / pixel; c.strokeStyle = css("--ink"); c.globalAlpha = 0.35; // an edge, so that pale colours stand out
+    c.stroke();
+    c.lineWidth = 2.5 / pixel; c.strokeStyle = modeOf(mode)?.color ?? css("--muted"); c.globalAlpha = 1;
+    c.stroke();
+  }
+}
+
+function disc(c, x, y, r, color, alpha) {
+  c.globalAlpha = alpha;
+  c.fillStyle = color;
+  c.beginPath(); c.arc(x, y, r, 0, 7); c.fill();
+  c.globalAlpha = 1;
+}
+
+function ring(c, x, y, r, color, width) {
+  c.strokeStyle = color; c.lineWidth = width;
+  c.beginPath(); c.arc(x, y, r, 0, 7); c.stroke();
+}
+
+function hazard(c, x, y, pixel) {
+  disc(c, x, y, 0.2, HAZARD, 0.8);
+  c.strokeStyle = "#ffffff"; c.lineWidth = 1.6 / pixel;
+  c.beginPath(); c.moveTo(x - 0.08, y - 0.08); c.lineTo(x + 0.08, y + 0.08); c.moveTo(x - 0.08, y + 0.08); c.lineTo(x + 0.08, y - 0.08);
+  c.stroke();
+}
+
+// series: [{name, values, color?}], each with its own scale, one below the other; cursor: a share of the width.
+export function drawPlots(canvas, series, cursor = null) {
+  const { context: c, width, height } = sharp(canvas);
+  const each = height / Math.max(series.length, 1);
+  c.font = "12px system-ui, sans-serif";
+  series.forEach(({ name, values, color }, index) => {
+    const top = index * each + 16, bottom = (index + 1) * each - 5;
+    const finite = values.filter(Number.isFinite);
+    const low = Math.min(...finite), high = Math.max(...finite), span = high - low || 1;
+    c.strokeStyle = css("--line"); c.lineWidth = 1;
+    c.beginPath(); c.moveTo(0, bottom + 3); c.lineTo(width, bottom + 3); c.stroke();
+    c.strokeStyle = color ?? css("--accent"); c.lineWidth = 1.5;
+    c.beginPath();
+    values.forEach((value, at) => c.lineTo((at / Math.max(values.length - 1, 1)) * width, bottom - ((value - low) / span) * (bottom - top)));
+    c.stroke();
+    c.fillStyle = css("--ink");
+    c.fillText(finite.length ? `${name}   ${low.toFixed(2)} to ${high.toFixed(2)}` : name, 6, index * each + 12);
+  });
+  if (cursor !== null) {
+    c.strokeStyle = css("--ink"); c.lineWidth = 1.5;
+    c.beginPath(); c.moveTo(cursor * width, 0); c.lineTo(cursor * width, height); c.stroke();
+  }
+}

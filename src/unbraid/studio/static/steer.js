@@ -1,0 +1,222 @@
+// Live agents: the server steps them; the page asks, and draws what comes.
+
+import { blob, copy, say } from "./api.js";
+import { css, element, fill, meter, percent, sharp, swatch } from "./marks.js";
+import { drawPlots, drawScene, sightOf } from "./scene.js";
+
+const HISTORY = 300;
+
+export function steerView(panel, studio) {
+  const { about } = studio;
+  if (!about.has_model || !about.env_ids.length) {
+    panel.append(element("p", { className: "empty" }, about.has_model ? "No environment is known that fits the model. Start again with --env ID." : "There is no model yet: see Train."));
+    return {};
+  }
+  let socket = null, session = null, started = null, playing = false, agents = [], queue = [];
+
+  const env = element("select", { id: "env", ariaLabel: "Environment" }, ...about.env_ids.map((id) => element("option", { value: id }, id)));
+  const seed = element("input", { type: "number", id: "seed", min: 0, max: 2147483647, value: 0, ariaLabel: "Seed" });
+  const play = element("button", { type: "button", className: "primary", id: "play", on: { click: () => toggle() } }, "Play");
+  const speed = element("select", { id: "speed", ariaLabel: "Steps a picture" }, ...[1, 2, 4, 8].map((s) => element("option", { value: s }, `${s} step${s > 1 ? "s" : ""} a picture`)));
+  const pair = element("input", { type: "checkbox", id: "pair" });
+  const sampled = element("input", { type: "checkbox", id: "sampled", checked: true });
+  const status = element("p", { className: "small muted", id: "live-status", role: "status" }, "Not started.");
+  const place = element("div", { className: "agents", id: "agents" });
+  panel.append(element("div", { className: "card" },
+    element("div", { className: "row" }, env, play,
+      element("button", { type: "button", id: "step", title: "One step (.)", on: { click: () => tell({ do: "step" }) } }, "Step"),
+      element("button", { type: "button", id: "reset", title: "Same seed again (R)", on: { click: () => reset(Number(seed.value)) } }, "Reset"),
+      element("button", { type: "button", id: "new-seed", title: "Another seed (N)", on: { click: () => reset(Math.floor(Math.random() * 1e6)) } }, "New seed"),
+      element("label", {}, "Seed ", seed), speed,
+      element("label", { title: "Two agents on the same layout" }, pair, "Side by side"),
+      element("label", { title: "Draw actions, or take their mean" }, sampled, "Sampled actions")),
+    status, element("p", { className: "small muted keys" }, "Keys: ", element("kbd", {}, "Space"), " play, ", element("kbd", {}, "."), " step, ", element("kbd", {}, "R"), " reset, ", element("kbd", {}, "N"), " new seed. A double click on a slider sets it to 0.")), element("div", { className: "gap" }, place));
+
+  // Talking to the server
+
+  function open() {
+    if (socket && socket.readyState <= 1) return;
+    socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/live`);
+    socket.addEventListener("open", () => { start(); for (const message of queue.splice(0)) socket.send(JSON.stringify(message)); });
+    socket.addEventListener("message", (event) => hear(JSON.parse(event.data)));
+    socket.addEventListener("close", (event) => { setPlaying(false); session = null; status.textContent = event.reason || "The session ended. Press play to go on."; });
+  }
+
+  function tell(message) {
+    if (socket?.readyState === 1) { socket.send(JSON.stringify(message)); return; }
+    if (message.do !== "start") queue.push(message);
+    open();
+  }
+
+  function start() {
+    const before = agents.map((agent) => agent.wanted());
+    socket.send(JSON.stringify({ do: "start", env: env.value, agents: pair.checked ? 2 : 1, seed: clean(seed.value) }));
+    build(before);
+    if (!sampled.checked) socket.send(JSON.stringify({ do: "sample", sampled: false }));
+    agents.forEach((agent) => agent.steer());
+  }
+
+  const clean = (value) => Math.max(0, Math.min(2147483647, Math.floor(Number(value)) || 0));
+
+  function hear(message) {
+    if (message.session) session = message.session;
+    if (message.error) say(message.error, true);
+    if (message.started) { started = message.started; seed.value = started.seed; agents.forEach((agent) => agent.cleared()); }
+    if (message.asked) agents[message.asked.agent]?.asked(message.asked);
+    if (message.agents && started) {
+      setPlaying(message.playing);
+      message.agents.forEach((told, i) => agents[i]?.heard(told));
+      agents.forEach((agent) => agent.redraw()); // when all know where they are, as they share a scale
+      const over = message.agents.every((told) => told.over);
+      status.textContent = `Seed ${started.seed}, step ${message.agents[0].step} (${(message.agents[0].step / started.steps_per_s).toFixed(1)} s)${over ? ": the episode is over. Reset to go on." : ""}`;
+    }
+  }
+
+  function setPlaying(now) { playing = now; play.textContent = now ? "Pause" : "Play"; }
+
+  function toggle() {
+    if (playing) tell({ do: "pause" }); else tell({ do: "play", steps_per_picture: Number(speed.value) });
+  }
+
+  function reset(next) {
+    seed.value = clean(next);
+    tell({ do: "reset", seed: clean(next) });
+  }
+
+  env.addEventListener("change", () => { if (socket?.readyState === 1) start(); else open(); });
+  pair.addEventListener("change", () => { if (socket?.readyState === 1) start(); else open(); });
+  speed.addEventListener("change", () => { if (playing) tell({ do: "play", steps_per_picture: Number(speed.value) }); });
+  sampled.addEventListener("change", () => tell({ do: "sample", sampled: sampled.checked }));
+  seed.addEventListener("change", () => reset(seed.value));
+
+  // One agent
+
+  function build(before = []) {
+    agents = Array.from({ length: pair.checked ? 2 : 1 }, (_, i) => makeAgent(i, before[i]));
+    place.className = `agents${pair.checked ? " pair" : ""}`;
+    place.replaceChildren(...agents.map((agent) => agent.root));
+    agents.forEach((agent) => agent.redraw());
+  }
+
+  function makeAgent(index, before) {
+    const { modes } = studio, most = about.strongest;
+    const stage = element("canvas", { className: "stage", role: "img", ariaLabel: `Agent ${index + 1} from above` });
+    const strip = element("canvas", { className: "strip", role: "img", ariaLabel: "Posterior over modes, the last ten seconds" });
+    const facts = element("div", { className: "facts small" }), words = element("p", { className: "small", ariaLive: "polite" });
+    let scene = null, trail = [], history = [], last = null, told = null, due = 0, seen = [];
+    const sliders = modes.map((mode) => {
+      const start = before && before.sliders.length === modes.length ? before.sliders[modes.indexOf(mode)] : Number(mode === modes[Math.min(index, modes.length - 1)]);
+      const input = element("input", { type: "range", min: -most, max: most, step: 0.1, value: start, ariaLabel: `${mode.name}: from away to towards` });
+      const output = element("output", {}, start.toFixed(1));
+      const read = about.can_observe ? meter(mode) : null;
+      const share = element("span", { className: "small number" });
+      input.addEventListener("input", () => { output.textContent = Number(input.value).toFixed(1); steer(); });
+      input.addEventListener("dblclick", () => set(mode, 0));
+      const root = element("div", { className: "slider" }, element("span", { className: "chip name", title: mode.name }, swatch(mode), mode.name), input, output,
+        element("span", { className: "ends" }, element("span", {}, "away"), element("span", {}, "0"), element("span", {}, "towards")),
+        ...(read ? [element("span", { className: "label" }, "re-encoded as"), read, share] : []));
+      return { mode, input, output, read, share, root };
+    });
+    const style = about.has_style ? element("input", { type: "range", min: 0, max: 1, step: 0.01, value: before?.style ?? 0.5, ariaLabel: "Style" }) : null;
+    style?.addEventListener("input", () => steer());
+
+    function wanted() { return { sliders: sliders.map(({ input }) => Number(input.value)), style: style ? Number(style.value) : null }; }
+    function steer() { // at most 40 a second: a slider that is dragged says more than anybody needs
+      const now = performance.now();
+      clearTimeout(due);
+      const go = () => { last = performance.now(); tell({ do: "steer", agent: index, ...wanted() }); };
+      if (last !== null && now - last < 25) due = setTimeout(go, 25); else go();
+    }
+    function set(mode, value) { for (const s of sliders) if (s.mode === mode) { s.input.value = value; s.output.textContent = value.toFixed(1); } steer(); }
+    function preset(values) { sliders.forEach((s, i) => { s.input.value = values[i]; s.output.textContent = Number(values[i]).toFixed(1); }); steer(); }
+    const presets = [
+      ...modes.map((mode) => [`Only ${mode.name}`, modes.map((m) => Number(m === mode))]),
+      ["Blend", modes.map(() => 0.5)], ["Average", modes.map(() => 0)],
+      ...modes.map((mode) => [`Away from ${mode.name}`, modes.map((m) => -Number(m === mode))]),
+    ];
+    async function record(event) {
+      const button = event.target;
+      button.disabled = true; button.textContent = "Recording…";
+      try {
+        const film = await blob("/api/film", { session: session ?? "", agent: index });
+        const link = element("a", { href: URL.createObjectURL(film), download: `${started.env.split("/").pop()}-seed${started.seed}-agent${index + 1}.mp4` });
+        link.click();
+        setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+        say("The film is saved.");
+      } catch (error) { say(error.message, true); }
+      button.disabled = false; button.textContent = "Record video";
+    }
+    const root = element("div", { className: pair.checked ? "card agent" : "card agent two" },
+      element("div", { className: "stagebox" }, stage, facts),
+      element("div", {}, element("h2", {}, pair.checked ? `Agent ${index + 1}` : "Ask for"), ...sliders.map((s) => s.root),
+        style ? element("label", {}, "Style", style) : null,
+        element("h3", {}, "Presets"), element("div", { className: "row presets" }, ...presets.map(([name, values]) => element("button", { type: "button", className: "small", on: { click: () => preset(values) } }, name))),
+        ...(about.can_observe ? [element("h3", {}, "What it does, re-encoded"), strip] : [element("p", { className: "small muted" }, "A model of the talk's method cannot re-encode an agent while it runs.")]),
+        element("h3", {}, "Asked"), words,
+        element("div", { className: "row" },
+          element("button", { type: "button", className: "copy-json", on: { click: () => told && copy(JSON.stringify({ instruction: told.instruction, context: told.context, style: told.style }, null, 1), "The context") } }, "Copy JSON"),
+          element("button", { type: "button", className: "copy-python", on: { click: () => told && copy(`from unbraid import ModeModel, steer\n\n${told.python}`, "The Python") } }, "Copy Python"),
+          element("button", { type: "button", className: "record", disabled: !about.can_film, title: about.can_film ? "Since the reset, as an MP4" : "Needs pip install 'unbraid[video]'", on: { click: record } }, "Record video"))));
+
+    function showShares() {
+      const posterior = history.at(-1);
+      for (const s of sliders) {
+        const share = posterior ? s.mode.modes.reduce((sum, k) => sum + posterior[k], 0) : 0;
+        s.read.show(share);
+        s.share.textContent = posterior ? percent(share) : "";
+      }
+    }
+
+    function redraw() {
+      if (scene && started?.layout) drawScene(stage, started.layout, scene, trail, (mode) => studio.mode(studio.leads[mode] ?? -1), sightOf(started.layout, agents.map((agent) => agent.place()).filter(Boolean)));
+      else if (seen.length) drawPlots(stage, seen[0].map((_, column) => ({ name: `observation ${column}`, values: seen.map((row) => row[column]) })));
+      if (!about.can_observe) return;
+      showShares();
+      const { context: c, width, height } = sharp(strip);
+      history.forEach((posterior, i) => {
+        let y = 0;
+        for (const { mode } of sliders) {
+          const share = mode.modes.reduce((sum, k) => sum + posterior[k], 0);
+          c.fillStyle = fill(c, mode);
+          c.fillRect((i / HISTORY) * width, y, width / HISTORY + 0.7, share * height);
+          y += share * height;
+        }
+      });
+      c.fillStyle = css("--ink");
+      c.fillRect((history.length / HISTORY) * width, 0, 2, height);
+    }
+
+    return {
+      root, wanted, steer, redraw,
+      place: () => scene?.robot ?? null,
+      cleared() { trail = []; history = []; seen = []; scene = null; redraw(); },
+      asked(answer) { told = answer; words.replaceChildren(element("span", {}, answer.words), " ", element("code", {}, answer.python)); },
+      heard(now) {
+        const { posterior } = now;
+        if (posterior) {
+          history.push(posterior);
+          if (history.length > HISTORY) history.shift();
+        }
+        if (now.scene) { scene = now.scene; trail.push([scene.robot[0], scene.robot[1], posterior ? posterior.indexOf(Math.max(...posterior)) : null]); if (trail.length > 4000) trail.shift(); }
+        if (now.observation) { seen.push(now.observation.slice(0, 6)); if (seen.length > HISTORY) seen.shift(); }
+        facts.replaceChildren(...[["return", now.return.toFixed(2)], ["cost", now.cost.toFixed(0)], ["goals", now.goals]].map(([name, value]) => element("span", {}, `${name} `, element("b", {}, value))));
+      },
+    };
+  }
+
+  return {
+    changed() { if (socket?.readyState === 1) start(); else build(agents.map((agent) => agent.wanted())); },
+    shown() { if (!socket) open(); else agents.forEach((agent) => agent.redraw()); },
+    left() { if (playing) tell({ do: "pause" }); },
+    redraw() { agents.forEach((agent) => agent.redraw()); },
+    key(event) {
+      if (event.target.closest("select, button") && event.key === " ") return false;
+      if (event.key === " ") toggle();
+      else if (event.key === ".") tell({ do: "step" });
+      else if (event.key === "r") reset(Number(seed.value));
+      else if (event.key === "n") reset(Math.floor(Math.random() * 1e6));
+      else return false;
+      return true;
+    },
+  };
+}

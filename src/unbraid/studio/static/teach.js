@@ -1,0 +1,112 @@
+// Two short clips from the same start, and a click: what is learned is a preference over modes, by situation.
+
+import { copy, get, post, say } from "./api.js";
+import { chip, element, fill, percent, sharp } from "./marks.js";
+import { drawPlots, drawScene, sightOf } from "./scene.js";
+
+const ANSWERS = [["left", "Left", "ArrowLeft", "←"], ["both fine", "Both fine", "ArrowUp", "↑"], ["neither", "Neither", "ArrowDown", "↓"], ["right", "Right", "ArrowRight", "→"]];
+
+export function teachView(panel, studio) {
+  if (!studio.about.has_model || !studio.about.env_ids.length) {
+    panel.append(element("p", { className: "empty" }, "Teaching needs a model, and an environment to make clips in (--env ID)."));
+    return {};
+  }
+  const stages = ["left", "right"].map((side) => element("canvas", { className: "stage", role: "img", ariaLabel: `The ${side} clip, from above` }));
+  const buttons = ANSWERS.map(([answer, title, , arrow]) => element("button", { type: "button", disabled: true, on: { click: () => say_answer(answer) } }, `${title} `, element("kbd", {}, arrow)));
+  buttons.forEach((button, i) => { button.dataset.answer = ANSWERS[i][0]; });
+  const undo = element("button", { type: "button", id: "teach-undo", on: { click: forget } }, "Take the last answer back");
+  const blends = element("input", { type: "checkbox", id: "blends" });
+  const names = ["left", "right"].map(() => element("figcaption", { className: "small muted" }));
+  const told = element("p", { className: "small muted", id: "taught", role: "status" }, "Making two clips…");
+  const learned = element("div", { id: "learned" });
+  panel.append(element("div", { className: "two" },
+    element("div", { className: "card" }, element("h2", {}, "Which one do you want to see here?"), element("div", { className: "clips" }, ...stages.map((stage, side) => element("figure", {}, stage, names[side]))), element("div", { className: "answers" }, ...buttons), element("div", { className: "row gap" }, undo, element("button", { type: "button", on: { click: () => { begun = 0; } } }, "Play again"), element("label", { title: "Clips of what lies half-way between two modes are offered, too" }, blends, "Blends, too")), told),
+    element("div", { className: "card" }, element("h2", {}, "What your answers say"), learned)));
+  let clip = null, frame = 0, begun = 0, handle = 0, busy = false;
+
+  function draw() {
+    if (!clip) return;
+    const count = clip.frames.length;
+    stages.forEach((stage, side) => {
+      const now = clip.frames[frame][side];
+      if (now.scene) drawScene(stage, clip.layout, now.scene, clip.frames.slice(0, frame + 1).map((agents) => [agents[side].scene.robot[0], agents[side].scene.robot[1], null]), undefined, clip.sight);
+      else drawPlots(stage, now.observation.slice(0, 6).map((_, column) => ({ name: `observation ${column}`, values: clip.frames.map((agents) => agents[side].observation[column]) })), frame / (count - 1));
+    });
+  }
+
+  function tick(now) {
+    handle = requestAnimationFrame(tick);
+    if (!clip) return;
+    if (!begun) begun = now;
+    const pause = 25, total = clip.frames.length + pause;
+    const next = Math.min(Math.floor(((now - begun) / 1000) * clip.steps_per_s) % total, clip.frames.length - 1);
+    if (next !== frame) { frame = next; draw(); }
+  }
+
+  async function ask() {
+    try {
+      clip = await post(`/api/teach/pair?blends=${blends.checked}`);
+      frame = 0; begun = 0;
+      if (clip.layout) clip.sight = sightOf(clip.layout, ...clip.frames.map((agents) => agents.map((agent) => agent.scene.robot)));
+      names.forEach((name, side) => { name.textContent = side ? "right" : "left"; });
+      buttons.forEach((button) => { button.disabled = false; });
+      told.textContent = `Pair ${clip.number + 1}: the one from which there is most to learn (${clip.information_nats.toFixed(2)} nats). Both start alike.`;
+      draw();
+      show(await get("/api/teach"));
+    } catch (error) { told.textContent = error.message; }
+  }
+
+  // Which mode is which is told after the answer, so that the clips are judged by what is seen.
+  function nameOf(weights) {
+    return studio.modes.map((mode, i) => [mode.name, weights[i]]).filter(([, weight]) => weight > 0).map(([name, weight]) => (weight === 1 ? name : `${percent(weight)} ${name}`)).join(" + ");
+  }
+
+  async function say_answer(answer) {
+    if (busy || !clip) return;
+    busy = true;
+    buttons.forEach((button) => { button.disabled = true; });
+    names.forEach((name, side) => { name.textContent = `This was ${nameOf(clip.clips[side])}.`; });
+    try { await post("/api/teach/answer", { number: clip.number, answer }); clip = null; await ask(); } catch (error) { say(error.message, true); clip = null; await ask(); }
+    busy = false;
+  }
+
+  async function forget() {
+    if (busy) return;
+    busy = true;
+    try { show(await post("/api/teach/undo")); await ask(); say("The last answer is forgotten."); } catch (error) { say(error.message, true); }
+    busy = false;
+  }
+
+  function show(answer) {
+    undo.disabled = !answer.n_answers;
+    blends.parentElement.hidden = studio.modes.length < 2;
+    const rows = (answer.modes ?? []).map((entry) => {
+      const mode = studio.mode(entry.mode);
+      if (!mode) return "";
+      const bar = element("canvas", { height: 12 });
+      const row = element("div", { className: "slider" }, chip(mode), element("div", { className: "meter" }, bar), element("span", { className: "number small" }, percent(entry.probability_best)),
+        element("span", { className: "ends" }, `utility ${entry.utility.toFixed(2)} ± ${entry.deviation.toFixed(2)}`));
+      requestAnimationFrame(() => { const { context: c, width, height } = sharp(bar); c.fillStyle = fill(c, mode); c.fillRect(0, 0, width * entry.probability_best, height); });
+      return row;
+    });
+    learned.replaceChildren(element("p", { id: "n-answers" }, `${answer.n_answers} answer${answer.n_answers === 1 ? "" : "s"}, saved with the run as preferences.json.`),
+      element("p", { className: "small muted" }, "How probable it is of each mode that you like it best, over the situations at hand; its utility is in logits, and 0 is just acceptable."), ...rows,
+      element("p", { className: "small muted" }, `A situation is read as: ${answer.features.slice(1).join(", ").replaceAll("_", " ")}.`),
+      answer.n_answers ? element("div", {}, element("h3", {}, "Make a switcher of them"), element("code", { id: "teach-command", className: "block" }, answer.command),
+        element("button", { type: "button", className: "gap", on: { click: () => copy(answer.command, "The command") } }, "Copy the command")) : "");
+  }
+
+  blends.addEventListener("change", () => { if (!busy) { clip = null; ask(); } });
+  return {
+    shown() { handle = requestAnimationFrame(tick); if (!clip && !busy) ask(); else draw(); },
+    left() { cancelAnimationFrame(handle); },
+    changed() { clip = null; },
+    redraw: draw,
+    key(event) {
+      const found = ANSWERS.find(([, , key]) => key === event.key);
+      if (!found || !clip || event.target.closest("[role=tab]")) return false;
+      say_answer(found[0]);
+      return true;
+    },
+  };
+}

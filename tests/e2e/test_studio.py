@@ -1,0 +1,189 @@
+"""The studio in a real browser: looked at, steered, taught, undone, found again."""
+
+import contextlib
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from unbraid.pipeline.requests import StudioRequest
+from unbraid.pipeline.studio import desk_of
+from unbraid.studio.edits import Edits
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="module")
+def run(fitted, tmp_path_factory) -> Path:
+    """A copy, to be written to."""
+    return Path(shutil.copytree(fitted, tmp_path_factory.mktemp("studio") / "first"))
+
+
+@contextlib.contextmanager
+def studio(run, *more):
+    """The studio in a process of its own, as a person starts it; its address."""
+    command = [sys.executable, "-m", "unbraid", "studio", str(run), "--port", "0", "--no-browser", "--json", *more]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        try:
+            line = process.stdout.readline()
+            assert line, process.stderr.read()
+            yield json.loads(line)["page"]
+        finally:
+            process.terminate()
+            process.communicate(timeout=30)
+
+
+@pytest.fixture
+def browser():
+    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright here")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def opened(browser, address, complaints):
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(120_000)  # a machine that is busy is no fault of the page
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.goto(address)
+    page.wait_for_selector("body[data-ready=yes]")
+    return page
+
+
+def test_a_person_sees_steers_teaches_and_undoes(run, pile, browser):
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=120_000)
+    complaints: list[str] = []
+    with studio(run, "--demos", str(pile)) as address:
+        page = opened(browser, address, complaints)
+        told, chips, status = (page.locator(name) for name in ("#told", "#chips", "#live-status"))
+        expect(page.locator("#run")).to_have_text("first · 2 modes · 6 episodes, 360 steps")
+        expect(told).to_contain_text("6 episodes")
+
+        # sort, choose with the keyboard, play
+        page.select_option("#order", "return")
+        page.locator("#timeline").focus()
+        page.keyboard.press("ArrowDown")
+        expect(told).to_contain_text("return")
+        lowest = told.inner_text()
+        page.click("#turn")
+        expect(told).to_contain_text("6 episodes")
+        page.locator("#timeline").focus()
+        page.keyboard.press("ArrowDown")
+        expect(told).to_contain_text("return")
+        expect(told).not_to_have_text(lowest)
+        page.keyboard.press("Enter")
+        expect(page.locator("#player canvas.stage")).to_be_visible()
+
+        # a note, a name, undo
+        page.fill("#episode-note", "look here")
+        page.click("#episode-note-save")
+        page.click("#chips .pen >> nth=1")
+        page.fill("#edit-name", "the other one")
+        page.click("#edit-save")
+        expect(chips).to_contain_text("the other one")
+        page.click("#undo")
+        expect(chips).not_to_contain_text("the other one")
+        page.click("#redo")
+        expect(chips).to_contain_text("the other one")
+
+        # cards
+        page.click("#tab-modes")
+        expect(page.locator("#cards article")).to_have_count(2)
+        expect(page.locator("#cards article").first).to_contain_text("nats")
+
+        # steer, and see the mode change
+        page.click("#tab-steer")
+        asked = page.locator("#agents code")
+        expect(asked).to_contain_text(".toward(0)")
+        page.click("#play")
+        expect(status).to_contain_text(re.compile(r"step [1-9]"))
+        page.click("text=Only the other one")
+        expect(asked).to_contain_text(".toward(1)")
+        page.locator(".slider input").first.fill("-0.5")
+        expect(asked).to_contain_text(".toward(1).away(0, 0.5)")
+        page.check("#pair")
+        expect(page.locator("#agents .agent")).to_have_count(2)
+        page.click("#step")
+        expect(status).to_contain_text("step 1 ")
+
+        # record
+        with page.expect_download() as download:
+            page.locator(".record").first.click()
+        assert download.value.suggested_filename == "PointGoal1-v0-seed0-agent1.mp4"
+        assert Path(download.value.path()).read_bytes()[4:8] == b"ftyp"
+
+        # teach
+        page.click("#tab-teach")
+        page.check("#blends")
+        for number in range(10):
+            expect(page.locator("#n-answers")).to_contain_text(re.compile(f"^{number} answer"))
+            button = page.locator(".answers button").nth(number % 4)
+            expect(button).to_be_enabled()
+            button.click()
+        expect(page.locator("#n-answers")).to_contain_text("10 answers")
+        expect(page.locator("#teach-command")).to_contain_text("--method preferences")
+
+        # the log of the fit, and pictures of its modes
+        page.click("#tab-train")
+        expect(page.locator("#fit-facts")).to_contain_text("Step ")
+        expect(page.locator("#pictures article")).to_have_count(2)
+        expect(page.locator("#pictures canvas.actions")).to_have_count(2)
+        expect(page.locator("#pictures canvas.stage")).to_have_count(2)
+
+        # all is there again after a reload
+        page.reload()
+        expect(page.locator("#tab-train")).to_have_attribute("aria-selected", "true")
+        page.click("#tab-demos")
+        expect(chips).to_contain_text("the other one")
+        page.set_viewport_size({"width": 400, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    assert complaints == []
+    done = json.loads((run / "studio.json").read_text())["done"]
+    assert [edit["kind"] for edit in done] == ["note_episode", "rename"]
+    assert len(json.loads((run / "preferences.json").read_text())["answers"]) == 10
+
+
+def test_switch_reads_what_was_taught(unbraid, fitted, tmp_path, monkeypatch):
+    """The command that the page shows learns from the file that the page wrote."""
+    run = Path(shutil.copytree(fitted, tmp_path / "a run"))
+    for name, value in (("_SITUATIONS", 3), ("_LONGEST_START", 6), ("_CLIP_STEPS", 2)):
+        monkeypatch.setattr(f"unbraid.studio.teaching.{name}", value)
+    teacher = desk_of(StudioRequest(run)).teacher
+    for number in range(6):  # a person who wants mode 1, wherever it is
+        left, right = teacher.pair(Edits(2).shown)["clips"]
+        teacher.answer(number, "left" if left[1] > right[1] else "right")
+    program, *arguments = shlex.split(teacher.command)
+    assert program == "unbraid"
+    said = unbraid(*arguments, "--episodes", 2, "--max-steps", 20, "--json")
+    assert said.code == 0, said.err
+    found = json.loads(said.out)
+    assert (found["method"], found["shares"][1] > 0.9) == ("preferences", True)
+    assert (tmp_path / "a run-switcher" / "switcher.json").exists()
+
+
+def test_what_is_not_there_is_said(unbraid, run, tmp_path):
+    for arguments, said in (
+        ((tmp_path / "none",), "must be a run's folder"),
+        ((run, "--demos", tmp_path / "none"), "none"),
+        ((run, "--env", "unbraid/PointGoal0-v0"), "--env must be an environment that fits the model"),
+        ((run, "--port", 99999), "must be free to listen on"),
+    ):
+        found = unbraid("studio", *arguments, "--no-browser")
+        assert found.code == 2
+        assert said in found.err

@@ -1,0 +1,117 @@
+"""The verb finds the demonstrations of a run, and says where they are not the run's own."""
+
+from dataclasses import replace
+
+import pytest
+
+from unbraid.core.errors import ConfigError
+from unbraid.core.randomness import named_generator
+from unbraid.core.runs import create_run, provenance, write_json
+from unbraid.demos.store import save_demos
+from unbraid.pipeline.demo import keep_demonstrations
+from unbraid.pipeline.requests import StudioRequest
+from unbraid.pipeline.studio import desk_of
+from unbraid.training.config import UnbraidConfig
+from unbraid.training.model import ModeModel
+from unbraid.worlds.collect import collect
+from unbraid.worlds.experts import make_expert
+
+ENV = "unbraid/PointGoal1-v0"
+
+
+@pytest.fixture(scope="module")
+def demos():
+    return collect([("forward", make_expert("forward"))], env_id=ENV, n_episodes=5, seed=0, max_steps=20)
+
+
+@pytest.fixture
+def run(tmp_path, demos):
+    training, _ = demos.split(held_out=0.4, generator=named_generator(7, "held out"))
+    known = provenance(seed=7, data_fingerprint=training.fingerprint())
+    run = create_run(tmp_path / "run", {"command": "fit", "held_out": 0.4, "provenance": known})
+    config = UnbraidConfig(n_modes=2, policy_hidden=(8,), encoder_width=4)
+    ModeModel(config, observation_size=60, action_size=2).save_pretrained(run / "model")
+    results = {"format": "unbraid-results", "version": 1, "data": {"env_id": ENV}}
+    write_json(run / "results.json", results)
+    return run
+
+
+def test_the_fits_own_demonstrations_are_known_again_with_those_it_left_out(run, demos, tmp_path):
+    save_demos(demos, tmp_path / "pile")
+    desk = desk_of(StudioRequest(run, demos=str(tmp_path / "pile")))
+    assert desk.remarks == ()
+    assert desk.demos.n_episodes == 5
+    assert desk._held_out.n_episodes == 2
+    assert desk.env_ids == (ENV, "unbraid/PointGoal2-v0")
+
+
+def test_other_demonstrations_are_shown_and_said_to_be_others(run, demos, tmp_path):
+    save_demos(replace(demos, actions=-demos.actions), tmp_path / "pile")
+    desk = desk_of(StudioRequest(run, demos=str(tmp_path / "pile")))
+    assert "are not the demonstrations that the run was fitted on" in desk.remarks[0]
+    assert desk._held_out is desk.demos
+
+
+def test_without_demonstrations_it_says_how_to_give_them(run):
+    desk = desk_of(StudioRequest(run))
+    assert "--demos PATH" in desk.remarks[0]
+    assert not desk.about()["has_demos"]
+
+
+@pytest.fixture
+def of_a_demo(run, demos, monkeypatch):
+    """Makes the run a demo's; gives its folder and how often its experts acted again."""
+    acted = []
+
+    def collected(asked):
+        acted.append(asked.seed)
+        return demos, demos
+
+    monkeypatch.setattr("unbraid.pipeline.studio.collect_demonstrations", collected)
+
+    def make(fingerprint):
+        facts = {"format": "unbraid-run", "version": 1, "command": "demo", "config": {"seed": 3, "quick": True}}
+        write_json(run / "run.json", facts)
+        data = {"env_id": ENV, "data_fingerprint": fingerprint}
+        write_json(run / "results.json", {"format": "unbraid-results", "version": 1, "data": data})
+        return run, acted
+
+    return make
+
+
+def test_a_demos_demonstrations_are_read_as_they_were_kept(of_a_demo, demos):
+    run, acted = of_a_demo(demos.fingerprint())
+    keep_demonstrations(run, demos, demos)
+    desk = desk_of(StudioRequest(run))
+    assert (desk.remarks, acted) == ((), [])
+    assert desk.demos.fingerprint() == demos.fingerprint()
+
+
+def test_what_a_demo_did_not_keep_is_recorded_again_once(of_a_demo, demos):
+    run, acted = of_a_demo(demos.fingerprint())
+    for _ in range(2):
+        assert desk_of(StudioRequest(run)).remarks == ()
+    assert acted == [3]
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_what_a_demo_kept_is_passed_over_where_it_is_not_its_own(of_a_demo, demos, damaged):
+    run, acted = of_a_demo(demos.fingerprint() if damaged else "another")
+    keep_demonstrations(run, demos, demos)
+    if damaged:
+        (run / "demonstrations" / "training" / "demos.json").write_text("{}")
+    desk = desk_of(StudioRequest(run))
+    assert acted == [3]
+    assert len(desk.remarks) == (0 if damaged else 1)
+
+
+def test_a_world_that_does_not_fit_is_refused(run):
+    with pytest.raises(ConfigError, match="has 28 observation"):
+        desk_of(StudioRequest(run, env="unbraid/PointGoal0-v0"))
+    with pytest.raises(ConfigError, match="cannot be made here"):
+        desk_of(StudioRequest(run, env="unbraid/Nowhere-v0"))
+
+
+def test_a_fit_that_goes_on_can_be_looked_at(tmp_path):
+    desk = desk_of(StudioRequest(create_run(tmp_path / "fitting", {"command": "fit"})))
+    assert not desk.about()["has_model"]

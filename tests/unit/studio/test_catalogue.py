@@ -1,0 +1,93 @@
+"""Episodes in every order, page by page."""
+
+import numpy as np
+import pytest
+from jaxtyping import TypeCheckError
+
+from unbraid.core.errors import ConfigError, DataError
+from unbraid.demos.episodes import Demos, Episode
+from unbraid.studio.catalogue import Catalogue, catalogue_of, run_lengths
+
+APART = (0, 1)
+
+
+@pytest.fixture(scope="module")
+def catalogue(model, demos):
+    return catalogue_of(model, demos)
+
+
+def test_it_says_what_the_model_says(catalogue, model, demos):
+    np.testing.assert_array_equal(catalogue.probabilities, model.predict_proba(demos))
+    np.testing.assert_allclose(catalogue.returns, [e.rewards.sum() for e in demos])
+    np.testing.assert_allclose(catalogue.costs, [e.costs.sum() for e in demos])
+    assert [sum(n for _, n in runs) for runs in catalogue.stretches] == demos.lengths.tolist()
+
+
+def test_the_oddest_of_a_mode_is_the_one_that_it_explains_worst(catalogue, model, demos):
+    modes = model.predict(demos)
+    scores = np.array([model.score(demos.select([e])) for e in range(demos.n_episodes)])
+    for mode in np.unique(modes):
+        own = np.flatnonzero(modes == mode)
+        assert own[catalogue.oddness[own].argmax()] == own[scores[own].argmin()]
+
+
+@pytest.mark.parametrize("by", ["odd", "episode", "mode", "certainty", "return", "cost", "length"])
+def test_every_order_holds_every_episode_and_can_be_turned_round(catalogue, by):
+    forth, back = catalogue.order(by, APART), catalogue.order(by, APART, descending=True)
+    assert sorted(forth.tolist()) == sorted(back.tolist()) == list(range(catalogue.n_episodes))
+
+
+def test_the_orders_are_what_they_say(catalogue):
+    assert (np.diff(catalogue.oddness[catalogue.order("odd", APART)]) <= 0).all()
+    assert (np.diff(catalogue.probabilities.max(1)[catalogue.order("certainty", APART)]) >= 0).all()
+    assert (np.diff(catalogue.returns[catalogue.order("return", APART)]) >= 0).all()
+    assert (np.diff(catalogue.probabilities.argmax(1)[catalogue.order("mode", APART)]) >= 0).all()
+
+
+def test_rows_have_merged_modes_and_notes(catalogue):
+    rows = catalogue.page(np.array([2, 0]), (0, 0), {2: "look"})
+    assert [(row["episode"], row["mode"], row["note"]) for row in rows] == [(2, 0, "look"), (0, 0, "")]
+    assert all(row["stretches"] == [(0, 60)] and row["certainty"] == 1 for row in rows)
+
+
+def test_an_order_by_what_was_not_recorded_is_refused(model, demos):
+    bare = catalogue_of(model, Demos.from_episodes([Episode(e.observations, e.actions) for e in demos]))
+    with pytest.raises(ConfigError, match="records it"):
+        bare.order("return", APART)
+
+
+def test_an_episode_without_steps_is_nobodys(model, demos):
+    empty = Episode(demos.observations[:1], demos.actions[:0])
+    found = catalogue_of(model, Demos.from_episodes([empty, Episode(*_first(demos))]))
+    np.testing.assert_array_equal(found.probabilities[0], [0.5, 0.5])
+    assert found.stretches[0] == ()
+
+
+def test_other_data_is_refused(model):
+    with pytest.raises(DataError, match="columns"):
+        catalogue_of(model, Demos.from_episodes([Episode(np.zeros((3, 2), np.float32), np.zeros((2, 1), np.float32))]))
+
+
+def test_where_modes_change_the_timeline_is_shown(model, demos):
+    model.switch_rate = 0.05
+    try:
+        found, due = catalogue_of(model, demos), model.timeline(demos).modes
+    finally:
+        model.switch_rate = 0.0
+    shown = [mode for runs in found.stretches for mode, n in runs for _ in range(n)]
+    np.testing.assert_array_equal(shown, due)
+
+
+def test_runs_of_modes():
+    assert run_lengths(np.array([1, 1, 0, 2, 2, 2])) == [(1, 2), (0, 1), (2, 3)]
+    assert run_lengths(np.array([], dtype=int)) == []
+
+
+def test_a_wrong_shape_raises():
+    with pytest.raises(TypeCheckError):
+        Catalogue(np.zeros(3), ((),), np.zeros(1), np.ones(1, dtype=int), None, None)
+
+
+def _first(demos):
+    episode = demos.episode(0)
+    return episode.observations, episode.actions

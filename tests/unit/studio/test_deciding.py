@@ -1,0 +1,65 @@
+"""What decides is what the modes differ in, and nothing else."""
+
+import numpy as np
+import pytest
+
+from unbraid.core.errors import DataError
+from unbraid.demos.episodes import Demos, Episode
+from unbraid.studio.deciding import deciding_inputs, input_groups
+from unbraid.training.config import UnbraidConfig
+from unbraid.training.fit import fit
+
+
+@pytest.fixture(scope="module")
+def pushes():
+    """The first action is pushed up or down, by mode; the second action and all observations are noise."""
+    generator = np.random.default_rng(0)
+
+    def episode(sign):
+        actions = 0.1 * generator.standard_normal((50, 2)) + [sign, 0.0]
+        return Episode(generator.standard_normal((51, 3)).astype(np.float32), actions.astype(np.float32))
+
+    return Demos.from_episodes([episode(sign) for sign in (-1, 1) * 6])
+
+
+@pytest.fixture(scope="module")
+def reader(pushes):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("unbraid.modes.latents.WIDTH", 16)
+        config = UnbraidConfig(n_modes=2, n_steps=60, search_steps=40, policy_hidden=(16,), encoder_width=8)
+        return fit(pushes, config)
+
+
+def test_the_input_that_differs_comes_first_and_by_far(reader, pushes):
+    found = deciding_inputs(reader, pushes)
+    assert {entry.mode for entry in found} == {0, 1}
+    for mode in (0, 1):
+        first, second = [entry for entry in found if entry.mode == mode][:2]
+        assert first.name == "action 0"
+        assert first.lost_nats.low > 5 * abs(second.lost_nats.value)
+        assert (first.lost_nats.n, first.lost_nats.unit_of_n) == (6, "episodes")
+
+
+def test_the_seed_decides(reader, pushes):
+    one, again, other = (deciding_inputs(reader, pushes, seed=seed) for seed in (0, 0, 1))
+    assert one == again != other
+
+
+def test_the_data_stays_as_it_was(reader, pushes):
+    before = pushes.fingerprint()
+    deciding_inputs(reader, pushes)
+    assert pushes.fingerprint() == before
+
+
+def test_columns_that_say_one_thing_are_one_input(demos):
+    groups = input_groups(demos)
+    assert groups["goal_lidar"] == list(range(12, 28))
+    assert groups["gyro"] == [6, 7, 8]
+    assert groups["action 1"] == [61]
+    assert sorted(column for columns in groups.values() for column in columns) == list(range(62))
+
+
+def test_too_short_episodes_are_said(reader, pushes):
+    short = Demos.from_episodes([Episode(e.observations[:11], e.actions[:10]) for e in pushes])
+    with pytest.raises(DataError, match="must have 25 steps"):
+        deciding_inputs(reader, short)

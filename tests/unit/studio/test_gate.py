@@ -1,0 +1,100 @@
+"""Only the studio's own page talks to the studio."""
+
+import pytest
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+
+from unbraid.studio.gate import LARGEST_BODY
+from unbraid.studio.server import create_app
+
+HERE = "http://127.0.0.1:8377"
+
+
+def client(desk, **asked):
+    return TestClient(
+        create_app(desk, **asked), base_url=HERE, headers={"host": "127.0.0.1:8377"}, follow_redirects=False
+    )
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8377", "localhost:8377", "LOCALHOST", "[::1]:8377"])
+def test_this_machine_may_be_named(desk, host):
+    assert client(desk).get("/api/about", headers={"host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8377", "127.0.0.1.evil.example", "", "[", "10.0.0.7"])
+def test_another_name_for_this_machine_is_refused(desk, host):
+    assert client(desk).get("/api/about", headers={"host": host}).status_code == 403
+
+
+def test_all_addresses_may_be_named_by_number_and_not_by_name(desk):
+    open_one = client(desk, host="0.0.0.0", token="t")
+    for host, status in (("10.0.0.7:8377", 200), ("[fe80::1]:8377", 200), ("evil.example", 403)):
+        assert open_one.get("/api/about?token=t", headers={"host": host}).status_code == status
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "http://127.0.0.1:9999", "file://127.0.0.1:8377", "http://localhost:8377"]
+)
+def test_another_origin_is_refused(desk, origin):
+    here = client(desk)
+    assert here.post("/api/edits/undo", headers={"origin": origin}).status_code == 403
+    with pytest.raises(WebSocketDisconnect), here.websocket_connect("/api/live", headers={"origin": origin}):
+        pass
+
+
+def test_its_own_origin_is_not(desk):
+    here = client(desk)
+    headers = {"origin": HERE, "host": "127.0.0.1:8377"}
+    assert here.post("/api/edits/undo", headers=headers).status_code == 200
+    with here.websocket_connect("/api/live", headers=headers) as socket:
+        assert "session" in socket.receive_json()
+
+
+def test_a_browser_that_says_it_is_another_site_is_refused(desk):
+    for site, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)):
+        assert client(desk).get("/api/about", headers={"sec-fetch-site": site}).status_code == status
+
+
+def test_a_token_is_asked_for_and_turned_into_a_cookie(desk):
+    guarded = client(desk, token="secret")
+    assert guarded.get("/").status_code == 401
+    assert guarded.get("/?token=wrong").status_code == 401
+    assert guarded.get("/api/about", headers={"authorization": "Bearer secret"}).status_code == 200
+    with pytest.raises(WebSocketDisconnect), guarded.websocket_connect("/api/live"):
+        pass
+    first = guarded.get("/?token=secret")
+    assert (first.status_code, first.headers["location"]) == (303, "/")
+    assert "HttpOnly" in first.headers["set-cookie"]
+    assert "SameSite=Strict" in first.headers["set-cookie"]
+    assert guarded.get("/api/about").status_code == 200
+    with guarded.websocket_connect("/api/live", headers={"cookie": "unbraid_studio=secret"}) as socket:
+        assert "session" in socket.receive_json()
+
+
+@pytest.mark.parametrize("cookie", ["unbraid_studio=wrong", "unbraid_studio", "=", "a\x80=b; unbraid_studio=é"])
+def test_a_broken_cookie_is_no_token(desk, cookie):
+    headers = {"cookie": cookie.encode("latin-1")}
+    assert client(desk, token="secret").get("/api/about", headers=headers).status_code == 401
+
+
+def test_a_message_that_is_too_large_is_refused(desk):
+    here = client(desk)
+    assert here.post("/api/edits", content=b"x" * (LARGEST_BODY + 1)).status_code == 413
+    assert here.post("/api/edits", headers={"content-length": "9" * 400}).status_code == 413
+
+
+def test_a_large_message_in_chunks_is_cut_off(desk):
+    def chunks():
+        for _ in range(40):
+            yield b" " * 4096
+
+    answer = client(desk).post("/api/edits", content=chunks(), headers={"content-type": "application/json"})
+    assert 400 <= answer.status_code < 500
+
+
+def test_answers_tell_the_browser_to_be_strict(desk):
+    headers = client(desk).get("/").headers
+    assert "default-src 'self'" in headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"

@@ -1,0 +1,124 @@
+"""Live agents do what a rollout does, and a change is heeded at once."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jaxtyping import TypeCheckError
+
+from unbraid.core.errors import ConfigError, WorldError
+from unbraid.steering.steered import steer
+from unbraid.studio.edits import Edits
+from unbraid.studio.live import LiveRollout, live_observer
+from unbraid.training.config import TalkConfig
+from unbraid.training.model import ModeModel
+from unbraid.worlds.rollout import rollout
+
+ENV = "unbraid/PointGoal1-v0"
+
+
+@pytest.fixture
+def live(model):
+    made = LiveRollout(
+        model, ENV, run=Path("run"), shown=Edits(2).shown, n_agents=2, seed=5, observer=live_observer(model)
+    )
+    yield made
+    made.close()
+
+
+def test_it_is_what_a_rollout_of_the_same_seed_does(live, model):
+    live.ask(0, [0.0, 1.0])
+    for _ in range(40):
+        live.step()
+    due = rollout(steer(model).toward(1), ENV, seeds=[5], max_steps=40)
+    found = live.episode(0)
+    np.testing.assert_array_equal(found.actions, due.demos.actions)
+    np.testing.assert_array_equal(found.observations, due.demos.observations)
+    told = live.frame()[0]
+    assert told["return"] == pytest.approx(due.demos.rewards.sum(), abs=1e-3)
+    assert told["scene"]["robot"][:2] == pytest.approx(due.tracks[0]["robot_xy"][-1], abs=1e-3)
+
+
+def test_two_agents_start_alike_and_go_apart_when_asked_to(live):
+    live.ask(1, [1.0, 0.0])
+    first, second = live.frame()
+    assert first == second
+    for _ in range(3):
+        live.step()
+    assert live.frame()[0] == live.frame()[1]
+    live.ask(0, [0.0, 3.0])
+    live.step()
+    assert live.frame()[0] != live.frame()[1]
+
+
+def test_a_reset_of_the_same_seed_repeats_and_another_does_not(live):
+    for _ in range(5):
+        live.step()
+    before = live.frame()
+    for seed, same in ((5, True), (6, False)):
+        live.reset(seed)
+        assert live.frame()[0]["step"] == 0
+        for _ in range(5):
+            live.step()
+        assert (live.frame() == before) is same
+
+
+def test_the_mean_needs_no_noise(live):
+    live.sampled = False
+    live.ask(1, [1.0, 0.0])
+    live.step()
+    observations = live.episode(0).observations[:1]
+    due, _ = steer(live._base.model).toward(0).predict(observations[0].astype(np.float64), deterministic=True)
+    np.testing.assert_allclose(live.episode(0).actions[0], np.clip(due, -1, 1), atol=1e-4)
+
+
+def test_the_posterior_is_a_distribution_and_follows_what_was_done(live, demos, model):
+    live.step()
+    assert sum(live.frame()[0]["posterior"]) == pytest.approx(1, abs=1e-3)
+    observer, episode = live_observer(model), demos.episode(0)
+    belief = None
+    for observation, action in zip(episode.observations[:-1], episode.actions, strict=True):
+        belief = observer.observe(belief, observation, action)
+    assert belief.probabilities.max() < 1 - 1e-6  # so that it can change its mind
+
+
+def test_the_talks_model_is_not_observed():
+    talk = ModeModel(TalkConfig(n_modes=2), observation_size=60, action_size=2)
+    assert live_observer(talk) is None
+
+
+def test_the_layout_is_of_our_worlds(live):
+    assert live.layout()["half_side_m"] == 1.5
+    assert len(live.layout()["hazards"]) == 8
+    assert live.steps_per_s == 50
+
+
+def test_what_cannot_be_is_refused(live, model):
+    for call, said in (
+        (lambda: live.reset(-1), "A seed must"),
+        (lambda: live.ask(2, [1.0, 0.0]), "An agent must"),
+        (lambda: live.ask(0, [1.0]), "Sliders must"),
+        (lambda: live.episode(0), "at least one step"),
+        (lambda: LiveRollout(model, ENV, run=Path("run"), shown=Edits(2).shown, n_agents=3), "1 or 2 agents"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            call()
+    with pytest.raises(WorldError, match="possible to make"):
+        LiveRollout(model, "unbraid/Nowhere-v0", run=Path("run"), shown=Edits(2).shown)
+
+
+def test_an_episode_ends_and_stays_ended(model):
+    live = LiveRollout(model, ENV, run=Path("run"), shown=Edits(2).shown)
+    live._worlds[0]._max_episode_steps = 3
+    for _ in range(5):
+        live.step()
+    assert live.is_over
+    assert live.frame()[0]["step"] == 3
+    live.reset(1)
+    assert not live.is_over
+    live.close()
+
+
+def test_a_wrong_shape_raises(model):
+    with pytest.raises(TypeCheckError):
+        live_observer(model).observe(None, np.zeros((2, 60)), np.zeros(2))

@@ -1,0 +1,135 @@
+"""The server is a thin layer: each address gives what the desk says, and refuses in words."""
+
+import json
+
+import pytest
+from starlette.testclient import TestClient
+
+from unbraid.core.errors import ConfigError
+from unbraid.studio.server import bound_socket, create_app, is_loopback
+
+
+@pytest.fixture
+def here(desk):
+    return TestClient(create_app(desk), base_url="http://127.0.0.1", raise_server_exceptions=False)
+
+
+def test_the_page_and_all_that_it_names_are_there(here):
+    page = here.get("/").text
+    assert "unbraid studio" in page
+    for name in ("style.css", "icon.svg", "app.js", "api.js", "marks.js", "scene.js"):
+        assert here.get(f"/static/{name}").status_code == 200
+    for name in ("demos", "modes", "steer", "teach", "train"):
+        script = here.get(f"/static/{name}.js")
+        assert script.status_code == 200
+        assert "javascript" in script.headers["content-type"]
+
+
+def test_nothing_on_the_page_comes_from_elsewhere(here):
+    for name in ("", *(f"static/{n}" for n in ("style.css", "app.js", "demos.js", "steer.js", "teach.js", "modes.js"))):
+        text = here.get(f"/{name}").text
+        assert "http://" not in text.replace("http://www.w3.org/", "")
+        assert "https://" not in text
+
+
+def test_reading_is_what_the_desk_says(here, desk):
+    assert here.get("/api/about").json() == json.loads(json.dumps(desk.about()))
+    found = here.get("/api/episodes", params={"by": "certainty", "limit": 3}).json()
+    assert found["n"] == 8
+    assert len(found["rows"]) == 3
+    assert here.get("/api/episode", params={"episode": 2}).json()["episode"] == 2
+    assert len(here.get("/api/columns", params={"episode": 2, "column": [0, 61]}).json()["columns"]) == 2
+    assert len(here.get("/api/cards").json()["cards"]) == 2
+    assert {entry["mode"] for entry in here.get("/api/deciding").json()["deciding"]} <= {0, 1}
+    assert [moment["step"] for moment in here.get("/api/fit").json()["moments"]] == [10]
+
+
+def test_edits_are_saved_undone_and_done_again(here, run):
+    assert (
+        here.post("/api/edits", json={"kind": "rename", "about": 1, "text": " bold "}).json()["modes"][1]["name"]
+        == "bold"
+    )
+    assert json.loads((run / "studio.json").read_text())["done"][0]["text"] == "bold"
+    assert here.post("/api/edits/undo").json()["modes"][1]["name"] == "mode 1"
+    assert here.post("/api/edits/redo").json()["modes"][1]["name"] == "bold"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "more", "status"),
+    [
+        ("get", "/api/results", {}, 400),
+        ("get", "/api/episodes?by=luck", {}, 422),
+        ("get", "/api/episodes?limit=100000", {}, 422),
+        ("get", "/api/episode?episode=99", {}, 400),
+        ("get", "/api/columns?episode=0&column=99", {}, 400),
+        ("get", "/api/nothing", {}, 404),
+        ("post", "/api/about", {}, 405),
+        ("post", "/api/edits", {"json": {"kind": "rename", "about": 7, "text": "x"}}, 400),
+        ("post", "/api/edits", {"json": {"kind": "rename", "about": "1"}}, 422),
+        ("post", "/api/edits", {"json": {"kind": "rename", "about": 1, "more": 1}}, 422),
+        ("post", "/api/edits", {"content": b'{"kind": "rename", "about": NaN}'}, 422),
+        ("post", "/api/edits", {"content": b'{"kind": "rename", "about": 1, "text": "\\ud800"}'}, 422),
+        ("post", "/api/edits", {"content": b"\xff\xfe"}, 422),
+        ("post", "/api/teach/answer", {"json": {"number": 0, "answer": "left"}}, 400),
+        ("get", "/api/film?session=none", {}, 400),
+    ],
+)
+def test_what_cannot_be_is_refused_in_words(here, method, path, more, status):
+    headers = {"content-type": "application/json"} if "content" in more else {}
+    answer = getattr(here, method)(path, headers=headers, **more)
+    assert answer.status_code == status
+    if status in (400, 422):
+        assert "must" in answer.json()["error"] or "need" in answer.json()["error"]
+
+
+def test_a_body_that_is_nested_too_deeply_is_refused(here):
+    answer = here.post("/api/edits", headers={"content-type": "application/json"}, content=b"[" * 30_000)
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/../server.py",
+        "/static/%2e%2e/server.py",
+        "/static/..%2fserver.py",
+        "/report/../run.json",
+        "/report/%2e%2e/run.json",
+        "/report/..%2f..%2f..%2fetc/passwd",
+        "/report//etc/passwd",
+        "/report/link/passwd",
+        "/report/%00",
+        "/report/" + "x" * 5000,
+        "/report/none.html",
+    ],
+)
+def test_no_file_outside_its_folder_is_served(desk, run, path):
+    (run / "report").mkdir()
+    (run / "report" / "index.html").write_text("the report")
+    (run / "report" / "link").symlink_to("/etc")
+    here = TestClient(create_app(desk), base_url="http://127.0.0.1", raise_server_exceptions=False)
+    assert here.get("/report/index.html").text == here.get("/report/").text == "the report"
+    assert here.get(path).status_code in (404, 405)
+
+
+def test_a_disk_that_refuses_is_said(here, run, monkeypatch):
+    def refuse(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("unbraid.core.runs.os.replace", refuse)
+    answer = here.post("/api/edits", json={"kind": "rename", "about": 1, "text": "x"})
+    assert answer.status_code == 507
+    assert "Free some space" in answer.json()["error"]
+    assert here.get("/api/about").json()["modes"][1]["name"] == "mode 1"
+
+
+def test_only_this_machine_is_loopback():
+    assert all(is_loopback(host) for host in ("127.0.0.1", "localhost", "::1"))
+    assert not any(is_loopback(host) for host in ("0.0.0.0", "10.0.0.1", "::", "example.org"))
+
+
+def test_a_port_that_is_taken_is_said():
+    with bound_socket("127.0.0.1", 0) as taken, pytest.raises(ConfigError, match="must be free to listen on"):
+        bound_socket("127.0.0.1", taken.getsockname()[1])
+    with pytest.raises(ConfigError, match="must be free"):
+        bound_socket("127.0.0.1", 99_999)
