@@ -6,7 +6,10 @@ import re
 import numpy as np
 import pytest
 
+from unbraid.switching.answers import save_answers
 from unbraid.switching.preferences import Preferences
+from unbraid.switching.situations import situation_reader
+from unbraid.switching.switcher import load_switcher
 
 SHORT = ("--max-steps", 40, "--episodes", 3, "--horizon-steps", 5)
 
@@ -154,3 +157,17 @@ def test_answers_of_another_run_and_a_certificate_without_costs(unbraid, fitted,
     said = unbraid(*asked, "bandit", "--steps", 100, "--max-steps", 40, *guarding, "--horizon-steps", 5)
     assert said.code == 2
     assert "must certify an upper limit on the cost" in said.err
+
+
+def test_answers_keep_how_situations_were_read(unbraid, fitted, tmp_path):
+    """A scale of their own: what the numbers mean was settled when the person was asked."""
+    reader = situation_reader("observation", observations=np.random.default_rng(0).normal(size=(9, 60)))
+    save_answers(tmp_path / "answers.json", Preferences(2, 61).answered(np.ones(61), 0, 1, "left"), reader)
+    asked = ("switch", fitted, "--method", "preferences", "--answers", tmp_path / "answers.json", *SHORT)
+    assert unbraid(*asked, "--situation", "observation", "--out", tmp_path / "own").code == 0
+    assert load_switcher(tmp_path / "own").reader.to_json() == reader.to_json()
+    few = situation_reader("point_goal_few", observations=np.zeros((2, 60)))
+    save_answers(tmp_path / "few.json", Preferences(2, 61), few)
+    said = unbraid(*asked[:5], tmp_path / "few.json", *SHORT, "--situation", "observation", "--out", tmp_path / "x")
+    assert said.code == 1
+    assert "must read situations as observation, of 60 columns; it reads them as point_goal_few" in said.err

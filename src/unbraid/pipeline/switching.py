@@ -16,10 +16,11 @@ from unbraid.pipeline.measured import collected_seeds
 from unbraid.pipeline.requests import SwitchRequest
 from unbraid.steering.steered import steer
 from unbraid.switching.actor_critic import train_actor_critic
+from unbraid.switching.answers import load_answers
 from unbraid.switching.bandit import train_bandit
 from unbraid.switching.guard import Guard, certified_modes, make_guard
 from unbraid.switching.options import OptionWorlds
-from unbraid.switching.preferences import Preferences, load_preferences
+from unbraid.switching.preferences import Preferences
 from unbraid.switching.situations import SituationReader, situation_reader
 from unbraid.switching.switcher import LinearScores, PreferredModes, SwitchedPolicy, Switcher, load_switcher
 from unbraid.training.model import ModeModel
@@ -91,7 +92,9 @@ def _learned(asked: SwitchRequest, model: ModeModel) -> tuple[Switcher, dict[str
     )
     try:
         reader = situation_reader(asked.situation, observations=_some_observations(worlds), env_id=asked.env)
-        preferences = None if asked.answers is None else _answers_of(asked.answers, model.n_modes, reader)
+        preferences = None
+        if asked.answers is not None:
+            preferences, reader = _answers_of(asked.answers, model.n_modes, reader)
         if asked.method == "preferences" and preferences is not None:
             chooser = PreferredModes(preferences)
             return Switcher("preferences", reader, chooser, model.n_modes, asked.horizon_steps), {}
@@ -105,15 +108,20 @@ def _learned(asked: SwitchRequest, model: ModeModel) -> tuple[Switcher, dict[str
         worlds.close()
 
 
-def _answers_of(path: Path, n_modes: int, reader: SituationReader) -> Preferences:
-    """A person's preferences, about these modes and features."""
-    found = load_preferences(path)
+def _answers_of(path: Path, n_modes: int, reader: SituationReader) -> tuple[Preferences, SituationReader]:
+    """A person's preferences about these modes and features, and how situations were read when they were asked."""
+    found, own = load_answers(path)
     if (found.n_modes, found.n_features) != (n_modes, len(reader.names)):
         raise ConfigError(
             f"{path} must be about {n_modes} modes and {len(reader.names)} features; it is about {found.n_modes} and "
             f"{found.n_features}. Use the run, and the --situation, that was asked about."
         )
-    return found
+    if own is not None and (own.kind, len(own.center)) != (reader.kind, len(reader.center)):
+        raise ConfigError(
+            f"{path} must read situations as {reader.kind}, of {len(reader.center)} columns; it reads them as "
+            f"{own.kind}, of {len(own.center)}. Use the environment, and the --situation, that was asked about."
+        )
+    return found, own or reader
 
 
 def _from_environment(

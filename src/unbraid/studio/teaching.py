@@ -11,20 +11,19 @@ from typing import Any, final
 import numpy as np
 from jaxtyping import Float
 
-from unbraid.core.errors import ConfigError, DataError, RunError
+from unbraid.core.errors import ConfigError, RunError
 from unbraid.core.randomness import named_generator
-from unbraid.core.runs import read_json, write_json
 from unbraid.demos.episodes import Demos
 from unbraid.studio.edits import Shown
 from unbraid.studio.live import LiveRollout, step_together
-from unbraid.switching.preferences import ANSWERS, Answer, Pair, Preferences, preferences_from_json
-from unbraid.switching.situations import SituationReader, reader_from_json, situation_reader
+from unbraid.switching.answers import load_answers, save_answers
+from unbraid.switching.preferences import ANSWERS, Answer, Pair, Preferences
+from unbraid.switching.situations import SituationReader, situation_reader
 from unbraid.training.model import ModeModel
 
 __all__ = ["PREFERENCES_FILE", "Teacher"]
 
 PREFERENCES_FILE = "preferences.json"
-_SITUATIONS_READ = "situations"  # beside the answers: how they were read
 _POINT_GOALS = ("unbraid/PointGoal1-v0", "unbraid/PointGoal2-v0")
 _SITUATIONS = 10  # to choose the most informative one from
 _LONGEST_START = 120  # steps that the average of all modes takes before a clip
@@ -68,7 +67,7 @@ class Teacher:
         self._preferences = Preferences(model.n_modes, len(self._reader.names))
         path = run / PREFERENCES_FILE
         if path.exists():
-            self._preferences, reader = _read(path)
+            self._preferences, reader = load_answers(path)
             self._reader = reader or self._reader
             widths = len(self._reader.names), len(self._reader.center)
             due = self._preferences.n_features, model.observation_size
@@ -174,7 +173,7 @@ class Teacher:
         return told
 
     def _keep(self, preferences: Preferences) -> None:
-        write_json(self._run / PREFERENCES_FILE, {**preferences.to_json(), _SITUATIONS_READ: self._reader.to_json()})
+        save_answers(self._run / PREFERENCES_FILE, preferences, self._reader)
         self._preferences, self._asked = preferences, None
 
     def _clips(self) -> Float[np.ndarray, "clip mode"]:
@@ -236,14 +235,6 @@ def _step_all(rollouts: Sequence[LiveRollout]) -> None:
     for failed in step_together(rollouts):
         if failed is not None:
             raise failed
-
-
-def _read(path: Path) -> tuple[Preferences, SituationReader | None]:
-    """The answers in a file, and how situations were read when they were given, where the file says that."""
-    content = read_json(path, error=DataError, remedy="Restore it from a copy, or move it away to begin anew.")
-    reader = content.get(_SITUATIONS_READ) if isinstance(content, dict) else None
-    found = preferences_from_json(content, str(path))
-    return found, None if reader is None else reader_from_json(reader, str(path))
 
 
 def _reader(model: ModeModel, env_id: str, demos: Demos | None) -> SituationReader:
