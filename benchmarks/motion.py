@@ -88,7 +88,8 @@ def motion_text(content: Mapping[str, Any]) -> str:
                 name,
                 what,
                 *(" ".join(f"{value:.2f}" for value in of[who]) for who in ("mode", "expert")),
-                *(interval(of[key], 3) for key in ("from_expert", "expert_from_itself", "expert_from_nearest")),
+                interval(of["from_expert"], 3),
+                *(f"{of[key]['value']:.3f}" for key in ("expert_from_itself", "expert_from_nearest")),  # no fit in them
             ]
             for name, of_what in experts.items()
             for what, of in ((f"{what} ({UNITS[what]})", of_what[what]) for what in UNITS)
