@@ -112,7 +112,8 @@ def text_of(content: Mapping[str, Any]) -> str:
 def earlier_text(content: Mapping[str, Any]) -> str:
     """Which cases an earlier version of the source was measured on; nothing where there are none."""
     names = ", ".join(content["of_an_earlier_version"])
-    return f"Measured with an earlier version of the source, and not again since: {names}." if names else ""
+    title = "Measured with an earlier version of the source, and not again since (by their names in all tables)"
+    return f"{title}: {names}." if names else ""
 
 
 def left_out_text(content: Mapping[str, Any]) -> str:

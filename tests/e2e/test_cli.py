@@ -35,8 +35,10 @@ VERBS = {
     "steer": requests.SteerRequest,
     "evaluate": requests.EvaluateRequest,
     "certify": requests.CertifyRequest,
+    "switch": requests.SwitchRequest,
     "report": requests.ReportRequest,
     "export": requests.ExportRequest,
+    "studio": requests.StudioRequest,
 }
 
 _HELP = """

@@ -100,7 +100,7 @@ def test_a_chooser_of_ones_own_is_not_saved(tmp_path):
     ("damage", "said"),
     [
         ({"version": 2}, "version 1"),
-        ({"n_modes": 3}, "scores 2 modes, not 3"),
+        ({"n_modes": 3}, "scores 2 modes, of 3"),
         ({"n_layers": 9}, "it lacks"),
         ({"horizon_steps": "long"}, "whole switcher"),
         ({"horizon_steps": 0}, "whole switcher"),
