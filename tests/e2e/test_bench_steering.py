@@ -27,6 +27,7 @@ def tiny(bench):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bench, "WEIGHTS", (0.0, 0.5, 1.0))
         patch.setattr(bench, "RAISED", (1.5,))
+        patch.setattr(bench, "MOVING", ("four",))  # six experts are the same in longer
         amounts = bench.Amounts(
             n_obeyed=2,
             n_moved=2,
@@ -49,7 +50,7 @@ def test_from_end_to_end(tiny, tmp_path, capsys, monkeypatch):
     assert set(content["obeyed"]) == {"goal_seeking", "forward", "circling", "hazard_seeking"}
     assert (len(content["changed"]), len(content["blends"]), len(content["avoided"])) == (12, 6, 2)
     assert all(0 <= of["mode"]["value"] <= 1 for of in content["obeyed"].values())
-    moved = content["motion"]["six"]["forward"]["speed"]
+    moved = content["motion"]["four"]["forward"]["speed"]
     assert moved["from_expert"]["value"] > 0
     assert all(quantiles == sorted(quantiles) for quantiles in (moved["mode"], moved["expert"]))
     assert len(content["targets"]) == 4 + 12 + 6 + 2 * 3 * 2

@@ -85,6 +85,7 @@ def two_targets(tmp_path):
     return paths
 
 
+@pytest.mark.slow
 def test_push_t(two_targets, tmp_path, capsys):
     example, out = _example("2_push_t"), tmp_path / "out"
     small = ["--n-modes", "2", "--n-steps", "200", "--episodes", "4", "--max-steps", "25"]
