@@ -16,10 +16,11 @@ that an interrupted run goes on; the models are those of the benchmark of modes,
 
 import argparse
 import copy
+import functools
 import itertools
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -227,13 +228,14 @@ def avoided(of: Steerable, policy: SteeredPolicy, mode: int, amounts: Amounts) -
     }
 
 
-def motion_part(of: Steerable, case: str, amounts: Amounts) -> dict[str, Any]:
+def motion_part(of: Steerable, amounts: Amounts, *, case: str) -> dict[str, Any]:
     """See `motion.motion`."""
     modes = {expert: of.toward(expert) for expert in of.mode_of}
     return motion(modes, env_id=WORLD, noise=CASES[case].noise, n=amounts.n_moved, n_steps=amounts.n_steps)
 
 
-PARTS = {"obeyed": obeyed_part, "changed": changed_part, "blends": blend_part, "avoided": avoid_part}
+Part = Callable[[Steerable, Amounts], dict[str, Any]]
+PARTS: dict[str, Part] = {"obeyed": obeyed_part, "changed": changed_part, "blends": blend_part, "avoided": avoid_part}
 
 
 def steerable(case: str, seed: int, sizes: Sizes, folder: Path) -> Steerable:
@@ -248,15 +250,13 @@ def steerable(case: str, seed: int, sizes: Sizes, folder: Path) -> Steerable:
     )
 
 
-def part_of(
-    name: str, seed: int, of: Steerable, amounts: Amounts, folder: Path, *, case: str | None = None
-) -> dict[str, Any]:
-    """A part's result, kept; computed where it is absent or was another model's. With a case: how its modes move."""
+def part_of(name: str, seed: int, of: Steerable, amounts: Amounts, folder: Path, work: Part) -> dict[str, Any]:
+    """A part's result, kept; computed where it is absent or was another model's."""
     path = folder / f"{name}_seed{seed}.json"
     asked = {"model": of.model.fingerprint(), "amounts": vars(amounts), "source": source_fingerprint("fits", None)}
     if path.exists() and (stored := read_json(path)).get("asked") == asked:
         return stored["result"]
-    result = PARTS[name](of, amounts) if case is None else motion_part(of, case, amounts)
+    result = work(of, amounts)
     write_json(path, {"asked": asked, "result": result})
     return result
 
@@ -459,13 +459,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     of_seed: dict[int, dict[str, Any]] = {}
     with computing(1), threadpool_limits(1):
         for seed in asked.seeds:
-            of = steerable(CASE, seed, sizes, models)
+            of_case = {case: steerable(case, seed, sizes, models) for case in (CASE, *MOVING)}
             of_seed[seed] = {}
-            for name in PARTS:
-                of_seed[seed][name] = part_of(name, seed, of, amounts, folder)
+            for name, work in PARTS.items():
+                of_seed[seed][name] = part_of(name, seed, of_case[CASE], amounts, folder, work)
                 print(f"seed {seed}: {name}", file=sys.stderr)
             of_seed[seed]["motion"] = {
-                case: part_of(f"motion_{case}", seed, steerable(case, seed, sizes, models), amounts, folder, case=case)
+                case: part_of(
+                    f"motion_{case}", seed, of_case[case], amounts, folder, functools.partial(motion_part, case=case)
+                )
                 for case in MOVING
             }
             print(f"seed {seed}: motion", file=sys.stderr)

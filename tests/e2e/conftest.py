@@ -1,14 +1,19 @@
 """The command line as the tests call it, a small pile of demonstrations, and a small fit of it."""
 
 import contextlib
+import importlib
 import io
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from unbraid.cli import main
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @dataclass(frozen=True)
@@ -93,3 +98,14 @@ def undrawn(monkeypatch) -> None:
         return run / "report" / "index.html"
 
     monkeypatch.setattr("unbraid.pipeline.stages.write_report", write_page)
+
+
+@pytest.fixture(scope="module")
+def module() -> Iterator[Callable[[str], ModuleType]]:
+    """Imports a module of the benchmarks' folder, where they import each other by plain name; none stays imported."""
+    before = set(sys.modules)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        yield importlib.import_module
+    for name in (set(sys.modules) - before) & {path.stem for path in BENCHMARKS.glob("*.py")}:
+        del sys.modules[name]

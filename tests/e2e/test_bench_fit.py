@@ -1,24 +1,15 @@
 """The benchmark of a fit's speed, tiny, from end to end; timings are reported and never judged here."""
 
-import importlib
 import json
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-FOLDER = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture
-def bench_fit(monkeypatch):
-    """The module, where its neighbours are found by plain name."""
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(str(FOLDER))
-    yield importlib.import_module("bench_fit")
-    for name in (set(sys.modules) - before) & {path.stem for path in FOLDER.glob("*.py")}:
-        del sys.modules[name]
+def bench_fit(module):
+    return module("bench_fit")
 
 
 def test_both_sides_are_timed_and_the_whole_is_the_sum_of_its_parts(bench_fit, tmp_path, monkeypatch, capsys):

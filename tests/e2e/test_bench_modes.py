@@ -1,16 +1,12 @@
 """The benchmark of modes: a tiny one from end to end, what it keeps, how it judges; and, marked slow, a true one."""
 
 import dataclasses
-import importlib
 import json
 import shutil
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-FOLDER = Path(__file__).parents[2] / "benchmarks"
 ASKED = (  # cases and rows
     ("two", "unbraid,closed_loop,online,supervised,kmeans,categorical_vae,talk_1_published"),
     ("two,one", "auto"),
@@ -19,18 +15,6 @@ ASKED = (  # cases and rows
     ("rounds", "encoders,encoder_lstm,talk_1_lstm"),
     ("own_speeds", "style"),
 )
-
-
-@pytest.fixture(scope="module")
-def module():
-    """Imports a module of the benchmarks' folder, where they import each other by plain name."""
-    before = set(sys.modules)
-    sys.path.insert(0, str(FOLDER))
-    yield importlib.import_module
-    sys.path.remove(str(FOLDER))
-    ours = {path.stem for path in FOLDER.glob("*.py")}
-    for name in (set(sys.modules) - before) & ours:
-        del sys.modules[name]
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,6 @@
 """The benchmark of steering: a tiny one from end to end, what it keeps, and how it judges."""
 
-import importlib
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +10,8 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture(scope="module")
-def bench():
-    before = set(sys.modules)
-    sys.path.insert(0, str(FOLDER))
-    yield importlib.import_module("bench_steering")
-    sys.path.remove(str(FOLDER))
-    for name in (set(sys.modules) - before) & {path.stem for path in FOLDER.glob("*.py")}:
-        del sys.modules[name]
+def bench(module):
+    return module("bench_steering")
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +36,7 @@ def tiny(bench):
         yield bench
 
 
-def test_from_end_to_end(tiny, tmp_path, capsys, monkeypatch):
+def test_from_end_to_end(tiny, module, tmp_path, capsys, monkeypatch):
     asked = ["--quick", "--seeds", "3", "--folder", str(tmp_path / "kept"), "--models", str(tmp_path / "models")]
     tiny.main([*asked, "--out", str(tmp_path / "out.json")])
     content = json.loads((tmp_path / "out.json").read_text())
@@ -58,12 +51,12 @@ def test_from_end_to_end(tiny, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(tiny, "PARTS", dict.fromkeys(tiny.PARTS))  # nothing is computed again
     tiny.main([*asked, "--out", str(tmp_path / "again.json")])
     assert json.loads((tmp_path / "again.json").read_text()) == content
-    text = importlib.import_module("steering_tables").steering_text(content)
+    text = module("steering_tables").steering_text(content)
     assert "**Away from goal_seeking.** 2 rollouts for each line." in text
 
 
-def test_speed_and_turning_are_per_second_and_turning_wraps(bench):
-    motion = importlib.import_module("motion")
+def test_speed_and_turning_are_per_second_and_turning_wraps(module):
+    motion = module("motion")
     track = {"robot_xy": np.array([[0, 0], [0.03, 0.04]]), "robot_heading_rad": np.array([3.1, -3.1])}
     moved = motion.moved(track)
     assert moved["speed"] == pytest.approx([2.5])

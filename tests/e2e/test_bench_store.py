@@ -1,27 +1,15 @@
 """The benchmark of stores: its world can be told apart, its store is made in parts, and its lines are lines."""
 
-import importlib
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from unbraid.demos.check import check_demos
 from unbraid.demos.loading import load_demos
 
-FOLDER = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture(scope="module")
-def bench_store():
-    """The module, where its neighbours are found by plain name."""
-    before = set(sys.modules)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(FOLDER))
-        yield importlib.import_module("bench_store")
-    for name in (set(sys.modules) - before) & {path.stem for path in FOLDER.glob("*.py")}:
-        del sys.modules[name]
+def bench_store(module):
+    return module("bench_store")
 
 
 @pytest.fixture(scope="module")

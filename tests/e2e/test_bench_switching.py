@@ -1,23 +1,13 @@
 """The benchmarks of switching and of preferences: tiny ones from end to end, and how they judge."""
 
-import importlib
 import json
-import sys
-from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parents[2] / "benchmarks"
-
 
 @pytest.fixture(scope="module")
-def benches():
-    before = set(sys.modules)
-    sys.path.insert(0, str(FOLDER))
-    yield {name: importlib.import_module(name) for name in ("bench_switching", "bench_preferences")}
-    sys.path.remove(str(FOLDER))
-    for name in (set(sys.modules) - before) & {path.stem for path in FOLDER.glob("*.py")}:
-        del sys.modules[name]
+def benches(module):
+    return {name: module(name) for name in ("bench_switching", "bench_preferences")}
 
 
 def test_switching(benches, tmp_path, capsys):

@@ -1,6 +1,5 @@
 """The benchmark of how fast a policy learns, tiny, from end to end; timings are reported and never judged here."""
 
-import importlib
 import json
 import sys
 from pathlib import Path
@@ -13,13 +12,8 @@ FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture
-def bench(monkeypatch):
-    """The module, where its neighbours are found by plain name."""
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(str(FOLDER))
-    yield importlib.import_module("bench_training")
-    for name in (set(sys.modules) - before) & {path.stem for path in FOLDER.glob("*.py")}:
-        del sys.modules[name]
+def bench(module):
+    return module("bench_training")
 
 
 def test_every_side_is_timed_and_a_missing_peer_is_said(bench, tmp_path, monkeypatch, capsys):

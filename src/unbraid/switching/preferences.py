@@ -19,7 +19,7 @@ from scipy.special import expit, log_expit
 
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.core.randomness import named_generator
-from unbraid.core.runs import read_json, refuse_existing, write_json
+from unbraid.core.runs import refuse_existing, write_json
 
 __all__ = [
     "ANSWERS",
@@ -27,7 +27,6 @@ __all__ = [
     "Answered",
     "Pair",
     "Preferences",
-    "load_preferences",
     "preferences_from_json",
     "random_pair",
 ]
@@ -399,16 +398,6 @@ def random_pair(n_situations: int, n_clips: int, *, seed: int) -> Pair:
     generator = named_generator(seed, "random pair")
     left, right = generator.choice(n_clips, size=2, replace=False)
     return Pair(int(generator.integers(n_situations)), int(left), int(right), 0.0)
-
-
-def load_preferences(path: str | Path) -> Preferences:
-    """The preferences in a file that `Preferences.save` wrote.
-
-    Raises:
-        DataError: no such file, not JSON, another format or a newer version, or parts that are missing or damaged.
-    """
-    content = read_json(Path(path), error=DataError, remedy=_REMEDY)
-    return preferences_from_json(content, str(path))
 
 
 def preferences_from_json(content: Any, where: str) -> Preferences:

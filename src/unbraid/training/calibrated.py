@@ -36,7 +36,7 @@ PILOT_STEPS, LEAST_GAIN = 300, 0.05
 """Refining pays where so many gradient steps of it take a twentieth off the twin's error on what was left out."""
 REFINE_STEPS_PER_STEP, REFINE_BATCH = 4, 512
 _SMALLEST_BATCH, _MOST_WINDOWS = 128, 20_000
-_LOSSES: tuple[PolicyLoss, ...] = ("likelihood", "beta", "huber")
+_LOSSES: tuple[PolicyLoss, ...] = get_args(PolicyLoss)
 
 
 @final

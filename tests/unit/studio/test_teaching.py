@@ -8,7 +8,8 @@ import pytest
 from unbraid.core.errors import ConfigError, RunError
 from unbraid.studio.edits import Edit, Edits
 from unbraid.studio.teaching import PREFERENCES_FILE, Teacher
-from unbraid.switching.preferences import Preferences, load_preferences
+from unbraid.switching.answers import load_answers
+from unbraid.switching.preferences import Preferences
 from unbraid.switching.situations import situation_reader
 
 ENV = "unbraid/PointGoal1-v0"
@@ -107,7 +108,7 @@ def test_answers_are_read_as_they_were_given(teacher, model, run):
     content = json.loads((run / PREFERENCES_FILE).read_text())
     assert content["situations"]["kind"] == "point_goal_few"
     assert len(content["answers"][0]["features"]) == len(content["situations"]["names"]) == 3
-    assert load_preferences(run / PREFERENCES_FILE).answers == teacher._preferences.answers
+    assert load_answers(run / PREFERENCES_FILE)[0].answers == teacher._preferences.answers
 
 
 def test_answers_of_before_about_other_features_go_on_with_those(model, run):

@@ -8,7 +8,8 @@ from jaxtyping import TypeCheckError
 from scipy.optimize import minimize
 
 from unbraid.core.errors import ConfigError, DataError, RunError
-from unbraid.switching.preferences import ANSWERS, Preferences, load_preferences, random_pair
+from unbraid.switching.answers import load_answers
+from unbraid.switching.preferences import ANSWERS, Preferences, random_pair
 
 SITUATIONS = np.stack([np.ones(41), np.linspace(-1, 1, 41)], axis=1)
 
@@ -135,7 +136,7 @@ def test_a_random_pair():
 def test_answers_are_saved_and_read(tmp_path):
     known = asked(4)
     known.save(tmp_path / "answers.json")
-    again = load_preferences(tmp_path / "answers.json")
+    again, _ = load_answers(tmp_path / "answers.json")
     assert again.answers == known.answers
     np.testing.assert_array_equal(again.utilities(SITUATIONS)[0], known.utilities(SITUATIONS)[0])
     with pytest.raises(RunError, match="must not exist"):
@@ -156,7 +157,7 @@ def test_a_damaged_file_is_refused(tmp_path, damage):
     path = tmp_path / "answers.json"
     path.write_text(json.dumps({**Preferences(3, 2).to_json(), **damage}))
     with pytest.raises(DataError, match="must"):
-        load_preferences(path)
+        load_answers(path)
 
 
 def test_what_is_refused():
