@@ -134,19 +134,19 @@ class _Session:
         self._news.set()
         tasks = [asyncio.create_task(self._send(socket)), asyncio.create_task(self._read(socket, idle_s)), self._failed]
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                error = task.exception()
-                if error is not None and not isinstance(error, WebSocketDisconnect | RuntimeError | OSError):
-                    raise error
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.wait(tasks)  # not gather, whose own cancellation would look like a task's
+        for task in tasks:
+            error = None if task.cancelled() else task.exception()
+            if error is not None and not isinstance(error, WebSocketDisconnect | RuntimeError | OSError):
+                raise error
 
     async def close(self) -> None:
         if self._rollout is not None:
-            await self._in_thread(self._release)
+            await asyncio.shield(self._in_thread(self._release))
 
     def show(self, error: Exception | None) -> None:
         """Sends the picture that was made; or says what kept it from being made."""

@@ -1,10 +1,12 @@
 """Live sessions: what is asked is done and said, many side by side, and bounded in every way."""
 
+import anyio
 import pytest
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from unbraid.studio.server import create_app
+from unbraid.studio.sessions import Sessions
 
 ENV = "unbraid/PointGoal1-v0"
 START = {"do": "start", "env": ENV, "seed": 5}
@@ -118,3 +120,40 @@ def test_a_session_is_filmed(here):
         assert film.content[4:8] == b"ftyp"
         assert here.get("/api/film", params={"session": name, "agent": 1}).status_code == 400
     assert "does not" in here.get("/api/film", params={"session": name}).json()["error"]
+
+
+@pytest.mark.parametrize("after", range(12))
+def test_a_client_that_leaves_while_the_session_is_cancelled_leaves_nothing_behind(desk, after):
+    """The cancellation must stay its scope's own at every moment of the end, or a server takes it for its own."""
+
+    class Leaving:
+        async def accept(self):
+            pass
+
+        async def send_text(self, _):
+            try:
+                await anyio.sleep_forever()
+            finally:
+                with anyio.CancelScope(shield=True):  # slow to stop
+                    await anyio.lowlevel.checkpoint()
+
+        async def receive_text(self):
+            raise WebSocketDisconnect
+
+    async def within(sessions, scope, went_on):
+        with scope:
+            await sessions.serve(Leaving())
+        went_on.append(True)
+
+    async def cancelled():
+        sessions, scope, went_on = Sessions(desk), anyio.CancelScope(), []
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(within, sessions, scope, went_on)
+            for _ in range(after):
+                await anyio.lowlevel.checkpoint()
+            scope.cancel()
+        assert sessions.n_live == 0
+        assert went_on
+        sessions.close()
+
+    anyio.run(cancelled)
