@@ -37,7 +37,9 @@ def test_the_bare_loop_has_the_same_loss(bench_fit, monkeypatch):
     from unbraid.training.fit import learner_for
 
     training, _ = piles.point_goal(piles.TWO, 3, 0, n_held_out=1, n_steps=60)
-    learner = learner_for(training.without_labels(), UnbraidConfig(n_modes=2, search_steps=20, policy_batch=64)).first
+    learner = learner_for(
+        training.without_labels(), UnbraidConfig(n_modes=2, search_steps=20, policy_batch=64, policy_loss="beta")
+    ).first
     bare = bench_fit.BareLoop(learner)
     learner.responsibilities = torch.eye(2)[learner.responsibilities.argmax(1)]
     chosen = torch.arange(64)

@@ -33,7 +33,8 @@ FEWEST_SPANS = 4
 MANY_STEPS = 50_000
 """From so many recorded steps on, the twin takes every other step: it has little to learn by heart."""
 PILOT_STEPS, LEAST_GAIN = 300, 0.05
-"""Refining pays where so many gradient steps of it take a twentieth off the twin's error on what was left out."""
+"""Refining pays where so many gradient steps of it, or a fifth of the joint fit's where that has few, take a twentieth
+off the twin's error on what was left out."""
 REFINE_STEPS_PER_STEP, REFINE_BATCH = 4, 512
 _SMALLEST_BATCH, _MOST_WINDOWS = 128, 20_000
 _LOSSES: tuple[PolicyLoss, ...] = get_args(PolicyLoss)
@@ -82,7 +83,8 @@ class CalibratedLearner:
         first = self.first
         assert first.config.policy_batch != "auto"
         batch = max(first.config.policy_batch // 4, min(first.config.policy_batch, _SMALLEST_BATCH))
-        config = replace(first.config, policy_batch=batch, n_steps=-(-first.n_steps // self._pace))
+        n_steps = -(-first.n_steps // self._pace)
+        config = replace(first.config, policy_batch=batch, n_steps=n_steps, policy_loss=first.loss_kind)
         part = first.steps.of_stretches(first.spans, seen)
         given = Given(part.episodes, first.responsibilities[seen], copy.deepcopy(first.model.observation_normaliser))
         return UnbraidLearner(part, config, device, given=given, one_thread=True, ranks=first.ranks)
@@ -147,9 +149,10 @@ class CalibratedLearner:
         left_out, modes = self._judges()
         of_steps = modes.repeat_interleave(torch.from_numpy(left_out.lengths))
         pilots = [_refiner_of(twin, copy.deepcopy(twin.model.policy)) for _ in kinds]
+        n_steps = min(PILOT_STEPS, max(self.first.n_steps // 5, 1))
         for pilot, kind in zip(pilots, kinds, strict=True):
-            pilot.begin(kind, PILOT_STEPS)
-        for _ in range(PILOT_STEPS):
+            pilot.begin(kind, n_steps)
+        for _ in range(n_steps):
             self._step_of(pilots)
         policies = {"before": twin.model.policy} | {pilot.kind: pilot.policy for pilot in pilots}
         errors = {name: held_out_error(twin.model, policy, left_out, of_steps) for name, policy in policies.items()}

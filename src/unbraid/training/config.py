@@ -9,6 +9,8 @@ from unbraid.core.errors import ConfigError
 
 __all__ = ["FitConfig", "TalkConfig", "UnbraidConfig", "config_from_json", "config_to_json"]
 
+_FEW_STEPS = 20_000  # of so few, a policy is learned that reads unseen episodes well; of more, one that imitates well
+
 
 @dataclass(frozen=True)
 class TalkConfig:
@@ -87,7 +89,8 @@ class UnbraidConfig:
     """Widths of the policy's SiLU layers."""
     policy_loss: Literal["auto", "likelihood", "beta", "huber"] = "auto"
     """What the policy learns by: the likelihood; the likelihood with gradients weighted with the deviation (beta);
-    Huber's loss of the mean; "auto" takes beta, and for refining whichever errs least on demonstrations left out."""
+    Huber's loss of the mean; "auto" takes the likelihood for up to 20,000 recorded steps, which reads unseen episodes
+    better, beta for more, which imitates better, and for refining whichever errs least on demonstrations left out."""
     refine_steps: int | Literal["auto"] = "auto"
     """Gradient steps that the policy takes alone after the joint fit; "auto" takes four times those of the joint fit
     where errors on demonstrations left out say that this pays, and else none."""
@@ -125,8 +128,14 @@ class UnbraidConfig:
         """
         n_steps = round(1500 * min(max(n_recorded / 100_000, 1), 10)) if self.n_steps == "auto" else self.n_steps
         batch = min(max(n_recorded // 100, 256), 1024) if self.policy_batch == "auto" else self.policy_batch
-        decay = 0.5 * min(20_000 / n_recorded, 1) if self.weight_decay == "auto" else self.weight_decay
+        decay = 0.5 * min(_FEW_STEPS / n_recorded, 1) if self.weight_decay == "auto" else self.weight_decay
         return dataclasses.replace(self, n_steps=n_steps, policy_batch=batch, weight_decay=decay)
+
+    def joint_loss_for(self, n_recorded: int) -> Literal["likelihood", "beta", "huber"]:
+        """What the policy learns by in the joint fit, for so many recorded steps."""
+        if self.policy_loss != "auto":
+            return self.policy_loss
+        return "likelihood" if n_recorded <= _FEW_STEPS else "beta"
 
 
 FitConfig = TalkConfig | UnbraidConfig

@@ -93,6 +93,7 @@ class UnbraidLearner:
         Raises:
             ConfigError: more modes than spans.
         """
+        self.loss_kind = config.joint_loss_for(steps.n_steps)
         config = config.sized_for(steps.n_steps)
         assert config.n_steps != "auto"
         assert config.policy_batch != "auto"
@@ -265,8 +266,7 @@ class UnbraidLearner:
     def _policy_loss(self) -> Float[Tensor, ""]:
         """(a) The policy's loss on random steps, and what the styles cost."""
         states, actions, contexts = self.drawn(self.samples_per_step, self.generator)
-        kind = "beta" if self.config.policy_loss == "auto" else self.config.policy_loss
-        loss = policy_loss(kind, actions, *self.model.policy(states, contexts))
+        loss = policy_loss(self.loss_kind, actions, *self.model.policy(states, contexts))
         return loss if self.styles is None else loss + self.styles.cost().to(loss.device)
 
     def _encoder_loss(self) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:

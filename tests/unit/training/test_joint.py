@@ -301,8 +301,10 @@ def test_numbers_of_steps_and_of_a_batch_follow_the_demonstrations():
     assert [config.sized_for(n).n_steps for n in (10, 100_000, 150_000, 10**8)] == [1500, 1500, 2250, 15_000]
     assert [config.sized_for(n).policy_batch for n in (10, 50_000, 10**8)] == [256, 500, 1024]
     assert [config.sized_for(n).weight_decay for n in (10, 20_000, 100_000)] == [0.5, 0.5, 0.1]
-    asked = UnbraidConfig(n_steps=7, policy_batch=9, weight_decay=0.3)
+    assert [config.joint_loss_for(n) for n in (10, 20_000, 20_001)] == ["likelihood", "likelihood", "beta"]
+    asked = UnbraidConfig(n_steps=7, policy_batch=9, weight_decay=0.3, policy_loss="huber")
     assert asked.sized_for(10**8) == asked
+    assert asked.joint_loss_for(10) == "huber"
 
 
 def test_more_modes_than_demonstrations_are_refused(demos):

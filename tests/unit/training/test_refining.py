@@ -84,6 +84,12 @@ def test_nothing_is_refined_unseen_where_nothing_was_left_out(demos, tiny, eager
     assert learner.pilot == {}
 
 
+def test_the_twin_learns_as_the_first_does(demos, judged, monkeypatch):
+    monkeypatch.setattr("unbraid.training.config._FEW_STEPS", demos.n_steps - 1)  # of which the twin sees a part
+    learner = learner_for(demos, judged)
+    assert (learner.first.loss_kind, learner.twin.loss_kind) == ("beta", "beta")
+
+
 def test_the_asked_loss_is_taken(demos, judged, eager):
     learner = driven(demos, dataclasses.replace(judged, policy_loss="huber"))
     assert set(learner.pilot) == {"before", "huber"}
