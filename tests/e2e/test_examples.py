@@ -37,7 +37,10 @@ def test_half_cheetah(two_cheetahs, tmp_path, capsys):
     results = example.main([str(two_cheetahs), str(out), *small])
     said = capsys.readouterr().out
     assert json.loads((out / "results.json").read_text()) == results
-    assert "refined for 10 more gradient steps" in (out / "run" / "report" / "index.html").read_text()
+    assert (
+        "As asked, the policy was refined for 10 more gradient steps"
+        in (out / "run" / "report" / "index.html").read_text()
+    )
     assert set(results["experts"]) == {"slow", "fast"}
     for name, of in results["experts"].items():
         assert (of["mode"]["n"], of["told"]["n"]) == (2, 2)

@@ -187,8 +187,9 @@ class CalibratedLearner:
 
     def _refining_facts(self) -> dict[str, Any]:
         """What was refined, and the mean absolute errors on what was left out that spoke for it, in deviations."""
-        refiner = self._refiners[""]
-        return {"loss": refiner.kind if refiner.n_steps else None, "n_steps": refiner.n_steps, "pilot": self.pilot}
+        refiner, asked = self._refiners[""], self.first.config.refine_steps != "auto"
+        loss = refiner.kind if refiner.n_steps else None
+        return {"loss": loss, "n_steps": refiner.n_steps, "asked": asked, "pilot": self.pilot}
 
     # What an exact resume needs (see checkpoint.py)
 

@@ -22,6 +22,7 @@ def test_the_error_on_what_was_left_out_is_told_with_what_followed():
     assert "off by 0.214 standard deviations" in refined
     assert "by 0.187 after a short pilot of refining the policy alone (beta loss)" in refined
     assert "refined for 6,000 more gradient steps" in refined
+    assert "As asked, the policy was refined for 9 more" in _said({"n_steps": 9, "asked": True, "pilot": pilot})
     assert "So it was not refined." in _said({"loss": None, "n_steps": 0, "pilot": pilot})
 
 

@@ -172,11 +172,11 @@ def _imitation(own: Mapping[str, Any]) -> tuple[Paragraph, ...]:
         f"after the joint fit, and by {tried[best]:.3g} after a short pilot of refining the policy alone ({best} "
         "loss). "
     )
-    said += (
-        f"So the policy was refined for {counted(refining['n_steps'], 'more gradient steps')}. "
-        if refining["n_steps"]
-        else "So it was not refined. "
-    )
+    refined = f"the policy was refined for {counted(refining['n_steps'], 'more gradient steps')}"
+    if refining.get("asked"):
+        said += f"As asked, {refined}. "
+    else:
+        said += f"So {refined}. " if refining["n_steps"] else "So it was not refined. "
     return (Paragraph(said + "What is left is what limits a mode where errors add up over a long episode."),)
 
 
