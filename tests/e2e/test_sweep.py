@@ -80,6 +80,8 @@ def test_what_is_done_is_not_done_again(swept, unbraid, pile, monkeypatch):
         (["--grid", "seed=0", "--workers", "0"], "--workers must be at least 1; got 0"),
         (["--grid", "seed=0", "--retries", "-1"], "--retries must be at least 0; got -1"),
         (["--grid", "seed=0", "--ray-address", "auto"], "--ray-address must be a Ray cluster that runs; got auto"),
+        (["--grid", "seed=0", "--ray-address", "127.0.0.1:1"], "got 127.0.0.1:1: "),
+        (["--grid", "seed=0", "--ray-address", "ray://127.0.0.1:many"], "got ray://127.0.0.1:many: Port could not be"),
     ],
 )
 def test_a_sweep_that_cannot_be_says_why_before_the_first_fit(unbraid, pile, tmp_path, words, message):

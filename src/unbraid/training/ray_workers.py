@@ -2,13 +2,17 @@
 
 import logging
 import os
+import socket
 from collections.abc import Callable
 from typing import Any, final
+from urllib.parse import urlsplit
 
 from unbraid.core.errors import ConfigError
 from unbraid.training.sweep import Outcome
 
 __all__ = ["RayWorkers"]
+
+_REACHED_WITHIN_S = 10.0  # Ray itself goes on trying for minutes
 
 
 @final
@@ -50,8 +54,9 @@ class RayWorkers:
         asked: dict[str, Any] = {"address": "local", "num_cpus": n_workers or n_local, "include_dashboard": False}
         asked = asked if address is None else {"address": address}
         try:
+            _require_somebody_listens(address)
             ray.init(**asked, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             said = " ".join(str(error).split())
             raise ConfigError(
                 f"--ray-address must be a Ray cluster that runs; got {address}: {said:.150} Start one with "
@@ -89,3 +94,10 @@ class RayWorkers:
         if self._running:
             self._ray.wait(list(self._running), num_returns=len(self._running), timeout=60)
         self._ray.shutdown()
+
+
+def _require_somebody_listens(address: str | None) -> None:
+    """Raises `OSError` where an address with a port cannot be reached, `ValueError` where the port is none."""
+    parts = urlsplit(address if "://" in (address or "") else f"//{address or ''}")
+    if parts.hostname is not None and parts.port is not None:
+        socket.create_connection((parts.hostname, parts.port), _REACHED_WITHIN_S).close()
