@@ -29,7 +29,7 @@ from unbraid.training.config import UnbraidConfig
 from unbraid.training.model import ModeModel
 from unbraid.training.networks import DISTANCE_TEMPERATURE
 from unbraid.training.pictures import MOST_SHOWN_STEPS, picture_modes
-from unbraid.training.policy_losses import policy_loss
+from unbraid.training.policy_losses import PolicyLoss, policy_loss
 from unbraid.training.ranks import ONE_RANK, Ranks
 from unbraid.training.refining import Batch
 from unbraid.training.steps import Steps
@@ -93,7 +93,7 @@ class UnbraidLearner:
         Raises:
             ConfigError: more modes than spans.
         """
-        self.loss_kind = config.joint_loss_for(steps.n_steps)
+        self.loss_kind: PolicyLoss = config.joint_loss_for(steps.n_steps)
         config = config.sized_for(steps.n_steps)
         assert config.n_steps != "auto"
         assert config.policy_batch != "auto"

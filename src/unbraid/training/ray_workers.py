@@ -98,6 +98,7 @@ class RayWorkers:
 
 def _require_somebody_listens(address: str | None) -> None:
     """Raises `OSError` where an address with a port cannot be reached, `ValueError` where the port is none."""
-    parts = urlsplit(address if "://" in (address or "") else f"//{address or ''}")
+    given = address or ""
+    parts = urlsplit(given if "://" in given else f"//{given}")
     if parts.hostname is not None and parts.port is not None:
         socket.create_connection((parts.hostname, parts.port), _REACHED_WITHIN_S).close()
