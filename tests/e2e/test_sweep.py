@@ -107,9 +107,10 @@ def below(process_id):
 )
 def test_a_fit_whose_worker_is_killed_is_done_again(pile, tmp_path, words, title):
     out = tmp_path / "sweep"
+    eager = {**os.environ, "RAY_worker_niceness": "0"}  # Ray's workers would wait for all other tests
     grid = ["--grid", "n_steps=600", "policy_hidden=8", "seed=0,1", "--checkpoint-every", "50", "--workers", "2"]
     command = [sys.executable, "-m", "unbraid", "sweep", str(pile), "--out", str(out), *TALK, *grid, *words, "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=eager) as process:
         while process.poll() is None and not any(out.glob("trials/*seed=0/checkpoints/step_*")):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.1)  # until there is something to go on from

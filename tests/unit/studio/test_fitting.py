@@ -92,11 +92,11 @@ def test_what_is_no_picture_is_passed_over(tmp_path, odd):
 
 @pytest.fixture
 def fitting(demos, tmp_path):
-    config = UnbraidConfig(n_modes=2, n_steps=4, search_steps=20, policy_hidden=(16,), refine_steps=0)
+    config = UnbraidConfig(n_modes=2, n_steps=40, search_steps=20, policy_hidden=(16,), refine_steps=0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("unbraid.modes.latents.WIDTH", 16)
         patch.setattr("unbraid.modes.latents.BATCH", 128)
-        fit(demos.without_labels(), config, LoopOptions(run=tmp_path, checkpoint_every=2))
+        fit(demos.without_labels(), config, LoopOptions(run=tmp_path, checkpoint_every=20))
     return tmp_path
 
 
@@ -104,13 +104,13 @@ def test_a_fit_that_goes_on_shows_the_paths_of_its_newest_checkpoint(fitting, mo
     monkeypatch.setattr("unbraid.studio.fitting._PATH_STEPS", 10)
     paths = Paths(fitting, ENV)
     first = paths.now()
-    assert first["step"] == 4
+    assert first["step"] == 40
     assert len(first["layout"]["hazards"]) == 8
     assert [own["mode"] for own in first["modes"]] == [0, 1]
     assert first["modes"][0]["path"][0] == first["modes"][1]["path"][0] == first["scene"]["robot"][:2]
     assert first["modes"][0]["path"] != first["modes"][1]["path"]
     assert paths.now() is first
-    (fitting / "checkpoints" / "step_0000006").mkdir()  # half of one: what was drawn stays
+    (fitting / "checkpoints" / "step_0000060").mkdir()  # half of one: what was drawn stays
     assert paths.now() == first
 
 
