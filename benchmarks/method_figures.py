@@ -1,4 +1,4 @@
-"""Draws the figures of `docs/method.md`, `docs/steering.md` and `docs/switching.md`, into `docs/images`.
+"""Draws the figures of the pages in `docs`, into `docs/images`.
 
 python benchmarks/method_figures.py
 """
@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+import example_tables
 import steering_tables
 import switching_tables
 from mode_cases import SWEPT
@@ -140,6 +141,8 @@ def main() -> None:
     }
     switching = json.loads((ROOT / "benchmarks" / "results" / "bench_switching.json").read_text(encoding="utf-8"))
     figures["switching"] = switching_tables.switching_figure(switching)
+    cheetah = json.loads((ROOT / "benchmarks" / "results" / "example_half_cheetah.json").read_text(encoding="utf-8"))
+    figures["example_half_cheetah"] = example_tables.half_cheetah_figure(cheetah["runs"])
     for name, figure in figures.items():
         write_bytes(ROOT / "docs" / "images" / f"{name}.png", png(figure))
 

@@ -1,18 +1,20 @@
 """Writes the results in the README and in `docs/` from `benchmarks/results/*.json`.
 
-    python benchmarks/readme_tables.py [--check] [--runs RUN ...]
+    python benchmarks/readme_tables.py [--check] [--runs RUN ...] [--examples FOLDER ...]
 
 With `--check` nothing is written; the exit code is 1 where a page says anything else than the results. `--runs` first
-takes over the results and the picture of the demo's runs of seed 0 and 1.
+takes over the results and the picture of the demo's runs of seed 0 and 1, `--examples` the results of the examples.
 """
 
 import argparse
 import difflib
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import example_tables
 import mode_tables
 import steering_tables
 import switching_tables
@@ -24,7 +26,7 @@ from unbraid.core.runs import write_bytes, write_json, write_text
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 MODES_PAGE, METHOD_PAGE, STEERING_PAGE = "docs/results_modes.md", "docs/method.md", "docs/steering.md"
-EXPERIMENTS_PAGE, SWITCHING_PAGE = "docs/experiments.md", "docs/switching.md"
+EXPERIMENTS_PAGE, SWITCHING_PAGE, EXAMPLES_PAGE = "docs/experiments.md", "docs/switching.md", "docs/examples.md"
 TITLE_OF = {"unbraid": "unbraid", "kmeans": "k-means on statistics"}
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 
@@ -188,6 +190,15 @@ def take_over(run: Path) -> None:
         write_bytes(ROOT / "docs" / "images" / "steering.png", (run / "report" / "paths.png").read_bytes())
 
 
+def take_over_examples(folders: Sequence[Path]) -> None:
+    """Copies what runs of the examples found, all seeds of one example together."""
+    found = [json.loads((folder / "results.json").read_text(encoding="utf-8")) for folder in folders]
+    for name, of_it in {"half_cheetah": "experts", "push_t": "covered"}.items():
+        runs = sorted((run for run in found if of_it in run), key=lambda run: run["seed"])
+        if runs:
+            write_json(RESULTS / f"example_{name}.json", {"runs": runs})
+
+
 def written(name: str) -> str:
     """What a page says now; nothing where there is none."""
     path = ROOT / name
@@ -211,9 +222,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where the README differs")
     parser.add_argument("--runs", type=Path, nargs="*", default=[], help="folders that `unbraid demo` wrote")
+    parser.add_argument("--examples", type=Path, nargs="*", default=[], help="folders that the examples wrote")
     asked = parser.parse_args()
     for run in asked.runs:
         take_over(run)
+    take_over_examples(asked.examples)
     modes = load("bench_modes")
     wanted = {"README.md": between("README.md", BEGIN, END, render()), MODES_PAGE: modes_page(modes)}
     begin, end = "<!-- ablations -->", "<!-- /ablations -->"
@@ -230,6 +243,13 @@ def main() -> int:
     begin, end = "<!-- preferences -->", "<!-- /preferences -->"
     preferences = switching_tables.preferences_text(load("bench_preferences"))
     wanted[SWITCHING_PAGE] = within(wanted[SWITCHING_PAGE], begin, end, preferences)
+    for name, text_of in {
+        "half_cheetah": example_tables.half_cheetah_text,
+        "push_t": example_tables.push_t_text,
+    }.items():
+        page = wanted.get(EXAMPLES_PAGE, written(EXAMPLES_PAGE))
+        text = text_of(load(f"example_{name}")["runs"])
+        wanted[EXAMPLES_PAGE] = within(page, f"<!-- {name} -->", f"<!-- /{name} -->", text)
     differ = False
     for name, text in wanted.items():
         if not asked.check:

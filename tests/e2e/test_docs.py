@@ -47,6 +47,8 @@ def test_the_figures_of_the_method_can_be_drawn_from_the_results(monkeypatch):
     steering = json.loads((ROOT / "benchmarks" / "results" / "bench_steering.json").read_text(encoding="utf-8"))
     tables = importlib.import_module("steering_tables")
     drawn += [tables.blends_figure(steering), tables.away_figure(steering)]
+    cheetah = json.loads((ROOT / "benchmarks" / "results" / "example_half_cheetah.json").read_text(encoding="utf-8"))
+    drawn.append(importlib.import_module("example_tables").half_cheetah_figure(cheetah["runs"]))
     for figure in drawn:
         assert figure.axes
         for axes in figure.axes:
