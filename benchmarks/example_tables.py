@@ -30,8 +30,8 @@ def half_cheetah_text(runs: Sequence[Run]) -> str:
         near = [name for name, of in run["experts"].items() if abs(of["of_expert"] - 1) <= NEAR]
         behind = f"slower than {ENOUGH} of the fit that was told: {', '.join(slow) or 'none'}"
         lines.append(
-            f"- Seed {run['seed']}: {run['n_modes']} modes; {len(near)} of {len(run['experts'])} run within a tenth of "
-            f"their expert's speed ({', '.join(near) or 'none'}); {behind}."
+            f"- Seed {run['seed']}: {run['n_modes']} modes; {agreement_text(run)}; {len(near)} of "
+            f"{len(run['experts'])} run within a tenth of their expert's speed ({', '.join(near) or 'none'}); {behind}."
         )
     return "\n".join(lines)
 
@@ -62,4 +62,11 @@ def push_t_text(runs: Sequence[Run]) -> str:
     rows = [
         [cell, *(interval(run["covered"][cell][who]) for run in runs for who in ("mode", "told"))] for cell in cells
     ]
-    return markdown(head, rows)
+    said = [f"- Seed {run['seed']}: {run['n_modes']} modes; {agreement_text(run)}." for run in runs]
+    return "\n".join([markdown(head, rows), "", *said])
+
+
+def agreement_text(run: Run) -> str:
+    """How far modes and experts agree on the whole episodes that the fit did not see."""
+    (found,) = (of for of in run["agreement"] if (of["level"], of["evidence"]) == ("episode", "combined"))
+    return f"NMI of held-out episodes with who made them {interval(found['nmi'])}, n = {found['nmi']['n']}"
