@@ -131,30 +131,26 @@ class CalibratedLearner:
         return losses[0]
 
     def _wanted_refining(self) -> tuple[PolicyLoss, int]:
-        """By which loss the policy is refined, and for how many gradient steps."""
-        config = self.first.config
-        kinds = ("beta", "huber") if config.policy_loss == "auto" else (config.policy_loss,)
-        if config.refine_steps == 0 or (config.refine_steps == "auto" and self.twin is None):
-            return kinds[0], 0
-        if self.twin is not None and (config.refine_steps == "auto" or len(kinds) > 1):
-            self.pilot = self._piloted(self.twin, kinds)
-        kind = min(kinds, key=lambda kind: self.pilot.get(kind, 0.0))
-        if config.refine_steps != "auto":
-            return kind, config.refine_steps
+        """By which loss the policy is refined, which is the joint fit's, and for how many gradient steps."""
+        kind, asked = self.first.loss_kind, self.first.config.refine_steps
+        if asked != "auto":
+            return kind, asked
+        if self.twin is None:
+            return kind, 0
+        self.pilot = self._piloted(self.twin, kind)
         pays = self.pilot[kind] <= (1 - LEAST_GAIN) * self.pilot["before"]
         return kind, REFINE_STEPS_PER_STEP * self.first.n_steps if pays else 0
 
-    def _piloted(self, twin: UnbraidLearner, kinds: tuple[PolicyLoss, ...]) -> dict[str, float]:
-        """The twin's error on what was left out, before, and after a few steps of a copy of its policy by each loss."""
+    def _piloted(self, twin: UnbraidLearner, kind: PolicyLoss) -> dict[str, float]:
+        """The twin's error on what was left out, before, and after a few steps of a copy of its policy."""
         left_out, modes = self._judges()
         of_steps = modes.repeat_interleave(torch.from_numpy(left_out.lengths))
-        pilots = [_refiner_of(twin, copy.deepcopy(twin.model.policy)) for _ in kinds]
+        pilot = _refiner_of(twin, copy.deepcopy(twin.model.policy))
         n_steps = min(PILOT_STEPS, max(self.first.n_steps // 5, 1))
-        for pilot, kind in zip(pilots, kinds, strict=True):
-            pilot.begin(kind, n_steps)
+        pilot.begin(kind, n_steps)
         for _ in range(n_steps):
-            self._step_of(pilots)
-        policies = {"before": twin.model.policy} | {pilot.kind: pilot.policy for pilot in pilots}
+            pilot.step()
+        policies = {"before": twin.model.policy, kind: pilot.policy}
         errors = {name: held_out_error(twin.model, policy, left_out, of_steps) for name, policy in policies.items()}
         return json.loads(self.first.ranks.shared(json.dumps(errors).encode()))  # all processes decide alike
 
