@@ -133,11 +133,12 @@ class CalibratedLearner:
     def _wanted_refining(self) -> tuple[PolicyLoss, int]:
         """By which loss the policy is refined, which is the joint fit's, and for how many gradient steps."""
         kind, asked = self.first.loss_kind, self.first.config.refine_steps
+        if asked != 0 and self.twin is not None:
+            self.pilot = self._piloted(self.twin, kind)  # which the page tells, whoever decides
         if asked != "auto":
             return kind, asked
         if self.twin is None:
             return kind, 0
-        self.pilot = self._piloted(self.twin, kind)
         pays = self.pilot[kind] <= (1 - LEAST_GAIN) * self.pilot["before"]
         return kind, REFINE_STEPS_PER_STEP * self.first.n_steps if pays else 0
 

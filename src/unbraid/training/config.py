@@ -90,7 +90,7 @@ class UnbraidConfig:
     policy_loss: Literal["auto", "likelihood", "beta", "huber"] = "auto"
     """What the policy learns by: the likelihood; the likelihood with gradients weighted with the deviation (beta);
     Huber's loss of the mean; "auto" takes the likelihood for up to 20,000 recorded steps, which reads unseen episodes
-    better, beta for more, which imitates better, and for refining whichever errs least on demonstrations left out."""
+    better, and beta for more, which imitates better."""
     refine_steps: int | Literal["auto"] = "auto"
     """Gradient steps that the policy takes alone after the joint fit; "auto" takes four times those of the joint fit
     where errors on demonstrations left out say that this pays, and else none."""

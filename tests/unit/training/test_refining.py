@@ -63,12 +63,11 @@ def test_auto_refines_where_the_error_on_what_was_left_out_falls(demos, judged, 
         learner = driven(demos, judged)
         joint = learner.first.n_steps
         assert learner.n_steps == joint * (1 + room.REFINE_STEPS_PER_STEP * refined)
-        assert set(learner.pilot) == {"before", "beta", "huber"}
-        assert len(set(learner.pilot.values())) == 3
+        assert set(learner.pilot) == {"before", "likelihood"}
+        assert len(set(learner.pilot.values())) == 2
         facts = learner.finished().search["refining"]
         assert facts["n_steps"] == learner.n_steps - joint
-        best = min(("beta", "huber"), key=learner.pilot.get)
-        assert facts["loss"] == (best if refined else None)
+        assert facts["loss"] == ("likelihood" if refined else None)
 
 
 def test_a_pilot_leaves_no_trace(demos, judged, same_weights, monkeypatch):
