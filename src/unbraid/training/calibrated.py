@@ -137,7 +137,8 @@ class CalibratedLearner:
             self.pilot = self._piloted(self.twin, kind)  # which the page tells, whoever decides
         if asked != "auto":
             return kind, asked
-        if self.twin is None:
+        # Of few demonstrations, a policy that goes on learns those by heart, and reads others worse.
+        if self.twin is None or self.first.config.are_few(self.first.steps.n_steps):
             return kind, 0
         pays = self.pilot[kind] <= (1 - LEAST_GAIN) * self.pilot["before"]
         return kind, REFINE_STEPS_PER_STEP * self.first.n_steps if pays else 0

@@ -9,7 +9,7 @@ from unbraid.core.errors import ConfigError
 
 __all__ = ["FitConfig", "TalkConfig", "UnbraidConfig", "config_from_json", "config_to_json"]
 
-_FEW_STEPS = 20_000  # of so few, a policy is learned that reads unseen episodes well; of more, one that imitates well
+_FEW_STEPS = 20_000
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class UnbraidConfig:
     better, and beta for more, which imitates better."""
     refine_steps: int | Literal["auto"] = "auto"
     """Gradient steps that the policy takes alone after the joint fit; "auto" takes four times those of the joint fit
-    where errors on demonstrations left out say that this pays, and else none."""
+    where errors on demonstrations left out say that this pays, and else none; none for up to 20,000 recorded steps."""
     encoder: Literal["mean", "window_mlp", "convolution", "lstm", "attention"] = "mean"
     """How a window's steps are read: without their order, as a mean; or in order, by a perceptron on 25 steps side by
     side, a temporal convolution, an LSTM or attention."""
@@ -135,7 +135,11 @@ class UnbraidConfig:
         """What the policy learns by in the joint fit, for so many recorded steps."""
         if self.policy_loss != "auto":
             return self.policy_loss
-        return "likelihood" if n_recorded <= _FEW_STEPS else "beta"
+        return "likelihood" if self.are_few(n_recorded) else "beta"
+
+    def are_few(self, n_recorded: int) -> bool:
+        """Whether of so many recorded steps a policy is learned that reads unseen episodes well, or imitates well."""
+        return n_recorded <= _FEW_STEPS
 
 
 FitConfig = TalkConfig | UnbraidConfig

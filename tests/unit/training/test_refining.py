@@ -21,7 +21,8 @@ def judged(tiny):
 
 @pytest.fixture
 def eager(monkeypatch):
-    """Refining pays even where it takes nothing off."""
+    """Refining pays even of few demonstrations, and where it takes nothing off."""
+    monkeypatch.setattr("unbraid.training.config._FEW_STEPS", 0)
     monkeypatch.setattr(room, "LEAST_GAIN", -10.0)
 
 
@@ -58,16 +59,18 @@ def test_it_imitates_better(reflexes, tiny):
 
 
 def test_auto_refines_where_the_error_on_what_was_left_out_falls(demos, judged, monkeypatch):
-    for least_gain, refined in ((-10.0, True), (1.0, False)):
+    for least_gain, few, refined in ((-10.0, 0, True), (-10.0, demos.n_steps, False), (1.0, 0, False)):
         monkeypatch.setattr(room, "LEAST_GAIN", least_gain)
+        monkeypatch.setattr("unbraid.training.config._FEW_STEPS", few)
         learner = driven(demos, judged)
         joint = learner.first.n_steps
         assert learner.n_steps == joint * (1 + room.REFINE_STEPS_PER_STEP * refined)
-        assert set(learner.pilot) == {"before", "likelihood"}
+        kind = "likelihood" if few else "beta"
+        assert set(learner.pilot) == {"before", kind}
         assert len(set(learner.pilot.values())) == 2
         facts = learner.finished().search["refining"]
         assert facts["n_steps"] == learner.n_steps - joint
-        assert facts["loss"] == ("likelihood" if refined else None)
+        assert facts["loss"] == (kind if refined else None)
 
 
 def test_a_pilot_leaves_no_trace(demos, judged, same_weights, monkeypatch):
