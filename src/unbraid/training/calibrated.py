@@ -133,13 +133,14 @@ class CalibratedLearner:
     def _wanted_refining(self) -> tuple[PolicyLoss, int]:
         """By which loss the policy is refined, which is the joint fit's, and for how many gradient steps."""
         kind, asked = self.first.loss_kind, self.first.config.refine_steps
-        if asked != 0 and self.twin is not None:
+        # Of few demonstrations, a policy that goes on learns those by heart, and reads others worse.
+        few = self.first.config.are_few(self.first.steps.n_steps)
+        if asked == 0 or (asked == "auto" and (few or self.twin is None)):
+            return kind, 0
+        if self.twin is not None:
             self.pilot = self._piloted(self.twin, kind)  # which the page tells, whoever decides
         if asked != "auto":
             return kind, asked
-        # Of few demonstrations, a policy that goes on learns those by heart, and reads others worse.
-        if self.twin is None or self.first.config.are_few(self.first.steps.n_steps):
-            return kind, 0
         pays = self.pilot[kind] <= (1 - LEAST_GAIN) * self.pilot["before"]
         return kind, REFINE_STEPS_PER_STEP * self.first.n_steps if pays else 0
 
