@@ -3,7 +3,6 @@
 python benchmarks/method_figures.py
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import example_tables
 import steering_tables
 import switching_tables
 from mode_cases import SWEPT
+from readme_tables import load
 from unbraid.core.runs import write_bytes
 from unbraid.report.style import INK, WIDE, dress, legend_below, mode_color, new_figure, png
 
@@ -126,7 +126,7 @@ def styles_figure(of: Mapping[str, Any]) -> Figure:
 
 def main() -> None:
     """The command line."""
-    content = json.loads((ROOT / "benchmarks" / "results" / "bench_modes.json").read_text(encoding="utf-8"))
+    content = load("bench_modes")
     figures = {
         "method_evidence": evidence_figure(content["cases"]),
         "method_ablations": ablation_figure(content["cases"]),
@@ -134,14 +134,14 @@ def main() -> None:
     }
     for of in content.get("style", {}).values():  # results of before have none
         figures["method_style"] = styles_figure(of)
-    steering = json.loads((ROOT / "benchmarks" / "results" / "bench_steering.json").read_text(encoding="utf-8"))
+    steering = load("bench_steering")
     figures |= {
         "steering_blends": steering_tables.blends_figure(steering),
         "steering_away": steering_tables.away_figure(steering),
     }
-    switching = json.loads((ROOT / "benchmarks" / "results" / "bench_switching.json").read_text(encoding="utf-8"))
+    switching = load("bench_switching")
     figures["switching"] = switching_tables.switching_figure(switching)
-    cheetah = json.loads((ROOT / "benchmarks" / "results" / "example_half_cheetah.json").read_text(encoding="utf-8"))
+    cheetah = load("example_half_cheetah")
     figures["example_half_cheetah"] = example_tables.half_cheetah_figure(cheetah["runs"])
     for name, figure in figures.items():
         write_bytes(ROOT / "docs" / "images" / f"{name}.png", png(figure))

@@ -136,8 +136,8 @@ class FitRequest:
     """Gradient steps; by default the method's own number."""
     refine_steps: int | Literal["auto"] = "auto"
     """Gradient steps that the policy takes alone after the fit; auto: four times as many where errors on
-    demonstrations left out say that it pays, else none. More of them imitate demanding experts better. Only --method
-    unbraid reads it."""
+    demonstrations left out say that it pays, else none, and none for up to 20,000 recorded steps. More of them imitate
+    demanding experts better. Only --method unbraid reads it."""
     held_out: float = 0.2
     """The share of episodes that training does not see, for the scores on the page; 0 keeps none."""
     seed: int = 0
