@@ -6,7 +6,8 @@ The file holds recordings of HalfCheetah: `obs` and `act` (step, n), `ep_len` (e
 `ep_expert` (episode,) with `expert_names`. Any arrays will do; docs/formats.md lists what is read as it is.
 
 Each mode is then run beside its expert's recorded speed, and beside the mode of a second fit, the same in everything,
-that was told the true labels. Speeds are of mean actions, in m/s; `results.json` has them all.
+seed and order of modes included, that was told the true labels. Speeds are of mean actions, in m/s; `results.json` has
+them all.
 """
 
 import argparse
@@ -70,7 +71,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("out", type=Path, help="a new folder")
     parser.add_argument("--n-modes", default="auto", help="as many as the evidence supports, or a number")
     parser.add_argument("--n-steps", type=int, help="of the joint fit")
-    parser.add_argument("--refine-steps", type=int, default=40_000, help="that the policy learns alone")
+    parser.add_argument("--refine-steps", type=int, default=60_000, help="that the policy learns alone")
+    parser.add_argument("--policy-hidden", type=int, nargs="+", default=[256, 256, 256], help="widths of its layers")
     parser.add_argument("--episodes", type=int, default=8, help="rollouts of each mode")
     parser.add_argument("--max-steps", type=int, default=1000, help="in a rollout")
     parser.add_argument("--seed", type=int, default=0)
@@ -81,6 +83,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     verb("check", pile)
     sizes = [] if asked.n_steps is None else ["--n-steps", asked.n_steps]
     settings = ["--n-modes", asked.n_modes, *sizes, "--refine-steps", asked.refine_steps, "--seed", asked.seed]
+    settings += ["--policy-hidden", *asked.policy_hidden]
     verb("fit", pile, "--out", run, *settings)
     verb("evaluate", run, "--env", ENV_ID, "--episodes", asked.episodes, "--max-steps", asked.max_steps)
     verb("report", run)
@@ -88,10 +91,12 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     # The same demonstrations, with their labels
     model = unbraid.ModeModel.from_pretrained(run / "model")
     training = Selection.split(demos, held_out=0.2, generator=named_generator(asked.seed, "held out"))[0].copied()
-    told = supervised_fit(training, replace(model.config, n_modes=len(demos.label_names)))
+    mode_of = found_modes(model, demos)
+    told = supervised_fit(in_order_of(mode_of, training), replace(model.config, calibration="off"))
     results = {"seed": asked.seed, "n_modes": model.n_modes, "refine_steps": asked.refine_steps}
+    results |= {"policy_hidden": asked.policy_hidden}
     results |= {"agreement": read_json(run / "results.json")["unbraid"].get("agreement")}
-    results |= compared(model, told, demos, n_episodes=asked.episodes, max_steps=asked.max_steps)
+    results |= compared(model, told, demos, mode_of, n_episodes=asked.episodes, max_steps=asked.max_steps)
     write_json(asked.out / "results.json", results)
     print(f"\n{'expert':8s}{'its speed':>10s}{'mode':>8s}{'told':>8s}   mode / expert, mode / told")
     for name, of in results["experts"].items():
@@ -100,21 +105,45 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     return results
 
 
+def found_modes(model: unbraid.ModeModel, demos: unbraid.Demos) -> list[int]:
+    """For each label the mode that most of its episodes are in."""
+    assert demos.labels is not None
+    modes, labels = model.predict(demos), range(len(demos.label_names))
+    return [int(np.bincount(modes[demos.labels == label]).argmax()) for label in labels]
+
+
+def in_order_of(mode_of: list[int], demos: unbraid.Demos) -> unbraid.Demos:
+    """The labels numbered as the modes are, where each has its own: what is drawn at random is then the same for both
+    fits, and what differs is who was in which mode."""
+    assert demos.labels is not None
+    if sorted(mode_of) != list(range(len(demos.label_names))):
+        return demos
+    names = tuple(demos.label_names[mode_of.index(mode)] for mode in range(len(mode_of)))
+    return replace(demos, labels=np.array(mode_of, dtype=np.int64)[demos.labels], label_names=names)
+
+
 def compared(
-    model: unbraid.ModeModel, told: unbraid.ModeModel, demos: unbraid.Demos, *, n_episodes: int, max_steps: int
+    model: unbraid.ModeModel,
+    told: unbraid.ModeModel,
+    demos: unbraid.Demos,
+    mode_of: list[int],
+    *,
+    n_episodes: int,
+    max_steps: int,
 ) -> dict[str, Any]:
     """expert -> speeds (m/s) recorded, of the mode that most of its episodes are in, and of the fit told the labels."""
     assert demos.labels is not None
-    modes, own = model.predict(demos), np.array([speed(episode) for episode in demos])
+    own = np.array([speed(episode) for episode in demos])
+    told_of = mode_of if sorted(mode_of) == list(range(len(mode_of))) else list(range(len(mode_of)))
     experts: dict[str, Any] = {}
     for label, name in enumerate(demos.label_names):
-        of_expert = demos.labels == label
-        mode = int(np.bincount(modes[of_expert], minlength=model.n_modes).argmax())
-        both = [speeds(*of, n_episodes=n_episodes, max_steps=max_steps) for of in ((model, mode), (told, label))]
-        expert, ours, theirs = float(own[of_expert].mean()), *(float(values.mean()) for values in both)
+        acting = (model, mode_of[label]), (told, told_of[label])
+        both = [speeds(*one, n_episodes=n_episodes, max_steps=max_steps) for one in acting]
+        expert = float(own[demos.labels == label].mean())
+        ours, theirs = (float(values.mean()) for values in both)
         experts[name] = {
             "expert": expert,
-            "found_mode": mode,
+            "found_mode": mode_of[label],
             "mode": mean_interval(both[0]).to_json(),
             "told": mean_interval(both[1]).to_json(),
             "of_expert": ours / expert,

@@ -178,7 +178,7 @@ def _config_of(asked: FitRequest) -> Any:
             refine_steps=asked.refine_steps,
             seed=asked.seed,
         )
-    wanted: dict[str, Any] = {"n_steps": asked.n_steps, "encoder": asked.encoder}
+    wanted = {"n_steps": asked.n_steps, "encoder": asked.encoder, "policy_hidden": asked.policy_hidden}
     return dataclasses.replace(config, **{name: value for name, value in wanted.items() if value is not None})
 
 

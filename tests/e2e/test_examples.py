@@ -34,18 +34,28 @@ def two_cheetahs(tmp_path):
 def test_half_cheetah(two_cheetahs, tmp_path, capsys):
     example, out = _example("1_half_cheetah"), tmp_path / "out"
     small = ["--n-modes", "2", "--n-steps", "40", "--refine-steps", "10", "--episodes", "2", "--max-steps", "20"]
-    results = example.main([str(two_cheetahs), str(out), *small])
+    results = example.main([str(two_cheetahs), str(out), *small, "--policy-hidden", "24", "16"])
     said = capsys.readouterr().out
     assert json.loads((out / "results.json").read_text()) == results
     assert (
         "As asked, the policy was refined for 10 more gradient steps"
         in (out / "run" / "report" / "index.html").read_text()
     )
+    assert json.loads((out / "run" / "model" / "config.json").read_text())["config"]["policy_hidden"] == [24, 16]
     assert set(results["experts"]) == {"slow", "fast"}
     for name, of in results["experts"].items():
         assert (of["mode"]["n"], of["told"]["n"]) == (2, 2)
         assert of["of_expert"] == pytest.approx(of["mode"]["value"] / of["expert"])
         assert f"\n{name:8s}" in said
+
+
+def test_labels_are_numbered_as_the_modes_are(two_cheetahs):
+    example = _example("1_half_cheetah")
+    demos = example.recorded(two_cheetahs)
+    swapped = example.in_order_of([1, 0], demos)
+    assert swapped.label_names == ("fast", "slow")
+    assert [swapped.label_names[i] for i in swapped.labels] == [demos.label_names[i] for i in demos.labels]
+    assert example.in_order_of([1, 1], demos) is demos, "two in one mode have no order"
 
 
 class Table(gymnasium.Env):

@@ -138,6 +138,9 @@ class FitRequest:
     """Gradient steps that the policy takes alone after the fit; auto: four times as many where errors on
     demonstrations left out say that it pays, else none, and none for up to 20,000 recorded steps. More of them imitate
     demanding experts better. Only --method unbraid reads it."""
+    policy_hidden: tuple[int, ...] | None = None
+    """Widths of the policy's layers, such as 256 256 256; by default the method's own. Wider ones imitate demanding
+    experts better, and take longer."""
     held_out: float = 0.2
     """The share of episodes that training does not see, for the scores on the page; 0 keeps none."""
     seed: int = 0

@@ -57,6 +57,7 @@ class GaussianPolicy(nn.Module):
         spread: Literal["state_independent", "context"],
     ) -> None:
         super().__init__()
+        self.hidden = tuple(hidden)
         outputs = action_size if spread == "state_independent" else 2 * action_size
         kind = nn.Tanh if activation == "tanh" else nn.SiLU
         self.trunk = perceptron([observation_size + n_modes, *hidden, outputs], kind)

@@ -23,7 +23,10 @@ __all__ = ["Batch", "PolicyRefiner", "held_out_error"]
 Batch = tuple[Float[Tensor, "batch input"], Float[Tensor, "batch act"], Float[Tensor, "batch mode"]]
 """What the policy sees of some steps, what was done, and the contexts, in scaled units."""
 
-_LEARNING_RATE, _WEIGHT_DECAY, _WARM_UP, _CLIP_NORM = 4e-3, 0.02, 50, 5.0
+_LEARNING_RATE, _OF_WIDTH = 4e-3, 128
+"""The highest learning rate of layers of this width. Wider ones learn at one that is as much smaller: of the same rate
+their outputs move further (Yang et al. 2022, arXiv 2203.03466, table 3: hidden layers under Adam)."""
+_WEIGHT_DECAY, _WARM_UP, _CLIP_NORM = 0.02, 50, 5.0
 _CHUNK = 16384
 
 
@@ -53,8 +56,9 @@ class PolicyRefiner:
         self.policy, self._draw, self._ranks, self._share = policy, draw, ranks, ranks.share(batch)
         self.kind: PolicyLoss = "beta"
         self.n_steps, self.taken = 0, 0
+        self._learning_rate = _LEARNING_RATE * min(1.0, _OF_WIDTH / max(policy.hidden, default=_OF_WIDTH))
         self.optimizer = torch.optim.AdamW(
-            self.policy.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY, fused=True
+            self.policy.parameters(), lr=self._learning_rate, weight_decay=_WEIGHT_DECAY, fused=True
         )
 
     def begin(self, kind: PolicyLoss, n_steps: int, *, taken: int = 0) -> None:
@@ -70,7 +74,7 @@ class PolicyRefiner:
         nn.utils.clip_grad_norm_(self.policy.parameters(), _CLIP_NORM)
         warm = min(1.0, (self.taken + 1) / _WARM_UP)
         for group in self.optimizer.param_groups:
-            group["lr"] = _LEARNING_RATE * warm * 0.5 * (1 + math.cos(math.pi * self.taken / self.n_steps))
+            group["lr"] = self._learning_rate * warm * 0.5 * (1 + math.cos(math.pi * self.taken / self.n_steps))
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.taken += 1

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.demos.episodes import Demos, Episode
@@ -11,6 +12,7 @@ from unbraid.evaluation.baselines import kmeans_episodes, kmeans_windows, superv
 from unbraid.evaluation.scores import agreement
 from unbraid.modes.windows import cut_windows
 from unbraid.training.config import UnbraidConfig
+from unbraid.training.fit import fit
 
 NAMES = ("left", "right", "wild")
 
@@ -99,6 +101,15 @@ def test_the_supervised_fit_reads_reflexes() -> None:
     assert found.shape == (len(windows),)
     assert nmi_of(held_out.labels[windows.episodes], found) > 0.9
     assert bound.predict(held_out).tolist() == held_out.labels.tolist()
+
+
+def test_told_what_a_fit_finds_in_its_order_the_supervised_fit_is_that_fit() -> None:
+    demos = reflexes(6, seed=0)
+    config = replace(SMALL, n_modes=3, refine_steps=5, search_steps=100)
+    found = fit(demos.without_labels(), config)
+    told = supervised_fit(replace(demos, labels=found.predict(demos)), config)
+    assert nmi_of(found.predict(demos), np.asarray(demos.labels)) == pytest.approx(1)
+    assert all(torch.equal(weights, told.state_dict()[name]) for name, weights in found.state_dict().items())
 
 
 def test_the_supervised_fits_seed_suffices_and_matters_and_touches_no_other() -> None:

@@ -9,7 +9,7 @@ from unbraid.training import calibrated as room
 from unbraid.training.calibrated import CalibratedLearner
 from unbraid.training.fit import fit, learner_for
 from unbraid.training.loop import LoopOptions
-from unbraid.training.refining import held_out_error
+from unbraid.training.refining import PolicyRefiner, held_out_error
 from unbraid.training.steps import Steps
 
 
@@ -44,6 +44,17 @@ def test_only_the_policy_is_refined(demos, tiny):
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert not torch.equal(plain.policy.trunk[0].weight, refined.policy.trunk[0].weight)
+
+
+@pytest.mark.parametrize(("hidden", "times"), [((64,), 1), ((128, 128), 1), ((128, 256), 0.5), ((512,), 0.25)])
+def test_wider_layers_learn_at_a_rate_as_much_smaller(demos, tiny, hidden, times):
+    """After one step of a warm-up of 50, the rate is a fiftieth of the highest."""
+    model = fit(demos, tiny("unbraid", policy_hidden=hidden, refine_steps=0))
+    batch = torch.zeros(2, model.observation_size), torch.zeros(2, model.action_size), torch.eye(2)
+    refiner = PolicyRefiner(model.policy, lambda: batch, batch=2)
+    refiner.begin("beta", 1000)
+    refiner.step()
+    assert refiner.optimizer.param_groups[0]["lr"] == pytest.approx(4e-3 * times / 50)
 
 
 def test_it_imitates_better(reflexes, tiny):
