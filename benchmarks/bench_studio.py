@@ -1,6 +1,8 @@
 """Twenty clients steering at once: how many pictures a second does each get, and how soon does a change show?
 
-Usage: scripts/bench studio [RUN] [--clients 20] [--seconds 10]. Without a run, an untrained model of the usual size
+    python benchmarks/bench_studio.py [RUN] [--clients 20] [--seconds 10] [--out FILE]
+
+Without a run, an untrained model of the usual size
 acts. The server has a process of its own; all clients share this one. The limit beside it is the 30 pictures a second
 at which the server paces itself. What a picture costs the server is said in milliseconds of processor time, too: on a
 busy machine that number is steadier than pictures a second.
@@ -19,6 +21,9 @@ from pathlib import Path
 
 from websockets.asyncio.client import connect
 
+from unbraid.core.runs import write_json
+
+RESULT = Path(__file__).parent / "results" / "bench_studio.json"
 ENV = "unbraid/PointGoal1-v0"
 
 
@@ -73,6 +78,7 @@ def main() -> None:
     parser.add_argument("run", nargs="?", type=Path)
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--out", type=Path, default=RESULT)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         run = asked.run or untrained_run(Path(place))
@@ -97,10 +103,12 @@ def main() -> None:
         "server_ms_per_picture": round(1000 * spent / (asked.seconds * sum(rates)), 3),
         "change_to_answer_s": {"median": statistics.median(waits), "p95": waits[int(0.95 * (len(waits) - 1))]},
     }
+    result["machine"] = {
+        "n_cores": os.cpu_count(),
+        "load_per_core": round(os.getloadavg()[0] / (os.cpu_count() or 1), 2),
+    }
     print(json.dumps(result, indent=2))
-    target = Path(__file__).parent / "results" / "studio.json"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(json.dumps(result, indent=2) + "\n")
+    write_json(asked.out, result)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 MODES_PAGE, METHOD_PAGE, STEERING_PAGE = "docs/results_modes.md", "docs/method.md", "docs/steering.md"
 EXPERIMENTS_PAGE, SWITCHING_PAGE, EXAMPLES_PAGE = "docs/experiments.md", "docs/switching.md", "docs/examples.md"
+STUDIO_PAGE = "docs/studio.md"
 TITLE_OF = {"unbraid": "unbraid", "kmeans": "k-means on statistics"}
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 
@@ -166,6 +167,21 @@ def fit_part(fit: dict[str, Any]) -> str:
     )
 
 
+def studio_part(studio: dict[str, Any]) -> str:
+    """What many clients who steer at once get of the studio."""
+    pictures, answer, machine = studio["pictures_per_s"], studio["change_to_answer_s"], studio["machine"]
+    rows = [
+        ["pictures a second, the median client", f"{pictures['median']:.1f}"],
+        ["the slowest client", f"{pictures['slowest']:.1f}"],
+        ["a client alone", f"{pictures['alone']:.1f}"],
+        ["from a slider to the next picture, median (ms)", f"{1000 * answer['median']:.0f}"],
+        ["the same, 95 % of the time at most (ms)", f"{1000 * answer['p95']:.0f}"],
+        ["the server's processor time for a picture (ms)", f"{studio['server_ms_per_picture']:.2f}"],
+    ]
+    busy = f"{machine['n_cores']} cores, {machine['load_per_core']:.1f} processes a core at the end"
+    return markdown([f"{studio['clients']} clients, {busy}", ""], rows)
+
+
 def worlds_part(worlds: dict[str, Any]) -> str:
     """Control steps per second beside the bare limit."""
     rows = [
@@ -243,6 +259,8 @@ def main() -> int:
     begin, end = "<!-- preferences -->", "<!-- /preferences -->"
     preferences = switching_tables.preferences_text(load("bench_preferences"))
     wanted[SWITCHING_PAGE] = within(wanted[SWITCHING_PAGE], begin, end, preferences)
+    begin, end = "<!-- clients -->", "<!-- /clients -->"
+    wanted[STUDIO_PAGE] = between(STUDIO_PAGE, begin, end, studio_part(load("bench_studio")))
     for name, text_of in {
         "half_cheetah": example_tables.half_cheetah_text,
         "push_t": example_tables.push_t_text,
