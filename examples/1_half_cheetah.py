@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--n-steps", type=int, help="of the joint fit")
     parser.add_argument("--refine-steps", type=int, default=60_000, help="that the policy learns alone")
     parser.add_argument("--policy-hidden", type=int, nargs="+", default=[256, 256, 256], help="widths of its layers")
-    parser.add_argument("--episodes", type=int, default=8, help="rollouts of each mode")
+    parser.add_argument("--episodes", type=int, default=16, help="rollouts of each mode")
     parser.add_argument("--max-steps", type=int, default=1000, help="in a rollout")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args(arguments)
