@@ -176,6 +176,7 @@ def _config_of(asked: FitRequest) -> Any:
             sharing=asked.sharing,
             style=asked.style,
             refine_steps=asked.refine_steps,
+            precision=asked.precision,
             seed=asked.seed,
         )
     wanted = {"n_steps": asked.n_steps, "encoder": asked.encoder, "policy_hidden": asked.policy_hidden}

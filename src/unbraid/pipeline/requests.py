@@ -141,6 +141,9 @@ class FitRequest:
     policy_hidden: tuple[int, ...] | None = None
     """Widths of the policy's layers, such as 256 256 256; by default the method's own. Wider ones imitate demanding
     experts better, and take longer."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the policy's matrix products while it learns. bfloat16 is faster for layers of 256 and more, on processors
+    with AVX-512 BF16 or AMX and on GPUs, and much slower on others. Only --method unbraid reads it."""
     held_out: float = 0.2
     """The share of episodes that training does not see, for the scores on the page; 0 keeps none."""
     seed: int = 0

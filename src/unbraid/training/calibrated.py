@@ -238,7 +238,8 @@ def _refiner_of(learner: UnbraidLearner, copied: GaussianPolicy | None = None) -
     def draw() -> Batch:
         return learner.drawn(REFINE_BATCH, draws)
 
-    return PolicyRefiner(copied or learner.model.policy, draw, learner.ranks, batch=REFINE_BATCH)
+    policy, precision = copied or learner.model.policy, learner.config.precision
+    return PolicyRefiner(policy, draw, learner.ranks, batch=REFINE_BATCH, precision=precision)
 
 
 def _left_out(modes: Int[np.ndarray, "span"], seed: int) -> Bool[np.ndarray, "span"]:

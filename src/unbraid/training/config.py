@@ -94,6 +94,9 @@ class UnbraidConfig:
     refine_steps: int | Literal["auto"] = "auto"
     """Gradient steps that the policy takes alone after the joint fit; "auto" takes four times those of the joint fit
     where errors on demonstrations left out say that this pays, and else none; none for up to 20,000 recorded steps."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the policy's matrix products while it learns; weights and losses are float32. bfloat16 is faster for layers of
+    256 and more, on processors with AVX-512 BF16 or AMX and on GPUs, and much slower on others."""
     encoder: Literal["mean", "window_mlp", "convolution", "lstm", "attention"] = "mean"
     """How a window's steps are read: without their order, as a mean; or in order, by a perceptron on 25 steps side by
     side, a temporal convolution, an LSTM or attention."""
@@ -188,7 +191,7 @@ def _require_possible(config: "FitConfig") -> None:
 _METHODS: dict[str, type[TalkConfig] | type[UnbraidConfig]] = {c.method: c for c in (TalkConfig, UnbraidConfig)}
 
 
-_LATER = ("style",)
+_LATER = ("style", "precision")
 """Settings that came later: left out at their defaults, so that files of fits without them stay as they were."""
 
 

@@ -29,7 +29,7 @@ from unbraid.training.config import UnbraidConfig
 from unbraid.training.model import ModeModel
 from unbraid.training.networks import DISTANCE_TEMPERATURE
 from unbraid.training.pictures import MOST_SHOWN_STEPS, picture_modes
-from unbraid.training.policy_losses import PolicyLoss, policy_loss
+from unbraid.training.policy_losses import PolicyLoss, policy_loss, predicted
 from unbraid.training.ranks import ONE_RANK, Ranks
 from unbraid.training.refining import Batch
 from unbraid.training.steps import Steps
@@ -266,7 +266,8 @@ class UnbraidLearner:
     def _policy_loss(self) -> Float[Tensor, ""]:
         """(a) The policy's loss on random steps, and what the styles cost."""
         states, actions, contexts = self.drawn(self.samples_per_step, self.generator)
-        loss = policy_loss(self.loss_kind, actions, *self.model.policy(states, contexts))
+        told = predicted(self.model.policy, states, contexts, self.config.precision)
+        loss = policy_loss(self.loss_kind, actions, *told)
         return loss if self.styles is None else loss + self.styles.cost().to(loss.device)
 
     def _encoder_loss(self) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:

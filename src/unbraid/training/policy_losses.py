@@ -2,16 +2,33 @@
 
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unbraid.policy.gaussian import diagonal_log_prob
+from unbraid.policy.gaussian import GaussianPolicy, diagonal_log_prob
 
-__all__ = ["PolicyLoss", "policy_loss"]
+__all__ = ["PolicyLoss", "Precision", "policy_loss", "predicted"]
 
 PolicyLoss = Literal["likelihood", "beta", "huber"]
+Precision = Literal["float32", "bfloat16"]
 
 _BETA, _HUBER_DELTA = 0.5, 0.1
+
+
+def predicted(
+    policy: GaussianPolicy,
+    states: Float[Tensor, "batch input"],
+    contexts: Float[Tensor, "batch mode"],
+    precision: Precision,
+) -> tuple[Float[Tensor, "batch act"], Float[Tensor, "batch act"]]:
+    """(mean, log_std) of the action in scaled units, float32, by matrix products of this number type.
+
+    With bfloat16 weights, sums of gradients and the loss stay in float32 (PyTorch's autocast).
+    """
+    with torch.autocast(states.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        mean, log_std = policy(states, contexts)
+    return mean.float(), log_std.float()
 
 
 def policy_loss(

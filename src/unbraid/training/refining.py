@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from unbraid.policy.gaussian import GaussianPolicy
 from unbraid.training.networks import ModeNetworks
-from unbraid.training.policy_losses import PolicyLoss, policy_loss
+from unbraid.training.policy_losses import PolicyLoss, Precision, policy_loss, predicted
 from unbraid.training.ranks import ONE_RANK, Ranks
 from unbraid.training.steps import Steps
 
@@ -43,7 +43,13 @@ class PolicyRefiner:
     """
 
     def __init__(
-        self, policy: GaussianPolicy, draw: Callable[[], Batch], ranks: Ranks = ONE_RANK, *, batch: int
+        self,
+        policy: GaussianPolicy,
+        draw: Callable[[], Batch],
+        ranks: Ranks = ONE_RANK,
+        *,
+        batch: int,
+        precision: Precision = "float32",
     ) -> None:
         """Takes no step until it begins.
 
@@ -52,8 +58,10 @@ class PolicyRefiner:
             draw: gives a batch for each step; of several processes each gets its part.
             ranks: the processes.
             batch: how many steps all parts of a batch have together.
+            precision: of the policy's matrix products.
         """
         self.policy, self._draw, self._ranks, self._share = policy, draw, ranks, ranks.share(batch)
+        self._precision: Precision = precision
         self.kind: PolicyLoss = "beta"
         self.n_steps, self.taken = 0, 0
         self._learning_rate = _LEARNING_RATE * min(1.0, _OF_WIDTH / max(policy.hidden, default=_OF_WIDTH))
@@ -68,7 +76,7 @@ class PolicyRefiner:
     def step(self) -> Float[Tensor, ""]:
         """One gradient step; the loss of its batch."""
         states, actions, contexts = self._draw()
-        own = policy_loss(self.kind, actions, *self.policy(states, contexts)) * self._share
+        own = policy_loss(self.kind, actions, *predicted(self.policy, states, contexts, self._precision)) * self._share
         own.backward()
         (loss,) = self._ranks.total([self.policy], own.detach())
         nn.utils.clip_grad_norm_(self.policy.parameters(), _CLIP_NORM)

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from unbraid.policy.gaussian import diagonal_log_prob
-from unbraid.training.policy_losses import policy_loss
+from unbraid.policy.gaussian import GaussianPolicy, diagonal_log_prob
+from unbraid.training.policy_losses import policy_loss, predicted
 
 
 @pytest.fixture
@@ -64,3 +64,16 @@ def test_a_batch_counts_every_action_dimension(batch):
     likelihoods = diagonal_log_prob(actions, mean, log_std)
     wanted = -float(likelihoods.sum()) / len(actions)
     assert policy_loss("likelihood", actions, mean, log_std).item() == pytest.approx(wanted, abs=1e-5)
+
+
+def test_products_of_bfloat16_predict_about_the_same_in_float32():
+    torch.manual_seed(0)
+    policy = GaussianPolicy(5, 2, n_modes=2, hidden=(64, 64), activation="silu", spread="context")
+    states, contexts = torch.randn(100, 5), torch.eye(2)[torch.arange(100) % 2]
+    full, reduced = (predicted(policy, states, contexts, precision) for precision in ("float32", "bfloat16"))
+    assert all(torch.equal(ours, plain) for ours, plain in zip(full, policy(states, contexts), strict=True))
+    for exact, rounded in zip(full, reduced, strict=True):
+        assert rounded.dtype == torch.float32
+        assert 0 < (exact - rounded).abs().max() < 0.05
+    sum(part.sum() for part in reduced).backward()
+    assert {weights.grad.dtype for weights in policy.parameters()} == {torch.float32}

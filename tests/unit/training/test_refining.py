@@ -57,13 +57,15 @@ def test_wider_layers_learn_at_a_rate_as_much_smaller(demos, tiny, hidden, times
     assert refiner.optimizer.param_groups[0]["lr"] == pytest.approx(4e-3 * times / 50)
 
 
-def test_it_imitates_better(reflexes, tiny):
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_it_imitates_better(reflexes, tiny, precision):
     """Experts without noise, beyond what a short joint fit of a small policy learns."""
     seen, unseen = (reflexes(n_per_label=12, noise=0.0, seed=seed) for seed in (0, 1))
     steps = Steps.of(unseen)
     errors = []
     for n_steps in (0, 300):
-        model = fit(seen, tiny("unbraid", refine_steps=n_steps, starts="several", search_steps=100))
+        asked = {"refine_steps": n_steps, "precision": precision}
+        model = fit(seen, tiny("unbraid", **asked, starts="several", search_steps=100))
         modes = torch.from_numpy(model.predict(unseen))[unseen.episode_of_step]
         errors.append(held_out_error(model, model.policy, steps, modes))
     assert errors[1] < 0.5 * errors[0]
@@ -138,3 +140,14 @@ def test_a_policy_with_styles_is_refined_and_its_styles_stay(demos, tiny):
     plain = driven(demos, tiny("unbraid", style="on", refine_steps=0))
     assert torch.equal(plain.first.styles.means, learner.first.styles.means)
     assert not torch.equal(plain.model.policy.trunk[0].weight, learner.model.policy.trunk[0].weight)
+
+
+def test_the_number_type_of_the_products_reaches_both_parts_of_the_fit(demos, tiny):
+    """Weights differ after the joint fit, and again after refining; all of them are float32."""
+    models = {
+        (precision, n): fit(demos, tiny("unbraid", precision=precision, refine_steps=n))
+        for precision in ("float32", "bfloat16")
+        for n in (0, 10)
+    }
+    assert len({model.policy.trunk[0].weight.sum().item() for model in models.values()}) == 4
+    assert {weights.dtype for model in models.values() for weights in model.parameters()} == {torch.float32}
