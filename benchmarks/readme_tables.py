@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 MODES_PAGE, METHOD_PAGE, STEERING_PAGE = "docs/results_modes.md", "docs/method.md", "docs/steering.md"
 EXPERIMENTS_PAGE, SWITCHING_PAGE, EXAMPLES_PAGE = "docs/experiments.md", "docs/switching.md", "docs/examples.md"
-STUDIO_PAGE = "docs/studio.md"
+STUDIO_PAGE, SCALE_PAGE = "docs/studio.md", "docs/scale.md"
 TITLE_OF = {"unbraid": "unbraid", "kmeans": "k-means on statistics"}
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 
@@ -182,6 +182,31 @@ def studio_part(studio: dict[str, Any]) -> str:
     return markdown([f"{studio['clients']} clients, {busy}", ""], rows)
 
 
+def store_part(store: dict[str, Any]) -> str:
+    """What fits of stores larger than memory hold, and how fast they read."""
+    rows: list[list[str]] = []
+    for size in store["sizes"]:
+        fit, rates, reads = size["fit"], size["rates"], size["reads"]
+        ratio = rates["ratio"]
+        cells = [f"{size['n_steps'] / 1e6:.0f} million, {size['gb']:.1f} GB", f"{fit['seconds']:.0f}"]
+        cells += [f"{fit['peak_anonymous_gb']:.2f}", f"{fit['nmi_of_unseen_episodes']:.2f}"]
+        cells += [f"{rates[name]['median']:,.0f}" for name in ("warm", "in_memory")]
+        cells += [f"{ratio['median']:.2f} [{ratio['quartile_1']:.2f}, {ratio['quartile_3']:.2f}]"]
+        cells += [f"{rates[name]['median']:,.0f}" for name in ("cold", "cold_at_random")]
+        rows.append([*cells, f"{reads['whole_gb_per_s']:.2f}"])
+    head = ["steps", "fit (s)", "RssAnon, peak (GB)", "NMI, unseen episodes", "warm, samples/s"]
+    head += ["the smallest, in memory", "ratio [quartiles]", "cold, read on around each", "cold, the places alone"]
+    beyond, blocks = store["at_100_million_steps"], store["blocks"]
+    scores = [f"{blocks[name]['log_likelihood_of_unseen_nats']:.3f}" for name in ("whole", "blocks")]
+    lines = [
+        f"A line through both says of 100 million steps: {beyond['peak_anonymous_gb']:.1f} GB of RssAnon, and "
+        f"{beyond['seconds_beside_gradient_steps']:.0f} s beside the gradient steps.",
+        "Drawn from some blocks of the file that change now and then, unseen episodes have "
+        f"{scores[1]} nats a step, and {scores[0]} where it is drawn from the whole.",
+    ]
+    return f"{markdown([*head, 'in order (GB/s)'], rows)}\n\n{' '.join(lines)}"
+
+
 def worlds_part(worlds: dict[str, Any]) -> str:
     """Control steps per second beside the bare limit."""
     rows = [
@@ -261,6 +286,8 @@ def main() -> int:
     wanted[SWITCHING_PAGE] = within(wanted[SWITCHING_PAGE], begin, end, preferences)
     begin, end = "<!-- clients -->", "<!-- /clients -->"
     wanted[STUDIO_PAGE] = between(STUDIO_PAGE, begin, end, studio_part(load("bench_studio")))
+    begin, end = "<!-- store -->", "<!-- /store -->"
+    wanted[SCALE_PAGE] = between(SCALE_PAGE, begin, end, store_part(load("bench_store")))
     for name, text_of in {
         "half_cheetah": example_tables.half_cheetah_text,
         "push_t": example_tables.push_t_text,
