@@ -15,10 +15,6 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 HERE = [*TORCHRUN, "--standalone", "--nproc-per-node", "2", "-m", "unbraid"]
 _PATIENCE_S = 900  # a machine may be busy
 
-# The sums that processes make are tested in tests/unit/training/test_ranks.py. These start torchrun, and one of its
-# processes was once seen to abort at its very end ("terminate called without an active exception"): to be understood.
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module", autouse=True)
 def _small_search() -> None:
@@ -82,6 +78,7 @@ def test_two_machines_fit_the_talk_as_one_does_and_the_first_answers(unbraid, pi
     assert names[0] == names[1]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the processes below /proc")
 def test_a_fit_that_loses_a_process_resumes_to_what_one_process_fits(unbraid, pile, tmp_path):
     words = ["--n-steps", "300", "--checkpoint-every", "50", "--held-out", "0"]

@@ -5,6 +5,7 @@ process would. Gradients are added up before each step; a loss is the mean over 
 are the first one's.
 """
 
+import importlib
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -150,6 +151,9 @@ def ranks_of_torchrun(device: str = "auto") -> Generator[Ranks]:
     if place.size == 1:
         yield ONE_RANK
         return
+    # Imported while there is a group, it makes that a default of its functions, and the group outlives the block; a
+    # thread of it that lets go of a tensor while Python ends then aborts the process.
+    importlib.import_module("torch.distributed.nn")
     on_cuda = device != "cpu" and torch.cuda.is_available()
     if on_cuda and place.local_rank < torch.cuda.device_count():
         torch.cuda.set_device(place.local_rank)

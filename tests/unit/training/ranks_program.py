@@ -2,6 +2,7 @@
 
 import json
 import sys
+import weakref
 from pathlib import Path
 
 import torch
@@ -78,6 +79,7 @@ def main():
     torch.set_num_threads(1)
     unbraid.modes.latents.WIDTH = 16
     with ranks_of_torchrun("cpu") as ranks:
+        group = weakref.ref(torch.distributed.group.WORLD)
         found = {"place": [ranks.place.rank, ranks.place.size], "mean": mean_of_uneven_parts(ranks)}
         found["shared"] = [ranks.shared(b"first" if ranks.is_first else b"").decode(), ranks.shared(b"").decode()]
         found["refusal"] = refusal(ranks, "one" if ranks.is_first else "another")
@@ -94,6 +96,7 @@ def main():
             make_reflexes(), make_tiny("unbraid"), LoopOptions(folder / "run", ranks=ranks, on_log=lines.append)
         )
         found |= {"logged": len(lines), "search": model.search is not None}
+    found["group stays"] = group() is not None
     (folder / f"{ranks.place.rank}.json").write_text(json.dumps(found))
 
 

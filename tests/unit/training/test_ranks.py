@@ -57,6 +57,11 @@ def test_each_process_knows_its_place(found):
     assert [of["place"] for of in found] == [[0, 2], [1, 2]]
 
 
+def test_the_group_ends_with_the_block(found):
+    """A group that stays has threads, one of which may abort the process while Python ends."""
+    assert not any(of["group stays"] for of in found)
+
+
 def test_means_and_gradients_are_those_of_the_whole_batch(found):
     mean_of_squares = (1 + 4 + 9 + 16 + 25) / 5  # of w x at w = 1/2: a quarter; its derivative: 2 w times
     for of in found:
