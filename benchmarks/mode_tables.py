@@ -354,9 +354,10 @@ def met_text(target: Mapping[str, Any]) -> str:
 
 def count_of(targets: Sequence[Mapping[str, Any]]) -> str:
     """How many targets are met, and which are not."""
-    missed = [f"{t['case']} ({t['what']}: {t['mean']:.3f})" for t in targets if not t["met"]]
-    return f"{len(targets) - len(missed)} of {len(targets)} targets are met. " + (
-        f"Missed: {'; '.join(missed)}." if missed else "None is missed."
+    missed = [f"- {t['case']}: {t['what']}: {t['mean']:.3f}" for t in targets if not t["met"]]
+    met = f"{len(targets) - len(missed)} of {len(targets)} targets are met."
+    return "\n".join(
+        [f"{met} Missed, with the mean over seeds:", "", *missed] if missed else [f"{met} None is missed."]
     )
 
 
