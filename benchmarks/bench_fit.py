@@ -14,7 +14,6 @@ their number given and left open, and all joint steps, those of the twin that ca
 import argparse
 import copy
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import piles
+from machine import load_per_core
 from unbraid.core.runs import provenance, write_json
 from unbraid.modes.windows import cut_windows
 from unbraid.training.calibrated import CalibratedLearner
@@ -198,7 +198,7 @@ def main() -> None:
     asked = parser.parse_args()
     with computing(1):
         found = measure(asked.rounds, asked.steps, quick=asked.quick)
-    load = os.getloadavg()[0] / (os.cpu_count() or 1)
+    load = load_per_core()
     print(text_of(found))
     print(f"load of the machine: {load:.1f} processes per core")
     write_json(asked.out, {"benchmark": "fit", "load_per_core": load, **found, "provenance": provenance(seed=0)})

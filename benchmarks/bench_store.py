@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from machine import load_per_core
 from unbraid.core.runs import provenance, write_json
 from unbraid.demos.episodes import Demos
 from unbraid.demos.loading import load_demos
@@ -405,7 +406,7 @@ def main() -> None:
     if asked.quick:
         sizes, n_rounds, n_steps = [20 * MEAN_STEPS, 40 * MEAN_STEPS], 2, 50
     found = measure(sizes, n_rounds, n_steps, asked.folder)
-    load = os.getloadavg()[0] / (os.cpu_count() or 1)
+    load = load_per_core()
     print(f"load of the machine: {load:.1f} processes per core")
     write_json(asked.out, {"benchmark": "store", "load_per_core": load, **found, "provenance": provenance(seed=0)})
 

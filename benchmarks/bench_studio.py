@@ -2,10 +2,9 @@
 
     python benchmarks/bench_studio.py [RUN] [--clients 20] [--seconds 10] [--out FILE]
 
-Without a run, an untrained model of the usual size
-acts. The server has a process of its own; all clients share this one. The limit beside it is the 30 pictures a second
-at which the server paces itself. What a picture costs the server is said in milliseconds of processor time, too: on a
-busy machine that number is steadier than pictures a second.
+Without a run, an untrained model of the usual size acts. The server has a process of its own; all clients share this
+one. The limit beside it is the 30 pictures a second at which the server paces itself. What a picture costs the server
+is said in milliseconds of processor time, too: on a busy machine that number is steadier than pictures a second.
 """
 
 import argparse
@@ -21,6 +20,7 @@ from pathlib import Path
 
 from websockets.asyncio.client import connect
 
+from machine import load_per_core
 from unbraid.core.runs import write_json
 
 RESULT = Path(__file__).parent / "results" / "bench_studio.json"
@@ -103,10 +103,7 @@ def main() -> None:
         "server_ms_per_picture": round(1000 * spent / (asked.seconds * sum(rates)), 3),
         "change_to_answer_s": {"median": statistics.median(waits), "p95": waits[int(0.95 * (len(waits) - 1))]},
     }
-    result["machine"] = {
-        "n_cores": os.cpu_count(),
-        "load_per_core": round(os.getloadavg()[0] / (os.cpu_count() or 1), 2),
-    }
+    result["machine"] = {"n_cores": os.cpu_count(), "load_per_core": round(load_per_core(), 2)}
     print(json.dumps(result, indent=2))
     write_json(asked.out, result)
 

@@ -34,6 +34,7 @@ from torch import Tensor, nn
 
 import piles
 from bench_fit import seconds
+from machine import load_per_core
 from training_tables import training_text
 from unbraid.core.errors import UnbraidError
 from unbraid.core.runs import provenance, write_json
@@ -296,7 +297,7 @@ def machine() -> dict[str, Any]:
         "processor": names[0] if names else None,
         "n_cores": os.cpu_count(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
-        "load_per_core": os.getloadavg()[0] / (os.cpu_count() or 1),
+        "load_per_core": load_per_core(),
     }
 
 

@@ -17,7 +17,6 @@ noted, as runnable processes per core.
 
 import argparse
 import functools
-import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +28,7 @@ import mujoco
 import mujoco.rollout
 import numpy as np
 
+from machine import load_per_core
 from unbraid.core.runs import provenance, write_json
 from unbraid.worlds.point_goal_vector import PointGoalVectorEnv
 
@@ -215,7 +215,7 @@ def main() -> None:
             f"{row['ratio_of_processor_time']['median']:9.3f}  {row['target_ratio'] or '-'}"
         )
     print(f"reset: {reset['median']:.3f} ms (target: under 1 ms)")
-    load = os.getloadavg()[0] / (os.cpu_count() or 1)
+    load = load_per_core()
     print(f"load of the machine: {load:.1f} processes per core")
     result = {"benchmark": "worlds", "level": arguments.level, "load_per_core": load, "worlds": rows, "reset_ms": reset}
     write_json(arguments.out, {**result, "provenance": provenance(seed=0)})

@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 import unbraid
 from changing import EXPERT
 from encoders import KINDS, fitted_encoder, fitted_policy
+from machine import load_per_core
 from mode_cases import (
     ENCODERS,
     IN_ORDER_LEVELS,
@@ -106,7 +106,7 @@ def timed(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
     wall, processor = time.perf_counter(), time.process_time()
     given = work()
     seconds = {"seconds": time.perf_counter() - wall, "processor_s": time.process_time() - processor}
-    seconds["load_per_core"] = os.getloadavg()[0] / (os.cpu_count() or 1)
+    seconds["load_per_core"] = load_per_core()
     return given, {name: round(value, 2) for name, value in seconds.items()}
 
 

@@ -29,7 +29,6 @@ MODES_PAGE, METHOD_PAGE, STEERING_PAGE = "docs/results_modes.md", "docs/method.m
 EXPERIMENTS_PAGE, SWITCHING_PAGE, EXAMPLES_PAGE = "docs/experiments.md", "docs/switching.md", "docs/examples.md"
 STUDIO_PAGE, SCALE_PAGE = "docs/studio.md", "docs/scale.md"
 TITLE_OF = {"unbraid": "unbraid", "kmeans": "k-means on statistics"}
-BEGIN, END = "<!-- results -->", "<!-- /results -->"
 
 
 def load(name: str) -> dict[str, Any]:
@@ -146,6 +145,11 @@ def ablations_part(modes: dict[str, Any]) -> str:
     return mode_tables.markdown(table)
 
 
+def quartiles(of: dict[str, float]) -> str:
+    """A median with its quartiles."""
+    return f"{of['median']:.2f} [{of['quartile_1']:.2f}, {of['quartile_3']:.2f}]"
+
+
 def fit_part(fit: dict[str, Any]) -> str:
     """Samples per second beside a bare loop, and the seconds of a fit's parts."""
     rows = [
@@ -153,7 +157,7 @@ def fit_part(fit: dict[str, Any]) -> str:
             name,
             f"{part['samples_per_s']['median']:,.0f}",
             f"{part['bare_samples_per_s']['median']:,.0f}",
-            f"{part['ratio']['median']:.2f} [{part['ratio']['quartile_1']:.2f}, {part['ratio']['quartile_3']:.2f}]",
+            quartiles(part["ratio"]),
             f"{part['ratio_of_processor_time']['median']:.2f}",
         ]
         for name, part in fit["steps"].items()
@@ -187,11 +191,10 @@ def store_part(store: dict[str, Any]) -> str:
     rows: list[list[str]] = []
     for size in store["sizes"]:
         fit, rates, reads = size["fit"], size["rates"], size["reads"]
-        ratio = rates["ratio"]
         cells = [f"{size['n_steps'] / 1e6:.0f} million, {size['gb']:.1f} GB", f"{fit['seconds']:.0f}"]
         cells += [f"{fit['peak_anonymous_gb']:.2f}", f"{fit['nmi_of_unseen_episodes']:.2f}"]
         cells += [f"{rates[name]['median']:,.0f}" for name in ("warm", "in_memory")]
-        cells += [f"{ratio['median']:.2f} [{ratio['quartile_1']:.2f}, {ratio['quartile_3']:.2f}]"]
+        cells += [quartiles(rates["ratio"])]
         cells += [f"{rates[name]['median']:,.0f}" for name in ("cold", "cold_at_random")]
         rows.append([*cells, f"{reads['whole_gb_per_s']:.2f}"])
     head = ["steps", "fit (s)", "RssAnon, peak (GB)", "NMI, unseen episodes", "warm, samples/s"]
@@ -246,13 +249,8 @@ def written(name: str) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
-def between(name: str, begin: str, end: str, text: str) -> str:
-    """A page with a text between its markers."""
-    return within(written(name), begin, end, text)
-
-
 def within(page: str, begin: str, end: str, text: str) -> str:
-    """`between`, of a page's text."""
+    """A page's text with another one between its markers."""
     before, rest = page.split(begin)
     _, after = rest.split(end)
     return f"{before}{begin}\n{text}\n{end}{after}"
@@ -269,32 +267,22 @@ def main() -> int:
         take_over(run)
     take_over_examples(asked.examples)
     modes = load("bench_modes")
-    wanted = {"README.md": between("README.md", BEGIN, END, render()), MODES_PAGE: modes_page(modes)}
-    begin, end = "<!-- ablations -->", "<!-- /ablations -->"
-    wanted[METHOD_PAGE] = between(METHOD_PAGE, begin, end, ablations_part(modes))
-    begin, end = "<!-- steering -->", "<!-- /steering -->"
-    steering = steering_tables.steering_text(load("bench_steering"))
-    wanted[STEERING_PAGE] = between(STEERING_PAGE, begin, end, steering)
-    begin, end = "<!-- training -->", "<!-- /training -->"
-    training = training_text(load("bench_training"))
-    wanted[EXPERIMENTS_PAGE] = between(EXPERIMENTS_PAGE, begin, end, training)
-    begin, end = "<!-- switching -->", "<!-- /switching -->"
-    switching = switching_tables.switching_text(load("bench_switching"))
-    wanted[SWITCHING_PAGE] = between(SWITCHING_PAGE, begin, end, switching)
-    begin, end = "<!-- preferences -->", "<!-- /preferences -->"
-    preferences = switching_tables.preferences_text(load("bench_preferences"))
-    wanted[SWITCHING_PAGE] = within(wanted[SWITCHING_PAGE], begin, end, preferences)
-    begin, end = "<!-- clients -->", "<!-- /clients -->"
-    wanted[STUDIO_PAGE] = between(STUDIO_PAGE, begin, end, studio_part(load("bench_studio")))
-    begin, end = "<!-- store -->", "<!-- /store -->"
-    wanted[SCALE_PAGE] = between(SCALE_PAGE, begin, end, store_part(load("bench_store")))
-    for name, text_of in {
-        "half_cheetah": example_tables.half_cheetah_text,
-        "push_t": example_tables.push_t_text,
-    }.items():
-        page = wanted.get(EXAMPLES_PAGE, written(EXAMPLES_PAGE))
-        text = text_of(load(f"example_{name}")["runs"])
-        wanted[EXAMPLES_PAGE] = within(page, f"<!-- {name} -->", f"<!-- /{name} -->", text)
+    marked = {  # the markers around each part, and the page that has it
+        "results": ("README.md", render()),
+        "ablations": (METHOD_PAGE, ablations_part(modes)),
+        "steering": (STEERING_PAGE, steering_tables.steering_text(load("bench_steering"))),
+        "training": (EXPERIMENTS_PAGE, training_text(load("bench_training"))),
+        "switching": (SWITCHING_PAGE, switching_tables.switching_text(load("bench_switching"))),
+        "preferences": (SWITCHING_PAGE, switching_tables.preferences_text(load("bench_preferences"))),
+        "clients": (STUDIO_PAGE, studio_part(load("bench_studio"))),
+        "store": (SCALE_PAGE, store_part(load("bench_store"))),
+        "half_cheetah": (EXAMPLES_PAGE, example_tables.half_cheetah_text(load("example_half_cheetah")["runs"])),
+        "push_t": (EXAMPLES_PAGE, example_tables.push_t_text(load("example_push_t")["runs"])),
+    }
+    wanted = {MODES_PAGE: modes_page(modes)}
+    for name, (page, text) in marked.items():
+        before = wanted[page] if page in wanted else written(page)
+        wanted[page] = within(before, f"<!-- {name} -->", f"<!-- /{name} -->", text)
     differ = False
     for name, text in wanted.items():
         if not asked.check:

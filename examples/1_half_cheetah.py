@@ -11,6 +11,7 @@ them all.
 """
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -92,11 +93,14 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     model = unbraid.ModeModel.from_pretrained(run / "model")
     training = Selection.split(demos, held_out=0.2, generator=named_generator(asked.seed, "held out"))[0].copied()
     mode_of = found_modes(model, demos)
-    told = supervised_fit(in_order_of(mode_of, training), replace(model.config, calibration="off"))
+    ordered = in_order_of(mode_of, training)
+    told = supervised_fit(ordered, replace(model.config, calibration="off"))
+    told_of = [ordered.label_names.index(name) for name in demos.label_names]
     results = {"seed": asked.seed, "n_modes": model.n_modes, "refine_steps": asked.refine_steps}
     results |= {"policy_hidden": asked.policy_hidden}
     results |= {"agreement": read_json(run / "results.json")["unbraid"].get("agreement")}
-    results |= compared(model, told, demos, mode_of, n_episodes=asked.episodes, max_steps=asked.max_steps)
+    actors = {"mode": (model, mode_of), "told": (told, told_of)}
+    results |= compared(actors, demos, n_episodes=asked.episodes, max_steps=asked.max_steps)
     write_json(asked.out / "results.json", results)
     print(f"\n{'expert':8s}{'its speed':>10s}{'mode':>8s}{'told':>8s}   mode / expert, mode / told")
     for name, of in results["experts"].items():
@@ -123,29 +127,23 @@ def in_order_of(mode_of: list[int], demos: unbraid.Demos) -> unbraid.Demos:
 
 
 def compared(
-    model: unbraid.ModeModel,
-    told: unbraid.ModeModel,
-    demos: unbraid.Demos,
-    mode_of: list[int],
-    *,
-    n_episodes: int,
-    max_steps: int,
+    actors: Mapping[str, tuple[unbraid.ModeModel, list[int]]], demos: unbraid.Demos, *, n_episodes: int, max_steps: int
 ) -> dict[str, Any]:
-    """expert -> speeds (m/s) recorded, of the mode that most of its episodes are in, and of the fit told the labels."""
+    """expert -> speeds (m/s) recorded, and of each actor, a model with its mode for each label."""
     assert demos.labels is not None
     own = np.array([speed(episode) for episode in demos])
-    told_of = mode_of if sorted(mode_of) == list(range(len(mode_of))) else list(range(len(mode_of)))
     experts: dict[str, Any] = {}
     for label, name in enumerate(demos.label_names):
-        acting = (model, mode_of[label]), (told, told_of[label])
-        both = [speeds(*one, n_episodes=n_episodes, max_steps=max_steps) for one in acting]
+        run = {
+            who: speeds(model, mode_of[label], n_episodes=n_episodes, max_steps=max_steps)
+            for who, (model, mode_of) in actors.items()
+        }
         expert = float(own[demos.labels == label].mean())
-        ours, theirs = (float(values.mean()) for values in both)
+        ours, theirs = float(run["mode"].mean()), float(run["told"].mean())
         experts[name] = {
             "expert": expert,
-            "found_mode": mode_of[label],
-            "mode": mean_interval(both[0]).to_json(),
-            "told": mean_interval(both[1]).to_json(),
+            "found_mode": actors["mode"][1][label],
+            **{who: mean_interval(values).to_json() for who, values in run.items()},
             "of_expert": ours / expert,
             "of_told": ours / theirs if theirs > 0.1 * expert else None,  # of a policy that does not run, no share
         }

@@ -113,7 +113,6 @@ def test_told_what_a_fit_finds_in_its_order_the_supervised_fit_is_that_fit() -> 
 
 
 def test_the_supervised_fits_seed_suffices_and_matters_and_touches_no_other() -> None:
-    torch = pytest.importorskip("torch")
     demos = reflexes(1, seed=0, n_steps=30)
 
     def weights(seed: int) -> np.ndarray:
