@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unbraid.policy.bounds import held_within
+
 __all__ = [
     "LOG_STD_HIGH",
     "LOG_STD_LOW",
@@ -44,7 +46,13 @@ class GaussianPolicy(nn.Module):
     `spread="state_independent"`: one learned log-deviation per action dimension, start -0.5 (the talk).
     `spread="context"`: linear(context) + 1.5 tanh(h / 1.5), clamped to [-3, 0.5], h a second output: each mode has
     a deviation of its own, which a state can move but not break (METHOD, part 2).
+
+    Attributes:
+        low, high: (act,) what the mean is held between, in scaled units; None where `hold_within` was not told any.
     """
+
+    low: Tensor | None
+    high: Tensor | None
 
     def __init__(
         self,
@@ -63,6 +71,13 @@ class GaussianPolicy(nn.Module):
         self.trunk = perceptron([observation_size + n_modes, *hidden, outputs], kind)
         self.log_std = nn.Parameter(torch.full((action_size,), -0.5)) if spread == "state_independent" else None
         self.log_std_of_context = nn.Linear(n_modes, action_size) if spread == "context" else None
+        self.register_buffer("low", None)
+        self.register_buffer("high", None)
+        self.register_load_state_dict_pre_hook(_with_bounds)
+
+    def hold_within(self, low: Float[Tensor, "act"], high: Float[Tensor, "act"]) -> None:
+        """Holds the mean between bounds (`policy.bounds`) from now on; they are saved with the weights."""
+        self.low, self.high = low.clone(), high.clone()
 
     def forward(
         self, states: Float[Tensor, "*batch obs"], contexts: Float[Tensor, "*batch mode"]
@@ -71,10 +86,20 @@ class GaussianPolicy(nn.Module):
         out = self.trunk(torch.cat([states, contexts], dim=-1))
         if self.log_std_of_context is None:
             assert self.log_std is not None
-            return out, self.log_std.expand_as(out)
+            return self._held(out), self.log_std.expand_as(out)
         mean, wish = out.chunk(2, dim=-1)
         log_std = self.log_std_of_context(contexts) + 1.5 * torch.tanh(wish / 1.5)
-        return mean, log_std.clamp(LOG_STD_LOW, LOG_STD_HIGH)
+        return self._held(mean), log_std.clamp(LOG_STD_LOW, LOG_STD_HIGH)
+
+    def _held(self, mean: Float[Tensor, "*batch act"]) -> Float[Tensor, "*batch act"]:
+        return mean if self.low is None or self.high is None else held_within(mean, self.low, self.high)
+
+
+def _with_bounds(module: nn.Module, tensors: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Makes room for the bounds that saved weights come with."""
+    low, high = tensors.get(f"{prefix}low"), tensors.get(f"{prefix}high")
+    if isinstance(module, GaussianPolicy) and low is not None and high is not None:
+        module.hold_within(low, high)
 
 
 def log_likelihoods_of_modes(

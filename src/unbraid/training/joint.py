@@ -24,6 +24,7 @@ from unbraid.modes.search import Found, ModeSearch
 from unbraid.modes.spans import SpanSource, WindowPlaces
 from unbraid.modes.stretches import Stretches, some_within
 from unbraid.modes.windows import cut_windows
+from unbraid.policy.bounds import Extremes
 from unbraid.policy.normaliser import Normaliser
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.model import ModeModel
@@ -106,7 +107,8 @@ class UnbraidLearner:
         seen = None if given is None else given.seen
         if seen is None:
             seen = Normaliser.of_blocks(steps.observation_blocks(), floor=0.02, of_range=True, clip=6.0)
-        done = Normaliser.of_blocks(steps.action_blocks(), floor=1e-3, of_range=True)
+        extremes = Extremes()
+        done = Normaliser.of_blocks(extremes.watched(steps.action_blocks()), floor=1e-3, of_range=True)
         self.found: Found | None = None
         self.changes: Changes | None = None
         if given is None:
@@ -120,6 +122,8 @@ class UnbraidLearner:
             torch.manual_seed(named_seed(config.seed, "unbraid", "weights"))
             self.model = ModeModel(self.config, observation_size=steps.observation_size, action_size=steps.action_size)
         self.model.observation_normaliser, self.model.action_normaliser = seen, done
+        if (bounds := extremes.bounds()) is not None:
+            self.model.policy.hold_within(*(done(torch.from_numpy(bound)) for bound in bounds))
         self.model.to(device)
         lengths = sorted({min(length, int(steps.lengths.max())) for length in config.window_lengths})
         self.places = [WindowPlaces(steps.lengths, length) for length in lengths]

@@ -1,0 +1,84 @@
+"""The bounds of actions, where demonstrations show them, and a mean that is held between them.
+
+Many policies act by clip(f(s), low, high), and a recorded action on a bound says no more of f than "here or beyond". A
+network that must hit the bound itself has a corner to learn wherever f crosses it; one whose output is clipped has not.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+__all__ = ["LEAST_SHARE", "Extremes", "held_within"]
+
+LEAST_SHARE = 0.03
+"""The share of a column's actions that lie exactly on its least, or largest, from which on that is a bound. Noise that
+is clipped now and then piles up less, and needs no bound: its mean lies inside."""
+
+
+@final
+class Extremes:
+    """The least and the largest action of each column, and how many are exactly that, read block by block."""
+
+    def __init__(self) -> None:
+        """Has seen nothing."""
+        self._n, self._low, self._high = 0, np.zeros(0, np.float32), np.zeros(0, np.float32)
+        self._at_low, self._at_high = np.zeros(0, np.int64), np.zeros(0, np.int64)
+
+    def watched(self, blocks: Iterable[Float[np.ndarray, "_ act"]]) -> Iterator[Float[np.ndarray, "_ act"]]:
+        """The same blocks, looked at as they pass."""
+        for block in blocks:
+            if self._n == 0:
+                self._low, self._high = block[0].copy(), block[0].copy()
+                self._at_low, self._at_high = np.zeros((2, block.shape[1]), np.int64)
+            low, high = np.minimum(self._low, block.min(0)), np.maximum(self._high, block.max(0))
+            self._at_low = np.where(low == self._low, self._at_low, 0) + (block == low).sum(0)
+            self._at_high = np.where(high == self._high, self._at_high, 0) + (block == high).sum(0)
+            self._low, self._high, self._n = low, high, self._n + len(block)
+            yield block
+
+    def bounds(self) -> tuple[Float[np.ndarray, "act"], Float[np.ndarray, "act"]] | None:
+        """(low, high) in the columns' own units, infinite on a side where actions do not pile up; None where none do.
+
+        A column that never moves has no bounds.
+        """
+        moves, least = self._low < self._high, LEAST_SHARE * self._n
+        low = np.where(moves & (self._at_low >= least), self._low, -np.inf).astype(np.float32)
+        high = np.where(moves & (self._at_high >= least), self._high, np.inf).astype(np.float32)
+        return (low, high) if np.isfinite(low).any() or np.isfinite(high).any() else None
+
+
+def held_within(
+    mean: Float[Tensor, "*batch act"], low: Float[Tensor, "act"], high: Float[Tensor, "act"]
+) -> Float[Tensor, "*batch act"]:
+    """min(max(mean, low), high), with a gradient that still leads back inside from beyond a bound, and never further out.
+
+    So an action on the bound asks nothing of a mean beyond it, and one inside pulls it back: the squared error of
+    censored regression.
+
+    Source: Tobin 1958, "Estimation of relationships for limited dependent variables". Departs: of an action on a bound
+    no tail probability is asked, so that the deviation stays that of what is seen.
+    """
+    return _HeldWithin.apply(mean, low, high) if torch.is_grad_enabled() else _clipped(mean, low, high)
+
+
+def _clipped(mean: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    return torch.minimum(torch.maximum(mean, low), high)
+
+
+@final
+class _HeldWithin(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, mean: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        ctx.save_for_backward(mean < low, mean > high)
+        return _clipped(mean, low, high)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = gradients
+        below, above = ctx.saved_tensors
+        outwards = (below & (gradient > 0)) | (above & (gradient < 0))  # a step goes against the gradient
+        return gradient.masked_fill(outwards, 0.0), None, None
