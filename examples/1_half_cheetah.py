@@ -6,8 +6,9 @@ The file holds recordings of HalfCheetah: `obs` and `act` (step, n), `ep_len` (e
 `ep_expert` (episode,) with `expert_names`. Any arrays will do; docs/formats.md lists what is read as it is.
 
 Each mode is then run beside its expert's recorded speed, and beside the mode of a second fit, the same in everything,
-seed and order of modes included, that was told the true labels. Speeds are of mean actions, in m/s; `results.json` has
-them all.
+seed and order of modes included, that was told the true labels. An expert whose recorded actions are all
+clip(W s + b, -1, 1) of some W and b can be run itself, from the same starts as its mode, and then is. Speeds are of
+mean actions, in m/s; `results.json` has them all.
 """
 
 import argparse
@@ -25,9 +26,10 @@ from unbraid.core.runs import read_json, write_json
 from unbraid.demos.selection import Selection
 from unbraid.evaluation.baselines import supervised_fit
 from unbraid.evaluation.intervals import mean_interval
-from unbraid.worlds.controllers import from_predict
+from unbraid.worlds.controllers import Controller, from_function, from_predict
 
 ENV_ID, FORWARD_VELOCITY = "HalfCheetah-v5", 8  # the observation's column with the body's speed along x (m/s)
+SLOW = 0.5  # of the recorded speed: below it an episode has had a fall
 
 
 def recorded(path: Path) -> unbraid.Demos:
@@ -58,11 +60,30 @@ def speed(episode: unbraid.Episode) -> float:
     return float(episode.observations[:, FORWARD_VELOCITY].mean())
 
 
-def speeds(model: unbraid.ModeModel, mode: int, *, n_episodes: int, max_steps: int) -> np.ndarray:
-    """(episode,) speeds of one mode's mean actions, on the same seeds for everybody."""
-    policy = from_predict(unbraid.steer(model).toward(mode))
+def speeds(policy: Controller, *, n_episodes: int, max_steps: int) -> np.ndarray:
+    """(episode,) speeds of a policy, on the same seeds for everybody."""
     found = unbraid.evaluate(policy, ENV_ID, n_episodes=n_episodes, max_steps=max_steps, metrics={"speed": speed})
     return found.values["speed"]
+
+
+def mean_actions(model: unbraid.ModeModel, mode: int) -> Controller:
+    """One mode, acting by its mean actions."""
+    return from_predict(unbraid.steer(model).toward(mode))
+
+
+def written_down(demos: unbraid.Demos) -> Controller | None:
+    """The expert itself, where clip(W s + b, -1, 1) is all that it does: W and b are read off actions inside the
+    bounds, and every recorded action must come out to 1e-5."""
+    states = np.concatenate([episode.observations[:-1] for episode in demos]).astype(np.float64)
+    actions = np.concatenate([episode.actions for episode in demos]).astype(np.float64)
+    inputs, weights = np.column_stack([states, np.ones(len(states))]), []
+    for action in actions.T:
+        inside = np.abs(action) < 1
+        weights.append(np.linalg.lstsq(inputs[inside], action[inside], rcond=None)[0])
+    slopes, offset = np.split(np.array(weights).T, [states.shape[1]])
+    if np.abs((states @ slopes + offset).clip(-1, 1) - actions).max() > 1e-5:
+        return None
+    return from_function(lambda observations: (observations @ slopes + offset).clip(-1, 1))
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
@@ -74,7 +95,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--n-steps", type=int, help="of the joint fit")
     parser.add_argument("--refine-steps", type=int, default=60_000, help="that the policy learns alone")
     parser.add_argument("--policy-hidden", type=int, nargs="+", default=[256, 256, 256], help="widths of its layers")
-    parser.add_argument("--episodes", type=int, default=16, help="rollouts of each mode")
+    parser.add_argument("--episodes", type=int, default=64, help="rollouts of each mode")
     parser.add_argument("--max-steps", type=int, default=1000, help="in a rollout")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args(arguments)
@@ -102,10 +123,11 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     actors = {"mode": (model, mode_of), "told": (told, told_of)}
     results |= compared(actors, demos, n_episodes=asked.episodes, max_steps=asked.max_steps)
     write_json(asked.out / "results.json", results)
-    print(f"\n{'expert':8s}{'its speed':>10s}{'mode':>8s}{'told':>8s}   mode / expert, mode / told")
+    print(f"\n{'expert':8s}{'recorded':>10s}{'here':>8s}{'mode':>8s}{'told':>8s}   mode / expert, mode / told")
     for name, of in results["experts"].items():
         shares = " ".join("   -" if of[key] is None else f"{of[key]:.2f}" for key in ("of_expert", "of_told"))
-        print(f"{name:8s}{of['expert']:10.2f}{of['mode']['value']:8.2f}{of['told']['value']:8.2f}   {shares}")
+        here = f"{of['here']['value']:8.2f}" if of["here"] else f"{'-':>8s}"
+        print(f"{name:8s}{of['expert']:10.2f}{here}{of['mode']['value']:8.2f}{of['told']['value']:8.2f}   {shares}")
     return results
 
 
@@ -129,24 +151,29 @@ def in_order_of(mode_of: list[int], demos: unbraid.Demos) -> unbraid.Demos:
 def compared(
     actors: Mapping[str, tuple[unbraid.ModeModel, list[int]]], demos: unbraid.Demos, *, n_episodes: int, max_steps: int
 ) -> dict[str, Any]:
-    """expert -> speeds (m/s) recorded, and of each actor, a model with its mode for each label."""
+    """expert -> its recorded speed (m/s), its own from the modes' starts where it can be run, and that of each actor, a
+    model with its mode for each label."""
     assert demos.labels is not None
     own = np.array([speed(episode) for episode in demos])
+    how: dict[str, Any] = {"n_episodes": n_episodes, "max_steps": max_steps}
     experts: dict[str, Any] = {}
     for label, name in enumerate(demos.label_names):
-        run = {
-            who: speeds(model, mode_of[label], n_episodes=n_episodes, max_steps=max_steps)
-            for who, (model, mode_of) in actors.items()
-        }
+        run = {who: speeds(mean_actions(model, mode_of[label]), **how) for who, (model, mode_of) in actors.items()}
         expert = float(own[demos.labels == label].mean())
+        itself = written_down(demos.select(np.flatnonzero(demos.labels == label)))
+        here = None if itself is None else speeds(itself, **how)
         ours, theirs = float(run["mode"].mean()), float(run["told"].mean())
         experts[name] = {
             "expert": expert,
+            "here": None if here is None else mean_interval(here).to_json(),
             "found_mode": actors["mode"][1][label],
             **{who: mean_interval(values).to_json() for who, values in run.items()},
-            "of_expert": ours / expert,
+            "n_slow": {who: int((values < SLOW * expert).sum()) for who, values in run.items()},
+            "of_expert": ours / (expert if here is None else float(here.mean())),
             "of_told": ours / theirs if theirs > 0.1 * expert else None,  # of a policy that does not run, no share
         }
+        if here is not None:
+            experts[name]["n_slow"]["here"] = int((here < SLOW * expert).sum())
     return {"n_episodes": n_episodes, "max_steps": max_steps, "experts": experts}
 
 
