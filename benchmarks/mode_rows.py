@@ -64,7 +64,7 @@ OTHERS_NEED = (
     *(f"demos/{name}.py" for name in ("arrays", "episodes")),
     *(f"evaluation/{n}.py" for n in ("baselines", "categorical_vae", "linear_policies", "scores", "transition_kmeans")),
     *(f"modes/{name}.py" for name in ("codebook", "encoders", "pieces", "sequence_encoders", "windows")),
-    *(f"policy/{name}.py" for name in ("contexts", "gaussian", "normaliser")),
+    *(f"policy/{name}.py" for name in ("bounds", "contexts", "gaussian", "normaliser")),
     *(f"training/{name}.py" for name in ("adabelief", "objectives", "talk")),
     *(f"worlds/{name}.py" for name in ("collect", "experts", "lidar", "layout", "point_goal_physics", "rollout")),
 )

@@ -20,11 +20,12 @@ def _example(name):
 
 @pytest.fixture
 def two_cheetahs(tmp_path):
-    """Two linear reflexes on noise, in HalfCheetah's widths."""
+    """Two linear reflexes on noise, in HalfCheetah's widths; the actions of the first are clipped, and nothing else."""
     draws, lengths, experts = np.random.default_rng(0), np.full(10, 40), np.arange(10) % 2
     obs = draws.normal(size=(400, 17)).astype(np.float32)
     gains = draws.normal(size=(2, 17, 6)) / 4
     act = np.concatenate([obs[40 * i : 40 * i + 40] @ gains[e] for i, e in enumerate(experts)])
+    act = np.where(np.repeat(experts, 40)[:, None] == 0, act.clip(-1, 1), np.tanh(act))
     arrays = {"obs": obs, "act": act, "ep_len": lengths, "ep_expert": experts}
     path = tmp_path / "recorded.npz"
     np.savez(path, **arrays, expert_names=np.array(["slow", "fast"]))
@@ -45,8 +46,24 @@ def test_half_cheetah(two_cheetahs, tmp_path, capsys):
     assert set(results["experts"]) == {"slow", "fast"}
     for name, of in results["experts"].items():
         assert (of["mode"]["n"], of["told"]["n"]) == (2, 2)
-        assert of["of_expert"] == pytest.approx(of["mode"]["value"] / of["expert"])
+        expert = of["expert"] if of["here"] is None else of["here"]["value"]
+        assert of["of_expert"] == pytest.approx(of["mode"]["value"] / expert)
         assert f"\n{name:8s}" in said
+    assert results["experts"]["slow"]["here"]["n"] == 2
+    assert results["experts"]["fast"]["here"] is None
+
+
+def test_an_expert_is_written_down_where_every_action_comes_out(two_cheetahs):
+    example = _example("1_half_cheetah")
+    demos = example.recorded(two_cheetahs)
+    slow, fast = (demos.select(np.flatnonzero(demos.labels == label)) for label in (0, 1))
+    assert np.abs(slow.actions).max() == 1, "else nothing is clipped"
+    assert example.written_down(fast) is None
+    itself, rows = example.written_down(slow), np.random.default_rng(1).normal(size=(3, 17))
+    found, _ = itself.act(rows, None, np.zeros(3, bool), np.zeros((3, 6)))
+    gains = np.random.default_rng(0)
+    gains.normal(size=(400, 17))
+    assert np.allclose(found, (rows @ (gains.normal(size=(2, 17, 6)) / 4)[0]).clip(-1, 1), atol=1e-4)
 
 
 def test_labels_are_numbered_as_the_modes_are(two_cheetahs):

@@ -54,7 +54,7 @@ class Extremes:
 def held_within(
     mean: Float[Tensor, "*batch act"], low: Float[Tensor, "act"], high: Float[Tensor, "act"]
 ) -> Float[Tensor, "*batch act"]:
-    """min(max(mean, low), high), with a gradient that still leads back inside from beyond a bound, and never further out.
+    """min(max(mean, low), high), with a gradient that leads back inside from beyond a bound, and never further out.
 
     So an action on the bound asks nothing of a mean beyond it, and one inside pulls it back: the squared error of
     censored regression.

@@ -30,6 +30,7 @@ FORMS = ("onnx", "pt2")
 CONFIGS = {
     "unbraid": UnbraidConfig(n_modes=MODES, policy_hidden=(16, 16)),
     "styled": UnbraidConfig(n_modes=MODES, policy_hidden=(16, 16), style="on"),
+    "bounded": UnbraidConfig(n_modes=MODES, policy_hidden=(16, 16)),
     "talk": TalkConfig(n_modes=MODES, policy_hidden=(16,)),
 }
 
@@ -43,6 +44,8 @@ def make_model(kind):
     model.action_normaliser = Normaliser.of(np.random.default_rng(1).normal(0.3, 1.7, (500, ACTIONS)), floor=0.0)
     if kind == "talk":
         model.contexts.mul_(37.5).add_(0.25)
+    if kind == "bounded":
+        model.policy.hold_within(torch.full((ACTIONS,), -0.02), torch.full((ACTIONS,), torch.inf))
     if model.style_reader is not None:
         model.style_reader.latents.copy_(model.style_reader.latents.pow(3) * torch.tensor([[1.0], [-1.0], [0.4]]))
     return model.eval()

@@ -49,6 +49,36 @@ def test_it_finds_who_is_who_on_new_episodes(reflexes, n_labels):
         assert 0.05 < float(deviation.median()) < 0.4  # 0.1 is the truth, and what the mean has yet to learn
 
 
+def clipped(demos, bound=0.5):
+    """The same demonstrations by experts whose actions are clipped."""
+    return dataclasses.replace(demos, actions=demos.actions.clip(-bound, bound))
+
+
+def test_a_mode_acts_within_the_bounds_that_its_demonstrations_show(reflexes, tiny, tmp_path):
+    demos = clipped(reflexes())
+    config = tiny("unbraid", n_steps=150)
+    model = fit(demos, config)
+    states, contexts = 3 * torch.from_numpy(demos.observations), model.contexts[0].expand(len(demos.observations), -1)
+    mean, deviation = model.action_distribution(states, contexts)
+    assert float(mean.abs().max()) == pytest.approx(0.5)
+    assert int((mean.abs() > 0.49999).sum()) > 1, "and lies on them where it would go beyond"
+    assert bool((deviation > 0).all())
+    model.save_pretrained(tmp_path / "model")
+    again = ModeModel.from_pretrained(tmp_path / "model")
+    assert torch.equal(again.action_distribution(states, contexts)[0], mean)
+    assert again.fingerprint() == model.fingerprint()
+
+
+def test_actions_that_do_not_pile_up_have_no_bounds(demos, tiny):
+    policy = learner_for(demos, tiny("unbraid")).model.policy
+    assert policy.low is None
+    assert policy.high is None
+
+
+def test_the_talks_policy_knows_no_bounds(demos, tiny):
+    assert learner_for(clipped(demos), tiny("talk")).model.policy.low is None
+
+
 @pytest.mark.parametrize(
     "switch",
     [
