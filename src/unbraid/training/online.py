@@ -87,6 +87,8 @@ class Observer:
         self._of_context = contexts @ first[-model.n_modes :] + bias
         linear = model.policy.log_std_of_context
         self._log_stds = contexts @ _array(linear.weight).T + _array(linear.bias)
+        low, high = model.policy.low, model.policy.high
+        self._bounds = None if low is None or high is None else (_array(low), _array(high))
         self._rate = model.switch_rate if switch_rate is None else switch_rate
         self._sizes = (model.observation_size, model.action_size)
 
@@ -127,6 +129,8 @@ class Observer:
         out, n = _through(self._rest, hidden, _silu), len(action)
         wished = self._log_stds + 1.5 * np.tanh(out[:, n:] / 1.5)
         mean, log_std = out[:, :n], np.minimum(np.maximum(wished, LOG_STD_LOW), LOG_STD_HIGH)
+        if self._bounds is not None:
+            mean = np.minimum(np.maximum(mean, self._bounds[0]), self._bounds[1])
         return np.dot(0.5 * np.square((action - mean) * np.exp(-log_std)) + log_std, self._weights)
 
     def _encoder(self, recent: Float[np.ndarray, "step width"]) -> Float[np.ndarray, "mode"]:

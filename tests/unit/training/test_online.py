@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.training.fit import fit
@@ -37,6 +38,15 @@ def test_it_is_the_posterior_that_sees_the_same_past(switching, demos):
     for number, (start, n) in enumerate(zip(demos.step_starts[:-1], demos.lengths, strict=True)):
         own = observed(switching, demos.episode(number))
         np.testing.assert_allclose(own, found[start : start + n], atol=1e-5)
+
+
+def test_it_knows_the_bounds_of_actions(demos, tiny):
+    model = fit(demos, tiny("unbraid"))
+    free, n = model.filter(demos), int(demos.lengths[0])
+    model.policy.hold_within(torch.full((2,), -0.1), torch.tensor([torch.inf, 0.1]))
+    held = model.filter(demos)
+    assert np.abs(held - free).max() > 0.01, "else nothing is held"
+    np.testing.assert_allclose(observed(model, demos.episode(0)), held[:n], atol=1e-5)
 
 
 def test_what_comes_later_changes_nothing(switching, demos):
