@@ -15,14 +15,14 @@ ENOUGH, NEAR = 0.95, 0.1  # of the speed of the fit that was told; off the exper
 
 def half_cheetah_text(runs: Sequence[Run]) -> str:
     """Speeds of experts, modes and the fit that was told, for each seed; and how many reach what was asked."""
-    head = ["expert", "the expert's speed (m/s)"]
+    head = ["expert", "recorded (m/s)", "itself, from the modes' starts"]
     head += [f"{who} over that, seed {run['seed']}" for run in runs for who in ("its mode", "told")]
     rows: list[list[str]] = []
     for name, first in runs[0]["experts"].items():
-        cells = [f"{first['expert']:.2f}"]
+        cells = [f"{first['expert']:.2f}", "" if first["here"] is None else interval(first["here"])]
         for run in runs:
             of = run["experts"][name]
-            cells += [f"{of['of_expert']:.2f}", f"{of['told']['value'] / of['expert']:.2f}"]
+            cells += [f"{of['of_expert']:.2f}", f"{of['told']['value'] / own_speed(of):.2f}"]
         rows.append([name, *cells])
     lines = [markdown(head, rows), ""]
     for run in runs:
@@ -31,9 +31,25 @@ def half_cheetah_text(runs: Sequence[Run]) -> str:
         behind = f"slower than {ENOUGH} of the fit that was told: {', '.join(slow) or 'none'}"
         lines.append(
             f"- Seed {run['seed']}: {run['n_modes']} modes; {agreement_text(run)}; {len(near)} of "
-            f"{len(run['experts'])} run within a tenth of their expert's speed ({', '.join(near) or 'none'}); {behind}."
+            f"{len(run['experts'])} run within a tenth of their expert's speed ({', '.join(near) or 'none'}); {behind}. "
+            f"Rollouts of {run['n_episodes']} below half of the recorded speed: {falls_text(run)}."
         )
     return "\n".join(lines)
+
+
+def own_speed(of: Mapping[str, Any]) -> float:
+    """An expert's speed (m/s): its own from the modes' starts where it can be run, else that of its recordings."""
+    return of["expert"] if of["here"] is None else of["here"]["value"]
+
+
+def falls_text(run: Run) -> str:
+    """Of each mode that has slow rollouts how many, and of its expert, where that can be run."""
+    said = [
+        f"{name} {slow['mode']}" + (f" (its expert {slow['here']})" if "here" in slow else "")
+        for name, slow in ((name, of["n_slow"]) for name, of in run["experts"].items())
+        if slow["mode"]
+    ]
+    return ", ".join(said) or "none"
 
 
 def half_cheetah_figure(runs: Sequence[Run]) -> Figure:
@@ -46,7 +62,7 @@ def half_cheetah_figure(runs: Sequence[Run]) -> Figure:
         for place, name in enumerate(names):
             of = [run["experts"][name] for run in runs]
             at = place + (offset - 0.5) * 0.25 + np.linspace(-0.06, 0.06, len(runs))
-            shares = [one[who]["value"] / one["expert"] for one in of]
+            shares = [one[who]["value"] / own_speed(one) for one in of]
             axes.plot(at, shares, "o", color=mode_color(offset), label=label if place == 0 else None)
     axes.set_xticks(range(len(names)), names)
     dress(axes, x="expert", y="mean speed over the expert's")
