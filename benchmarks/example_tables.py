@@ -29,9 +29,10 @@ def half_cheetah_text(runs: Sequence[Run]) -> str:
         slow = [name for name, of in run["experts"].items() if of["of_told"] is not None and of["of_told"] < ENOUGH]
         near = [name for name, of in run["experts"].items() if abs(of["of_expert"] - 1) <= NEAR]
         behind = f"slower than {ENOUGH} of the fit that was told: {', '.join(slow) or 'none'}"
+        within = f"within a tenth of their expert's speed ({', '.join(near) or 'none'})"
         lines.append(
             f"- Seed {run['seed']}: {run['n_modes']} modes; {agreement_text(run)}; {len(near)} of "
-            f"{len(run['experts'])} run within a tenth of their expert's speed ({', '.join(near) or 'none'}); {behind}. "
+            f"{len(run['experts'])} run {within}; {behind}. "
             f"Rollouts of {run['n_episodes']} below half of the recorded speed: {falls_text(run)}."
         )
     return "\n".join(lines)
