@@ -5,7 +5,7 @@ import json
 import tempfile
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -22,11 +22,9 @@ from unbraid.modes.windows import Windows, cut_windows
 from unbraid.training.config import FitConfig, config_from_json, config_to_json
 from unbraid.training.hub import CARD, card_around, fetch, is_hub_id, push
 from unbraid.training.networks import Evidence, ModeNetworks, in_parts, window_sums
+from unbraid.training.online import Belief, Observer
 from unbraid.training.steps import Steps
 from unbraid.training.style import style_readings
-
-if TYPE_CHECKING:
-    from unbraid.training.online import Belief, Observer
 
 __all__ = ["ModeModel"]
 
@@ -177,8 +175,8 @@ class ModeModel(ModeNetworks):
         return filtered(self.step_scores_so_far(Steps.of(demos)), demos.lengths, self.switch_rate)
 
     def observe(
-        self, state: "Belief | None", observation: Float[np.ndarray, "obs"], action: Float[np.ndarray, "act"]
-    ) -> "Belief":
+        self, state: Belief | None, observation: Float[np.ndarray, "obs"], action: Float[np.ndarray, "act"]
+    ) -> Belief:
         """What is known of the mode of a robot that is running, after one more step; its first has no state before.
 
         The weights are those of the first call; take an `unbraid.training.online.Observer` where they still change.
@@ -188,9 +186,7 @@ class ModeModel(ModeNetworks):
             DataError: widths that don't fit, or numbers that are not finite.
         """
         if self._observer is None:
-            from unbraid.training.online import Observer  # which knows models
-
-            self._observer = Observer(self)
+            self._observer = Observer(self, switch_rate=self.switch_rate)
         return self._observer.observe(state, observation, action)
 
     def window_scores(

@@ -17,8 +17,7 @@ from unbraid.modes.encoders import StepWindowEncoder, TransitionEncoder
 from unbraid.modes.sequence_encoders import SequenceEncoder
 from unbraid.policy.gaussian import LOG_STD_HIGH, LOG_STD_LOW
 from unbraid.policy.normaliser import Normaliser
-from unbraid.training.model import ModeModel
-from unbraid.training.networks import DISTANCE_TEMPERATURE, POLICY_SHARE, STEP_SHARE, STEP_WINDOW
+from unbraid.training.networks import DISTANCE_TEMPERATURE, POLICY_SHARE, STEP_SHARE, STEP_WINDOW, ModeNetworks
 
 __all__ = ["Belief", "Observer"]
 
@@ -50,13 +49,13 @@ class Belief:
 class Observer:
     """Takes steps one by one: the numbers of `ModeModel.filter`, but for the last digits of float32."""
 
-    def __init__(self, model: ModeModel, *, switch_rate: float | None = None) -> None:
+    def __init__(self, model: ModeNetworks, *, switch_rate: float) -> None:
         """Takes over the model's weights as they are now.
 
         Args:
             model: of unbraid's own method.
-            switch_rate: the probability that a step changes the mode; None takes that of the demonstrations. A robot
-                that a person steers changes its mode more often than they did.
+            switch_rate: the probability that a step changes the mode: the model's own, or more, since a robot that a
+                person steers changes its mode more often than demonstrations did.
 
         Raises:
             ConfigError: a model of the talk's method, whose encoder reads steps that are still to come.
@@ -89,7 +88,7 @@ class Observer:
         self._log_stds = contexts @ _array(linear.weight).T + _array(linear.bias)
         low, high = model.policy.low, model.policy.high
         self._bounds = None if low is None or high is None else (_array(low), _array(high))
-        self._rate = model.switch_rate if switch_rate is None else switch_rate
+        self._rate = switch_rate
         self._sizes = (model.observation_size, model.action_size)
 
     def observe(

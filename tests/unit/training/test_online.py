@@ -79,4 +79,4 @@ def test_a_step_that_does_not_fit_is_refused(model, demos):
 
 def test_the_talks_method_reads_what_is_to_come(demos, tiny):
     with pytest.raises(ConfigError, match="of the talk's, which reads where a step leads"):
-        Observer(fit(demos, tiny("talk")))
+        Observer(fit(demos, tiny("talk")), switch_rate=0.0)

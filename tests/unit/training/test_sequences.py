@@ -115,7 +115,7 @@ def test_all_verbs_take_it(model, uneven):
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_observed_step_by_step_is_what_is_filtered(models, uneven, kind):
     model, found = models["unbraid", kind], []
-    observer = Observer(model)
+    observer = Observer(model, switch_rate=model.switch_rate)
     for episode in uneven:
         belief = None
         for observation, action in zip(episode.observations[:-1], episode.actions, strict=True):
@@ -127,7 +127,7 @@ def test_what_is_observed_step_by_step_is_what_is_filtered(models, uneven, kind)
 
 def test_an_observer_keeps_the_weights_that_it_was_made_with(demos, tiny):
     model = fit(demos, asked(tiny, "unbraid", "lstm", n_steps=2))
-    observer, episode = Observer(model), demos.episode(0)
+    observer, episode = Observer(model, switch_rate=model.switch_rate), demos.episode(0)
     before = observer.observe(None, episode.observations[0], episode.actions[0]).probabilities
     with torch.no_grad():
         for value in model.encoder.parameters():
@@ -140,7 +140,7 @@ def test_an_observer_keeps_the_weights_that_it_was_made_with(demos, tiny):
 @pytest.mark.parametrize("kind", ["mean", *KINDS])
 def test_the_talks_method_is_not_observed(models, kind):
     with pytest.raises(ConfigError, match="Fit with --method unbraid"):
-        Observer(models["talk", kind])
+        Observer(models["talk", kind], switch_rate=0.0)
 
 
 # Learning

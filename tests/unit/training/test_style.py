@@ -147,7 +147,7 @@ def test_a_step_observed_is_what_the_filter_says(model):
     before = model.switch_rate
     try:
         for model.switch_rate in (0.0, 0.03):
-            wanted, observer = model.filter(demos), Observer(model)
+            wanted, observer = model.filter(demos), Observer(model, switch_rate=model.switch_rate)
             for number, start in enumerate(demos.step_starts[:-1]):
                 belief, episode = None, demos.episode(number)
                 for t in range(episode.n_steps):
