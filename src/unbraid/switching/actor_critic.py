@@ -20,12 +20,10 @@ from unbraid.switching.switcher import LinearScores, Switcher
 
 __all__ = ["train_actor_critic"]
 
-_UPDATES = 10  # an update learns from all batches so far, each as it differs from how it was chosen itself
+_UPDATES, _KEPT = 10, 3  # an update learns from the last three batches, each weighed by how it was chosen itself
 _DISCOUNT, _TRACE = 0.95, 0.9  # of one step of the environment; of one choice
 _LEAST = 0.05  # the probability of every mode while it learns
-_FIRST_STEP, _LAST_STEP = 1.0, 0.1
-"""An update changes the scores by this much (a deviation over modes and situations): as far as one must go at first,
-and little at last, so that the result is not one update's error away from what all of them found."""
+_STEP = 1.0  # an update changes the scores by this much (a deviation over modes and situations)
 _RIDGE_CRITIC, _RIDGE_ACTOR = 3.0, 20.0
 _MOST_MULTIPLIED = 20  # features; of more, the critic sees squares alone
 
@@ -67,7 +65,7 @@ def train_actor_critic(
 
     Source: Peters & Schaal 2008, "Natural actor-critic"; the critic by least squares (Bradtke & Barto 1996), the
     advantage by Schulman et al. 2016 (GAE). Departs: the choices are regressed as they differ from their
-    probabilities, from all batches; the size of an update is given, and falls.
+    probabilities, from several batches; an update has a fixed size.
 
     Args:
         worlds: where it acts; begun with `seed`.
@@ -90,14 +88,13 @@ def train_actor_critic(
     weights = np.zeros((worlds.n_modes, len(reader.names)))
     observations = worlds.begin(seed)
     batches: list[_Batch] = []
-    parts = np.array_split(np.arange(n_rounds), min(_UPDATES, n_rounds))
-    for part, step in zip(parts, np.linspace(_FIRST_STEP, _LAST_STEP, len(parts)), strict=True):
+    for part in np.array_split(np.arange(n_rounds), min(_UPDATES, n_rounds)):
         batch, observations = _act(worlds, reader, weights, observations, (len(part), discount, generator), on_progress)
-        batches.append(batch)
+        batches = [*batches[1 - _KEPT :], batch]
         natural = _natural_gradient(batches)
         change = batch.features @ natural.T
         deviation = float((change - change.mean(axis=2, keepdims=True)).std())
-        weights = weights + (step / max(deviation, 1e-9)) * natural
+        weights = weights + (_STEP / max(deviation, 1e-9)) * natural
     return Switcher("actor_critic", reader, LinearScores(weights), worlds.n_modes, worlds.horizon_steps)
 
 
