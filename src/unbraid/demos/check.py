@@ -359,7 +359,7 @@ def _about_saturation(shares: Float[np.ndarray, "act"]) -> list[Finding]:
             f"actions[{actuator}]",
             f"An actuator should mostly work within its bounds; actions[{actuator}] is at one on "
             f"{shares[actuator]:.0%} of the steps.",
-            "Let modes act by their mean action, which reaches a bound; sampled ones fall inside it half of the time.",
+            "Let modes of unbraid's own method act by their mean: it reaches a bound, sampled actions often don't.",
         )
         for actuator in np.flatnonzero(shares > _SATURATED_SHARE).tolist()
     ]

@@ -65,7 +65,7 @@ class GaussianPolicy(nn.Module):
         spread: Literal["state_independent", "context"],
     ) -> None:
         super().__init__()
-        self.hidden = tuple(hidden)
+        self.hidden, self.action_size = tuple(hidden), action_size
         outputs = action_size if spread == "state_independent" else 2 * action_size
         kind = nn.Tanh if activation == "tanh" else nn.SiLU
         self.trunk = perceptron([observation_size + n_modes, *hidden, outputs], kind)
@@ -76,7 +76,7 @@ class GaussianPolicy(nn.Module):
         self.register_load_state_dict_pre_hook(_with_bounds)
 
     def hold_within(self, low: Float[Tensor, "act"], high: Float[Tensor, "act"]) -> None:
-        """Holds the mean between bounds (`policy.bounds`) from now on; they are saved with the weights."""
+        """Holds the mean between bounds (`policy.bounds`), in scaled units; they are saved with the weights."""
         self.low, self.high = low.clone(), high.clone()
 
     def forward(
@@ -96,10 +96,13 @@ class GaussianPolicy(nn.Module):
 
 
 def _with_bounds(module: nn.Module, tensors: dict[str, Tensor], prefix: str, *_: object) -> None:
-    """Makes room for the bounds that saved weights come with."""
-    low, high = tensors.get(f"{prefix}low"), tensors.get(f"{prefix}high")
-    if isinstance(module, GaussianPolicy) and low is not None and high is not None:
-        module.hold_within(low, high)
+    """Makes room for the bounds that saved weights come with, or takes away those that they come without."""
+    assert isinstance(module, GaussianPolicy)
+    if {f"{prefix}low", f"{prefix}high"} <= tensors.keys():
+        room = next(module.parameters()).new_empty(module.action_size)
+        module.hold_within(room, room)
+    else:
+        module.low = module.high = None
 
 
 def log_likelihoods_of_modes(

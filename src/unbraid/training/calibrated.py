@@ -86,7 +86,8 @@ class CalibratedLearner:
         n_steps = -(-first.n_steps // self._pace)
         config = replace(first.config, policy_batch=batch, n_steps=n_steps, policy_loss=first.loss_kind)
         part = first.steps.of_stretches(first.spans, seen)
-        given = Given(part.episodes, first.responsibilities[seen], copy.deepcopy(first.model.observation_normaliser))
+        normaliser = copy.deepcopy(first.model.observation_normaliser)
+        given = Given(part.episodes, first.responsibilities[seen], normaliser, first.extremes)
         return UnbraidLearner(part, config, device, given=given, one_thread=True, ranks=first.ranks)
 
     @property

@@ -49,47 +49,47 @@ class Belief:
 class Observer:
     """Takes steps one by one: the numbers of `ModeModel.filter`, but for the last digits of float32."""
 
-    def __init__(self, model: ModeNetworks, *, switch_rate: float) -> None:
-        """Takes over the model's weights as they are now.
+    def __init__(self, networks: ModeNetworks, *, switch_rate: float) -> None:
+        """Takes over their weights as they are now.
 
         Args:
-            model: of unbraid's own method.
+            networks: of a model of unbraid's own method.
             switch_rate: the probability that a step changes the mode: the model's own, or more, since a robot that a
                 person steers changes its mode more often than demonstrations did.
 
         Raises:
             ConfigError: a model of the talk's method, whose encoder reads steps that are still to come.
         """
-        if isinstance(model.encoder, TransitionEncoder) or model.policy.log_std_of_context is None:
+        if isinstance(networks.encoder, TransitionEncoder) or networks.policy.log_std_of_context is None:
             raise ConfigError(
                 "A mode can be observed with a model of unbraid's own method; this one is of the talk's, which reads "
                 "where a step leads. Fit with --method unbraid."
             )
-        self._states, self._actions = _scaling(model.observation_normaliser), _scaling(model.action_normaliser)
-        codes = _array(model.codebook.codes())
+        self._states, self._actions = _scaling(networks.observation_normaliser), _scaling(networks.action_normaliser)
+        codes = _array(networks.codebook.codes())
         # -|z - e_k|^2 = 2 z e_k - |e_k|^2 and what all modes share: linear in z, and so in what z is made of
         share = np.float32(1 / (DISTANCE_TEMPERATURE * STEP_WINDOW))
         self._towards: _Layer = (codes.T * (2 * share), np.square(codes).sum(1) * -share)
         self._sequence: SequenceEncoder | None = None
-        if isinstance(model.encoder, StepWindowEncoder):
-            self._per_step = _layers(model.encoder.per_step)
-            *hidden, (weights, bias) = _layers(model.encoder.of_mean)
+        if isinstance(networks.encoder, StepWindowEncoder):
+            self._per_step = _layers(networks.encoder.per_step)
+            *hidden, (weights, bias) = _layers(networks.encoder.of_mean)
             self._of_mean = [*hidden, (weights @ self._towards[0], _through([self._towards], bias, _relu))]
         else:
-            self._sequence = copy.deepcopy(model.encoder).cpu()
-        self._nothing = [np.zeros(n, dtype=np.float32) for n in (model.observation_size, model.action_size)]
-        self._weights = np.full(model.action_size, -POLICY_SHARE, dtype=np.float32)
-        contexts = _array(model.contexts)
-        (first, bias), *self._rest = _layers(model.policy.trunk)
-        n_observed = model.observation_size
+            self._sequence = copy.deepcopy(networks.encoder).cpu()
+        self._nothing = [np.zeros(n, dtype=np.float32) for n in (networks.observation_size, networks.action_size)]
+        self._weights = np.full(networks.action_size, -POLICY_SHARE, dtype=np.float32)
+        contexts = _array(networks.contexts)
+        (first, bias), *self._rest = _layers(networks.policy.trunk)
+        n_observed = networks.observation_size
         self._of_state = np.ascontiguousarray(first[:n_observed])
-        self._of_context = contexts @ first[-model.n_modes :] + bias
-        linear = model.policy.log_std_of_context
+        self._of_context = contexts @ first[-networks.n_modes :] + bias
+        linear = networks.policy.log_std_of_context
         self._log_stds = contexts @ _array(linear.weight).T + _array(linear.bias)
-        low, high = model.policy.low, model.policy.high
+        low, high = networks.policy.low, networks.policy.high
         self._bounds = None if low is None or high is None else (_array(low), _array(high))
         self._rate = switch_rate
-        self._sizes = (model.observation_size, model.action_size)
+        self._sizes = (networks.observation_size, networks.action_size)
 
     def observe(
         self, belief: Belief | None, observation: Float[np.ndarray, "obs"], action: Float[np.ndarray, "act"]

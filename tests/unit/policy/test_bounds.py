@@ -6,6 +6,7 @@ import torch
 
 from unbraid.policy.bounds import LEAST_SHARE, Extremes, held_within
 from unbraid.policy.gaussian import GaussianPolicy, diagonal_log_prob
+from unbraid.training.policy_losses import predicted
 
 INF = np.inf
 
@@ -33,6 +34,19 @@ def test_a_new_extreme_forgets_how_often_the_former_one_was_there():
     assert bounds_of(-actions, 4)[1][0] == 0
 
 
+def test_rounding_takes_no_bound_away_and_an_action_beyond_does():
+    actions = np.random.default_rng(0).normal(size=(1000, 1)).clip(-1, 1)
+    for n_blocks in (1, 40):
+        assert bounds_of(np.append(actions, [[1.0000001]], axis=0), n_blocks)[1][0] == pytest.approx(1)
+        assert bounds_of(np.append(actions, [[1.01]], axis=0), n_blocks)[1][0] == INF
+
+
+def test_the_largest_of_a_few_actions_is_no_pile():
+    draws = np.random.default_rng(0).normal(size=(30, 1))
+    assert bounds_of(draws) is None
+    assert bounds_of(np.append(draws.clip(-0.3, 0.3), [[0.0]], axis=0)) is not None
+
+
 def test_a_share_below_the_least_is_no_bound():
     actions = np.linspace(-1, 0.99, 1000)[:, None]
     actions[: round(1000 * LEAST_SHARE) - 1] = 1
@@ -42,14 +56,14 @@ def test_a_share_below_the_least_is_no_bound():
 
 
 def test_gradient_leads_back_inside_and_never_further_out():
-    mean = torch.tensor([[-3.0, -3.0, 0.2, 3.0, 3.0, 3.0]], requires_grad=True)
-    target = torch.tensor([[-1.0, 0.5, 0.5, 1.0, 0.5, 7.0]])
-    held = held_within(mean, torch.full((6,), -1.0), torch.tensor([1.0, 1, 1, 1, 1, INF]))
-    assert held.tolist() == [[-1, -1, pytest.approx(0.2), 1, 1, 3]]
+    mean = torch.tensor([[-3.0, -3.0, -3.0, 0.2, 3.0, 3.0, 3.0, 3.0]], requires_grad=True)
+    target = torch.tensor([[-2.0, -1.0, 0.5, 0.5, 2.0, 1.0, 0.5, 7.0]])
+    held = held_within(mean, torch.full((8,), -1.0), torch.tensor([1.0, 1, 1, 1, 1, 1, 1, INF]))
+    assert held.tolist() == [[-1, -1, -1, pytest.approx(0.2), 1, 1, 1, 3]]
     (held - target).square().sum().backward()
-    assert mean.grad.tolist() == [[0, -3, pytest.approx(-0.6), 0, 1, -8]]
+    assert mean.grad.tolist() == [[0, 0, -3, pytest.approx(-0.6), 0, 0, 1, -8]]
     with torch.no_grad():
-        assert torch.equal(held_within(mean, torch.full((6,), -1.0), torch.ones(6)), mean.clamp(-1, 1))
+        assert torch.equal(held_within(mean, torch.full((8,), -1.0), torch.ones(8)), mean.clamp(-1, 1))
 
 
 def made(**bounds):
@@ -70,8 +84,29 @@ def test_a_policys_bounds_are_saved_with_its_weights_and_without_them_nothing_is
         assert torch.equal(wanted, torch.minimum(torch.maximum(free(states, contexts)[0], low), high))
         free.load_state_dict(bounded.state_dict())
         assert torch.equal(free(states, contexts)[0], wanted)
-    with pytest.raises(RuntimeError, match="low"):
         bounded.load_state_dict(made().state_dict())
+        assert torch.equal(bounded(states, contexts)[0], made()(states, contexts)[0]), (
+            "as they were before there were any"
+        )
+
+
+@pytest.mark.filterwarnings("ignore:for .* copying from a non-meta parameter")
+def test_loaded_bounds_are_where_the_policy_is_and_fit_it():
+    saved = made(low=torch.full((2,), -1.0), high=torch.ones(2)).state_dict()
+    elsewhere = made().to("meta")
+    elsewhere.load_state_dict(saved)
+    assert elsewhere.low.device.type == elsewhere.high.device.type == "meta"
+    with pytest.raises(RuntimeError, match="size mismatch for low"):
+        made().load_state_dict(saved | {"low": torch.zeros(5)})
+
+
+def test_bfloat16_holds_means_exactly():
+    policy = made(low=torch.full((2,), -0.1001), high=torch.full((2,), 0.1001))
+    mean, _ = predicted(policy, 5 * torch.randn(200, 3), torch.rand(200, 2), "bfloat16")
+    assert mean.dtype == torch.float32
+    assert float(mean.detach().max()) == float(torch.tensor(0.1001)), "not the nearest number of bfloat16"
+    mean.sum().backward()
+    assert all(bool(weight.grad.isfinite().all()) for weight in policy.parameters() if weight.grad is not None)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

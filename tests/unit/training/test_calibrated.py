@@ -47,6 +47,21 @@ def test_the_twin_sees_no_step_that_is_left_out(demos, calibrated):
     assert torch.equal(learner.twin.responsibilities, wanted)
 
 
+def test_the_twin_is_held_within_the_bounds_of_all_demonstrations(demos, calibrated):
+    """Also where the actions at one end are all left out."""
+    actions = demos.actions.clip(-0.5, 0.5)
+    left_out = learner_for(demos, calibrated)._left_out
+    of_left_out = np.isin(np.repeat(np.arange(demos.n_episodes), demos.lengths), left_out)
+    actions = np.where(of_left_out[:, None], actions, actions.clip(None, 0.4))
+    learner = learner_for(dataclasses.replace(demos, actions=actions), calibrated)
+    assert learner._left_out.tolist() == left_out.tolist(), "else the test is of something else"
+    first, twin = learner.first.model, learner.twin.model
+    for own in (first, twin):
+        np.testing.assert_allclose(own.action_normaliser.undo(own.policy.low), [-0.5, -0.5], atol=1e-6)
+    np.testing.assert_allclose(first.action_normaliser.undo(first.policy.high), [0.5, 0.5], atol=1e-6)
+    np.testing.assert_allclose(twin.action_normaliser.undo(twin.policy.high), [0.5, 0.5], atol=1e-6)
+
+
 def test_a_fifth_of_each_mode_is_left_out_and_none_of_a_rare_one():
     modes = np.array([0] * 20 + [1] * 5 + [2] * 3)
     left_out = _left_out(modes, 0)

@@ -48,12 +48,14 @@ def test_responsibilities_come_back_too(demos, tiny, tmp_path):
     assert torch.equal(first.responsibilities, second.responsibilities)
 
 
-@pytest.mark.parametrize("method", ["talk", "unbraid"])
+@pytest.mark.parametrize("method", ["talk", "unbraid", "unbraid, clipped"])
 @pytest.mark.parametrize("stop_after", [1, 7, 10])
 def test_a_fit_that_stops_anywhere_ends_where_an_unbroken_one_does(
     demos, tiny, same_weights, fit_in_two, tmp_path, method, stop_after
 ):
     """Bit for bit, metrics too, wherever it stopped between two lines of them."""
+    if method == "unbraid, clipped":
+        demos, method = dataclasses.replace(demos, actions=demos.actions.clip(-0.5, 0.5)), "unbraid"
     config = tiny(method)
     unbroken = fit(demos, config, LoopOptions(run=tmp_path / "unbroken", log_every=4, checkpoint_every=stop_after))
     stopped = LoopOptions(run=tmp_path / "stopped", log_every=4, checkpoint_every=stop_after)
@@ -208,6 +210,7 @@ def test_the_model_in_a_checkpoint_can_be_looked_at(demos, tiny, same_weights, t
     load_checkpoint(learner, newest, {})
     assert same_weights(found, learner.model)
     assert not found.training
+    assert (found.policy.low is not None) == (clipped and method == "unbraid")
 
 
 @pytest.mark.parametrize("damage", ["weights", "facts", "gone"])
