@@ -249,8 +249,9 @@ def written(name: str) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
-def within(page: str, begin: str, end: str, text: str) -> str:
-    """A page's text with another one between its markers."""
+def within(page: str, name: str, text: str) -> str:
+    """A page's text with another one between the markers of that name."""
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
     before, rest = page.split(begin)
     _, after = rest.split(end)
     return f"{before}{begin}\n{text}\n{end}{after}"
@@ -282,7 +283,7 @@ def main() -> int:
     wanted = {MODES_PAGE: modes_page(modes)}
     for name, (page, text) in marked.items():
         before = wanted[page] if page in wanted else written(page)
-        wanted[page] = within(before, f"<!-- {name} -->", f"<!-- /{name} -->", text)
+        wanted[page] = within(before, name, text)
     differ = False
     for name, text in wanted.items():
         if not asked.check:

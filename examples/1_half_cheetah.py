@@ -158,22 +158,21 @@ def compared(
     how: dict[str, Any] = {"n_episodes": n_episodes, "max_steps": max_steps}
     experts: dict[str, Any] = {}
     for label, name in enumerate(demos.label_names):
-        run = {who: speeds(mean_actions(model, mode_of[label]), **how) for who, (model, mode_of) in actors.items()}
+        acting = {who: mean_actions(model, mode_of[label]) for who, (model, mode_of) in actors.items()}
+        if (itself := written_down(demos.select(np.flatnonzero(demos.labels == label)))) is not None:
+            acting["here"] = itself
+        run = {who: speeds(policy, **how) for who, policy in acting.items()}
         expert = float(own[demos.labels == label].mean())
-        itself = written_down(demos.select(np.flatnonzero(demos.labels == label)))
-        here = None if itself is None else speeds(itself, **how)
         ours, theirs = float(run["mode"].mean()), float(run["told"].mean())
         experts[name] = {
             "expert": expert,
-            "here": None if here is None else mean_interval(here).to_json(),
+            "here": None,
             "found_mode": actors["mode"][1][label],
             **{who: mean_interval(values).to_json() for who, values in run.items()},
             "n_slow": {who: int((values < SLOW * expert).sum()) for who, values in run.items()},
-            "of_expert": ours / (expert if here is None else float(here.mean())),
+            "of_expert": ours / (float(run["here"].mean()) if "here" in run else expert),
             "of_told": ours / theirs if theirs > 0.1 * expert else None,  # of a policy that does not run, no share
         }
-        if here is not None:
-            experts[name]["n_slow"]["here"] = int((here < SLOW * expert).sum())
     return {"n_episodes": n_episodes, "max_steps": max_steps, "experts": experts}
 
 

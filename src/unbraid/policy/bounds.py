@@ -72,7 +72,7 @@ def held_within(
     Source: Tobin 1958, "Estimation of relationships for limited dependent variables". Departs: of an action on a bound
     no tail probability is asked, so that the deviation stays that of what is seen.
     """
-    return _HeldWithin.apply(mean, low, high) if torch.is_grad_enabled() else _clipped(mean, low, high)
+    return _HeldWithin.apply(mean, low, high) if mean.requires_grad else _clipped(mean, low, high)
 
 
 def _clipped(mean: Tensor, low: Tensor, high: Tensor) -> Tensor:

@@ -86,13 +86,14 @@ class GaussianPolicy(nn.Module):
         out = self.trunk(torch.cat([states, contexts], dim=-1))
         if self.log_std_of_context is None:
             assert self.log_std is not None
-            return self._held(out), self.log_std.expand_as(out)
-        mean, wish = out.chunk(2, dim=-1)
-        log_std = self.log_std_of_context(contexts) + 1.5 * torch.tanh(wish / 1.5)
-        return self._held(mean), log_std.clamp(LOG_STD_LOW, LOG_STD_HIGH)
-
-    def _held(self, mean: Float[Tensor, "*batch act"]) -> Float[Tensor, "*batch act"]:
-        return mean if self.low is None or self.high is None else held_within(mean, self.low, self.high)
+            mean, log_std = out, self.log_std.expand_as(out)
+        else:
+            mean, wish = out.chunk(2, dim=-1)
+            log_std = self.log_std_of_context(contexts) + 1.5 * torch.tanh(wish / 1.5)
+            log_std = log_std.clamp(LOG_STD_LOW, LOG_STD_HIGH)
+        if self.low is not None and self.high is not None:
+            mean = held_within(mean, self.low, self.high)
+        return mean, log_std
 
 
 def _with_bounds(module: nn.Module, tensors: dict[str, Tensor], prefix: str, *_: object) -> None:

@@ -228,8 +228,7 @@ def _exported(
 def _traced(model: ModeModel) -> torch.export.ExportedProgram:
     """The graph as a program that says nothing of files and lines, and keeps no example (which would be pickled)."""
     examples = tuple(torch.zeros(3, width) for width in _widths(model).values())
-    with torch.no_grad():  # with gradients, their conditions are in the graph
-        program = torch.export.export(_PolicyGraph(model), examples, dynamic_shapes=_dynamic(model))
+    program = torch.export.export(_PolicyGraph(model), examples, dynamic_shapes=_dynamic(model))
     for node in program.graph.nodes:
         for name in ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn"):
             node.meta.pop(name, None)

@@ -109,9 +109,11 @@ class UnbraidLearner:
         seen = None if given is None else given.seen
         if seen is None:
             seen = Normaliser.of_blocks(steps.observation_blocks(), floor=0.02, of_range=True, clip=6.0)
-        own = Extremes()
-        done = Normaliser.of_blocks(own.watched(steps.action_blocks()), floor=1e-3, of_range=True)
-        self.extremes = own if given is None or given.extremes is None else given.extremes
+        extremes, blocks = None if given is None else given.extremes, steps.action_blocks()
+        if extremes is None:
+            extremes = Extremes()
+            blocks = extremes.watched(blocks)
+        done, self.extremes = Normaliser.of_blocks(blocks, floor=1e-3, of_range=True), extremes
         self.found: Found | None = None
         self.changes: Changes | None = None
         if given is None:
@@ -125,7 +127,7 @@ class UnbraidLearner:
             torch.manual_seed(named_seed(config.seed, "unbraid", "weights"))
             self.model = ModeModel(self.config, observation_size=steps.observation_size, action_size=steps.action_size)
         self.model.observation_normaliser, self.model.action_normaliser = seen, done
-        if (bounds := self.extremes.bounds()) is not None:
+        if (bounds := extremes.bounds()) is not None:
             self.model.policy.hold_within(*(done(torch.from_numpy(bound)) for bound in bounds))
         self.model.to(device)
         lengths = sorted({min(length, int(steps.lengths.max())) for length in config.window_lengths})

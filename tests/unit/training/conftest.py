@@ -42,6 +42,11 @@ def make_reflexes(*, n_labels=2, n_per_label=6, n_steps=40, seed=0, noise=0.1):
     return Demos.from_episodes(episodes, label_names=[f"expert {k}" for k in range(n_labels)])
 
 
+def make_clipped(demos, bound=0.5):
+    """The same demonstrations by experts whose actions are clipped."""
+    return dataclasses.replace(demos, actions=demos.actions.clip(-bound, bound))
+
+
 def make_identities(lengths):
     """Every observation row and every action says which (episode, step) it is of."""
 
@@ -87,6 +92,11 @@ def fit_in_two():
 @pytest.fixture(scope="session")
 def reflexes():
     return make_reflexes
+
+
+@pytest.fixture(scope="session")
+def clipped():
+    return make_clipped
 
 
 @pytest.fixture(scope="session")

@@ -47,9 +47,9 @@ def test_the_twin_sees_no_step_that_is_left_out(demos, calibrated):
     assert torch.equal(learner.twin.responsibilities, wanted)
 
 
-def test_the_twin_is_held_within_the_bounds_of_all_demonstrations(demos, calibrated):
+def test_the_twin_is_held_within_the_bounds_of_all_demonstrations(demos, clipped, calibrated):
     """Also where the actions at one end are all left out."""
-    actions = demos.actions.clip(-0.5, 0.5)
+    actions = clipped(demos).actions
     left_out = learner_for(demos, calibrated)._left_out
     of_left_out = np.isin(np.repeat(np.arange(demos.n_episodes), demos.lengths), left_out)
     actions = np.where(of_left_out[:, None], actions, actions.clip(None, 0.4))

@@ -1,6 +1,5 @@
 """Checkpoints: whole or not at all, the newest two, and refused where they don't fit."""
 
-import dataclasses
 import errno
 import json
 import os
@@ -51,11 +50,11 @@ def test_responsibilities_come_back_too(demos, tiny, tmp_path):
 @pytest.mark.parametrize("method", ["talk", "unbraid", "unbraid, clipped"])
 @pytest.mark.parametrize("stop_after", [1, 7, 10])
 def test_a_fit_that_stops_anywhere_ends_where_an_unbroken_one_does(
-    demos, tiny, same_weights, fit_in_two, tmp_path, method, stop_after
+    demos, clipped, tiny, same_weights, fit_in_two, tmp_path, method, stop_after
 ):
     """Bit for bit, metrics too, wherever it stopped between two lines of them."""
     if method == "unbraid, clipped":
-        demos, method = dataclasses.replace(demos, actions=demos.actions.clip(-0.5, 0.5)), "unbraid"
+        demos, method = clipped(demos), "unbraid"
     config = tiny(method)
     unbroken = fit(demos, config, LoopOptions(run=tmp_path / "unbroken", log_every=4, checkpoint_every=stop_after))
     stopped = LoopOptions(run=tmp_path / "stopped", log_every=4, checkpoint_every=stop_after)
@@ -198,11 +197,11 @@ def test_a_full_disk_stops_the_fit_and_older_checkpoints_survive(demos, tiny, tm
     assert same_weights(fit(demos, config, LoopOptions(run=tmp_path, resume=True)), whole)
 
 
-@pytest.mark.parametrize("clipped", [False, True])
+@pytest.mark.parametrize("bounded", [False, True])
 @pytest.mark.parametrize("method", ["talk", "unbraid"])
-def test_the_model_in_a_checkpoint_can_be_looked_at(demos, tiny, same_weights, tmp_path, method, clipped):
-    if clipped:  # then the policy of unbraid's own is held between bounds, which are weights, too
-        demos = dataclasses.replace(demos, actions=demos.actions.clip(-0.5, 0.5))
+def test_the_model_in_a_checkpoint_can_be_looked_at(demos, tiny, same_weights, clipped, tmp_path, method, bounded):
+    if bounded:  # then the policy of unbraid's own is held between bounds, which are weights, too
+        demos = clipped(demos)
     config = tiny(method, n_modes="auto") if method == "unbraid" else tiny(method)
     fit(demos, config, LoopOptions(run=tmp_path, checkpoint_every=10))
     newest = latest_checkpoint(tmp_path / "checkpoints")
@@ -210,7 +209,7 @@ def test_the_model_in_a_checkpoint_can_be_looked_at(demos, tiny, same_weights, t
     load_checkpoint(learner, newest, {})
     assert same_weights(found, learner.model)
     assert not found.training
-    assert (found.policy.low is not None) == (clipped and method == "unbraid")
+    assert (found.policy.low is not None) == (bounded and method == "unbraid")
 
 
 @pytest.mark.parametrize("damage", ["weights", "facts", "gone"])

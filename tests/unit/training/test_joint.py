@@ -49,12 +49,7 @@ def test_it_finds_who_is_who_on_new_episodes(reflexes, n_labels):
         assert 0.05 < float(deviation.median()) < 0.4  # 0.1 is the truth, and what the mean has yet to learn
 
 
-def clipped(demos, bound=0.5):
-    """The same demonstrations by experts whose actions are clipped."""
-    return dataclasses.replace(demos, actions=demos.actions.clip(-bound, bound))
-
-
-def test_a_mode_acts_within_the_bounds_that_its_demonstrations_show(reflexes, tiny, tmp_path):
+def test_a_mode_acts_within_the_bounds_that_its_demonstrations_show(reflexes, clipped, tiny, tmp_path):
     demos = clipped(reflexes())
     config = tiny("unbraid", n_steps=150)
     model = fit(demos, config)
@@ -75,7 +70,7 @@ def test_actions_that_do_not_pile_up_have_no_bounds(demos, tiny):
     assert policy.high is None
 
 
-def test_the_talks_policy_knows_no_bounds(demos, tiny):
+def test_the_talks_policy_knows_no_bounds(demos, clipped, tiny):
     assert learner_for(clipped(demos), tiny("talk")).model.policy.low is None
 
 
