@@ -234,6 +234,7 @@ def _say_convert(found: dict[str, Any]) -> None:
 
 
 def _say_fit(found: dict[str, Any]) -> None:
+    from unbraid.report.claims import changes_text
     from unbraid.report.estimates import counted, estimate_text
 
     fitted = found["fit"]
@@ -242,6 +243,8 @@ def _say_fit(found: dict[str, Any]) -> None:
     search = found.get("search") or {}
     if search:
         print(search["verdict"])
+        if search.get("changes"):
+            print(changes_text(search["changes"]))
     for warning in search.get("warnings") or []:
         print(f"warning: {warning}")
     if "held_out_log_likelihood_nats" in fitted:

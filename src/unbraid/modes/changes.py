@@ -34,6 +34,8 @@ from unbraid.modes.starts import single_threaded_and_quiet
 __all__ = ["Changes", "changes_within", "stretches_of_one_mode"]
 
 _LEAST_NATS, _LEAST_ERRORS, _LEAST_SHARE = 4.0, 3.0, 0.15
+_LEAST_ALIKE = 0.25
+"""The part of the gain that must be left where all modes scatter alike."""
 _LOOKED_AT_STEPS = 50_000
 _RATE = 1e-8
 """While learning, a change must be worth 18 nats: predictors err the same way on neighbouring steps."""
@@ -55,21 +57,25 @@ class Changes:
         modes_nats: what the modes explain of it where they may not change, over one mode.
         turn_steps: how long an expert acts before another takes over, as it looks under these modes; None where that
             was not asked.
+        alike_nats: the gain where all modes scatter alike; None where that was not asked, since the rest says no.
     """
 
     gain_nats: float
     gain_error: float | None
     modes_nats: float
     turn_steps: float | None = None
+    alike_nats: float | None = None
 
     @property
     def are_there(self) -> bool:
-        """Whether the gain is more than chance, more than a price of a change, and something beside the modes' own."""
+        """Whether the gain is more than chance, more than a price of a change, and something beside the modes' own;
+        and not for the most part one of calmer modes in calmer moments."""
         return (
             self.gain_error is not None
             and self.gain_nats > _LEAST_ERRORS * self.gain_error
             and self.gain_nats > _LEAST_NATS
             and self.gain_nats > _LEAST_SHARE * self.modes_nats
+            and (self.alike_nats is None or self.alike_nats > _LEAST_ALIKE * self.gain_nats)
         )
 
     def facts(self) -> dict[str, Any]:
@@ -79,13 +85,16 @@ class Changes:
             "gain_nats": self.gain_nats,
             "gain_error": self.gain_error,
             "modes_nats": self.modes_nats,
+            "alike_nats": self.alike_nats,
         }
 
 
 def changes_within(search: ModeSearch, n_modes: int, *, assumed: bool = False) -> Changes:
     """Whether modes that were found among whole episodes take over from one another within them.
 
-    Every episode is scored by what the other half of the episodes taught.
+    Every episode is scored by what the other half of the episodes taught. A mode that scatters little explains the calm
+    parts of everybody's episodes best (an arm that holds still), and that is no change of expert: what looks like one
+    must be one, too, where all modes scatter alike.
 
     Args:
         search: a search among episodes.
@@ -100,11 +109,20 @@ def changes_within(search: ModeSearch, n_modes: int, *, assumed: bool = False) -
     some, lengths = _across_halves(search, responsibilities, halves, chosen)
     one, _ = _across_halves(search, torch.ones(n_spans, 1), halves, chosen)
     constant = constant_log_evidence(some, lengths)
-    gain = smoothed(some, lengths, 1 / max(float(lengths.mean()), 2.0)).log_evidence - constant
+    gain = _gain(some, lengths)
     error = float(gain.std(ddof=1) / math.sqrt(len(gain))) if len(gain) > 1 else None
     modes_nats = float((constant - constant_log_evidence(one, lengths)).mean())
     found = Changes(float(gain.mean()), error, modes_nats)
+    if found.are_there:
+        alike, _ = _across_halves(search, responsibilities, halves, chosen, variances="shared")
+        found = replace(found, alike_nats=float(_gain(alike, lengths).mean()))
     return replace(found, turn_steps=1 / estimated_rate(some, lengths)) if assumed or found.are_there else found
+
+
+def _gain(scores: Float[np.ndarray, "step mode"], lengths: Int[np.ndarray, "span"]) -> Float[np.ndarray, "span"]:
+    """What the log-likelihood of every episode gains where its mode may change, once an episode or so."""
+    rate = 1 / max(float(lengths.mean()), 2.0)
+    return smoothed(scores, lengths, rate).log_evidence - constant_log_evidence(scores, lengths)
 
 
 def _across_halves(
@@ -112,6 +130,7 @@ def _across_halves(
     responsibilities: Float[Tensor, "span mode"],
     halves: Int[Tensor, "span"],
     chosen: Int[Tensor, "chosen"],
+    variances: Literal["own", "shared"] = "own",
 ) -> tuple[Float[np.ndarray, "step mode"], Int[np.ndarray, "chosen"]]:
     """The log-likelihood of every step of the chosen spans under modes of the half that its span is not in; and the
     spans' lengths."""
@@ -121,7 +140,10 @@ def _across_halves(
     found: list[Float[np.ndarray, "step mode"]] = []
     for half in range(2):
         learned_from = (responsibilities * (halves != half)[:, None])[None]
-        found.append(steps.under([mixture.fit_predictors(search.statistics[i], learned_from) for i in used]))
+        predictors = [mixture.fit_predictors(search.statistics[i], learned_from) for i in used]
+        if variances == "shared":
+            predictors = [p.with_shared_variances(learned_from.sum(1)) for p in predictors]
+        found.append(steps.under(predictors))
     first = (halves[chosen] == 0)[recorded.spans].numpy()[:, None]
     return np.where(first, found[0], found[1]), recorded.lengths.numpy()
 

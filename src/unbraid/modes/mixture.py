@@ -8,7 +8,7 @@ Source: METHOD, part 2, change 3. EM: Dempster et al. 1977; annealing: Ueda and 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
@@ -76,6 +76,15 @@ class Predictors:
 
     slopes: Float[Tensor, "start mode feature target"]
     variances: Float[Tensor, "start mode target"]
+
+    def with_shared_variances(self, weights: Float[Tensor, "start mode"]) -> "Predictors":
+        """The same predictions, where all modes of a start have the mean of their variances.
+
+        Args:
+            weights: how much each mode counts for.
+        """
+        shared = (self.variances * (weights / weights.sum(1, keepdim=True))[..., None]).sum(1, keepdim=True)
+        return replace(self, variances=shared.expand_as(self.variances))
 
 
 def span_statistics(

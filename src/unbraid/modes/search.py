@@ -43,7 +43,7 @@ _MOST_MODES = 16
 _CLOSE_ERRORS = 2.0
 """Modes that explain left-out spans as well as the best, up to so many standard errors of the difference, are chosen
 among by how well they explain all spans: a mode of a single span is known to neither half."""
-_STABLE, _FEW_SPANS, _ENOUGH_FOR_HALVES = 0.5, 10, 40
+_STABLE, _ENOUGH_FOR_HALVES = 0.5, 40
 
 
 @final
@@ -100,6 +100,13 @@ class Found:
             merge_into=tuple(number[group] for group in groups),
         )
 
+    def _alike(self) -> list[list[int]]:
+        """Modes that merge, where the count supports all of them: two tests that differ."""
+        if self.count.are_few or len(self.merge_into) > self.count.n_supported:
+            return []
+        groups = [[mode for mode, of in enumerate(self.merge_into) if of == group] for group in set(self.merge_into)]
+        return sorted(group for group in groups if len(group) > 1)
+
     def facts(self) -> dict[str, Any]:
         """All but the responsibilities, as JSON, with the perplexity of the modes' shares and warnings in words."""
         n_modes = self.responsibilities.shape[1]
@@ -109,7 +116,8 @@ class Found:
             "n_modes": n_modes,
             "n_supported": self.count.n_supported,
             "verdict": self.count.verdict(self.responsibilities.shape[1]),
-            "sureness_standard_errors": self.count.sureness,
+            "is_decided": not self.count.are_few and (self.count.open is None or n_modes < self.count.n_supported),
+            "sureness_standard_errors": None if self.count.are_few else self.count.sureness,
             "n_spans": self.count.n_spans,
             "counts": [
                 dataclasses.asdict(count) | {"stability": self.stability_of.get(count.n_modes)}
@@ -122,11 +130,11 @@ class Found:
             "merge_into": list(self.merge_into),
             "silhouette": self.silhouette,
             "origin": self.origin,
-            "warnings": _warnings(shares, stability, self.count.n_spans),
+            "warnings": _warnings(shares, stability, self._alike()),
         }
 
 
-def _warnings(shares: Float[Tensor, "mode"], stability: float | None, n_spans: int) -> list[str]:
+def _warnings(shares: Float[Tensor, "mode"], stability: float | None, alike: list[list[int]]) -> list[str]:
     """What a person should know before they trust the modes, each with a remedy."""
     found: list[str] = []
     for mode in torch.nonzero(shares == 0)[:, 0].tolist():
@@ -136,10 +144,11 @@ def _warnings(shares: Float[Tensor, "mode"], stability: float | None, n_spans: i
             f"Other starts of the search lead elsewhere (mean adjusted Rand index {stability:.2f}). Compare two seeds, "
             "or bring more demonstrations."
         )
-    if n_spans < _FEW_SPANS:
+    for modes in alike:
+        told = f"{', '.join(map(str, modes[:-1]))} and {modes[-1]}"
         found.append(
-            f"There are {n_spans} stretches to learn from: too few to count modes. Bring more demonstrations, or say "
-            "how many modes there are."
+            f"Modes {told} could be one: together they explain left-out spans as well, though fewer modes found anew "
+            "do not. Look at them before you trust the difference, or bring more demonstrations."
         )
     return found
 

@@ -24,6 +24,7 @@ __all__ = ["CountEvidence", "CountOfModes", "HeldOut", "Walk", "is_gain"]
 
 STANDARD_ERRORS, LEAST_SHARE, PATIENCE = 3.0, 0.02, 2
 PLAIN_ERRORS, AGAIN_ERRORS = 7.0, 2.0
+FEW_SPANS, OPEN_NATS = 10, 4.0
 
 
 @final
@@ -80,6 +81,26 @@ class CountOfModes:
     counts: tuple[CountEvidence, ...]
 
     @property
+    def are_few(self) -> bool:
+        """Whether there are too few spans to count modes: a standard error over them says little."""
+        return self.n_spans < FEW_SPANS
+
+    @property
+    def open(self) -> CountEvidence | None:
+        """The next number, where the evidence neither supports it nor rules it out; None where it does either.
+
+        A mode more than is supported is open where it adds more than its standard error, more than a few nats, and
+        more than nothing beside all that modes explain: by groups found from other spans, where that was asked.
+        """
+        following = next((c for c in self.counts if c.n_modes == self.n_supported + 1), None)
+        if following is None or following.step_nats is None or following.step_error is None:
+            return None
+        added, error = following.step_nats, following.step_error
+        if following.again_nats is not None and following.again_error is not None:
+            added, error = following.again_nats, following.again_error
+        return following if added > max(error, OPEN_NATS, LEAST_SHARE * following.gain_nats) else None
+
+    @property
     def sureness(self) -> float | None:
         """How many standard errors separate the last mode that is supported from nothing; None for one mode."""
         last = next((c for c in self.counts if c.n_modes == self.n_supported), None)
@@ -93,15 +114,21 @@ class CountOfModes:
         Args:
             asked: the number that a person asked for; None where it was left open.
         """
-        n = self.n_supported
+        n, following = self.n_supported, self.open
+        if self.are_few:
+            few = f"{self.n_spans} spans are too few to count modes. Bring more demonstrations"
+            return f"{few}." if asked else f"{few}, or say how many modes there are; {n} may be chance."
         found = "The evidence supports " + ("one behaviour" if n == 1 else f"{n} modes")
         if self.sureness is not None:
             found += f" (the last of them by {self.sureness:.1f} standard errors, on {self.n_spans} spans)"
-        if asked is None or asked == n:
-            return f"{found}." if n > 1 else f"{found}: these demonstrations look like one."
-        if asked < n:
+        if asked is not None and asked < n:
             return f"{found}: {asked} are too few, by {n - asked}. Some modes hold several behaviours."
-        return f"{found}: {asked} are too many, by {asked - n}. Some modes are parts of one behaviour."
+        if following is not None:
+            added = f"the last of {following.n_modes} would add {following.step_nats:.1f} ± {following.step_error:.1f}"
+            return f"{found}, and does not rule out more: {added} nats a span, on {self.n_spans} spans."
+        if asked is not None and asked > n:
+            return f"{found}: {asked} are too many, by {asked - n}. Some modes are parts of one behaviour."
+        return f"{found}." if n > 1 else f"{found}: these demonstrations look like one."
 
 
 @final

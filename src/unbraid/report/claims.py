@@ -20,6 +20,7 @@ __all__ = [
     "SCORES",
     "again_text",
     "as_good_counts",
+    "changes_text",
     "difference_texts",
     "headline",
     "match_of",
@@ -30,6 +31,18 @@ __all__ = [
 
 SCORES = {"nmi": "NMI", "ari": "ARI", "accuracy": "accuracy", "purity": "purity", "episode_nmi": "episode NMI"}
 """Scores of agreement by their key in `results.json`, in the words of a table."""
+
+
+def changes_text(changes: Mapping[str, Any]) -> str:
+    """Whether experts take over from one another within an episode, and what that explains of left-out ones."""
+    error = "" if changes["gain_error"] is None else f" ± {value_text(changes['gain_error'])}"
+    gains = f"a left-out episode gains {value_text(changes['gain_nats'])}{error} nats where its mode may change"
+    if changes["n_changes"]:
+        told = counted(changes["n_changes"], "changes")
+        return f"Experts take over from one another within episodes: {told}; {gains}."
+    if changes.get("alike_nats") is not None:
+        gains += f", and {value_text(changes['alike_nats'])} where all modes scatter alike, too"
+    return f"No change of expert is seen within an episode: {gains}."
 
 
 def scores_text(scored: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from unbraid.report.claims import difference_texts, headline, scores_text, step_text, steps_share_text
+from unbraid.report.claims import changes_text, difference_texts, headline, scores_text, step_text, steps_share_text
 from unbraid.report.estimates import (
     counted,
     estimate_text,
@@ -112,7 +112,8 @@ def _search_parts(results: Mapping[str, Any]) -> "list[RenderableType]":
         added = step_text(count)
         answer = "" if not added else "yes" if count["supported"] else "no"
         grid.add_row(*map(_plain, (str(count["n_modes"]), value_text(count["gain_nats"]), added, answer)))
-    said = [found["verdict"], *(f"warning: {warning}" for warning in found.get("warnings") or [])]
+    changes = [changes_text(found["changes"])] if found.get("changes") else []
+    said = [found["verdict"], *changes, *(f"warning: {warning}" for warning in found.get("warnings") or [])]
     return [_titled("How many modes", grid, "\n".join(said))]
 
 

@@ -1,5 +1,6 @@
 """Whether experts take over from one another within an episode, and where: found where they do, denied where not."""
 
+import dataclasses
 from functools import partial
 
 import numpy as np
@@ -90,6 +91,28 @@ def test_experts_that_keep_to_their_episode_do_not(taking_over):
     assert assumed.turn_steps > 1000
 
 
+def test_a_part_in_which_all_hold_still_is_no_change_of_expert(recorded_of):
+    """One of three scatters little. The others do so, too, in the second half of their episodes, where all do the same:
+    there the first one's mode explains everybody best, and nobody took over."""
+    generator = np.random.default_rng(0)
+    observations, actions, n_steps = [], [], 100
+    for episode in range(24):
+        slope, is_calm = [1.5, -1.5, 0.0][episode % 3], episode % 3 == 2
+        late = (np.arange(n_steps) >= generator.integers(40, 60)) | is_calm
+        seen = generator.normal(size=(n_steps + 1, 3))
+        noise = np.where(late, 0.05, 0.5)[:, None] * generator.normal(size=(n_steps, 2))
+        moves = np.where(late, 0.0, slope) * seen[:-1, 0]
+        observations.append(seen)
+        actions.append(np.stack([moves, 0 * moves], axis=1) + noise)
+    search = search_of(recorded_of(observations, actions), np.random.default_rng(0))
+    groups = torch.nn.functional.one_hot(torch.arange(24) % 3).float()
+    search.of_sample = lambda n_modes: groups
+    found = changes_within(search, 3)
+    assert dataclasses.replace(found, alike_nats=None).are_there  # what would be taken for a change of expert
+    assert not found.are_there
+    assert found.turn_steps is None
+
+
 def test_cutting_leaves_whole_what_does_not_change(taking_over):
     recorded, _ = taking_over(changing=False, n_episodes=8)
     cut = cut_of(recorded, 50.0)
@@ -111,16 +134,18 @@ def test_a_generator_suffices(taking_over):
 
 
 @pytest.mark.parametrize(
-    ("gain", "error", "modes", "there"),
+    ("gain", "error", "modes", "alike", "there"),
     [
-        (9.0, 1.0, 20.0, True),
-        (9.0, 4.0, 20.0, False),  # could be chance
-        (2.0, 0.1, 4.0, False),  # less than the price of a change
-        (9.0, 1.0, 200.0, False),  # a trifle beside what tells modes apart
-        (9.0, None, 20.0, False),  # one episode
+        (9.0, 1.0, 20.0, 8.0, True),
+        (9.0, 4.0, 20.0, None, False),  # could be chance
+        (2.0, 0.1, 4.0, None, False),  # less than the price of a change
+        (9.0, 1.0, 200.0, None, False),  # a trifle beside what tells modes apart
+        (9.0, None, 20.0, None, False),  # one episode
+        (9.0, 1.0, 20.0, 2.0, False),  # calmer modes in calmer moments
     ],
 )
-def test_what_counts_as_changes(gain, error, modes, there):
-    found = Changes(gain, error, modes)
+def test_what_counts_as_changes(gain, error, modes, alike, there):
+    found = Changes(gain, error, modes, alike_nats=alike)
     assert found.are_there == there
-    assert found.facts() == {"within_episodes": there, "gain_nats": gain, "gain_error": error, "modes_nats": modes}
+    told = {"gain_nats": gain, "gain_error": error, "modes_nats": modes, "alike_nats": alike}
+    assert found.facts() == {"within_episodes": there, **told}

@@ -80,7 +80,9 @@ def test_a_mode_that_nobody_is_in_is_said_with_a_remedy(recorded_of):
     same = [np.zeros((6, 2)) for _ in range(4)]
     facts = search_of(recorded_of(same, [np.ones((5, 1))] * 4)).found(2).facts()
     assert any("holds no demonstration" in said for said in facts["warnings"])
-    assert any("too few to count" in said for said in facts["warnings"])
+    assert facts["verdict"] == "4 spans are too few to count modes. Bring more demonstrations."
+    assert not facts["is_decided"]
+    assert facts["sureness_standard_errors"] is None
     assert json.dumps(facts, allow_nan=False)
 
 

@@ -145,9 +145,60 @@ def count_of(n_supported, step_nats=None, step_error=None):
     return CountOfModes(n_supported, 80, (last,))
 
 
+def undecided(n_supported, nats, error, again=(None, None), n_spans=80):
+    """One mode more is not supported."""
+    last = CountEvidence(n_supported, 0.0, None, None, True)
+    return CountOfModes(n_supported, n_spans, (last, CountEvidence(n_supported + 1, nats, nats, error, False, *again)))
+
+
+@pytest.mark.parametrize(
+    ("count", "is_open"),
+    [
+        (count_of(2, 8.0, 2.0), False),  # three were not tried
+        (undecided(1, 40.0, 15.5), True),
+        (undecided(1, 40.0, 41.0), False),  # no more than chance often gives
+        (undecided(1, 3.0, 1.0), False),  # next to nothing
+        (undecided(1, -9.0, 1.0), False),
+        (undecided(1, 9.0, 1.0, again=(-0.2, 0.5)), False),  # found again from other spans, it adds nothing
+        (undecided(1, 9.0, 1.0, again=(6.0, 4.0)), True),
+        (undecided(1, 9.0, None), False),
+    ],
+)
+def test_a_number_is_open_where_it_is_neither_supported_nor_ruled_out(count, is_open):
+    assert (count.open is not None) == is_open
+
+
 @pytest.mark.parametrize(
     ("count", "asked", "said"),
     [
+        (
+            undecided(1, 40.0, 15.5),
+            None,
+            "The evidence supports one behaviour, and does not rule out more: the last of 2 would add 40.0 ± 15.5 nats "
+            "a span, on 80 spans.",
+        ),
+        (
+            undecided(1, 40.0, 15.5),
+            3,
+            "The evidence supports one behaviour, and does not rule out more: the last of 2 would add 40.0 ± 15.5 nats "
+            "a span, on 80 spans.",
+        ),
+        (
+            undecided(3, 40.0, 15.5),
+            2,
+            "The evidence supports 3 modes: 2 are too few, by 1. Some modes hold several behaviours.",
+        ),
+        (
+            undecided(1, 40.0, 15.5, n_spans=4),
+            None,
+            "4 spans are too few to count modes. Bring more demonstrations, or say how many modes there are; 1 may be "
+            "chance.",
+        ),
+        (
+            undecided(1, 40.0, 15.5, n_spans=4),
+            2,
+            "4 spans are too few to count modes. Bring more demonstrations.",
+        ),
         (count_of(1), None, "The evidence supports one behaviour: these demonstrations look like one."),
         (count_of(1), 1, "The evidence supports one behaviour: these demonstrations look like one."),
         (

@@ -65,20 +65,30 @@ def test_without_a_change_among_the_shown_there_is_no_table(found: dict[str, Any
 
 
 @pytest.mark.parametrize(
-    ("n_changes", "answer", "said"),
+    ("n_changes", "alike", "answer", "said"),
     [
-        (41, "seen", "Experts take over from one another within episodes: 41 changes; a left-out episode gains 9.1"),
-        (0, "none seen", "Every episode has one expert: a left-out episode gains"),
+        (
+            41,
+            8.0,
+            "seen",
+            "Experts take over from one another within episodes: 41 changes; a left-out episode gains 9.1",
+        ),
+        (0, None, "none seen", "No change of expert is seen within an episode: a left-out episode gains 9.10 ± 0.400 "),
+        (0, 1.5, "none seen", "No change of expert is seen within an episode: a left-out episode gains 9.10 ± 0.400 "),
     ],
 )
-def test_the_search_says_whether_experts_change(results: dict[str, Any], n_changes: int, answer: str, said: str):
+def test_the_search_says_whether_experts_change(
+    results: dict[str, Any], n_changes: int, alike: float | None, answer: str, said: str
+):
     own = copy.deepcopy(results["unbraid"]["search"])
-    own["changes"] = {"gain_nats": 9.1, "gain_error": 0.4, "modes_nats": 30.0, "n_changes": n_changes}
+    told = {"gain_nats": 9.1, "gain_error": 0.4, "modes_nats": 30.0, "alike_nats": alike}
+    own["changes"] = told | {"n_changes": n_changes}
     section = search(_record({"search": own}))
     assert section is not None
     (block,) = [block for block in section.blocks if isinstance(block, Verdicts)]
     assert [(v.answer, v.holds) for v in block.verdicts][1] == (answer, None)
     assert block.verdicts[1].text.startswith(said)
+    assert ("1.50 where all modes scatter alike, too." in block.verdicts[1].text) == (alike == 1.5)
     unit = "stretches" if n_changes else "episodes"
     tables = [table for table in section.blocks if isinstance(table, Table) and "n = " in table.note]
     assert tables

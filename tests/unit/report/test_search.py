@@ -104,6 +104,17 @@ def test_the_verdict_is_about_the_number_that_the_model_has(
     assert _verdicts(_told({**found, "n_supported": n_supported})) == [(answer, holds)]
 
 
+def test_what_is_not_decided_is_neither_right_nor_wrong(found: dict[str, Any]):
+    assert _verdicts(_told({**found, "is_decided": False})) == [("not decided", None)]
+    assert _verdicts(_told({**found, "is_decided": True})) == [("supported", True)]
+
+
+def test_what_the_encoder_reads_has_a_column_where_it_was_measured(found: dict[str, Any]):
+    table = _tables(_told({**found, "encoder_shares": [0.52, 0.48]}))["How the episodes are shared out"]
+    assert _cells(table) == {"mode 0": ("53 %", "52 %"), "mode 1": ("47 %", "48 %")}
+    assert "25-step windows" in table.columns[1]
+
+
 def test_warnings_stand_below_the_verdict(found: dict[str, Any]):
     section = _told({**found, "warnings": ["A made-up warning. Do this."]})
     assert _verdicts(section) == [("supported", True), ("warning", False)]

@@ -23,7 +23,8 @@ def over_time(record: RunRecord) -> Section | None:
         Paragraph(
             "Here experts take over from one another within an episode. The encoder and the policy say at every step "
             "how well each mode explains it; a chain of modes that seldom switches adds that up over the whole "
-            "episode. The episodes below were held out."
+            "episode. The episodes below were held out. The probabilities are the chain's own: they were not checked "
+            "against episodes left out, as those of windows are where experts keep to their episode."
         ),
         KeyNumbers(_key_numbers(found)),
         _picture(found),

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from unbraid.report.chapters.building import drawn
-from unbraid.report.claims import again_text, step_text
+from unbraid.report.claims import again_text, changes_text, step_text
 from unbraid.report.estimates import SCORE_DECIMALS, counted, decimals_of, percent_text, value_text
 from unbraid.report.figures import mode_counts_figure
 from unbraid.report.record import RunRecord
@@ -58,24 +58,18 @@ def _verdicts(found: Mapping[str, Any]) -> Verdicts:
     n_modes, n_supported = found["n_modes"], found["n_supported"]
     answer = "supported" if n_modes == n_supported else "too few" if n_modes < n_supported else "too many"
     verdict = Verdict(found["verdict"], n_modes == n_supported, answer=answer)
-    changes = _changes_verdict(found["changes"]) if found.get("changes") else ()
-    warnings = (Verdict(warning, False, answer="warning") for warning in found.get("warnings") or [])
-    return Verdicts((verdict, *changes, *warnings))
+    if not found.get("is_decided", True):
+        verdict = Verdict(found["verdict"], None, answer="not decided")
+    told = [verdict]
+    if changes := found.get("changes"):
+        told.append(Verdict(changes_text(changes), None, "seen" if changes["n_changes"] else "none seen"))
+    told += [Verdict(warning, False, answer="warning") for warning in found.get("warnings") or []]
+    return Verdicts(tuple(told))
 
 
 def _spans(found: Mapping[str, Any]) -> str:
     """What the search put into modes."""
     return "stretches" if (found.get("changes") or {}).get("n_changes") else "episodes"
-
-
-def _changes_verdict(changes: Mapping[str, Any]) -> tuple[Verdict, ...]:
-    """Whether experts change within an episode, and what that adds to the explanation of left-out ones."""
-    error = "" if changes["gain_error"] is None else f" ± {value_text(changes['gain_error'])}"
-    gains = f"a left-out episode gains {value_text(changes['gain_nats'])}{error} nats where its mode may change"
-    if changes["n_changes"]:
-        told = counted(changes["n_changes"], "changes")
-        return (Verdict(f"Experts take over from one another within episodes: {told}; {gains}.", None, "seen"),)
-    return (Verdict(f"Every episode has one expert: {gains}.", None, "none seen"),)
 
 
 def _key_numbers(found: Mapping[str, Any]) -> tuple[KeyNumber, ...]:
@@ -217,11 +211,15 @@ def _kind_text(kind: str) -> str:
 def _shares_table(found: Mapping[str, Any]) -> Table:
     groups: Sequence[int] = found.get("merge_into") or range(found["n_modes"])
     merging = len(set(groups)) < len(groups)
+    read: Sequence[float | int] = found.get("encoder_shares") or []
     rows = tuple(
         Row(
             f"mode {mode}",
             (
-                Cell(f"{percent_text(100.0 * share)} %", heat_percent=100.0 * share),
+                *(
+                    Cell(f"{percent_text(100.0 * part)} %", heat_percent=100.0 * part)
+                    for part in (share, *read[mode:][:1])
+                ),
                 *((_apart_cell(mode, groups),) if merging else ()),
             ),
             swatch=mode_color(mode),
@@ -231,9 +229,14 @@ def _shares_table(found: Mapping[str, Any]) -> Table:
     return Table(
         caption="How the episodes are shared out",
         corner="mode",
-        columns=("share of the episodes", *(("told apart from the others?",) if merging else ())),
+        columns=(
+            "share of the episodes",
+            *(("share of 25-step windows that the encoder reads so",) if read else ()),
+            *(("told apart from the others?",) if merging else ()),
+        ),
         rows=rows,
-        note="A mode with hardly any episodes is one odd episode or none; a policy can learn little from it.",
+        note="A mode with hardly any episodes is one odd episode or none; a policy can learn little from it."
+        + (" Where the encoder reads a mode much less than it holds, its code has collapsed." if read else ""),
     )
 
 
