@@ -183,6 +183,7 @@ def test_what_is_not_there_is_said(unbraid, run, tmp_path):
         ((run, "--demos", tmp_path / "none"), "none"),
         ((run, "--env", "unbraid/PointGoal0-v0"), "--env must be an environment that fits the model"),
         ((run, "--port", 99999), "must be free to listen on"),
+        ((run, "--token", ""), "--token must be at least 8 printable characters"),
     ):
         found = unbraid("studio", *arguments, "--no-browser")
         assert found.code == 2

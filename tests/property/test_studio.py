@@ -8,6 +8,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
 from unbraid.core.errors import ConfigError
 from unbraid.core.runs import create_run
@@ -43,14 +44,24 @@ NEARLY = st.fixed_dictionaries(
 
 
 @pytest.fixture(scope="module")
-def app(tmp_path_factory):
+def desk(tmp_path_factory):
     """A model that was never trained will do."""
     torch.manual_seed(0)
     run = create_run(tmp_path_factory.mktemp("fuzz") / "run", {"command": "fit"})
     config = UnbraidConfig(n_modes=2, policy_hidden=(8,), encoder_width=4)
     ModeModel(config, observation_size=60, action_size=2).save_pretrained(run / "model")
     demos = collect([("forward", make_expert("forward"))], env_id=ENV, n_episodes=3, seed=0, max_steps=30)
-    return create_app(Desk(run, demos=demos, env_ids=(ENV,)))
+    return Desk(run, demos=demos, env_ids=(ENV,))
+
+
+@pytest.fixture(scope="module")
+def app(desk):
+    return create_app(desk)
+
+
+@pytest.fixture(scope="module")
+def guarded(desk):
+    return create_app(desk, token="a secret of ours")
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -90,6 +101,27 @@ def test_bodies_are_taken_or_refused(app, body, path):
 def test_queries_are_taken_or_refused(app, path, query):
     here = TestClient(app, headers=HERE, raise_server_exceptions=False)
     assert here.get(path, params=query).status_code < 500
+
+
+# what a Host or an Origin is made of, whole and in pieces
+NAMED = st.lists(
+    st.sampled_from(
+        ["http", "https", "://", ":", "/", "127.0.0.1", "localhost", "[", "]", "::1", "8377", "99999", "@", "?"]
+    )
+    | st.text('abc%.-_~0 ;"', max_size=3),
+    max_size=6,
+).map("".join)
+
+
+@settings(max_examples=200, deadline=None)
+@given(host=NAMED | st.just("127.0.0.1:8377"), origin=NAMED, cookie=NAMED, token=st.booleans())
+def test_whoever_says_that_it_is_somebody_is_let_in_or_refused(app, guarded, host, origin, cookie, token):
+    here = TestClient(guarded if token else app, raise_server_exceptions=False)
+    headers = {"host": host, "origin": origin, "cookie": f"unbraid_studio_8377={cookie}"}
+    assert here.post("/api/edits/undo", headers=headers).status_code in ((401, 403) if token else (200, 403))
+    with contextlib.suppress(WebSocketDisconnect), here.websocket_connect("/api/live", headers=headers) as socket:
+        assert not token
+        assert "session" in socket.receive_json()
 
 
 KNOWN = (Start, Play, Pause, Step, Reset, Steer, Sample)

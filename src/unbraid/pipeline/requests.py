@@ -432,7 +432,7 @@ class StudioRequest:
     port: int = 8377
     """The port; 0 takes a free one."""
     token: str | None = None
-    """What who opens the page must bring; made up where --host opens it to others."""
+    """What who opens the page must bring, 8 characters or more; made up where --host opens it to others."""
     no_browser: bool = False
     """Do not open a browser."""
     json: Json = False

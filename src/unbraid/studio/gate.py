@@ -5,12 +5,16 @@ import ipaddress
 from collections.abc import Awaitable, Callable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, unquote_to_bytes, urlsplit
 
-__all__ = ["LARGEST_BODY", "Gate"]
+from unbraid.core.errors import ConfigError
+
+__all__ = ["LARGEST_BODY", "Gate", "require_token"]
 
 LARGEST_BODY = 64 * 1024
 _COOKIE = "unbraid_studio"
+_SHORTEST_TOKEN = 8
+_ELSEWHERE = "The request must come from the studio's own page; it comes from another. Open the studio itself."
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _PAGE = "default-src 'self'; img-src 'self' blob: data:; media-src blob:; frame-ancestors 'none'; base-uri 'none'"
 _REPORT = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; script-src 'none'"
@@ -37,7 +41,12 @@ class Gate:
             host: what the server binds to; a browser may name it, or this machine's loopback. When that is all
                 addresses, any literal address may be named, but no name.
             token: what a request must bring, as ``?token=``, a bearer or the cookie that follows; None for none.
+
+        Raises:
+            ConfigError: a token that is too easily guessed, as `require_token`.
         """
+        if token is not None:
+            require_token(token)
         self._app, self._token = app, token
         self._hosts = {*_LOOPBACK, host.lower()}
         self._any_address = host in ("0.0.0.0", "::", "")
@@ -54,7 +63,9 @@ class Gate:
         elif scope["type"] == "websocket":
             await self._app(scope, receive, send)
         elif self._token is not None and scope["path"] == "/" and "token" in parse_qs(_query(scope)):
-            cookie = f"{_COOKIE}={self._token}; HttpOnly; SameSite=Strict; Path=/"
+            # Lax: a link on another site may lead here (a strict cookie is not sent then), but that site's own requests
+            # come without it; and those that change something are let in by their Origin alone.
+            cookie = f"{_cookie_name(headers)}={quote(self._token, safe='')}; HttpOnly; SameSite=Lax; Path=/"
             await _answer(send, 303, b"", [(b"location", b"/"), (b"set-cookie", cookie.encode())])
         else:
             await self._app(scope, _bounded(receive), _with_headers(send, scope["path"]))
@@ -66,18 +77,10 @@ class Gate:
                 "The Host header must name this machine; it does not. Open the address that `unbraid studio` said.",
             )
         origin = headers.get("origin")
-        if origin is not None:
-            parts = urlsplit(origin)
-            if parts.scheme not in ("http", "https") or parts.netloc.lower() != headers["host"].lower():
-                return (
-                    403,
-                    "The request must come from the studio's own page; it comes from another. Open the studio itself.",
-                )
+        if origin is not None and not _is_from(origin, headers["host"]):
+            return 403, _ELSEWHERE
         if headers.get("sec-fetch-site") in ("cross-site", "same-site") and scope["path"] != "/":
-            return (
-                403,
-                "The request must come from the studio's own page; it comes from another. Open the studio itself.",
-            )
+            return 403, _ELSEWHERE
         if self._token is not None and not self._has_token(scope, headers):
             return (
                 401,
@@ -90,7 +93,8 @@ class Gate:
 
     def _is_our_host(self, given: str) -> bool:
         try:
-            name = urlsplit(f"//{given}").hostname or ""
+            parts = urlsplit(f"//{given}")
+            name, _ = parts.hostname or "", parts.port  # a port that is none raises, too
         except ValueError:
             return False
         if name in self._hosts:
@@ -101,16 +105,40 @@ class Gate:
             return False
 
     def _has_token(self, scope: _Scope, headers: dict[str, str]) -> bool:
-        offered = parse_qs(_query(scope)).get("token", [])
+        offered = [given.encode() for given in parse_qs(_query(scope)).get("token", [])]
         bearer = headers.get("authorization", "")
-        offered += [bearer[7:]] if bearer.lower().startswith("bearer ") else []
+        offered += [bearer[7:].encode("latin-1")] if bearer.lower().startswith("bearer ") else []
         try:
-            cookie = SimpleCookie(headers.get("cookie", "")).get(_COOKIE)
+            cookie = SimpleCookie(headers.get("cookie", "")).get(_cookie_name(headers))
         except CookieError:
             cookie = None
-        offered += [] if cookie is None else [cookie.value]
+        offered += [] if cookie is None else [unquote_to_bytes(cookie.value)]
         due = (self._token or "").encode()
-        return any(hmac.compare_digest(one.encode(), due) for one in offered)
+        return any(one and hmac.compare_digest(one, due) for one in offered)
+
+
+def require_token(token: str) -> None:
+    """Raises `ConfigError` for a token that is too easily guessed, or that no address can hold."""
+    if len(token) < _SHORTEST_TOKEN or not token.isprintable():
+        raise ConfigError(
+            f"--token must be at least {_SHORTEST_TOKEN} printable characters, so that nobody guesses it; got "
+            f"{len(token)}. Give a longer one, or leave it out: where it is needed, one is made up."
+        )
+
+
+def _cookie_name(headers: dict[str, str]) -> str:
+    """With the port that the browser knows, as it keeps one set of cookies for all ports of a machine."""
+    port = urlsplit(f"//{headers['host']}").port
+    return _COOKIE if port is None else f"{_COOKIE}_{port}"
+
+
+def _is_from(origin: str, host: str) -> bool:
+    """Whether an Origin is that of the page that this host served."""
+    try:
+        parts = urlsplit(origin)
+    except ValueError:  # it is no address
+        return False
+    return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
 
 
 def _query(scope: _Scope) -> str:

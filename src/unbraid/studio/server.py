@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import uvicorn
 from fastapi import FastAPI, Query, Request, Response
@@ -49,6 +50,9 @@ def create_app(
         token: what every request must bring; None for none.
         most_sessions: how many live sessions there may be.
         idle_s: after how long an idle one ends.
+
+    Raises:
+        ConfigError: a token that is too easily guessed.
     """
     sessions = Sessions(desk, most=most_sessions, idle_s=idle_s)
 
@@ -234,15 +238,18 @@ def serve(
         said: gets the address of the page, once it can be opened.
 
     Raises:
-        ConfigError: the address or port cannot be had.
+        ConfigError: the address or port cannot be had, or the token is too easily guessed.
     """
     if token is None and not is_loopback(host):
         token = secrets.token_urlsafe(18)
+    app = create_app(desk, host=host, token=token)
     listening = bound_socket(host, port)
     name = "127.0.0.1" if host in ("0.0.0.0", "") else f"[{host}]" if ":" in host else host
-    address = f"http://{name}:{listening.getsockname()[1]}/" + ("" if token is None else f"?token={token}")
+    address = f"http://{name}:{listening.getsockname()[1]}/" + (
+        "" if token is None else f"?token={quote(token, safe='')}"
+    )
     config = uvicorn.Config(
-        create_app(desk, host=host, token=token),
+        app,
         ws="websockets-sansio",
         ws_max_size=_LARGEST_MESSAGE,
         ws_per_message_deflate=False,  # squeezing a picture takes longer than sending it

@@ -1,12 +1,13 @@
 """The server is a thin layer: each address gives what the desk says, and refuses in words."""
 
+import asyncio
 import json
 
 import pytest
 from starlette.testclient import TestClient
 
 from unbraid.core.errors import ConfigError
-from unbraid.studio.server import bound_socket, create_app, is_loopback
+from unbraid.studio.server import bound_socket, create_app, is_loopback, serve
 
 
 @pytest.fixture
@@ -121,6 +122,16 @@ def test_a_disk_that_refuses_is_said(here, run, monkeypatch):
     assert answer.status_code == 507
     assert "Free some space" in answer.json()["error"]
     assert here.get("/api/about").json()["modes"][1]["name"] == "mode 1"
+
+
+def test_the_address_that_is_said_can_be_opened_whatever_the_token_holds(desk, monkeypatch):
+    told: list[str] = []
+    monkeypatch.setattr("unbraid.studio.server.uvicorn.Server.serve", lambda *_, **__: asyncio.sleep(0))
+    serve(desk, port=0, token="a b&c=d#e", open_browser=False, said=told.append)
+    (address,) = told
+    assert address.endswith("/?token=a%20b%26c%3Dd%23e")
+    here = TestClient(create_app(desk, token="a b&c=d#e"), base_url="http://127.0.0.1", follow_redirects=False)
+    assert here.get(address.partition("/?")[1] + address.partition("/?")[2]).status_code == 303
 
 
 def test_only_this_machine_is_loopback():
