@@ -1,11 +1,12 @@
 """A card for every mode: how much it holds, what its episodes are like, who it is taken for, what is certified."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from unbraid.core.errors import UnbraidError
 from unbraid.demos.episodes import Demos
@@ -15,17 +16,32 @@ from unbraid.studio.catalogue import Catalogue
 from unbraid.studio.edits import Shown
 from unbraid.training.model import ModeModel
 
-__all__ = ["cards_of", "certified", "confusion", "measured_of", "motion_of"]
+__all__ = ["Confusion", "cards_of", "certified", "confusion", "measured_of", "motion_of"]
 
 _N_EXAMPLES = 5
 _CONFUSED_STEPS = 10  # windows so short that they leave something to confuse
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Confusion:
+    """Who is taken for whom in short windows.
+
+    Attributes:
+        probabilities: (mode, mode) the mean probability of the second in windows that are read as the first; a row of
+            zeros for a mode that no window is read as.
+        n_windows: (mode,) how many windows are read as each.
+    """
+
+    probabilities: Float[np.ndarray, "mode mode"]
+    n_windows: Int[np.ndarray, "mode"]
 
 
 def cards_of(
     catalogue: Catalogue,
     demos: Demos,
     shown: Sequence[Shown],
-    confused: Float[np.ndarray, "mode mode"],
+    confused: Confusion,
     *,
     leads: Sequence[int],
 ) -> list[dict[str, Any]]:
@@ -35,7 +51,7 @@ def cards_of(
         catalogue: what is known of the episodes.
         demos: the episodes.
         shown: the modes as the page shows them.
-        confused: (mode, mode) of the model's modes, as `confusion` gives it.
+        confused: of the model's modes, as `confusion` gives it; the rows of merged ones are weighted by their windows.
         leads: (mode,) the mode that each is shown as.
     """
     probabilities = catalogue.shown(leads)
@@ -55,9 +71,11 @@ def cards_of(
         card["share_of_steps"] = float(steps[:, index].sum() / max(int(steps.sum()), 1))
         card["measured"] = measured_of(numbers, own)
         card["typical"], card["borderline"] = _examples(catalogue, own, sure)
-        own_rows = confused[rows == mode.mode]
+        n_own = confused.n_windows[rows == mode.mode]
+        card["n_windows"] = int(n_own.sum())
+        mean = n_own @ confused.probabilities[rows == mode.mode] / max(card["n_windows"], 1)
         taken = [
-            {"mode": other.mode, "probability": float(own_rows[:, rows == other.mode].sum(1).mean())}
+            {"mode": other.mode, "probability": float(mean[rows == other.mode].sum())}
             for other in shown
             if other.mode != mode.mode
         ]
@@ -93,10 +111,8 @@ def measured_of(
     return {name: mean_interval(values[own]).to_json() for name, values in numbers.items()} if own.any() else {}
 
 
-def confusion(model: ModeModel, demos: Demos) -> Float[np.ndarray, "mode mode"]:
-    """(mode, mode) the mean probability of the second in windows of 10 steps that are read as the first.
-
-    A mode that no window is read as has a row of zeros.
+def confusion(model: ModeModel, demos: Demos) -> Confusion:
+    """Who is taken for whom in windows of 10 steps.
 
     Raises:
         DataError: data that does not fit the model, or without a window of 10 steps.
@@ -106,7 +122,7 @@ def confusion(model: ModeModel, demos: Demos) -> Float[np.ndarray, "mode mode"]:
     found = np.zeros((model.n_modes, model.n_modes))
     for mode in np.unique(modes).tolist():
         found[mode] = probabilities[modes == mode].mean(0)
-    return found
+    return Confusion(found, np.bincount(modes, minlength=model.n_modes))
 
 
 def certified(run: Path) -> dict[int, list[dict[str, Any]]]:

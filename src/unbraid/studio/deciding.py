@@ -57,20 +57,34 @@ def input_groups(demos: Demos) -> dict[str, list[int]]:
     return found
 
 
-def deciding_inputs(model: ModeModel, held_out: Demos, *, seed: int = 0) -> list[Deciding]:
+def deciding_inputs(
+    model: ModeModel, held_out: Demos, *, leads: Sequence[int] | None = None, seed: int = 0
+) -> list[Deciding]:
     """Permutation importance on windows that no training saw, strongest first within each mode.
 
     For every input, its 25 steps are swapped between windows, at random, three times; what is counted is the fall of
     the margin, in nats, between the window's mode and the next best one. The episode is the unit of the interval.
 
+    Modes that a person merged are one: its score is the log of the sum of theirs.
+
     Source: Breiman 2001, doi 10.1023/A:1010933404324, section 10, with the margin in place of the error.
+
+    Args:
+        model: whose modes.
+        held_out: the episodes.
+        leads: (mode,) the mode that each is shown as; None for each by itself.
+        seed: of the windows that are chosen, and of how they are swapped.
+
+    Returns:
+        One entry for each input and each mode shown that some window is read as.
 
     Raises:
         DataError: data that does not fit the model, or without a window of 25 steps.
     """
     demos, episodes = _windows_as_episodes(model, held_out, seed)
     whole = cut_windows(demos.lengths, None)
-    scores = model.window_scores(demos, whole)
+    shown = np.arange(model.n_modes) if leads is None else np.asarray(leads)
+    scores = _scores_shown(model.window_scores(demos, whole), shown)
     modes, generator = scores.argmax(1), named_generator(seed, "deciding")
     before = _margins(scores, modes)
     found: list[Deciding] = []
@@ -78,11 +92,12 @@ def deciding_inputs(model: ModeModel, held_out: Demos, *, seed: int = 0) -> list
         lost = np.zeros(len(modes))
         for _ in range(_REPEATS):
             swapped = _swapped(demos, columns, generator.permutation(len(modes)))
-            lost += (before - _margins(model.window_scores(swapped, whole), modes)) / _REPEATS
+            now = _scores_shown(model.window_scores(swapped, whole), shown)
+            lost += (before - _margins(now, modes)) / _REPEATS
         for mode in np.unique(modes).tolist():
             own = modes == mode
             of_episode = [lost[own & (episodes == e)].mean() for e in np.unique(episodes[own])]
-            found.append(Deciding(mode, name, mean_interval(np.array(of_episode))))
+            found.append(Deciding(int(np.unique(shown)[mode]), name, mean_interval(np.array(of_episode))))
     return sorted(found, key=lambda entry: (entry.mode, -entry.lost_nats.value))
 
 
@@ -113,6 +128,13 @@ def _swapped(demos: Demos, columns: Sequence[int], order: Int[np.ndarray, "windo
         table, own = (seen, column) if column < width else (acted, column - width)
         table[:, own] = table[:, own].reshape(n, -1)[order].ravel()
     return replace(demos, observations=seen, actions=acted)
+
+
+def _scores_shown(
+    scores: Float[np.ndarray, "window mode"], leads: Int[np.ndarray, "mode"]
+) -> Float[np.ndarray, "window shown"]:
+    """The scores of the modes that are shown, in their order: of merged ones the log of the sum."""
+    return np.stack([np.logaddexp.reduce(scores[:, leads == lead], axis=1) for lead in np.unique(leads)], axis=1)
 
 
 def _margins(scores: Float[np.ndarray, "window mode"], modes: Int[np.ndarray, "window"]) -> Float[np.ndarray, "window"]:

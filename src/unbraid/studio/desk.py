@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, final
 
 import numpy as np
-from jaxtyping import Float
 
 from unbraid.core.errors import RunError
 from unbraid.core.runs import open_run
@@ -14,7 +13,7 @@ from unbraid.demos.episodes import Demos
 from unbraid.report.record import read_results
 from unbraid.report.style import mode_color
 from unbraid.studio.asking import STRONGEST
-from unbraid.studio.cards import cards_of, certified, confusion
+from unbraid.studio.cards import Confusion, cards_of, certified, confusion
 from unbraid.studio.catalogue import Catalogue, Order, catalogue_of
 from unbraid.studio.deciding import deciding_inputs
 from unbraid.studio.edits import EditLog
@@ -183,9 +182,10 @@ class Desk:
         return {"cards": cards, "held_out": self._held_out is not None}
 
     def deciding(self) -> list[dict[str, Any]]:
-        """Which inputs decide, of the model's own modes."""
+        """Which inputs decide, of the modes as they are shown."""
         held_out = self._held_out if self._held_out is not None else self.demos
-        found = self._once("deciding", lambda: deciding_inputs(self.model, held_out))
+        leads = self.edits.edits.leads
+        found = self._once(f"deciding {leads}", lambda: deciding_inputs(self.model, held_out, leads=leads))
         return [entry.to_json() for entry in found]
 
     def live(self, env_id: str, *, n_agents: int, seed: int) -> LiveRollout:
@@ -205,7 +205,7 @@ class Desk:
         )
 
     @property
-    def _confused(self) -> Float[np.ndarray, "mode mode"]:
+    def _confused(self) -> Confusion:
         held_out = self._held_out if self._held_out is not None else self.demos
         return self._once("confused", lambda: confusion(self.model, held_out))
 

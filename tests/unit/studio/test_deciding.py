@@ -5,7 +5,7 @@ import pytest
 
 from unbraid.core.errors import DataError
 from unbraid.demos.episodes import Demos, Episode
-from unbraid.studio.deciding import deciding_inputs, input_groups
+from unbraid.studio.deciding import _scores_shown, deciding_inputs, input_groups
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.fit import fit
 
@@ -38,6 +38,20 @@ def test_the_input_that_differs_comes_first_and_by_far(reader, pushes):
         assert first.name == "action 0"
         assert first.lost_nats.low > 5 * abs(second.lost_nats.value)
         assert (first.lost_nats.n, first.lost_nats.unit_of_n) == (6, "episodes")
+
+
+def test_modes_that_were_merged_are_one(reader, pushes):
+    """Nothing is told apart any more, so that what is lost is likelihood; and merging nothing changes nothing."""
+    merged = deciding_inputs(reader, pushes, leads=(1, 1))
+    assert {entry.mode for entry in merged} == {1}
+    assert len(merged) == len({entry.name for entry in merged}) == 5
+    assert merged[0].lost_nats.n == pushes.n_episodes
+    assert deciding_inputs(reader, pushes, leads=(0, 1)) == deciding_inputs(reader, pushes)
+
+
+def test_scores_of_merged_modes_are_added_as_likelihoods():
+    scores = np.log([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3]])
+    np.testing.assert_allclose(np.exp(_scores_shown(scores, np.array([0, 1, 0]))), [[0.5, 0.5], [0.9, 0.1]])
 
 
 def test_the_seed_decides(reader, pushes):

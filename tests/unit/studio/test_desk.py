@@ -43,6 +43,11 @@ def test_an_edit_shows_everywhere(desk):
     assert {row["mode"] for row in desk.episodes("odd", descending=False, offset=0, limit=9, mode=None)["rows"]} == {0}
     (card,) = desk.cards()["cards"]
     assert (card["name"], card["n_episodes"]) == ("both", 8)
+    assert {entry["mode"] for entry in desk.deciding()} == {0}
+    desk.edits.undo()
+    desk.edits.undo()
+    desk.edits.undo()
+    assert {entry["mode"] for entry in desk.deciding()} == {0, 1}
 
 
 def test_what_rollouts_did_is_read_from_the_results(desk, run):

@@ -6,8 +6,9 @@ import { drawScene, sightOf } from "./scene.js";
 
 export function modesView(panel, studio) {
   const list = element("div", { className: "cards", id: "cards" });
-  panel.append(list);
-  let stale = true, deciding = null;
+  const source = element("p", { className: "small muted", id: "cards-source", hidden: true }, "Which inputs decide and what a mode is taken for are of the data shown: which episodes training left out is not known.");
+  panel.append(source, list);
+  let stale = true, deciding = null, decidedFor = "";
 
   function examples(title, episodes) {
     return element("div", { className: "row gap" }, element("span", { className: "muted small" }, title),
@@ -18,14 +19,14 @@ export function modesView(panel, studio) {
     return element("table", {}, element("tbody", {}, ...rows.map(([name, value]) => element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, value)))));
   }
 
-  function card(told) {
+  function card(told, heldOut) {
     const mode = studio.mode(told.mode) ?? told;
     const rows = [["share of steps", percent(told.share_of_steps, 1)], ["episodes", `${told.n_episodes} (${percent(told.share_of_episodes, 1)})`],
       ...Object.entries(told.measured).map(([name, value]) => [name, estimate(value)])];
     const taken = told.taken_for.filter((entry) => entry.probability >= 0.0005).slice(0, 3);
     const paths = element("div", { className: "paths", hidden: true });
     const decides = element("div", { className: "decides" }, element("p", { className: "muted small" }, "Working out which inputs decide…"));
-    decides.dataset.modes = JSON.stringify(told.modes);
+    decides.dataset.mode = told.mode;
     const steered = Object.entries(told.steered.metrics ?? {}).map(([name, value]) => [name, estimate(value)]);
     const made = element("article", { className: "card" },
       element("header", {}, element("h2", {}, chip(mode)), element("button", { type: "button", on: { click: () => studio.edit(mode) }, ariaLabel: `Name, merge or note ${mode.name}` }, "✎ Edit")),
@@ -36,7 +37,7 @@ export function modesView(panel, studio) {
       told.n_episodes ? examples("Borderline", told.borderline) : null,
       element("h3", {}, "Which inputs decide"), decides,
       element("h3", {}, "Taken for"),
-      taken.length ? table(taken.map((entry) => [studio.mode(entry.mode)?.name ?? entry.mode, `${percent(entry.probability, 1)} of 10-step windows`])) : element("p", { className: "small muted" }, "Hardly ever another mode."),
+      taken.length ? table(taken.map((entry) => [studio.mode(entry.mode)?.name ?? entry.mode, `${percent(entry.probability, 1)} of 10-step windows`])) : element("p", { className: "small muted" }, told.n_windows ? "Hardly ever another mode." : `No ${heldOut ? "held-out " : ""}window is read as this mode.`),
       element("h3", {}, "Certificate"),
       ...(told.certificate.length ? told.certificate.map((claim) => element("p", { className: "small" }, claim.sentence)) : [element("p", { className: "small muted" }, "None. `unbraid certify` makes one.")]),
       steered.length ? element("details", {}, element("summary", {}, "Steered towards it, by results.json"), table(steered)) : null);
@@ -58,8 +59,7 @@ export function modesView(panel, studio) {
 
   function showDeciding() {
     for (const place of list.querySelectorAll(".decides")) {
-      const modes = JSON.parse(place.dataset.modes);
-      const rows = deciding.filter((entry) => modes.includes(entry.mode)).slice(0, 5);
+      const rows = deciding.filter((entry) => entry.mode === Number(place.dataset.mode)).slice(0, 5);
       place.replaceChildren(rows.length
         ? element("div", {}, table(rows.map((entry) => [entry.name, `${estimate(entry.lost_nats, 1)} nats`])), element("p", { className: "small muted" }, "Evidence lost per 25-step window when the input is swapped between windows; 95 % interval."))
         : element("p", { className: "small muted" }, "No window is read as this mode."));
@@ -71,8 +71,10 @@ export function modesView(panel, studio) {
     if (!list.childElementCount) list.replaceChildren(element("p", { className: "empty" }, "Reading the episodes…"));
     try {
       const { cards, held_out: heldOut } = await get("/api/cards");
-      list.replaceChildren(...cards.map(card));
-      list.title = heldOut ? "" : "Inputs and confusion are of the data shown: which episodes training left out is not known.";
+      list.replaceChildren(...cards.map((told) => card(told, heldOut)));
+      source.hidden = heldOut;
+      if (decidedFor !== String(studio.leads)) deciding = null; // merged modes are decided by something else
+      decidedFor = String(studio.leads);
       deciding ??= (await get("/api/deciding")).deciding;
       showDeciding();
     } catch (error) { list.replaceChildren(element("p", { className: "empty" }, error.message)); }
