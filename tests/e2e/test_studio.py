@@ -75,6 +75,12 @@ def test_a_person_sees_steers_teaches_and_undoes(run, pile, browser):
         expect(page.locator("#run")).to_have_text("first · 2 modes · 6 episodes, 360 steps")
         expect(told).to_contain_text("6 episodes")
 
+        # the number that the list is sorted by is shown
+        heads = page.locator(".heads")
+        expect(heads).to_contain_text("oddness")
+        page.select_option("#order", "length")
+        expect(heads).to_contain_text("steps")
+
         # sort, choose with the keyboard, play
         page.select_option("#order", "return")
         page.locator("#timeline").focus()
@@ -90,9 +96,26 @@ def test_a_person_sees_steers_teaches_and_undoes(run, pile, browser):
         page.keyboard.press("Enter")
         expect(page.locator("#player canvas.stage")).to_be_visible()
 
-        # a note, a name, undo
-        page.fill("#episode-note", "look here")
+        # Space opens what has the focus, and plays elsewhere
+        drawer, button = page.locator("#player details"), page.locator("#player button.primary")
+        expect(button).to_have_text("Pause")
+        page.locator("#player summary").press("Space")
+        expect(drawer).to_have_attribute("open", "")
+        expect(button).to_have_text("Pause")
+        page.locator("#timeline").press("Space")
+        expect(button).to_have_text("Play")
+
+        # a note that is undone leaves its box, and what is not saved yet stays
+        note = page.locator("#episode-note")
+        note.fill("look here")
         page.click("#episode-note-save")
+        expect(told).to_contain_text("Note: look here")
+        page.click("#undo")
+        expect(note).to_have_value("")
+        page.click("#redo")
+        expect(note).to_have_value("look here")
+
+        # a name, undo
         page.click("#chips .pen >> nth=1")
         page.fill("#edit-name", "the other one")
         page.click("#edit-save")
@@ -109,7 +132,7 @@ def test_a_person_sees_steers_teaches_and_undoes(run, pile, browser):
 
         # steer, and see the mode change
         page.click("#tab-steer")
-        asked = page.locator("#agents code")
+        asked, words = page.locator("#agents code"), page.locator("#agents p", has=page.locator("code"))
         expect(asked).to_contain_text(".toward(0)")
         page.click("#play")
         expect(status).to_contain_text(re.compile(r"step [1-9]"))
@@ -117,10 +140,31 @@ def test_a_person_sees_steers_teaches_and_undoes(run, pile, browser):
         expect(asked).to_contain_text(".toward(1)")
         page.locator(".slider input").first.fill("-0.5")
         expect(asked).to_contain_text(".toward(1).away(0, 0.5)")
-        page.check("#pair")
+        page.locator("#pair").press("Space")
         expect(page.locator("#agents .agent")).to_have_count(2)
+        page.locator("#sampled").press("Space")
+        expect(page.locator("#sampled")).not_to_be_checked()
+        page.locator("#pair").press("Space")
+        expect(page.locator("#agents .agent")).to_have_count(1)
+        page.locator("#pair").press("Space")
         page.click("#step")
         expect(status).to_contain_text("step 1 ")
+        page.locator("#step").press(".")  # a button keeps the keys that it uses, and no others
+        expect(status).to_contain_text("step 2 ")
+        page.locator("#step").press("Shift+R")
+        expect(status).to_contain_text("step 0 ")
+        page.click("#step")
+
+        # a new name is used at once, and the agents go on
+        page.locator("#panel-steer .slider input").first.press("Control+z")
+        expect(words.first).to_contain_text("mode 1")
+        expect(page.locator(".slider .name").nth(1)).to_have_text("mode 1")
+        expect(status).to_contain_text("step 1 ")
+        page.click("#redo")
+        expect(words.first).to_contain_text("the other one")
+        expect(page.locator(".presets").first).to_contain_text("Away from the other one")
+        expect(status).to_contain_text("step 1 ")
+        expect(page.locator("#agents .facts").first).to_contain_text("goals 0")
 
         # record
         with page.expect_download() as download:
@@ -137,6 +181,15 @@ def test_a_person_sees_steers_teaches_and_undoes(run, pile, browser):
             expect(button).to_be_enabled()
             button.click()
         expect(page.locator("#n-answers")).to_contain_text("10 answers")
+        expect(page.locator("#last-pair")).to_have_text(re.compile("^Last pair: left was .+, right was .+\\.$"))
+        pairs = page.locator("#taught")
+        expect(pairs).to_contain_text("Pair 11")
+        seen = pairs.inner_text()
+        page.click("#undo")  # a name: the pair under view stays
+        expect(page.locator("#learned")).not_to_contain_text("the other one")
+        page.click("#redo")
+        expect(page.locator("#learned")).to_contain_text("the other one")
+        expect(pairs).to_have_text(seen)
         expect(page.locator("#teach-command")).to_contain_text("--method preferences")
 
         # the log of the fit, and pictures of its modes
@@ -151,8 +204,38 @@ def test_a_person_sees_steers_teaches_and_undoes(run, pile, browser):
         expect(page.locator("#tab-train")).to_have_attribute("aria-selected", "true")
         page.click("#tab-demos")
         expect(chips).to_contain_text("the other one")
+
+        # a long name fits on a phone
+        page.click("#chips .pen >> nth=1")
+        page.fill("#edit-name", "w" * 60)
+        page.click("#edit-save")
+        expect(chips).to_contain_text("w" * 60)
         page.set_viewport_size({"width": 400, "height": 800})
-        assert page.evaluate("document.documentElement.scrollWidth") <= 400
+        for tab, there in (
+            ("demos", "#chips .pen >> nth=1"),
+            ("modes", "#cards article >> nth=1"),
+            ("steer", "#agents code"),
+            ("teach", "#learned .slider >> nth=1"),
+            ("train", "#pictures article >> nth=1"),
+        ):
+            page.click(f"#tab-{tab}")
+            expect(page.locator(there)).to_be_visible()
+            assert page.evaluate("document.documentElement.scrollWidth") <= 400, tab
+        page.click("#undo")
+
+        # a mode that was looked at alone, and then merged, is looked at as what it is part of
+        page.click("#tab-demos")
+        expect(chips).to_contain_text("the other one")
+        page.click("#chips .group button >> nth=2")
+        expect(told).not_to_contain_text("6 episodes")
+        page.click("#chips .pen >> nth=1")
+        page.select_option("#edit-into", "0")
+        page.click("#edit-save")
+        expect(told).to_contain_text("6 episodes")
+        page.click("#tab-modes")
+        expect(page.locator("#cards article")).to_have_count(1)
+        expect(page.locator("#cards article")).to_contain_text("nats")
+        page.click("#undo")
     assert complaints == []
     done = json.loads((run / "studio.json").read_text())["done"]
     assert [edit["kind"] for edit in done] == ["note_episode", "rename"]

@@ -138,6 +138,11 @@ class LiveRollout:
         self.agents[agent].asked = asked
         return asked
 
+    def call(self, shown: Sequence[Shown]) -> None:
+        """From now on says what is asked by new names; does nothing where other modes are shown than at the start."""
+        if [mode.modes for mode in shown] == [mode.modes for mode in self._shown]:
+            self._shown = tuple(shown)
+
     def reset(self, seed: int) -> None:
         """Starts over, all agents alike.
 
@@ -228,7 +233,7 @@ class _Agent:
     ) -> None:
         self._world, self._observer, self._bounds = world, observer, bounds
         self.asked = Asked(policy, "", "")
-        self._n_modes = policy.model.n_modes
+        self._tells: set[str] = set()  # which of its world's words on a step were ever heard
 
     @property
     def n_steps(self) -> int:
@@ -262,6 +267,7 @@ class _Agent:
         self._observations.append(np.asarray(observation, dtype=np.float32))
         self._observation = np.asarray(observation, dtype=np.float64)
         self._return += float(reward)
+        self._tells |= {"cost", "goal_reached"} & set(info)
         self._cost += float(info.get("cost", 0.0))
         self._goals += int(bool(info.get("goal_reached", False)))
         self.is_over = bool(terminated or truncated) or len(self._actions) >= MOST_STEPS
@@ -270,7 +276,9 @@ class _Agent:
         belief = self._belief
         posterior = None if belief is None else [round(float(p), 4) for p in belief.probabilities]
         told: dict[str, Any] = {"step": len(self._actions), "over": self.is_over, "posterior": posterior}
-        told |= {"return": round(self._return, 3), "cost": round(self._cost, 3), "goals": self._goals}
+        told["return"] = round(self._return, 3)
+        told["cost"] = round(self._cost, 3) if "cost" in self._tells else None
+        told["goals"] = self._goals if "goal_reached" in self._tells else None
         told["action"] = _rounded(self._actions[-1]) if self._actions else None
         seen = top_down(self._world)
         return told | ({"observation": _rounded(self._observation[:16])} if seen is None else {"scene": seen})

@@ -220,6 +220,7 @@ class _Session:
                     self._rollout.reset(message.seed)
                     self._reply(self._told())
                 case Steer():
+                    self._rollout.call(self._desk.edits.edits.shown)
                     asked = self._rollout.ask(message.agent, message.sliders, message.style)
                     self._reply(_said(message.agent, asked))
                 case Sample():

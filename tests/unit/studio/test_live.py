@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import pytest
 from jaxtyping import TypeCheckError
 
 from unbraid.core.errors import ConfigError, WorldError
 from unbraid.steering.steered import steer
-from unbraid.studio.edits import Edits
+from unbraid.studio.edits import Edit, Edits
 from unbraid.studio.live import LiveRollout, live_observer
 from unbraid.training.config import TalkConfig
 from unbraid.training.model import ModeModel
@@ -85,6 +86,28 @@ def test_the_posterior_is_a_distribution_and_follows_what_was_done(live, demos, 
 def test_the_talks_model_is_not_observed():
     talk = ModeModel(TalkConfig(n_modes=2), observation_size=60, action_size=2)
     assert live_observer(talk) is None
+
+
+def test_new_names_are_used_at_once_and_other_modes_are_not(live):
+    live.call(Edits(2).saying(Edit("rename", 1, text="bold")).shown)
+    assert live.ask(0, [0.0, 1.0]).words == "towards bold"
+    live.call(Edits(2).saying(Edit("merge", 1, 0)).shown)
+    assert live.ask(0, [0.0, 1.0]).words == "towards bold"
+
+
+@pytest.mark.parametrize(("env", "has"), [(ENV, True), ("Pendulum-v1", False)])
+def test_costs_and_goals_are_told_where_the_world_has_them(model, env, has):
+    if not has:
+        world = gymnasium.make(env)
+        model = ModeModel(model.config, observation_size=3, action_size=1)
+        assert world.observation_space.shape == (3,)
+    live = LiveRollout(model, env, run=Path("run"), shown=Edits(2).shown)
+    live.step()
+    for _ in range(2):
+        (told,) = live.frame()
+        assert (told["cost"], told["goals"]) == ((0.0, 0) if has else (None, None))
+        live.reset(1)
+    live.close()
 
 
 def test_the_layout_is_of_our_worlds(live):

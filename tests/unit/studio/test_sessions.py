@@ -47,6 +47,17 @@ def test_it_starts_steps_steers_and_resets(here):
         assert heard(socket, "started")["started"]["seed"] == 6
 
 
+def test_a_name_is_heeded_while_it_plays(here):
+    with here.websocket_connect("/api/live") as socket:
+        socket.send_json(START)
+        socket.send_json({"do": "step"})
+        here.post("/api/edits", json={"kind": "rename", "about": 1, "text": "bold"})
+        heard(socket, "asked")
+        socket.send_json({"do": "steer", "sliders": [0.0, 1.0]})
+        assert heard(socket, "asked")["asked"]["words"] == "towards bold"
+        assert heard(socket, "agents")["agents"][0]["step"] == 1
+
+
 def test_it_plays_until_it_is_paused(here):
     with here.websocket_connect("/api/live") as socket:
         socket.send_json(START)

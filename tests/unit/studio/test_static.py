@@ -5,6 +5,8 @@ from importlib.resources import files
 
 import pytest
 
+from unbraid.report.style import mode_color
+
 STATIC = files("unbraid.studio") / "static"
 STYLE = (STATIC / "style.css").read_text()
 # ink on paper: body text, muted text, links, buttons, warnings, errors, and the message at the foot of the page
@@ -35,6 +37,27 @@ def contrast(one, other):
 def test_texts_have_the_contrast_of_wcag_aa(selector, ink, paper):
     known = colours(selector)
     assert contrast(known[ink], known[paper]) >= 4.5
+
+
+@pytest.mark.parametrize("selector", [":root", ':root[data-theme="dark"]'])
+@pytest.mark.parametrize("ground", ["card", "paper", "soft", "arena", "ground"])
+@pytest.mark.parametrize("edge", ["muted", "ink"])
+def test_the_edge_of_every_graphic_has_the_contrast_of_wcag_aa(selector, ground, edge):
+    """Modes have one colour in both themes, and some are pale, some dark: what stands out is the edge around it."""
+    known = colours(selector)
+    assert contrast(known[edge], known[ground]) >= 3
+
+
+def test_colours_of_modes_are_drawn_with_an_edge_where_they_do_not_stand_out_themselves():
+    grounds = [colours(s)[g] for s in (":root", ':root[data-theme="dark"]') for g in ("card", "arena")]
+    assert any(contrast(mode_color(k), ground) < 3 for k in range(8) for ground in grounds)
+    for name in ("demos.js", "steer.js", "marks.js"):  # bars
+        assert "framed(" in (STATIC / name).read_text()
+    for name in ("scene.js", "train.js"):  # a line in a mode's colour is `edged`, never stroked by itself
+        text = (STATIC / name).read_text()
+        assert "edged(" in text
+        assert not re.search(r"strokeStyle = [^;]*(?:\.color|COLORS)", text)
+    assert re.search(r"canvas\.swatch \{[^}]*outline: 1px solid var\(--muted\)", STYLE)
 
 
 def test_both_ways_to_the_dark_theme_are_one():

@@ -10,6 +10,13 @@ export function say(text, isError = false) {
   hiding = setTimeout(() => { box.className = ""; }, isError ? 8000 : 3500);
 }
 
+export const GONE = "The studio no longer answers; start it again.";
+
+// A browser says of a server that is gone no more than "Failed to fetch".
+async function reach(url, how) {
+  try { return await fetch(url, how); } catch { throw new Error(GONE); }
+}
+
 async function read(response) {
   if (response.ok) return response.json();
   const text = await response.text();
@@ -24,16 +31,16 @@ export async function get(path, query = {}) {
     if (value === undefined || value === null) continue;
     for (const one of Array.isArray(value) ? value : [value]) url.searchParams.append(name, one);
   }
-  return read(await fetch(url));
+  return read(await reach(url));
 }
 
 export async function post(path, body) {
   const told = body === undefined ? {} : { headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
-  return read(await fetch(path, { method: "POST", ...told }));
+  return read(await reach(path, { method: "POST", ...told }));
 }
 
 export async function blob(path, query) {
-  const response = await fetch(`${path}?${new URLSearchParams(query)}`);
+  const response = await reach(`${path}?${new URLSearchParams(query)}`);
   if (!response.ok) await read(response);
   return response.blob();
 }

@@ -104,6 +104,13 @@ function editMode(mode) {
   name.select();
 }
 
+// Whether the control that has the focus uses a key itself: no shortcut may take it then.
+function usesKey({ target, key }) {
+  if (target.matches("select, textarea, input:not([type=range], [type=checkbox])")) return true;
+  if (key.startsWith("Arrow")) return target.matches("input[type=range], [role=tab]");
+  return key === " " && target.closest("button, summary, a, input[type=checkbox]") !== null;
+}
+
 async function step(verb) {
   try { await studio.said(await post(`/api/edits/${verb}`)); say(verb === "undo" ? "Undone." : "Done again."); } catch (error) { say(error.message, true); }
 }
@@ -138,7 +145,7 @@ async function begin() {
     if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z" && !typing) {
       event.preventDefault();
       step(event.shiftKey ? "redo" : "undo");
-    } else if (!typing && !event.ctrlKey && !event.metaKey && !event.altKey && !byId("edit").open) {
+    } else if (!usesKey(event) && !event.ctrlKey && !event.metaKey && !event.altKey && !byId("edit").open) {
       if (views[current]?.key?.(event)) event.preventDefault();
     }
   });

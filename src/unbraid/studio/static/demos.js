@@ -1,11 +1,16 @@
 // All episodes at once: a canvas that draws the rows in sight, and a player for the one that was chosen.
 
 import { get, post, say } from "./api.js";
-import { chip, css, element, fill, percent, sharp } from "./marks.js";
+import { chip, css, element, fill, framed, percent, sharp } from "./marks.js";
 import { drawPlots, drawScene, sightOf } from "./scene.js";
 
 const ROW = 26, PAGE = 200;
 const ORDERS = [["odd", "Odd ones first"], ["certainty", "Least certain first"], ["mode", "By mode"], ["return", "By return"], ["cost", "By cost"], ["length", "By length"], ["episode", "As recorded"]];
+// What the list shows of an episode, by what it is sorted by.
+const NUMBERS = {
+  odd: ["oddness", (row) => row.oddness.toFixed(1)], certainty: ["certainty", (row) => percent(row.certainty, row.certainty > 0.995 ? 0 : 1)],
+  return: ["return", (row) => row.return.toFixed(1)], cost: ["cost", (row) => String(Number(row.cost.toFixed(1)))], length: ["steps", (row) => String(row.steps)],
+};
 
 export function demosView(panel, studio) {
   if (!studio.about.has_demos || !studio.about.has_model) {
@@ -14,7 +19,7 @@ export function demosView(panel, studio) {
       : "There is no model yet: see Train."));
     return {};
   }
-  let n = 0, longest = 1, at = -1, chosen = null, filter = null, asked = 0;
+  let n = null, longest = 1, at = -1, chosen = null, filter = null, asked = 0, grouping = "";
   const pages = new Map();
 
   const order = element("select", { id: "order", ariaLabel: "Order" }, ...ORDERS.map(([value, title]) => element("option", { value }, title)));
@@ -23,7 +28,7 @@ export function demosView(panel, studio) {
   const spacer = element("div", { className: "spacer" });
   const scroller = element("div", { className: "timeline", id: "timeline", tabIndex: 0, role: "application", ariaLabel: "Episodes. Arrow keys choose one, Enter plays it." }, spacer, canvas);
   const heads = element("div", { className: "heads", ariaHidden: "true" });
-  const told = element("p", { className: "small muted", id: "told", role: "status", ariaLive: "polite" });
+  const told = element("p", { className: "small muted", id: "told", role: "status", ariaLive: "polite" }, "Reading the episodes…");
   const chips = element("div", { className: "chips", id: "chips" });
   const side = element("div", { className: "card", id: "player" }, element("p", { className: "empty" }, "Choose an episode: it is played here."));
   panel.append(element("div", { className: "two" },
@@ -43,7 +48,7 @@ export function demosView(panel, studio) {
       for (const option of order.options) option.disabled = found.recorded[option.value] === false;
       say_where();
       draw();
-    } catch (error) { if (mine === asked) { pages.delete(page); say(error.message, true); } }
+    } catch (error) { if (mine === asked) { pages.delete(page); if (n === null) told.textContent = error.message; say(error.message, true); } }
   }
 
   function renew() { asked += 1; pages.clear(); at = -1; scroller.scrollTop = 0; load(0); }
@@ -59,10 +64,16 @@ export function demosView(panel, studio) {
       : `${n.toLocaleString()} episodes. A click, or arrow keys and Enter, plays one.`;
   }
 
-  function drawHeads(name, numbers) {
-    const has = rowAt(0)?.return !== null;
+  // Certainty, and the number that the list is sorted by, or what the episode brought; the second alone where it is narrow.
+  function columns(narrow) {
+    const second = NUMBERS[order.value] ?? NUMBERS[rowAt(0)?.return === null ? "odd" : "return"];
+    if (narrow) return [second];
+    return [NUMBERS.certainty, order.value === "certainty" ? NUMBERS[rowAt(0)?.return === null ? "odd" : "return"] : second];
+  }
+
+  function drawHeads(name, shown) {
     const head = (text, width, align = "right") => { const span = element("span", {}, text); span.style.width = `${width}px`; span.style.textAlign = align; return span; };
-    heads.replaceChildren(head("no.", 39), head("mode", name - 6, "left"), ...(numbers ? [head("certainty", 62), head(has ? "return" : "oddness", 62)] : []), head("time, to the right", 130));
+    heads.replaceChildren(head("no.", 39), head("mode", name - 6, "left"), ...shown.map(([title]) => head(title, 62)), head("time, to the right", 130));
     heads.children[1].style.paddingLeft = "8px";
   }
 
@@ -71,8 +82,8 @@ export function demosView(panel, studio) {
     canvas.style.height = `${scroller.clientHeight}px`;
     const { context: c, width, height } = sharp(canvas);
     const narrow = width < 520;
-    const name = narrow ? 96 : 150, numbers = narrow ? 0 : 124, left = 44 + name + numbers, wide = width - left - 10;
-    drawHeads(name, numbers);
+    const name = narrow ? 88 : 150, shown = columns(narrow), left = 44 + name + 62 * shown.length, wide = width - left - 10;
+    drawHeads(name, shown);
     const first = Math.floor(scroller.scrollTop / ROW), last = Math.min(n, Math.ceil((scroller.scrollTop + height) / ROW));
     c.font = "13px system-ui, sans-serif";
     c.textBaseline = "middle";
@@ -84,22 +95,19 @@ export function demosView(panel, studio) {
       const mode = studio.mode(row.mode);
       c.fillStyle = css("--muted");
       c.textAlign = "right"; c.fillText(row.episode, 38, y + ROW / 2); c.textAlign = "left";
-      if (mode) { c.fillStyle = fill(c, mode); c.fillRect(46, y + 7, 16, ROW - 14); }
+      if (mode) { c.fillStyle = fill(c, mode); c.fillRect(46, y + 7, 16, ROW - 14); framed(c, 46, y + 7, 16, ROW - 14); }
       c.fillStyle = css("--ink");
       c.fillText(clipped(c, `${mode?.name ?? ""}${row.note ? " ✎" : ""}`, name - 28), 68, y + ROW / 2);
-      if (numbers) {
-        c.textAlign = "right";
-        c.fillText(percent(row.certainty, row.certainty > 0.995 ? 0 : 1), 44 + name + 50, y + ROW / 2);
-        c.fillStyle = css("--muted");
-        c.fillText(row.return === null ? row.oddness.toFixed(1) : row.return.toFixed(1), 44 + name + 112, y + ROW / 2);
-        c.textAlign = "left";
-      }
+      c.textAlign = "right";
+      shown.forEach(([, numberOf], i) => { c.fillText(numberOf(row), 44 + name + 62 * (i + 1) - 12, y + ROW / 2); c.fillStyle = css("--muted"); });
+      c.textAlign = "left";
       let x = 0;
       for (const [index_, steps] of row.stretches) {
         const part = studio.mode(index_);
         if (part) { c.fillStyle = fill(c, part); c.fillRect(left + (x / longest) * wide, y + 5, Math.max((steps / longest) * wide, 1), ROW - 10); }
         x += steps;
       }
+      framed(c, left, y + 5, (x / longest) * wide, ROW - 10);
     }
   }
 
@@ -111,6 +119,7 @@ export function demosView(panel, studio) {
   }
 
   function choose(index) {
+    if (!n) return;
     at = Math.max(0, Math.min(n - 1, index));
     const top = at * ROW, seen = scroller.clientHeight;
     if (top < scroller.scrollTop) scroller.scrollTop = top;
@@ -161,11 +170,18 @@ export function demosView(panel, studio) {
 
   return {
     play,
-    changed() { buildChips(); asked += 1; pages.clear(); load(0); if (chosen) get("/api/episode", { episode: chosen.episode }).then((row) => player?.renamed(row)).catch(() => {}); },
+    changed() {
+      if (grouping !== String(studio.leads)) { // the order is another, and a mode that was looked at alone may be part of one now
+        grouping = String(studio.leads);
+        at = -1;
+        if (filter !== null) filter = studio.leads[filter];
+      }
+      buildChips(); asked += 1; pages.clear(); load(0); if (chosen) get("/api/episode", { episode: chosen.episode }).then((row) => player?.renamed(row)).catch(() => {});
+    },
     shown() { draw(); },
     left() { player?.pause(); },
     redraw() { draw(); player?.redraw(); },
-    key(event) { if (event.key === " " && player && !event.target.closest("button, select")) { player.toggle(); return true; } return false; },
+    key(event) { if (event.key === " " && player) { player.toggle(); return true; } return false; },
   };
 }
 
@@ -210,7 +226,7 @@ function makePlayer(side, studio, episode, onNote) {
 
   function draw() {
     if (above) drawScene(stage, above.layout, above.frames[step], trail.slice(0, step + 1), (mode) => studio.mode(mode), sight);
-    if (drawer.open) drawPlots(plots, series, share());
+    if (drawer.open) drawPlots(plots, series, [0, episode.steps], share());
     const { context: c, width, height } = sharp(strip);
     let x = 0;
     for (const [index, steps] of episode.stretches) {
@@ -218,6 +234,7 @@ function makePlayer(side, studio, episode, onNote) {
       if (mode) { c.fillStyle = fill(c, mode); c.fillRect((x / episode.steps) * width, 6, (steps / episode.steps) * width + 0.5, height - 12); }
       x += steps;
     }
+    framed(c, 0, 6, width, height - 12);
     c.fillStyle = css("--ink");
     c.fillRect(share() * width - 1.5, 0, 3, height);
     const now = Math.round(share() * episode.steps);
@@ -230,7 +247,7 @@ function makePlayer(side, studio, episode, onNote) {
     try {
       const found = await get("/api/columns", { episode: episode.episode, column: wanted });
       series = wanted.map((column, i) => ({ name: names[column], values: found.columns[i] }));
-      plots.style.height = `${Math.max(wanted.length * 66, 100)}px`;
+      plots.style.height = `${Math.max(wanted.length * 66, 100) + 18}px`;
       draw();
     } catch (error) { say(error.message, true); }
   }
@@ -273,6 +290,9 @@ function makePlayer(side, studio, episode, onNote) {
     pause() { if (playing) toggle(); },
     stop() { cancelAnimationFrame(handle); },
     redraw: draw,
-    renamed(row) { episode = { ...row, from_above: above }; head(); remember(); draw(); },
+    renamed(row) {
+      if (note.value.trim() === episode.note) note.value = row.note; // what was not saved yet stays
+      episode = { ...row, from_above: above }; head(); remember(); draw();
+    },
   };
 }

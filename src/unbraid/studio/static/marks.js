@@ -56,6 +56,20 @@ export function fill(context, mode) {
   return context.createPattern(cache.get(key), "repeat");
 }
 
+// The path so far as a line of a colour, on a wider one: not every mode's colour stands out from both themes' grounds.
+export function edged(c, color, width, edge = 0.8) {
+  c.lineWidth = width + 2 * edge; c.strokeStyle = css("--muted");
+  c.stroke();
+  c.lineWidth = width; c.strokeStyle = color;
+  c.stroke();
+}
+
+// The edge of a bar, for the same reason.
+export function framed(c, x, y, width, height) {
+  c.lineWidth = 1; c.strokeStyle = css("--muted");
+  if (width > 0) c.strokeRect(x + 0.5, y + 0.5, Math.max(width - 1, 0), Math.max(height - 1, 0));
+}
+
 export function swatch(mode) {
   const canvas = element("canvas", { className: "swatch", width: 22, height: 14, ariaHidden: "true" });
   const context = canvas.getContext("2d");
@@ -68,20 +82,25 @@ export function swatch(mode) {
 export function stroke(color, dash) {
   const canvas = element("canvas", { className: "stroke", width: 68, height: 20, ariaHidden: "true" }), c = canvas.getContext("2d");
   c.scale(2, 2);
-  c.strokeStyle = color; c.lineWidth = 2.5; c.setLineDash(dash);
-  c.beginPath(); c.moveTo(0, 5); c.lineTo(34, 5); c.stroke();
+  c.setLineDash(dash);
+  c.beginPath(); c.moveTo(0, 5); c.lineTo(34, 5);
+  edged(c, color, 2.5);
   return canvas;
 }
 
 export const chip = (mode) => element("span", { className: "chip" }, swatch(mode), element("span", {}, mode.name));
 
-export function meter(mode) {
+// A bar from 0 to 1; `what` says of what.
+export function meter(mode, what) {
   const canvas = element("canvas", { height: 12 });
-  const made = element("div", { className: "meter", role: "meter", ariaLabel: `${mode.name}, as re-encoded`, ariaValueMin: "0", ariaValueMax: "1" }, canvas);
-  made.show = (share) => {
+  const made = element("div", { className: "meter", role: "meter", ariaLabel: `${mode.name}, ${what}`, ariaValueMin: "0", ariaValueMax: "1" }, canvas);
+  let now = 0;
+  made.show = (share = now) => {
+    now = share;
     const { context, width, height } = sharp(canvas);
     context.fillStyle = fill(context, mode);
     context.fillRect(0, 0, width * share, height);
+    framed(context, 0, 0, width * share, height);
     made.setAttribute("aria-valuenow", share.toFixed(2));
   };
   return made;

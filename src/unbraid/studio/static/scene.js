@@ -1,6 +1,6 @@
 // The top-down picture of one of our worlds, and plots of columns for any other.
 
-import { css, sharp } from "./marks.js";
+import { css, edged, sharp } from "./marks.js";
 
 const GOAL = "#1565d8", HAZARD = "#d5332b", VASE = "#7d8694";
 
@@ -36,6 +36,7 @@ export function drawScene(canvas, layout, scene, trail = [], modeOf = () => null
   for (const [vx, vy, turn] of scene.vases) {
     c.save(); c.translate(vx, vy); c.rotate(turn); c.fillRect(-0.1, -0.1, 0.2, 0.2); c.restore();
   }
+  for (const [ox, oy, r] of [[...scene.goal, 0.3], ...layout.hazards.map((place) => [...place, 0.2])]) ring(c, ox, oy, r, css("--muted"), 1 / pixel);
   drawTrail(c, trail, pixel, modeOf);
   c.translate(x, y);
   c.rotate(heading);
@@ -58,10 +59,7 @@ function drawTrail(c, trail, pixel, modeOf) {
     c.beginPath();
     c.moveTo(trail[at - 1][0], trail[at - 1][1]);
     while (at < trail.length && trail[at][2] === mode) { c.lineTo(trail[at][0], trail[at][1]); at += 1; }
-    c.lineWidth = 4.5 / pixel; c.strokeStyle = css("--ink"); c.globalAlpha = 0.35; // an edge, so that pale colours stand out
-    c.stroke();
-    c.lineWidth = 2.5 / pixel; c.strokeStyle = modeOf(mode)?.color ?? css("--muted"); c.globalAlpha = 1;
-    c.stroke();
+    edged(c, modeOf(mode)?.color ?? css("--muted"), 2.5 / pixel, 1 / pixel);
   }
 }
 
@@ -84,18 +82,31 @@ function hazard(c, x, y, pixel) {
   c.stroke();
 }
 
-// series: [{name, values, color?}], each with its own scale, one below the other; cursor: a share of the width.
-export function drawPlots(canvas, series, cursor = null) {
-  const { context: c, width, height } = sharp(canvas);
-  const each = height / Math.max(series.length, 1);
+// The least and the largest number of every column, over all tables, so that plots that are compared have one scale.
+export function limitsOf(...tables) {
+  const rows = tables.flat();
+  return rows[0]?.map((_, column) => {
+    const finite = rows.map((row) => row[column]).filter(Number.isFinite);
+    return [Math.min(...finite), Math.max(...finite)];
+  });
+}
+
+// series: [{name, values, limits}], one below the other; limits: [low, high], those of the values where there are none;
+// steps: [first, last], of the axis; cursor: a share of the width.
+export function drawPlots(canvas, series, steps, cursor = null) {
+  const { context: c, width, height: whole } = sharp(canvas);
+  const height = whole - 18, each = height / Math.max(series.length, 1);
   c.font = "12px system-ui, sans-serif";
-  series.forEach(({ name, values, color }, index) => {
+  c.fillStyle = css("--muted");
+  c.fillText(`step ${steps[0]}`, 6, whole - 5);
+  c.textAlign = "right"; c.fillText(`step ${steps[1]}`, width - 6, whole - 5); c.textAlign = "left";
+  series.forEach(({ name, values, limits }, index) => {
     const top = index * each + 16, bottom = (index + 1) * each - 5;
     const finite = values.filter(Number.isFinite);
-    const low = Math.min(...finite), high = Math.max(...finite), span = high - low || 1;
+    const [low, high] = limits ?? [Math.min(...finite), Math.max(...finite)], span = high - low || 1;
     c.strokeStyle = css("--line"); c.lineWidth = 1;
     c.beginPath(); c.moveTo(0, bottom + 3); c.lineTo(width, bottom + 3); c.stroke();
-    c.strokeStyle = color ?? css("--accent"); c.lineWidth = 1.5;
+    c.strokeStyle = css("--accent"); c.lineWidth = 1.5;
     c.beginPath();
     values.forEach((value, at) => c.lineTo((at / Math.max(values.length - 1, 1)) * width, bottom - ((value - low) / span) * (bottom - top)));
     c.stroke();

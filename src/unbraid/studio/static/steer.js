@@ -1,10 +1,11 @@
 // Live agents: the server steps them; the page asks, and draws what comes.
 
-import { blob, copy, say } from "./api.js";
-import { css, element, fill, meter, percent, sharp, swatch } from "./marks.js";
-import { drawPlots, drawScene, sightOf } from "./scene.js";
+import { GONE, blob, copy, say } from "./api.js";
+import { css, element, fill, framed, meter, percent, sharp, swatch } from "./marks.js";
+import { drawPlots, drawScene, limitsOf, sightOf } from "./scene.js";
 
 const HISTORY = 300;
+const SHUT_DOWN = [1001, 1006, 1012]; // how a socket closes whose server ends, or is gone
 
 export function steerView(panel, studio) {
   const { about } = studio;
@@ -12,7 +13,7 @@ export function steerView(panel, studio) {
     panel.append(element("p", { className: "empty" }, about.has_model ? "No environment is known that fits the model. Start again with --env ID." : "There is no model yet: see Train."));
     return {};
   }
-  let socket = null, session = null, started = null, playing = false, agents = [], queue = [];
+  let socket = null, session = null, started = null, playing = false, agents = [], queue = [], grouping = null;
 
   const env = element("select", { id: "env", ariaLabel: "Environment" }, ...about.env_ids.map((id) => element("option", { value: id }, id)));
   const seed = element("input", { type: "number", id: "seed", min: 0, max: 2147483647, value: 0, ariaLabel: "Seed" });
@@ -39,7 +40,7 @@ export function steerView(panel, studio) {
     socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/live`);
     socket.addEventListener("open", () => { start(); for (const message of queue.splice(0)) socket.send(JSON.stringify(message)); });
     socket.addEventListener("message", (event) => hear(JSON.parse(event.data)));
-    socket.addEventListener("close", (event) => { setPlaying(false); session = null; status.textContent = event.reason || "The session ended. Press play to go on."; });
+    socket.addEventListener("close", (event) => { setPlaying(false); session = null; status.textContent = event.reason || (SHUT_DOWN.includes(event.code) ? GONE : "The session ended. Press play to go on."); });
   }
 
   function tell(message) {
@@ -92,6 +93,7 @@ export function steerView(panel, studio) {
   // One agent
 
   function build(before = []) {
+    grouping = String(studio.leads);
     agents = Array.from({ length: pair.checked ? 2 : 1 }, (_, i) => makeAgent(i, before[i]));
     place.className = `agents${pair.checked ? " pair" : ""}`;
     place.replaceChildren(...agents.map((agent) => agent.root));
@@ -103,19 +105,19 @@ export function steerView(panel, studio) {
     const stage = element("canvas", { className: "stage", role: "img", ariaLabel: `Agent ${index + 1} from above` });
     const strip = element("canvas", { className: "strip", role: "img", ariaLabel: "Posterior over modes, the last ten seconds" });
     const facts = element("div", { className: "facts small" }), words = element("p", { className: "small", ariaLive: "polite" });
-    let scene = null, trail = [], history = [], last = null, told = null, due = 0, seen = [];
+    let scene = null, trail = [], history = [], last = null, told = null, due = 0, seen = [], taken = [];
     const sliders = modes.map((mode) => {
       const start = before && before.sliders.length === modes.length ? before.sliders[modes.indexOf(mode)] : Number(mode === modes[Math.min(index, modes.length - 1)]);
-      const input = element("input", { type: "range", min: -most, max: most, step: 0.1, value: start, ariaLabel: `${mode.name}: from away to towards` });
+      const input = element("input", { type: "range", min: -most, max: most, step: 0.1, value: start });
       const output = element("output", {}, start.toFixed(1));
-      const read = about.can_observe ? meter(mode) : null;
-      const share = element("span", { className: "small number" });
+      const read = about.can_observe ? meter(mode, "as re-encoded") : null;
+      const share = element("span", { className: "small number" }), name = element("span", { className: "clipped" });
       input.addEventListener("input", () => { output.textContent = Number(input.value).toFixed(1); steer(); });
-      input.addEventListener("dblclick", () => set(mode, 0));
-      const root = element("div", { className: "slider" }, element("span", { className: "chip name", title: mode.name }, swatch(mode), mode.name), input, output,
+      input.addEventListener("dblclick", () => { input.value = 0; output.textContent = "0.0"; steer(); });
+      const root = element("div", { className: "slider" }, element("span", { className: "chip name" }, swatch(mode), name), input, output,
         element("span", { className: "ends" }, element("span", {}, "away"), element("span", {}, "0"), element("span", {}, "towards")),
         ...(read ? [element("span", { className: "label" }, "re-encoded as"), read, share] : []));
-      return { mode, input, output, read, share, root };
+      return { mode, input, output, read, share, name, root };
     });
     const style = about.has_style ? element("input", { type: "range", min: 0, max: 1, step: 0.01, value: before?.style ?? 0.5, ariaLabel: "Style" }) : null;
     style?.addEventListener("input", () => steer());
@@ -127,13 +129,23 @@ export function steerView(panel, studio) {
       const go = () => { last = performance.now(); tell({ do: "steer", agent: index, ...wanted() }); };
       if (last !== null && now - last < 25) due = setTimeout(go, 25); else go();
     }
-    function set(mode, value) { for (const s of sliders) if (s.mode === mode) { s.input.value = value; s.output.textContent = value.toFixed(1); } steer(); }
     function preset(values) { sliders.forEach((s, i) => { s.input.value = values[i]; s.output.textContent = Number(values[i]).toFixed(1); }); steer(); }
-    const presets = [
-      ...modes.map((mode) => [`Only ${mode.name}`, modes.map((m) => Number(m === mode))]),
-      ["Blend", modes.map(() => 0.5)], ["Average", modes.map(() => 0)],
-      ...modes.map((mode) => [`Away from ${mode.name}`, modes.map((m) => -Number(m === mode))]),
-    ];
+    const presets = element("div", { className: "row presets" });
+    function label() { // by the names of now: a mode may be renamed while the agent acts
+      for (const s of sliders) {
+        s.mode = studio.mode(s.mode.mode);
+        s.name.textContent = s.name.title = s.mode.name;
+        s.input.ariaLabel = `${s.mode.name}: from away to towards`;
+        if (s.read) s.read.ariaLabel = `${s.mode.name}, as re-encoded`;
+      }
+      const alone = (index, value) => sliders.map((_, i) => (i === index ? value : 0));
+      presets.replaceChildren(...[
+        ...sliders.map((s, i) => [`Only ${s.mode.name}`, alone(i, 1)]),
+        ["Blend", sliders.map(() => 0.5)], ["Average", sliders.map(() => 0)],
+        ...sliders.map((s, i) => [`Away from ${s.mode.name}`, alone(i, -1)]),
+      ].map(([name, values]) => element("button", { type: "button", className: "small", on: { click: () => preset(values) } }, name)));
+    }
+    label();
     async function record(event) {
       const button = event.target;
       button.disabled = true; button.textContent = "Recording…";
@@ -150,8 +162,8 @@ export function steerView(panel, studio) {
       element("div", { className: "stagebox" }, stage, facts),
       element("div", {}, element("h2", {}, pair.checked ? `Agent ${index + 1}` : "Ask for"), ...sliders.map((s) => s.root),
         style ? element("label", {}, "Style", style) : null,
-        element("h3", {}, "Presets"), element("div", { className: "row presets" }, ...presets.map(([name, values]) => element("button", { type: "button", className: "small", on: { click: () => preset(values) } }, name))),
-        ...(about.can_observe ? [element("h3", {}, "What it does, re-encoded"), strip] : [element("p", { className: "small muted" }, "A model of the talk's method cannot re-encode an agent while it runs.")]),
+        element("h3", {}, "Presets"), presets,
+        ...(about.can_observe ? [element("h3", {}, "What it does, re-encoded"), strip, element("p", { className: "small muted" }, "Time to the right: the last 300 pictures, ten seconds of play.")] : [element("p", { className: "small muted" }, "A model of the talk's method cannot re-encode an agent while it runs.")]),
         element("h3", {}, "Asked"), words,
         element("div", { className: "row" },
           element("button", { type: "button", className: "copy-json", on: { click: () => told && copy(JSON.stringify({ instruction: told.instruction, context: told.context, style: told.style }, null, 1), "The context") } }, "Copy JSON"),
@@ -169,7 +181,10 @@ export function steerView(panel, studio) {
 
     function redraw() {
       if (scene && started?.layout) drawScene(stage, started.layout, scene, trail, (mode) => studio.mode(studio.leads[mode] ?? -1), sightOf(started.layout, agents.map((agent) => agent.place()).filter(Boolean)));
-      else if (seen.length) drawPlots(stage, seen[0].map((_, column) => ({ name: `observation ${column}`, values: seen.map((row) => row[column]) })));
+      else if (seen.length) {
+        const limits = limitsOf(...agents.map((agent) => agent.seen()));
+        drawPlots(stage, seen[0].map((_, column) => ({ name: `observation ${column}`, values: seen.map((row) => row[column]), limits: limits[column] })), [taken[0], taken.at(-1)]);
+      }
       if (!about.can_observe) return;
       showShares();
       const { context: c, width, height } = sharp(strip);
@@ -182,6 +197,7 @@ export function steerView(panel, studio) {
           y += share * height;
         }
       });
+      framed(c, 0, 0, (history.length / HISTORY) * width, height);
       c.fillStyle = css("--ink");
       c.fillRect((history.length / HISTORY) * width, 0, 2, height);
     }
@@ -189,7 +205,9 @@ export function steerView(panel, studio) {
     return {
       root, wanted, steer, redraw,
       place: () => scene?.robot ?? null,
-      cleared() { trail = []; history = []; seen = []; scene = null; redraw(); },
+      seen: () => seen,
+      renamed() { label(); if (started && socket?.readyState === 1) steer(); }, // whose answer says it in the new words
+      cleared() { trail = []; history = []; seen = []; taken = []; scene = null; redraw(); },
       asked(answer) { told = answer; words.replaceChildren(element("span", {}, answer.words), " ", element("code", {}, answer.python)); },
       heard(now) {
         const { posterior } = now;
@@ -198,23 +216,26 @@ export function steerView(panel, studio) {
           if (history.length > HISTORY) history.shift();
         }
         if (now.scene) { scene = now.scene; trail.push([scene.robot[0], scene.robot[1], posterior ? posterior.indexOf(Math.max(...posterior)) : null]); if (trail.length > 4000) trail.shift(); }
-        if (now.observation) { seen.push(now.observation.slice(0, 6)); if (seen.length > HISTORY) seen.shift(); }
-        facts.replaceChildren(...[["return", now.return.toFixed(2)], ["cost", now.cost.toFixed(0)], ["goals", now.goals]].map(([name, value]) => element("span", {}, `${name} `, element("b", {}, value))));
+        if (now.observation) { seen.push(now.observation.slice(0, 6)); taken.push(now.step); if (seen.length > HISTORY) { seen.shift(); taken.shift(); } }
+        facts.replaceChildren(...[["return", now.return.toFixed(2)], ["cost", now.cost?.toFixed(0)], ["goals", now.goals]].filter(([, value]) => value !== undefined && value !== null).map(([name, value]) => element("span", {}, `${name} `, element("b", {}, value))));
       },
     };
   }
 
   return {
-    changed() { if (socket?.readyState === 1) start(); else build(agents.map((agent) => agent.wanted())); },
+    changed() {
+      if (grouping === String(studio.leads)) agents.forEach((agent) => agent.renamed());
+      else if (socket?.readyState === 1) start(); else build(agents.map((agent) => agent.wanted()));
+    },
     shown() { if (!socket) open(); else agents.forEach((agent) => agent.redraw()); },
     left() { if (playing) tell({ do: "pause" }); },
     redraw() { agents.forEach((agent) => agent.redraw()); },
     key(event) {
-      if (event.target.closest("select, button") && event.key === " ") return false;
-      if (event.key === " ") toggle();
-      else if (event.key === ".") tell({ do: "step" });
-      else if (event.key === "r") reset(Number(seed.value));
-      else if (event.key === "n") reset(Math.floor(Math.random() * 1e6));
+      const key = event.key.toLowerCase();
+      if (key === " ") toggle();
+      else if (key === ".") tell({ do: "step" });
+      else if (key === "r") reset(Number(seed.value));
+      else if (key === "n") reset(Math.floor(Math.random() * 1e6));
       else return false;
       return true;
     },

@@ -1,8 +1,8 @@
 // Two short clips from the same start, and a click: what is learned is a preference over modes, by situation.
 
 import { copy, get, post, say } from "./api.js";
-import { chip, element, fill, percent, sharp } from "./marks.js";
-import { drawPlots, drawScene, sightOf } from "./scene.js";
+import { chip, element, meter, percent } from "./marks.js";
+import { drawPlots, drawScene, limitsOf, sightOf } from "./scene.js";
 
 const ANSWERS = [["left", "Left", "ArrowLeft", "←"], ["both fine", "Both fine", "ArrowUp", "↑"], ["neither", "Neither", "ArrowDown", "↓"], ["right", "Right", "ArrowRight", "→"]];
 
@@ -18,11 +18,12 @@ export function teachView(panel, studio) {
   const blends = element("input", { type: "checkbox", id: "blends" });
   const names = ["left", "right"].map(() => element("figcaption", { className: "small muted" }));
   const told = element("p", { className: "small muted", id: "taught", role: "status" }, "Making two clips…");
+  const last = element("p", { className: "small", id: "last-pair", role: "status" });
   const learned = element("div", { id: "learned" });
   panel.append(element("div", { className: "two" },
-    element("div", { className: "card" }, element("h2", {}, "Which one do you want to see here?"), element("div", { className: "clips" }, ...stages.map((stage, side) => element("figure", {}, stage, names[side]))), element("div", { className: "answers" }, ...buttons), element("div", { className: "row gap" }, undo, element("button", { type: "button", on: { click: () => { begun = 0; } } }, "Play again"), element("label", { title: "Clips of what lies half-way between two modes are offered, too" }, blends, "Blends, too")), told),
+    element("div", { className: "card" }, element("h2", {}, "Which one do you want to see here?"), element("div", { className: "clips" }, ...stages.map((stage, side) => element("figure", {}, stage, names[side]))), element("div", { className: "answers" }, ...buttons), element("div", { className: "row gap" }, undo, element("button", { type: "button", on: { click: () => { begun = 0; } } }, "Play again"), element("label", { title: "Clips of what lies half-way between two modes are offered, too" }, blends, "Blends, too")), last, told),
     element("div", { className: "card" }, element("h2", {}, "What your answers say"), learned)));
-  let clip = null, frame = 0, begun = 0, handle = 0, busy = false;
+  let clip = null, frame = 0, begun = 0, handle = 0, busy = false, known = null, bars = [], grouping = "";
 
   function draw() {
     if (!clip) return;
@@ -30,7 +31,7 @@ export function teachView(panel, studio) {
     stages.forEach((stage, side) => {
       const now = clip.frames[frame][side];
       if (now.scene) drawScene(stage, clip.layout, now.scene, clip.frames.slice(0, frame + 1).map((agents) => [agents[side].scene.robot[0], agents[side].scene.robot[1], null]), undefined, clip.sight);
-      else drawPlots(stage, now.observation.slice(0, 6).map((_, column) => ({ name: `observation ${column}`, values: clip.frames.map((agents) => agents[side].observation[column]) })), frame / (count - 1));
+      else drawPlots(stage, now.observation.slice(0, 6).map((_, column) => ({ name: `observation ${column}`, values: clip.frames.map((agents) => agents[side].observation[column]), limits: clip.limits[column] })), [0, count - 1], frame / (count - 1));
     });
   }
 
@@ -48,6 +49,7 @@ export function teachView(panel, studio) {
       clip = await post(`/api/teach/pair?blends=${blends.checked}`);
       frame = 0; begun = 0;
       if (clip.layout) clip.sight = sightOf(clip.layout, ...clip.frames.map((agents) => agents.map((agent) => agent.scene.robot)));
+      else clip.limits = limitsOf(...clip.frames.map((agents) => agents.map((agent) => agent.observation)));
       names.forEach((name, side) => { name.textContent = side ? "right" : "left"; });
       buttons.forEach((button) => { button.disabled = false; });
       told.textContent = `Pair ${clip.number + 1}: the one from which there is most to learn (${clip.information_nats.toFixed(2)} nats). Both start alike.`;
@@ -65,28 +67,31 @@ export function teachView(panel, studio) {
     if (busy || !clip) return;
     busy = true;
     buttons.forEach((button) => { button.disabled = true; });
-    names.forEach((name, side) => { name.textContent = `This was ${nameOf(clip.clips[side])}.`; });
-    try { await post("/api/teach/answer", { number: clip.number, answer }); clip = null; await ask(); } catch (error) { say(error.message, true); clip = null; await ask(); }
+    const were = clip.clips.map(nameOf);
+    try { await post("/api/teach/answer", { number: clip.number, answer }); last.textContent = `Last pair: left was ${were[0]}, right was ${were[1]}.`; clip = null; await ask(); } catch (error) { say(error.message, true); clip = null; await ask(); }
     busy = false;
   }
 
   async function forget() {
     if (busy) return;
     busy = true;
-    try { show(await post("/api/teach/undo")); await ask(); say("The last answer is forgotten."); } catch (error) { say(error.message, true); }
+    try { show(await post("/api/teach/undo")); last.textContent = ""; await ask(); say("The last answer is forgotten."); } catch (error) { say(error.message, true); }
     busy = false;
   }
 
   function show(answer) {
+    known = answer;
+    bars = [];
     undo.disabled = !answer.n_answers;
     blends.parentElement.hidden = studio.modes.length < 2;
     const rows = (answer.modes ?? []).map((entry) => {
       const mode = studio.mode(entry.mode);
       if (!mode) return "";
-      const bar = element("canvas", { height: 12 });
-      const row = element("div", { className: "slider" }, chip(mode), element("div", { className: "meter" }, bar), element("span", { className: "number small" }, percent(entry.probability_best)),
+      const bar = meter(mode, "how probable it is the best");
+      const row = element("div", { className: "slider" }, chip(mode), bar, element("span", { className: "number small" }, percent(entry.probability_best)),
         element("span", { className: "ends" }, `utility ${entry.utility.toFixed(2)} ± ${entry.deviation.toFixed(2)}`));
-      requestAnimationFrame(() => { const { context: c, width, height } = sharp(bar); c.fillStyle = fill(c, mode); c.fillRect(0, 0, width * entry.probability_best, height); });
+      bars.push(bar);
+      requestAnimationFrame(() => bar.show(entry.probability_best));
       return row;
     });
     learned.replaceChildren(element("p", { id: "n-answers" }, `${answer.n_answers} answer${answer.n_answers === 1 ? "" : "s"}, saved with the run as preferences.json.`),
@@ -98,14 +103,18 @@ export function teachView(panel, studio) {
 
   blends.addEventListener("change", () => { if (!busy) { clip = null; ask(); } });
   return {
-    shown() { handle = requestAnimationFrame(tick); if (!clip && !busy) ask(); else draw(); },
+    shown() { cancelAnimationFrame(handle); handle = requestAnimationFrame(tick); if (!clip && !busy) ask(); else draw(); },
     left() { cancelAnimationFrame(handle); },
-    changed() { clip = null; },
-    redraw: draw,
+    changed() {
+      if (grouping !== String(studio.leads)) clip = null; // other modes, other clips
+      else if (known) show(known);
+      grouping = String(studio.leads);
+    },
+    redraw() { draw(); bars.forEach((bar) => bar.show()); },
     key(event) {
       const found = ANSWERS.find(([, , key]) => key === event.key);
-      if (!found || !clip || event.target.closest("[role=tab]")) return false;
-      say_answer(found[0]);
+      if (!found || !clip) return false;
+      if (!event.repeat) say_answer(found[0]);
       return true;
     },
   };

@@ -1,7 +1,7 @@
 // A fit as it goes: pictures of its modes, loss terms, usage of codes; asked for again every second while looked at.
 
 import { get, say } from "./api.js";
-import { chip, css, element, percent, sharp, stroke } from "./marks.js";
+import { chip, css, edged, element, percent, sharp, stroke } from "./marks.js";
 import { drawScene, sightOf } from "./scene.js";
 
 const DASHES = [[], [7, 4], [2, 3], [9, 3, 2, 3], [4, 4], [12, 4]];
@@ -21,7 +21,7 @@ export function trainView(panel, studio) {
     element("p", { className: "small muted" }, "Of each mode a demonstrated stretch: the dark line is the action that was recorded, the coloured one what the policy would do there, with its deviation. Where the world is one of ours, also the path that the mode drives from seed 0 by the newest checkpoint."), grown);
   panel.append(done, element("div", { className: "card" }, element("div", { className: "row" }, element("label", {}, "Log of ", method)), facts,
     element("div", { className: "charts" }, element("div", {}, element("h3", {}, "Loss terms"), loss, key), element("div", {}, element("h3", {}, "Usage of codes"), usage, codes))), pictured);
-  let offset = 0, moments = [], timer = 0, seen = 0, pictures = [], follows = true, paths = null, looked = "";
+  let offset = 0, moments = [], timer = 0, seen = 0, pictures = [], follows = true, paths = null, looked = "", failing = "";
 
   const modeOf = (k) => studio.modes.find((mode) => mode.modes.includes(k)) ?? { mode: k, modes: [k], color: studio.about.palette[k % studio.about.palette.length], name: `mode ${k}` };
 
@@ -47,12 +47,13 @@ export function trainView(panel, studio) {
     c.textAlign = "left"; c.fillText(`step ${first}`, left, height - 6);
     c.textAlign = "right"; c.fillText(`step ${steps.at(-1)}`, width - 8, height - 6);
     lines.forEach((line, i) => {
-      c.strokeStyle = line.color ?? COLORS[i % COLORS.length]; c.fillStyle = c.strokeStyle; c.lineWidth = 2; c.setLineDash(DASHES[i % DASHES.length]);
+      const color = line.color ?? COLORS[i % COLORS.length];
+      c.setLineDash(DASHES[i % DASHES.length]);
       c.beginPath();
       const place = (at) => [left + ((steps[at] - first) / wide) * (width - 8 - left), bottom - ((line.values[at] - low) / span) * (bottom - above)];
       line.values.forEach((value, at) => { if (Number.isFinite(value)) c.lineTo(...place(at)); });
-      c.stroke();
-      if (steps.length === 1 && Number.isFinite(line.values[0])) { c.beginPath(); c.arc(...place(0), 3, 0, 7); c.fill(); }
+      edged(c, color, 2);
+      if (steps.length === 1 && Number.isFinite(line.values[0])) { c.fillStyle = color; c.setLineDash([]); c.beginPath(); c.arc(...place(0), 3, 0, 7); edged(c, color, 2); c.fill(); }
     });
     c.setLineDash([]);
   }
@@ -85,9 +86,11 @@ export function trainView(panel, studio) {
       means.forEach((value, at) => { if (value !== null) c.lineTo(x(at), y(value + spread[at])); });
       [...means.keys()].reverse().forEach((at) => { if (means[at] !== null) c.lineTo(x(at), y(means[at] - spread[at])); });
       c.fill(); c.globalAlpha = 1;
-      const line = (points, style, dash, wide) => { c.strokeStyle = style; c.setLineDash(dash); c.lineWidth = wide; c.beginPath(); points.forEach((value, at) => { if (value !== null) c.lineTo(x(at), y(value)); }); c.stroke(); c.setLineDash([]); };
-      line(values, css("--ink"), [], 1.2);
-      line(means, color, [6, 3], 2.4);
+      const trace = (points) => { c.beginPath(); points.forEach((value, at) => { if (value !== null) c.lineTo(x(at), y(value)); }); };
+      trace(values);
+      c.strokeStyle = css("--ink"); c.lineWidth = 1.2; c.stroke();
+      trace(means);
+      c.setLineDash([6, 3]); edged(c, color, 2.4); c.setLineDash([]);
       c.fillStyle = css("--muted");
       c.fillText(`action ${column}   ${low.toFixed(2)} to ${high.toFixed(2)}`, 4, column * each + 12);
     });
@@ -142,10 +145,14 @@ export function trainView(panel, studio) {
       if (found.restarted) moments = [];
       moments = [...moments, ...found.moments].slice(-20000);
       offset = found.offset;
-      if (found.moments.length || !moments.length) drawLog();
+      if (found.moments.length || !moments.length || failing) drawLog();
       if (method.value === "unbraid" || studio.about.method === "talk") await askPictures();
       if (!studio.about.has_model) done.hidden = !(await get("/api/about")).has_model;
-    } catch (error) { say(error.message, true); }
+      failing = "";
+    } catch (error) {
+      if (error.message !== failing) say(error.message, true); // once, as it is asked for again every second
+      failing = facts.textContent = error.message;
+    }
     timer = setTimeout(ask, 1000);
   }
 
