@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -158,7 +159,7 @@ def test_a_person_sees_steers_teaches_and_undoes(run, pile, browser):
         # a new name is used at once, and the agents go on
         page.locator("#panel-steer .slider input").first.press("Control+z")
         expect(words.first).to_contain_text("mode 1")
-        expect(page.locator(".slider .name").nth(1)).to_have_text("mode 1")
+        expect(page.locator("#panel-steer .slider .chip").nth(1)).to_have_text("mode 1")
         expect(status).to_contain_text("step 1 ")
         page.click("#redo")
         expect(words.first).to_contain_text("the other one")
@@ -175,6 +176,9 @@ def test_a_person_sees_steers_teaches_and_undoes(run, pile, browser):
         # teach
         page.click("#tab-teach")
         page.check("#blends")
+        expect(page.locator(".answers button").first).to_be_enabled()
+        held = "new KeyboardEvent('keydown', {key: 'ArrowLeft', repeat: true, bubbles: true})"
+        page.evaluate(f"document.body.dispatchEvent({held})")  # a key that is held down answers nothing
         for number in range(10):
             expect(page.locator("#n-answers")).to_contain_text(re.compile(f"^{number} answer"))
             button = page.locator(".answers button").nth(number % 4)
@@ -240,6 +244,37 @@ def test_a_person_sees_steers_teaches_and_undoes(run, pile, browser):
     done = json.loads((run / "studio.json").read_text())["done"]
     assert [edit["kind"] for edit in done] == ["note_episode", "rename"]
     assert len(json.loads((run / "preferences.json").read_text())["answers"]) == 10
+
+
+def test_what_the_page_waits_for_and_what_is_gone_is_said(run, pile, browser):
+    from playwright.sync_api import expect
+
+    waiting: list[Any] = []
+
+    def hold(route):  # Playwright marks its handlers, which a list's own method does not bear
+        waiting.append(route)
+
+    with studio(run, "--demos", str(pile)) as address:
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(120_000)
+        page.route("**/api/episodes?*", hold, times=1)
+        page.goto(address)
+        page.wait_for_selector("body[data-ready=yes]")
+        expect(page.locator("#told")).to_have_text("Reading the episodes…")
+        waiting.pop().continue_()
+        expect(page.locator("#told")).to_contain_text("6 episodes")
+
+        # plots that are compared have one scale
+        limits = "import('/static/scene.js').then((scene) => scene.limitsOf([[1, 5]], [[3, 2], [NaN, 4]]))"
+        assert page.evaluate(limits) == [[1, 3], [2, 5]]
+
+        page.click("#tab-steer")
+        expect(page.locator("#live-status")).to_contain_text("Seed 0")
+    gone = "The studio no longer answers; start it again."
+    expect(page.locator("#live-status")).to_have_text(gone)
+    page.click("#tab-train")
+    expect(page.locator("#fit-facts")).to_have_text(gone)
+    expect(page.locator("#said")).to_have_text(gone)
 
 
 def test_switch_reads_what_was_taught(unbraid, fitted, tmp_path, monkeypatch):

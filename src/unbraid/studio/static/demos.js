@@ -82,7 +82,7 @@ export function demosView(panel, studio) {
     canvas.style.height = `${scroller.clientHeight}px`;
     const { context: c, width, height } = sharp(canvas);
     const narrow = width < 520;
-    const name = narrow ? 88 : 150, shown = columns(narrow), left = 44 + name + 62 * shown.length, wide = width - left - 10;
+    const name = narrow ? 104 : 150, shown = columns(narrow), left = 44 + name + 62 * shown.length, wide = width - left - 10;
     drawHeads(name, shown);
     const first = Math.floor(scroller.scrollTop / ROW), last = Math.min(n, Math.ceil((scroller.scrollTop + height) / ROW));
     c.font = "13px system-ui, sans-serif";

@@ -88,7 +88,7 @@ export function stroke(color, dash) {
   return canvas;
 }
 
-export const chip = (mode) => element("span", { className: "chip" }, swatch(mode), element("span", {}, mode.name));
+export const chip = (mode) => element("span", { className: "chip" }, swatch(mode), element("span", { title: mode.name }, mode.name));
 
 // A bar from 0 to 1; `what` says of what.
 export function meter(mode, what) {

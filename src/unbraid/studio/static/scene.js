@@ -111,7 +111,7 @@ export function drawPlots(canvas, series, steps, cursor = null) {
     values.forEach((value, at) => c.lineTo((at / Math.max(values.length - 1, 1)) * width, bottom - ((value - low) / span) * (bottom - top)));
     c.stroke();
     c.fillStyle = css("--ink");
-    c.fillText(finite.length ? `${name}   ${low.toFixed(2)} to ${high.toFixed(2)}` : name, 6, index * each + 12);
+    c.fillText(finite.length ? `${name}   ${low.toFixed(2)} to ${high.toFixed(2)}` : name, 6, index * each + 12, width - 12);
   });
   if (cursor !== null) {
     c.strokeStyle = css("--ink"); c.lineWidth = 1.5;

@@ -111,10 +111,10 @@ export function steerView(panel, studio) {
       const input = element("input", { type: "range", min: -most, max: most, step: 0.1, value: start });
       const output = element("output", {}, start.toFixed(1));
       const read = about.can_observe ? meter(mode, "as re-encoded") : null;
-      const share = element("span", { className: "small number" }), name = element("span", { className: "clipped" });
+      const share = element("span", { className: "small number" }), name = element("span", {});
       input.addEventListener("input", () => { output.textContent = Number(input.value).toFixed(1); steer(); });
       input.addEventListener("dblclick", () => { input.value = 0; output.textContent = "0.0"; steer(); });
-      const root = element("div", { className: "slider" }, element("span", { className: "chip name" }, swatch(mode), name), input, output,
+      const root = element("div", { className: "slider" }, element("span", { className: "chip" }, swatch(mode), name), input, output,
         element("span", { className: "ends" }, element("span", {}, "away"), element("span", {}, "0"), element("span", {}, "towards")),
         ...(read ? [element("span", { className: "label" }, "re-encoded as"), read, share] : []));
       return { mode, input, output, read, share, name, root };
