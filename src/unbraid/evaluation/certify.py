@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from unbraid.core.errors import ConfigError
+from unbraid.core.errors import ConfigError, WorldError
 from unbraid.core.progress import progress
 from unbraid.evaluation.behaviour import METRICS
 from unbraid.evaluation.certificates import Certificate, Terms, sha256_of
-from unbraid.evaluation.claims import Claim, EquivalenceClaim
+from unbraid.evaluation.claims import Claim, EquivalenceClaim, claims_of
 from unbraid.evaluation.decisions import Source, actor_of, decide, expert_of
 from unbraid.evaluation.evaluate import evaluate
 from unbraid.steering.steered import SteeredPolicy, steer
@@ -28,7 +28,7 @@ _MADE_OF = ("unbraid", "gymnasium", "mujoco", "numpy", "torch")
 def certify(
     policy: SteeredPolicy | ModeModel | Controller,
     env_id: str,
-    claims: Sequence[Claim],
+    claims: Sequence[Claim | Mapping[str, Any]],
     terms: Terms | None = None,
     *,
     experts: Mapping[str, Controller] | None = None,
@@ -40,24 +40,26 @@ def certify(
 
     Args:
         policy: a model or a steered policy; or anything that has `act`, for claims that name no mode.
-        env_id: any Gymnasium environment with vectors of numbers.
-        claims: at least one; see `evaluation.claims`, where `load_claims` reads a file.
+        env_id: the id of any Gymnasium environment with vectors of numbers; a certificate names it, so that others can
+            make it, too.
+        claims: at least one; see `evaluation.claims`, where `load_claims` reads a file. Or JSON objects, as in a file.
         terms: alpha, the seed and how many episodes at most; by default `Terms()`.
         experts: name -> controller, for claims that name experts which are neither ours nor ``module:name``.
 
     Raises:
         ConfigError: claims that name what does not exist: a mode, a metric, an expert; an n above the most episodes.
-        WorldError: the environment does not fit, or tells nothing that a claimed metric needs.
+        WorldError: the environment is not given by its id, does not fit, or tells nothing that a claimed metric needs.
         DataError: an episode's value is outside its claimed bounds, or not finite.
     """
-    terms = terms or Terms()
+    _require_id(env_id)
+    terms, claims = terms or Terms(), claims_of(claims)
     _require_metrics_that_exist(claims)
     actors = actors_of(policy, claims, experts or {})
     environment = environment_facts(env_id)
     with progress("certify", terms.max_episodes, "episodes of each") as advance:
         source = simulated(actors, env_id, max_steps=terms.max_steps)
         outcomes, results = decide(claims, terms, source, on_batch=advance)
-    return Certificate(terms, tuple(claims), policy_facts(policy), environment, outcomes, results)
+    return Certificate(terms, claims, policy_facts(policy), environment, outcomes, results)
 
 
 def actors_of(
@@ -119,6 +121,15 @@ def policy_facts(policy: SteeredPolicy | ModeModel | Controller) -> dict[str, An
         "style": float(policy.style_quantile),
         "action_bounds": bounds,
     }
+
+
+def _require_id(env_id: object) -> None:
+    """Raises `WorldError` for an environment that a certificate could not name."""
+    if not isinstance(env_id, str):
+        raise WorldError(
+            f"The environment must be given by its id, which the certificate names; got a {type(env_id).__name__}. "
+            "Register it with gymnasium.register, then give its id."
+        )
 
 
 def _require_metrics_that_exist(claims: Sequence[Claim]) -> None:

@@ -18,6 +18,7 @@ __all__ = [
     "ProbabilityClaim",
     "claim_from_json",
     "claim_to_json",
+    "claims_of",
     "load_claims",
 ]
 
@@ -185,12 +186,25 @@ def load_claims(path: str | Path, *, experts: Sequence[str] = ()) -> tuple[Claim
     content = read_json(path, error=ConfigError, remedy='Write a list, as [{"kind": "probability", ...}].')
     if not isinstance(content, list) or not content:
         raise ConfigError(f"{path} must hold a list of claims, at least one; it does not. Write [{{...}}, ...].")
+    return _each_read(content, experts, f"{path}, claim")
+
+
+def claims_of(given: Sequence[Claim | Mapping[str, Any]]) -> tuple[Claim, ...]:
+    """Claims, of which those that are JSON objects are read (`claim_from_json`).
+
+    Raises:
+        ConfigError: what is neither a claim nor an object, or an object that is no claim; it says which one.
+    """
+    return _each_read(given, (), "Claim")
+
+
+def _each_read(given: Sequence[Any], experts: Sequence[str], what: str) -> tuple[Claim, ...]:
     claims: list[Claim] = []
-    for number, entry in enumerate(content, start=1):
+    for number, entry in enumerate(given, start=1):
         try:
-            claims.append(_named(claim_from_json(entry), experts))
+            claims.append(entry if isinstance(entry, Claim) else _named(claim_from_json(entry), experts))
         except ConfigError as error:
-            raise ConfigError(f"{path}, claim {number}: {error}") from None
+            raise ConfigError(f"{what} {number}: {error}") from None
     return tuple(claims)
 
 
@@ -207,12 +221,14 @@ def claim_from_json(entry: Any) -> Claim:
     Raises:
         ConfigError: an unknown kind, an unknown or missing field, a value of the wrong type, or an impossible claim.
     """
-    kind = entry.get("kind") if isinstance(entry, dict) else None
-    if not isinstance(kind, str) or kind not in _KINDS:
+    kinds = ", ".join(_KINDS)
+    if not isinstance(entry, Mapping) or "kind" not in entry:
         raise ConfigError(
-            f"A claim must be an object with a kind, one of {', '.join(_KINDS)}; got {json.dumps(entry):.80}. Add "
-            '"kind".'
+            f'A claim must be an object with a kind, one of {kinds}; got {_shown(entry):.80}. Add "kind".'
         )
+    kind = entry["kind"]
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise ConfigError(f"A claim's kind must be one of {kinds}; got {_shown(kind):.80}. Name one of them.")
     known = {field.name: field for field in fields(_KINDS[kind])}
     given = {name: value for name, value in entry.items() if name != "kind" and value is not None}
     unknown = sorted(set(given) - set(known))
@@ -227,7 +243,7 @@ def claim_from_json(entry: Any) -> Claim:
     for name, value in given.items():
         fits, what = _TYPES[name]
         if not fits(value):
-            raise ConfigError(f"{name!r} must be {what}; got {json.dumps(value):.60}. Correct it.")
+            raise ConfigError(f"{name!r} must be {what}; got {_shown(value):.60}. Correct it.")
     if "bounds" in given:
         given["bounds"] = tuple(given["bounds"])
     return _KINDS[kind](**given)
@@ -241,6 +257,11 @@ def _named(claim: Claim, experts: Sequence[str]) -> Claim:
         known = f"this run has {', '.join(experts)}" if experts else "this run names none"
         raise ConfigError(f"Expert {claim.expert} must be one of the run's experts; {known}. Give the expert's name.")
     return replace(claim, expert=experts[claim.expert])
+
+
+def _shown(value: Any) -> str:
+    """As JSON, with what JSON has no word for as Python writes it."""
+    return json.dumps(value, default=repr)
 
 
 def _is_number(value: Any) -> bool:
@@ -259,7 +280,7 @@ _TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "mode": (_is_count, "a whole number"),
     "n": (_is_count, "a whole number"),
     "bounds": (
-        lambda value: isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)),
+        lambda value: isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_number, value)),
         "[lowest, highest]",
     ),
     **dict.fromkeys(("above", "below", "at_most", "at_least", "within", "within_percent"), _NUMBER),

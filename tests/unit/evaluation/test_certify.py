@@ -3,6 +3,7 @@
 import hashlib
 import json
 
+import gymnasium
 import numpy as np
 import pytest
 
@@ -140,3 +141,31 @@ def test_a_mode_of_a_policy_that_is_steered_already_is_refused():
     claim = MeanClaim(metric="length", mode=1, at_least=4.0, bounds=(0.0, 10.0))
     with pytest.raises(ConfigError, match="of which nothing was asked; this one is steered"):
         certify(steer(MODEL).blend({0: 1.0}), "unbraid/PointGoal1-v0", [claim])
+
+
+def test_claims_may_be_the_objects_of_a_file():
+    given = {"kind": "mean", "mode": 1, "metric": "length", "bounds": (0, 10), "at_most": 7}
+    found = certify(MODEL, ENV, [given, MeanClaim("length", (0, 10), at_most=7, mode=1)], TERMS)
+    assert found.claims[0] == found.claims[1]
+    for wrong, said in (
+        ({**given, "kind": "median"}, "Claim 1: A claim's kind must be one of probability, mean, equivalence"),
+        ({"kind": "equivalence", "metric": "return", "mode": 0, "expert": 0, "within": 1, "n": 5}, "the expert's name"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            certify(MODEL, ENV, [wrong], TERMS)
+
+
+def test_an_environment_without_an_id_is_refused_before_the_first_episode():
+    """A certificate names its environment; a function has no name that others could make it by."""
+    made = []
+    for env in (gymnasium.spec("Pendulum-v1"), lambda: made.append(1)):
+        with pytest.raises(WorldError, match=r"by its id, which the certificate names; .*Register it with"):
+            _without_checked_types(certify)(MODEL, env, [MeanClaim("length", (0, 10), at_most=7, mode=1)], TERMS)
+    assert made == []
+
+
+def _without_checked_types(function):
+    """The types of arguments are checked in the tests alone; the check is taken off."""
+    while hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    return function

@@ -83,7 +83,7 @@ def test_an_impossible_claim_is_refused(make, said):
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
-        ({"kind": "median", "metric": "cost"}, "with a kind, one of probability, mean, equivalence; got"),
+        ({"kind": "median", "metric": "cost"}, "kind must be one of probability, mean, equivalence; got .* Name one"),
         ("mode 2: P(cost > 25) <= 0.1", "must be an object with a kind"),
         ({"metric": "cost"}, 'Add "kind"'),
         ({"kind": "mean", "metric": "cost", "atmost": 3}, "no other fields than metric, bounds.*; it has 'atmost'"),
