@@ -278,6 +278,7 @@ def test_what_cannot_be_parsed(unbraid, pile, tmp_path, asked, expected):
         (["--experts", "forward", "forward"], "a name of its own for each"),
         (["--experts"], "at least one source"),
         (["--experts", "no_such_module:policy"], "no_such_module must be importable; it raised ModuleNotFoundError"),
+        (["--experts", "math:sin"], r"math:sin must accept observations of shape \(64, 60\); it raised TypeError: "),
         (["--env", "CartPole-v1"], r"actions of CartPole-v1 must be vectors of numbers.*Discrete\(2\)"),
         (["--env", "Pendulum-v1"], "The expert goal_seeking needs PointGoal's observations"),
         (["--env", "Nowhere-v0"], "must be registered with Gymnasium; 'Nowhere-v0' is not"),

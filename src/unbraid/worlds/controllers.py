@@ -3,14 +3,15 @@
 import importlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from unbraid.core.errors import WorldError
+from unbraid.core.errors import UnbraidError, WorldError
 
 __all__ = ["Controller", "as_controller", "from_function", "from_predict", "load_controller"]
 
@@ -49,31 +50,33 @@ class Controller(Protocol):
         ...
 
 
-def from_predict(policy: Any, *, deterministic: bool = True) -> Controller:
+def from_predict(policy: Any, *, deterministic: bool = True, what: str = "The policy") -> Controller:
     """A controller that asks anything with Stable-Baselines3's `predict`.
 
     Args:
         policy: has `predict(observation, state=None, episode_start=None, deterministic=False) -> (action, state)`.
         deterministic: handed to `predict`. When False the policy draws its actions from a generator of its own, and
             equal seeds no longer give equal episodes.
+        what: how messages call it.
 
     Raises:
-        WorldError: it has no `predict`.
+        WorldError: it has no `predict`. What it raises later, `act` raises as a WorldError.
     """
     if not callable(getattr(policy, "predict", None)):
         raise WorldError(
             f"A policy must have `predict`, as Stable-Baselines3's do; {type(policy).__name__} has none. Hand over the "
             "loaded policy, or wrap a function with from_function."
         )
-    return _Predicting(policy, deterministic)
+    return _Predicting(policy, deterministic, what)
 
 
-def from_function(function: Callable[[np.ndarray], np.ndarray]) -> Controller:
+def from_function(function: Callable[[np.ndarray], np.ndarray], *, what: str = "The policy") -> Controller:
     """A controller without memory or noise that calls `function`: (env, obs) observations -> (env, act) actions.
 
     Each row's action must depend on that row alone; the function is called with rows added, up to a multiple of 64.
+    What it raises, `act` raises as a WorldError that calls it `what`.
     """
-    return _Calling(function)
+    return _Calling(function, what)
 
 
 def load_controller(path: str) -> Controller:
@@ -84,7 +87,8 @@ def load_controller(path: str) -> Controller:
             (env, obs) that returns actions (env, act).
 
     Raises:
-        WorldError: nothing of that name can be imported, or it cannot act.
+        WorldError: nothing of that name can be imported, or it cannot act. What it raises when it acts, `act` raises as
+            a WorldError that names it.
     """
     module_name, _, name = path.partition(":")
     if not module_name or not name:
@@ -94,7 +98,8 @@ def load_controller(path: str) -> Controller:
         if not hasattr(found, part):
             raise WorldError(f"{module_name} must hold {name}; it has no {part!r}. Check the name.")
         found = getattr(found, part)
-    return as_controller(found, what=path)
+    controller = as_controller(found, what=path)
+    return _Acting(controller, path) if controller is found else controller
 
 
 def as_controller(policy: Any, *, what: str = "The policy") -> Controller:
@@ -115,10 +120,10 @@ def as_controller(policy: Any, *, what: str = "The policy") -> Controller:
     if isinstance(policy, Controller):
         return policy
     if hasattr(policy, "predict"):
-        return from_predict(policy)
+        return from_predict(policy, what=what)
     if callable(policy):
         function: Any = policy
-        return from_function(function)
+        return from_function(function, what=what)
     raise WorldError(
         f"{what} must be a function of observations, or have `act` or `predict`; it is a {type(policy).__name__}. "
         "Name something that can act."
@@ -137,6 +142,21 @@ def _import(module_name: str) -> Any:
         ) from error
     finally:
         sys.path.remove(folder)
+
+
+@contextmanager
+def _saying_who_raised(what: str, observations: np.ndarray) -> Generator[None]:
+    """Turns whatever a stranger's policy raises into a `WorldError` that names it; our own errors pass."""
+    try:
+        yield
+    except UnbraidError:
+        raise
+    except Exception as error:
+        raise WorldError(
+            f"{what} must accept observations of shape {observations.shape}; it raised {type(error).__name__}: "
+            f"{str(error).rstrip('.')}. Check that it was made for this environment and takes many observations at "
+            "once, or repair it."
+        ) from error
 
 
 def _padded(values: np.ndarray) -> np.ndarray:
@@ -170,6 +190,7 @@ class _Predicting:
 
     policy: Any
     deterministic: bool
+    what: str
 
     def act(
         self,
@@ -178,19 +199,14 @@ class _Predicting:
         episode_start: Bool[np.ndarray, "env"],
         noise: Float[np.ndarray, "env act"],
     ) -> tuple[Float[np.ndarray, "env act"], Float[np.ndarray, "env memory"] | None]:
-        n_rows = len(observations)
-        try:
+        n_rows, rows = len(observations), _padded(observations)
+        with _saying_who_raised(self.what, rows):
             actions, memory = self.policy.predict(
-                _padded(observations),
+                rows,
                 state=None if state is None else _padded(state),
                 episode_start=_padded(episode_start),
                 deterministic=self.deterministic,
             )
-        except (ValueError, TypeError, RuntimeError) as error:
-            raise WorldError(
-                f"The policy must accept observations of shape {observations.shape}; it raised "
-                f"{type(error).__name__}: {error}. Check that it was trained in this environment."
-            ) from error
         if memory is not None and not (isinstance(memory, np.ndarray) and memory.ndim == 2):
             raise WorldError(
                 f"A policy's state must be None or an array (env, memory); got {type(memory).__name__}. Flatten it: "
@@ -204,6 +220,7 @@ class _Calling:
     """`from_function`."""
 
     function: Callable[[np.ndarray], np.ndarray]
+    what: str
 
     def act(
         self,
@@ -212,4 +229,26 @@ class _Calling:
         episode_start: Bool[np.ndarray, "env"],
         noise: Float[np.ndarray, "env act"],
     ) -> tuple[Float[np.ndarray, "env act"], Float[np.ndarray, "env memory"] | None]:
-        return _as_actions(self.function(_padded(observations)), *noise.shape), None
+        rows = _padded(observations)
+        with _saying_who_raised(self.what, rows):
+            actions = self.function(rows)
+        return _as_actions(actions, *noise.shape), None
+
+
+@dataclass(frozen=True)
+class _Acting:
+    """A controller that an import path named."""
+
+    controller: Controller
+    path: str
+
+    def act(
+        self,
+        observations: Float[np.ndarray, "env obs"],
+        state: Float[np.ndarray, "env memory"] | None,
+        episode_start: Bool[np.ndarray, "env"],
+        noise: Float[np.ndarray, "env act"],
+    ) -> tuple[Float[np.ndarray, "env act"], Float[np.ndarray, "env memory"] | None]:
+        with _saying_who_raised(self.path, observations):
+            actions, memory = self.controller.act(observations, state, episode_start, noise)
+            return np.asarray(actions, dtype=np.float64), memory

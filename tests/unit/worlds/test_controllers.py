@@ -35,7 +35,9 @@ def test_a_policy_may_draw_its_actions(ppo):
 
 
 def test_a_policy_made_for_another_world(ppo):
-    with pytest.raises(WorldError, match="trained in this environment"):
+    with pytest.raises(
+        WorldError, match=r"The policy must accept observations of shape \(64, 60\); .*made for this environment"
+    ):
         rollout(from_predict(ppo), "unbraid/PointGoal1-v0", seeds=[1])
 
 
@@ -98,6 +100,24 @@ class drawer:
 
 expert = make_expert("forward")
 number = 3
+
+def failing(observations):
+    raise KeyError("mine")
+
+class Failing:
+    def act(self, observations, state, episode_start, noise):
+        return failing(observations)
+
+class Odd:
+    def act(self, observations, state, episode_start, noise):
+        return "left", None
+
+failing_controller = Failing()
+odd_controller = Odd()
+
+class failing_policy:
+    predict = staticmethod(lambda *_, **__: failing(0))
+failing_policy = failing_policy()
 """
 
 
@@ -131,6 +151,21 @@ def test_a_path_names_a_function_a_policy_or_a_controller(module):
 def test_paths_that_name_nothing_that_acts(module, path, message):
     with pytest.raises(WorldError, match=message):
         load_controller(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("my_policies_of_a_test:failing", "KeyError: 'mine'"),
+        ("my_policies_of_a_test:failing_policy", "KeyError: 'mine'"),
+        ("my_policies_of_a_test:failing_controller", "KeyError: 'mine'"),
+        ("my_policies_of_a_test:odd_controller", "ValueError: .*'left'"),
+        ("math:sin", "TypeError: "),
+    ],
+)
+def test_what_a_policy_of_somebody_raises_is_said_with_its_name(module, path, message):
+    with pytest.raises(WorldError, match=rf"^{path} must accept observations of shape .*; it raised {message}"):
+        rollout(load_controller(path), PENDULUM, seeds=[1], max_steps=2)
 
 
 def test_a_wrong_shape_raises():
