@@ -627,6 +627,53 @@ def test_a_place_below_a_file(refused, pile, tmp_path):
     assert f"{tmp_path / 'notes' / 'run'} must be writable; the system said:" in message
 
 
+@pytest.mark.parametrize(
+    ("verb", "work", "named"),
+    [
+        (("steer", "RUN", "--toward", 0, "--save", "KEPT", "--picture", "BELOW.png"), "steering.evaluate", "BELOW.png"),
+        (("export", "RUN", "--program", "KEPT", "--onnx", "BELOW.onnx"), "export.export_program", "BELOW.onnx"),
+        (("certify", "RUN", "--claims", "CLAIMS", "--out", "BELOW.json"), "guarantees.certify", "BELOW.json"),
+        (("collect", "BELOW"), "stages.collect", "BELOW"),
+        (("convert", "PILE", "BELOW.npz"), "data.load_parts", "BELOW.npz"),
+    ],
+)
+def test_no_verb_works_for_what_it_cannot_write(refused, fitted, pile, tmp_path, monkeypatch, verb, work, named):
+    def never(*arguments, **options):
+        raise AssertionError("It must be refused before the work.")
+
+    monkeypatch.setattr(f"unbraid.pipeline.{work}", never)
+    (tmp_path / "notes").write_text("hello")
+    (tmp_path / "claims.json").write_text('[{"kind":"probability","metric":"cost","above":1,"at_most":0.1,"mode":0}]')
+    places = {"RUN": str(fitted), "PILE": str(pile), "KEPT": str(tmp_path / "kept"), "BELOW": str(tmp_path / "notes/x")}
+    places["CLAIMS"] = str(tmp_path / "claims.json")
+    asked = [re.sub("^(RUN|PILE|KEPT|BELOW|CLAIMS)", lambda found: places[found[0]], str(word)) for word in verb]
+    below = named.replace("BELOW", places["BELOW"])
+    assert f"{below} must be writable; the system said: {tmp_path / 'notes'} is not a folder." in refused(*asked)
+    assert not (tmp_path / "kept").exists()
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_what_fails_halfway_leaves_nothing_in_the_way(refused, fitted, tmp_path, monkeypatch):
+    def fails(*arguments, **options):
+        raise StorageError("The disk must have room; it has none. Free some.")
+
+    monkeypatch.setattr("unbraid.pipeline.steering.write_bytes", fails)
+    asked = ("steer", fitted, "--toward", 0, "--episodes", 1, "--max-steps", 2)
+    refused(*asked, "--save", tmp_path / "kept", "--picture", tmp_path / "mode.png")
+    monkeypatch.setattr("unbraid.pipeline.export.export_program", lambda model, path, **_: _Written(path))
+    monkeypatch.setattr("unbraid.pipeline.export.model_card", fails)
+    refused("export", fitted, "--program", tmp_path / "mode.pt2", "--hub-folder", tmp_path / "hub")
+    assert list(tmp_path.iterdir()) == []
+
+
+class _Written:
+    def __init__(self, path: Path):
+        path.write_text("a program")
+
+    def to_json(self) -> dict[str, float]:
+        return {}
+
+
 def test_a_file_without_final_observations_goes_in_by_the_option_that_the_message_names(unbraid, refused, tmp_path):
     flat = tmp_path / "flat.npz"
     generator = np.random.default_rng(0)

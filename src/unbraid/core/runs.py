@@ -26,6 +26,7 @@ __all__ = [
     "provenance",
     "read_json",
     "refuse_existing",
+    "require_free",
     "saying_what_the_disk_refused",
     "write_bytes",
     "write_json",
@@ -158,6 +159,26 @@ def refuse_existing(path: Path) -> None:
     """Raises `RunError` where something is at `path` already, be it a broken link."""
     if path.exists() or path.is_symlink():
         raise RunError(f"{path} must not exist yet; it does. Name another one, or remove that one first.")
+
+
+def require_free(*paths: Path) -> None:
+    """Sees, before the work and not after it, that files and folders can be made: nothing is touched.
+
+    Raises:
+        RunError: something is at a path already, or two of them are in each other's way.
+        StorageError: no folder can be made above a path, or it may not be written to.
+    """
+    for i, path in enumerate(paths):
+        with saying_what_the_disk_refused(path):
+            refuse_existing(path)
+            above = next(folder for folder in path.absolute().parents if folder.exists() or folder.is_symlink())
+            if not above.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, f"{above} is not a folder")
+            if not os.access(above, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        for other in paths[:i]:
+            if path.absolute().is_relative_to(other.absolute()) or other.absolute().is_relative_to(path.absolute()):
+                raise RunError(f"{path} must be a place of its own; {other} is asked for, too. Name another one.")
 
 
 def provenance(*, seed: int, data_fingerprint: str | None = None) -> dict[str, Any]:

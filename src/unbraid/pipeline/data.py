@@ -8,7 +8,7 @@ from typing import Any
 
 from unbraid.core.errors import DataError
 from unbraid.core.progress import Advance, progress
-from unbraid.core.runs import refuse_existing
+from unbraid.core.runs import require_free
 from unbraid.demos.check import check_demos
 from unbraid.demos.episodes import Demos
 from unbraid.demos.formats.format import PART_STEPS, Format
@@ -45,7 +45,7 @@ def check_stage(asked: CheckRequest) -> dict[str, Any]:
 
 def convert_stage(asked: ConvertRequest) -> dict[str, Any]:
     """Writes a data set in another format, whole or not at all; in parts where both formats can."""
-    refuse_existing(asked.target)  # before the work, not after it
+    require_free(asked.target)
     source, target = find_source(asked.source), format_for(asked.target, asked.to)
     seen = _Seen(target)
     with progress("convert", None, "steps") as advance:

@@ -6,9 +6,10 @@ import gymnasium
 import numpy as np
 
 from unbraid.core.errors import ConfigError, WorldError
-from unbraid.core.runs import refuse_existing
+from unbraid.core.runs import require_free
 from unbraid.evaluation.evaluate import require_fitting_world
 from unbraid.pipeline.requests import ExportRequest
+from unbraid.pipeline.unfinished import all_or_none
 from unbraid.report.card import model_card
 from unbraid.report.record import read_results
 from unbraid.steering.export import export_onnx, export_program
@@ -25,8 +26,7 @@ def export_stage(asked: ExportRequest) -> dict[str, Any]:
             "At least one of --onnx, --program, --hub-folder and --push must be given; none was. "
             "Name a file: --onnx policy.onnx."
         )
-    for path in files:
-        refuse_existing(path)
+    require_free(*files)
     model = ModeModel.from_pretrained(asked.run)
     results = read_results(asked.run) if (asked.run / "results.json").exists() else None
     data = {} if results is None else results.get("data") or {}
@@ -35,16 +35,20 @@ def export_stage(asked: ExportRequest) -> dict[str, Any]:
         "observation_names": data.get("observation_names") or (),
     }
     found: dict[str, Any] = {"run": str(asked.run), "n_modes": model.n_modes, "evaluated": results is not None}
-    if asked.onnx is not None:
-        found["onnx"] = export_onnx(model, asked.onnx, **beside).to_json()
-    if asked.program is not None:
-        found["program"] = export_program(model, asked.program, **beside).to_json()
-    if asked.hub_folder is not None:
-        model.save_pretrained(asked.hub_folder, card=model_card(model, results, repo_id=asked.push))
-        found["hub_folder"] = str(asked.hub_folder)
-    if asked.push is not None:
-        card = model_card(model, results, repo_id=asked.push)
-        found["pushed"] = model.push_to_hub(asked.push, card=card, private=True if asked.private else None)
+    with all_or_none() as made:
+        if asked.onnx is not None:
+            found["onnx"] = export_onnx(model, asked.onnx, **beside).to_json()
+            made.append(asked.onnx)
+        if asked.program is not None:
+            found["program"] = export_program(model, asked.program, **beside).to_json()
+            made.append(asked.program)
+        if asked.hub_folder is not None:
+            model.save_pretrained(asked.hub_folder, card=model_card(model, results, repo_id=asked.push))
+            made.append(asked.hub_folder)
+            found["hub_folder"] = str(asked.hub_folder)
+        if asked.push is not None:
+            card = model_card(model, results, repo_id=asked.push)
+            found["pushed"] = model.push_to_hub(asked.push, card=card, private=True if asked.private else None)
     return found
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from unbraid.core.errors import ConfigError
-from unbraid.core.runs import open_run, read_json, refuse_existing, write_json
+from unbraid.core.runs import open_run, read_json, require_free, write_json
 from unbraid.evaluation.certificates import Result, Terms
 from unbraid.evaluation.certify import certify
 from unbraid.evaluation.claims import load_claims
@@ -33,7 +33,7 @@ def certify_stage(asked: CertifyRequest) -> dict[str, Any]:
         )
     open_run(asked.run)
     out = asked.out or asked.run / "certificate.json"
-    refuse_existing(out)  # before the work, not after it
+    require_free(out)
     terms = Terms(
         alpha=asked.alpha,
         seed=asked.seed,

@@ -11,7 +11,7 @@ import numpy as np
 from unbraid.core.errors import ConfigError, RunError
 from unbraid.core.progress import by_totals, progress
 from unbraid.core.randomness import named_generator
-from unbraid.core.runs import create_run, open_run, provenance, read_json, refuse_existing, write_json
+from unbraid.core.runs import create_run, open_run, provenance, read_json, require_free, write_json
 from unbraid.demos.check import require_fit_ready
 from unbraid.demos.episodes import Demos
 from unbraid.demos.selection import Selection
@@ -59,7 +59,7 @@ _SHOWN_WINDOWS = (1, 10, 25, 50)
 
 def collect_stage(asked: CollectRequest) -> dict[str, Any]:
     """Records demonstrations of the named experts, shuffled together, into a new folder."""
-    refuse_existing(asked.out)  # before the work, not after it
+    require_free(asked.out)
     sources = [(name, actor_named(name, action_noise=asked.action_noise)) for name in asked.experts]
     with progress("collect", len(sources) * asked.episodes * (asked.max_steps or 1000), "steps") as advance:
         demos = collect(

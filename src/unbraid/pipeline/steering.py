@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from unbraid.core.errors import ConfigError
-from unbraid.core.runs import refuse_existing, write_bytes
+from unbraid.core.runs import require_free, write_bytes
 from unbraid.demos.store import save_demos
 from unbraid.evaluation.evaluate import Evaluation, evaluate, fresh_seeds
 from unbraid.evaluation.obedience import OBEYED_WINDOW, floored_share, obedience
 from unbraid.pipeline.measured import collected_seeds
 from unbraid.pipeline.requests import SteerRequest
+from unbraid.pipeline.unfinished import all_or_none
 from unbraid.steering.instructions import Instruction
 from unbraid.steering.steered import SteeredPolicy, steer
 from unbraid.training.model import ModeModel
@@ -20,9 +21,7 @@ __all__ = ["steer_stage"]
 def steer_stage(asked: SteerRequest) -> dict[str, Any]:
     """Rolls a policy out under what was asked of it, and measures it; keeps episodes, picture and film where asked."""
     policy = _steered(ModeModel.from_pretrained(asked.run), asked)
-    for path in (asked.save, asked.picture, asked.video):
-        if path is not None:
-            refuse_existing(path)
+    require_free(*(path for path in (asked.save, asked.picture, asked.video) if path is not None))
     for option, path, ending in (("--picture", asked.picture, ".png"), ("--video", asked.video, ".mp4")):
         if path is not None and path.suffix.lower() != ending:
             raise ConfigError(f"{option} must name a file that ends in {ending}; got {path.name}. Name it so.")
@@ -35,11 +34,14 @@ def steer_stage(asked: SteerRequest) -> dict[str, Any]:
         from unbraid.report.video import video
 
         files[asked.video] = video(asked.env, next(iter(found.rollouts.demos)))
-    if asked.save is not None:
-        save_demos(found.rollouts.demos, asked.save)
-    for path, content in files.items():
-        write_bytes(path, content)
     rollouts = found.rollouts.demos
+    with all_or_none() as made:
+        if asked.save is not None:
+            save_demos(rollouts, asked.save)
+            made.append(asked.save)
+        for path, content in files.items():
+            write_bytes(path, content)
+            made.append(path)
     obeyed: dict[str, Any] = {}
     if policy.instruction.mode is not None:
         long_enough = int(rollouts.lengths.max()) >= OBEYED_WINDOW

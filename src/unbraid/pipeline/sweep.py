@@ -14,7 +14,7 @@ import numpy as np
 from unbraid.core.errors import ConfigError, RunError
 from unbraid.core.live import Show, live_table
 from unbraid.core.processes import own_place
-from unbraid.core.runs import new_folder, read_json, refuse_existing, write_bytes, write_json, write_text
+from unbraid.core.runs import new_folder, read_json, write_bytes, write_json, write_text
 from unbraid.evaluation.evaluate import csv_text
 from unbraid.evaluation.intervals import mean_interval
 from unbraid.pipeline.data import load_asked
@@ -51,7 +51,6 @@ def sweep_stage(asked: SweepRequest) -> dict[str, Any]:
         _require_same(asked.out / "sweep.json", content)
         write_json(asked.out / "sweep.json", content)
     else:
-        refuse_existing(asked.out)
         with new_folder(asked.out) as temporary:
             write_json(temporary / "sweep.json", content)
     outcomes = {trial.name: Outcome("done") for trial in trials if _is_done(asked.out, trial)}

@@ -1,11 +1,11 @@
-"""What becomes of a run's folder when the work in it does not finish."""
+"""What becomes of what a verb has made when its work does not finish."""
 
 import shutil
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["removed_unless", "stopping_with"]
+__all__ = ["all_or_none", "removed_unless", "stopping_with"]
 
 
 @contextmanager
@@ -23,6 +23,22 @@ def removed_unless(worth_keeping: Callable[[], bool], run: Path) -> Generator[No
     except BaseException:
         if not worth_keeping():
             shutil.rmtree(run, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def all_or_none() -> Generator[list[Path]]:
+    """Gives a list for the files and folders that the block makes, each put in once it is there; all of them are
+    removed when the block fails, so that the same command, with its mistake mended, finds nothing in its way."""
+    made: list[Path] = []
+    try:
+        yield made
+    except BaseException:
+        for path in made:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
         raise
 
 

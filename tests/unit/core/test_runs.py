@@ -148,3 +148,26 @@ def test_opening_what_is_no_run_says_so(tmp_path):
     (tmp_path / "run.json").write_text(json.dumps({"format": "unbraid-run", "version": 2}))
     with pytest.raises(RunError, match="must have version 1; it has 2"):
         runs.open_run(tmp_path)
+
+
+def test_places_are_seen_to_before_the_work_and_nothing_is_touched(tmp_path):
+    (tmp_path / "notes").write_text("hello")
+    (tmp_path / "lost").symlink_to(tmp_path / "nowhere")
+    runs.require_free(tmp_path / "a.json", tmp_path / "deep" / "er" / "b.json", tmp_path / "deep" / "er" / "c")
+    for path in (tmp_path / "notes" / "a.json", tmp_path / "notes" / "deep" / "a.json", tmp_path / "lost" / "a.json"):
+        with pytest.raises(StorageError, match=r"a\.json must be writable; the system said: .* is not a folder"):
+            runs.require_free(path)
+    with pytest.raises(StorageError, match=r"must be writable; the system said: .*too long"):
+        runs.require_free(tmp_path / ("x" * 300))
+    with pytest.raises(RunError, match="must not exist yet"):
+        runs.require_free(tmp_path / "a.json", tmp_path / "notes")
+    for one, other in (("a", "a"), ("a", "a/b"), ("a/b", "a")):
+        with pytest.raises(RunError, match=f"{other} must be a place of its own; .*/{one} is asked for, too"):
+            runs.require_free(tmp_path / one, tmp_path / other)
+    assert _names(tmp_path) == ["lost", "notes"]
+
+
+def test_a_place_that_may_not_be_written_to_is_told_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(StorageError, match=r"Permission denied\. Choose a folder"):
+        runs.require_free(tmp_path / "a.json")
