@@ -46,9 +46,15 @@ class RecordDemos(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarr
         observation_names: a name for every column of the observations, by which other data sets are matched.
 
         Raises:
-            WorldError: a space is no Box with one axis of floating-point numbers; not a name for each column.
+            WorldError: what was given is no single environment; a space is no Box with one axis of floating-point
+                numbers; not a name for each column.
             RunError: `path` exists already.
         """
+        if not isinstance(env, gymnasium.Env):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise WorldError(
+                f"RecordDemos must wrap a single gymnasium.Env; got a {type(env).__name__}. Wrap each environment "
+                "before they are put side by side, with a path of its own, and load the paths together."
+            )
         super().__init__(env)
         spaces: dict[str, Box] = {}
         for name, space in (("observation", env.observation_space), ("action", env.action_space)):

@@ -10,10 +10,14 @@ from jaxtyping import Float
 from unbraid.core.errors import ConfigError
 from unbraid.policy.contexts import require_mode
 
-__all__ = ["BASE", "Instruction"]
+__all__ = ["BASE", "MOST_STRENGTH", "Instruction"]
 
 BASE = -1
 """The factor of an `Instruction` that is no mode but what the modes are weighed against."""
+
+MOST_STRENGTH = 10_000
+"""The largest strength. Powers are products of two, and differences of such products times precisions are taken in
+float32, which must stay finite and keep some digits."""
 
 
 @final
@@ -37,20 +41,20 @@ class Instruction:
     strength: float = 1.0
     away: tuple[tuple[int, float], ...] = ()
 
-    def toward(self, mode: int, strength: float) -> "Instruction":
+    def toward(self, mode: int, strength: float | int) -> "Instruction":
         """The same, towards a mode.
 
         Raises:
-            ConfigError: a mode that does not exist or is avoided, or a strength that is negative or not finite.
+            ConfigError: a mode that does not exist or is avoided, or a strength beyond 0 to 10,000.
         """
         made = replace(self, mode=require_mode(mode, self.n_modes), strength=_strength(strength))
         return made._without_contradiction()
 
-    def avoiding(self, mode: int, strength: float) -> "Instruction":
+    def avoiding(self, mode: int, strength: float | int) -> "Instruction":
         """The same, away from a mode, beside those that it already avoids; a strength of 0 takes that back.
 
         Raises:
-            ConfigError: a mode that does not exist or is wanted, or a strength that is negative or not finite.
+            ConfigError: a mode that does not exist or is wanted, or a strength beyond 0 to 10,000.
         """
         kept = {**dict(self.away), require_mode(mode, self.n_modes): _strength(strength)}
         made = replace(self, away=tuple(sorted((k, w) for k, w in kept.items() if w > 0)))
@@ -60,11 +64,19 @@ class Instruction:
         """The same, but between modes, in proportions, in place of what was wanted before.
 
         Raises:
-            ConfigError: a mode that does not exist or is avoided, a negative weight, or weights that don't sum to 1.
+            ConfigError: no mapping of numbers, a mode that does not exist or is avoided, a negative weight, or weights
+                that don't sum to 1.
         """
+        if not isinstance(weights, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(
+                f"A blend must give a weight for each mode, as in {{1: 0.7, 3: 0.3}}; got {weights!r:.80}."
+            )
         given = list(weights.values())
-        if not (given and min(given) >= 0 and abs(sum(given) - 1) <= 1e-6):  # so that NaN is refused
-            raise ConfigError(f"The weights of a blend must be >= 0 and sum to 1; got {dict(weights)}. Give others.")
+        fitting = all(map(_is_number, given)) and given and min(given) >= 0
+        if not (fitting and abs(sum(given) - 1) <= 1e-6):  # so that NaN is refused
+            raise ConfigError(
+                f"The weights of a blend must be numbers >= 0 that sum to 1; got {dict(weights)}. Give others."
+            )
         kept = sorted((require_mode(mode, self.n_modes), float(weight)) for mode, weight in weights.items())
         made = replace(self, blend=tuple((k, w) for k, w in kept if w > 0), context=None, mode=None, strength=1.0)
         return made._without_contradiction()
@@ -79,7 +91,7 @@ class Instruction:
             given = np.asarray(context, dtype=np.float64)
         except (TypeError, ValueError):
             given = np.array(np.nan)
-        if given.shape != (self.n_modes,) or not np.isfinite(given).all():
+        if given.shape != (self.n_modes,) or not (np.abs(given) <= np.finfo(np.float32).max).all():
             raise ConfigError(
                 f"A context must have {self.n_modes} finite numbers, one per mode; got {context!s:.80}. "
                 "0 at the wanted mode and 1 elsewhere asks for one mode."
@@ -130,7 +142,13 @@ class Instruction:
         return self
 
 
-def _strength(strength: float) -> float:
-    if not (np.isfinite(strength) and strength >= 0):
-        raise ConfigError(f"A strength must be a finite number >= 0; got {strength}. 1 is the usual one.")
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+def _strength(strength: Any) -> float:
+    if not (_is_number(strength) and 0 <= strength <= MOST_STRENGTH):  # NaN is refused, too
+        raise ConfigError(
+            f"A strength must be a number from 0 to {MOST_STRENGTH:,}; got {strength!r:.40}. 1 is the usual one."
+        )
     return float(strength)

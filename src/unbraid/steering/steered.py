@@ -58,9 +58,9 @@ class SteeredPolicy:
                 the average of all modes): 0 is the base, 1 the mode, and more exaggerates what sets it apart.
 
         Raises:
-            ConfigError: the mode does not exist or is avoided, or a strength that is negative or not finite.
+            ConfigError: the mode does not exist or is avoided, or a strength beyond 0 to 10,000.
         """
-        return replace(self, instruction=self.instruction.toward(mode, float(strength)))
+        return replace(self, instruction=self.instruction.toward(mode, strength))
 
     def away(self, mode: int, strength: float | int = 1.0) -> "SteeredPolicy":
         """The policy less like a mode: p(a) proportional to base(a)^(1 + strength) / pi(a | s, mode)^strength.
@@ -69,15 +69,16 @@ class SteeredPolicy:
         of all modes, weighted by their share of the data. It may be said of several modes.
 
         Raises:
-            ConfigError: the mode does not exist or is wanted, or a strength that is negative or not finite.
+            ConfigError: the mode does not exist or is wanted, or a strength beyond 0 to 10,000.
         """
-        return replace(self, instruction=self.instruction.avoiding(mode, float(strength)))
+        return replace(self, instruction=self.instruction.avoiding(mode, strength))
 
     def blend(self, weights: Mapping[int, float]) -> "SteeredPolicy":
         """The policy between modes: p(a) proportional to prod_k pi(a | s, k)^(w_k), in every step.
 
         Raises:
-            ConfigError: a mode that does not exist or is avoided, a negative weight, or weights that don't sum to 1.
+            ConfigError: no mapping of numbers, a mode that does not exist or is avoided, a negative weight, or weights
+                that don't sum to 1.
         """
         return replace(self, instruction=self.instruction.blended(weights))
 
@@ -150,7 +151,7 @@ class SteeredPolicy:
 
         Raises:
             ConfigError: no mode was chosen yet.
-            DataError: observations of the wrong width, or not finite.
+            DataError: observations of the wrong width, or not finite as float32.
         """
         mean, deviation, _ = self._distribution(observations)
         actions = mean + deviation * noise
@@ -167,7 +168,10 @@ class SteeredPolicy:
                 f"Observations must have {self.model.observation_size} numbers; got shape {observations.shape}. "
                 "Use the environment that the demonstrations came from."
             )
-        require_finite(observations, "Observations", "Find out why the environment gives such numbers.")
+        remedy = "Find out why the environment gives such numbers."
+        require_finite(observations, "Observations", remedy)
+        with np.errstate(over="ignore"):  # the network computes with float32, where 1e39 is infinite
+            require_finite(observations.astype(np.float32, copy=False), "Observations, as float32,", remedy)
 
     def floored(self, observations: Float[np.ndarray, "step obs"]) -> Bool[np.ndarray, "step"]:
         """(step,) whether the push away had to be cut back there, so that a Gaussian was left (`product_of_powers`).

@@ -227,3 +227,14 @@ def test_a_reset_that_no_step_follows_is_no_episode(tmp_path):
     assert demos.seeds.tolist() == [1, 3]
     assert demos.observations.tolist() == [[1, 0], [1, 1], [1, 2], [3, 0], [3, 1], [3, 2]]
     assert "left_out" not in demos.facts
+
+
+def test_environments_side_by_side_are_refused_with_what_to_do(tmp_path):
+    made = RecordDemos.__init__
+    while hasattr(made, "__wrapped__"):  # the types of arguments are checked in the tests alone
+        made = made.__wrapped__
+    worlds = gymnasium.make_vec("Pendulum-v1", 2)
+    with pytest.raises(WorldError, match=r"must wrap a single gymnasium\.Env; got a .*Wrap each environment before"):
+        made(RecordDemos.__new__(RecordDemos), worlds, tmp_path / "recorded")
+    worlds.close()
+    assert not (tmp_path / "recorded").exists()

@@ -55,11 +55,11 @@ def test_what_is_wanted_cannot_be_avoided():
             contradiction()
 
 
-@pytest.mark.parametrize("strength", [-0.1, math.inf, math.nan])
+@pytest.mark.parametrize("strength", [-0.1, 10_001, 1e300, math.inf, math.nan])
 def test_a_strength_that_is_none_is_refused(strength):
-    with pytest.raises(ConfigError, match=r"A strength must be a finite number >= 0; got"):
+    with pytest.raises(ConfigError, match="A strength must be a number from 0 to 10,000; got"):
         NOTHING.toward(1, strength)
-    with pytest.raises(ConfigError, match=r"A strength must be a finite number >= 0; got"):
+    with pytest.raises(ConfigError, match="A strength must be a number from 0 to 10,000; got"):
         NOTHING.avoiding(1, strength)
 
 
@@ -68,3 +68,30 @@ def test_a_mode_that_does_not_exist_is_refused(mode):
     for ask in (lambda: NOTHING.toward(mode, 1.0), lambda: NOTHING.avoiding(mode, 1.0)):
         with pytest.raises(ConfigError, match=f"one of 0 to 3; got {mode}"):
             ask()
+
+
+def without_checked_types(function):
+    """The types of arguments are checked in the tests alone; the check is taken off."""
+    while hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    return function
+
+
+@pytest.mark.parametrize("strength", ["a", None, True])
+def test_a_strength_that_is_no_number_is_refused(strength):
+    for ask in (Instruction.toward, Instruction.avoiding):
+        with pytest.raises(ConfigError, match=rf"A strength must be a number .*; got {strength!r}\. 1 is"):
+            without_checked_types(ask)(NOTHING, 1, strength)
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        ([0.5, 0.5], r"must give a weight for each mode, as in \{1: 0\.7, 3: 0\.3\}; got \[0\.5, 0\.5\]"),
+        ({0: "a", 1: 0.5}, "must be numbers >= 0 that sum to 1; got"),
+        ({}, "must be numbers >= 0 that sum to 1; got"),
+    ],
+)
+def test_a_blend_of_something_else_is_refused(weights, said):
+    with pytest.raises(ConfigError, match=said):
+        without_checked_types(Instruction.blended)(NOTHING, weights)

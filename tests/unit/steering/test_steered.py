@@ -120,7 +120,7 @@ def test_steering_gives_a_new_policy_and_leaves_the_old(model):
     assert old.context.tolist() == [0, 1, 1]
 
 
-@pytest.mark.parametrize("context", [[0.0, 1.0], [0.0, float("nan"), 1.0]])
+@pytest.mark.parametrize("context", [[0.0, 1.0], [0.0, float("nan"), 1.0], [0.0, 1e39, 1.0]])
 def test_a_context_that_does_not_fit_is_refused(model, context):
     with pytest.raises(ConfigError, match="3 finite numbers"):
         steer(model).with_context(context)
@@ -131,10 +131,22 @@ def test_nothing_acts_before_a_mode_was_chosen(model, observations):
         steer(model).predict(observations)
 
 
-@pytest.mark.parametrize("bad", [np.zeros((2, 59)), np.full((2, 60), np.nan)])
+@pytest.mark.parametrize("bad", [np.zeros((2, 59)), np.full((2, 60), np.nan), np.full((2, 60), 1e300)])
 def test_observations_that_do_not_fit_are_refused(model, bad):
     with pytest.raises(DataError, match=r"must (have 60 numbers|be finite)"):
         steer(model).toward(0).predict(bad)
+
+
+def test_the_strongest_instructions_act_with_finite_numbers(model, observations):
+    from unbraid.steering.instructions import MOST_STRENGTH
+
+    strongest = steer(model).toward(0, MOST_STRENGTH)
+    for policy in (
+        strongest,
+        strongest.away(1, MOST_STRENGTH).away(2, MOST_STRENGTH),
+        strongest.away(1, MOST_STRENGTH),
+    ):
+        assert np.isfinite(policy.predict(observations)[0]).all()
 
 
 def test_observations_that_are_no_numbers_are_refused(model):
