@@ -79,6 +79,15 @@ def test_what_is_done_is_not_done_again(swept, unbraid, pile, monkeypatch):
         (["--grid", "n_mode=2"], "n_mode in --grid must be a setting of --method unbraid"),
         (["--grid", "seed=0", "--workers", "0"], "--workers must be at least 1; got 0"),
         (["--grid", "seed=0", "--retries", "-1"], "--retries must be at least 0; got -1"),
+        (["--grid", "n_modes=1,2"], "n_modes in --grid must be at least 2; got 1"),
+        (
+            ["--grid", "seed=0", "--held-out", "2"],
+            "--held-out must be a share of the episodes, at least 0 and below 1;",
+        ),
+        (
+            ["--grid", "seed=0", "--gpus-per-trial", "1"],
+            "--gpus-per-trial must come with --ray or --ray-address; got 1",
+        ),
         (["--grid", "seed=0", "--ray-address", "auto"], "--ray-address must be a Ray cluster that runs; got auto"),
         (["--grid", "seed=0", "--ray-address", "127.0.0.1:1"], "got 127.0.0.1:1: "),
         (["--grid", "seed=0", "--ray-address", "ray://127.0.0.1:many"], "got ray://127.0.0.1:many: Port could not be"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from unbraid.core.errors import DataError
+from unbraid.core.errors import ConfigError, DataError
 from unbraid.core.progress import Advance, progress
 from unbraid.core.runs import require_free
 from unbraid.demos.check import check_demos
@@ -17,7 +17,7 @@ from unbraid.demos.loading import Source, find_source, left_out, load_demos, loa
 from unbraid.demos.parts import joined_parts
 from unbraid.pipeline.requests import CheckRequest, ConvertRequest, FitRequest, ModesRequest, SweepRequest
 
-__all__ = ["check_stage", "convert_stage", "load_asked", "naming"]
+__all__ = ["check_stage", "convert_stage", "load_asked", "naming", "require_share"]
 
 
 def load_asked(asked: CheckRequest | FitRequest | ModesRequest | SweepRequest) -> Demos:
@@ -33,6 +33,15 @@ def naming(source: Path) -> Generator[None]:
         yield
     except DataError as error:
         raise DataError(f"{source}: {error}") from None
+
+
+def require_share(held_out: float) -> None:
+    """Raises `ConfigError` for a share of held-out episodes that leaves none to learn from, or is none."""
+    if not 0 <= held_out < 1:
+        raise ConfigError(
+            f"--held-out must be a share of the episodes, at least 0 and below 1; got {held_out:g}. 0.2 holds a fifth "
+            "out, 0 none."
+        )
 
 
 def check_stage(asked: CheckRequest) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from unbraid.evaluation.tables import agreement_entries, agreement_entry, matchi
 from unbraid.evaluation.training_seeds import require_different_models
 from unbraid.modes.calibration import NOT_SURE, likeliest
 from unbraid.modes.stretches import some_within
-from unbraid.pipeline.data import load_asked, naming
+from unbraid.pipeline.data import load_asked, naming, require_share
 from unbraid.pipeline.measured import across_entry, collected_seeds, evaluation_entry, save_episodes, seeds_entry
 from unbraid.pipeline.paths import save_paths
 from unbraid.pipeline.requests import (
@@ -90,6 +90,7 @@ def fit_stage(asked: FitRequest, config: FitConfig) -> dict[str, Any]:
 
 
 def _training_and_held_out(asked: FitRequest, config: FitConfig) -> tuple[Selection, Selection | None]:
+    require_share(asked.held_out)
     demos = load_asked(asked)
     with naming(asked.data):
         # Of all episodes, so that a message counts them as the file does; the fit asks again of those it is given.

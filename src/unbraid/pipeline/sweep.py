@@ -17,7 +17,7 @@ from unbraid.core.processes import own_place
 from unbraid.core.runs import new_folder, read_json, write_bytes, write_json, write_text
 from unbraid.evaluation.evaluate import csv_text
 from unbraid.evaluation.intervals import mean_interval
-from unbraid.pipeline.data import load_asked
+from unbraid.pipeline.data import load_asked, require_share
 from unbraid.pipeline.requests import FitRequest, SweepRequest
 from unbraid.pipeline.trial import order_of, run_trial
 from unbraid.pipeline.unfinished import removed_unless, stopping_with
@@ -83,6 +83,12 @@ def _require_possible(asked: SweepRequest) -> None:
         raise ConfigError(f"--workers must be at least 1; got {asked.workers}. Leave it out for one a core.")
     if asked.retries < 0:
         raise ConfigError(f"--retries must be at least 0; got {asked.retries}. Leave it out for 2.")
+    if asked.gpus_per_trial != 0 and not asked.ray and asked.ray_address is None:
+        raise ConfigError(
+            f"--gpus-per-trial must come with --ray or --ray-address; got {asked.gpus_per_trial:g} without. Add --ray, "
+            "or leave it out: the fits then take the GPUs in turn."
+        )
+    require_share(asked.held_out)
 
 
 def _asked_content(asked: SweepRequest) -> dict[str, Any]:

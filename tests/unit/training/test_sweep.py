@@ -26,6 +26,7 @@ def test_a_grid_is_every_combination_with_typed_values():
         (["n_mods=2"], "n_mods in --grid must be a setting of --method unbraid; it is none. Known: n_modes, n_steps,"),
         (["delta_steps=1,5"], "must be a setting of --method unbraid; it is none. It is one of --method talk"),
         (["n_modes=2,few"], "n_modes in --grid must be a whole number or auto; got 'few'"),
+        (["n_modes=2,1"], "n_modes in --grid must be at least 2; got 1. One mode has nothing to tell apart"),
         (["learning_rate=fast"], "learning_rate in --grid must be a number; got 'fast'"),
         (["codes=round"], "codes in --grid must be simplex, free; got 'round'"),
         (["policy_hidden=64-64"], "must be whole numbers with an x between them; got '64-64'"),
