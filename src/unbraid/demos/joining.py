@@ -117,7 +117,8 @@ def _matched(of: Demos, first: Demos, titles: tuple[str, str], told: list[str]) 
     if unnamed:
         raise DataError(
             f"The columns of {unnamed[0]} must have names, as those of the other data set have; they have none. Name "
-            "them (`observation_names`), or load them apart."
+            "them in Python, save_demos(dataclasses.replace(demos, observation_names=...), path), and read that, or "
+            "read them apart."
         )
     for t, demos in ((of_first, first), (title, of)):
         if len(set(demos.observation_names)) < len(demos.observation_names):

@@ -39,7 +39,7 @@ def test_one_data_set_is_what_it_was():
     ("other", "says"),
     [
         (_demos(names=("x", "z")), "b must have the columns of a; it lacks y. Choose the columns"),
-        (_demos(names=()), "The columns of b must have names, as those of the other data set have"),
+        (_demos(names=()), "The columns of b must have names, .*; they have none. Name them in Python"),
         (_demos(names=("x", "x", "y")), "The columns of b must have names of their own to be matched; some share one"),
         (_demos(act=2), "The actions of b must be as wide as those of a, 1 columns; got 2"),
     ],

@@ -38,6 +38,8 @@ class Format:
             fields, names and facts. None where the format can only be read at once.
         write_parts: (parts, path) -> path; takes such parts and never holds more than one. None likewise.
         locate: the path that an id stands for, or None where it knows of none; None for formats without ids.
+        looked_in: where `locate` looks for an id, and what to do when it is not there, as a piece of a sentence and a
+            sentence; None likewise.
     """
 
     name: str
@@ -51,3 +53,4 @@ class Format:
     read_parts: Callable[[Path, ReadOptions, int], Iterator[Demos]] | None = None
     write_parts: Callable[[Iterator[Demos], Path], Path] | None = None
     locate: Callable[[str], Path | None] | None = None
+    looked_in: Callable[[], tuple[str, str]] | None = None

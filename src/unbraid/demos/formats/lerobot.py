@@ -132,10 +132,7 @@ def _describe(path: Path, options: ReadOptions) -> _Set:
     info = read_json(where, error=DataError, remedy="Give the folder of a LeRobotDataset.")
     version = info.get("codebase_version") if isinstance(info, dict) else None
     if not isinstance(version, str) or not re.fullmatch(r"v3(\.\d+)*", version):
-        raise DataError(
-            f"`codebase_version` of {where} must be v3.0; got {version!r}. Convert the set with LeRobot: `python -m "
-            "lerobot.datasets.v30.convert_dataset_v21_to_v30`"
-        )
+        raise DataError(f"`codebase_version` of {where} must be v3.0; got {version!r}. {_remedy_for(version)}")
     features = info.get("features")
     if not isinstance(features, dict) or not all(isinstance(f, dict) and "dtype" in f for f in features.values()):
         raise DataError(f"`features` of {where} must describe each feature, with its dtype; it does not. {_REMEDY}")
@@ -166,6 +163,15 @@ def _describe(path: Path, options: ReadOptions) -> _Set:
     }
     facts |= _left_out([name for name in features if name not in read and name not in _BOOKKEEPING], features)
     return _Set(path, features, observation, files, lengths, None, facts)
+
+
+def _remedy_for(version: object) -> str:
+    number = re.match(r"v(\d+)", version) if isinstance(version, str) else None
+    if number is None:
+        return "Give the folder of a LeRobotDataset."
+    if int(number[1]) > 3:
+        return "That is newer than what is read here: use a newer unbraid, or a copy of the set in v3.0."
+    return "Convert the set with LeRobot: `python -m lerobot.datasets.v30.convert_dataset_v21_to_v30`."
 
 
 def _observation(
@@ -324,6 +330,12 @@ def _labels(described: _Set, options: ReadOptions) -> tuple[np.ndarray | None, t
     key = options.labels_from or ("task_index" if ours.get("has_labels") else None)
     if key is None:
         return None, tuple(ours.get("label_names", ()))
+    usable = [name for name, f in described.features.items() if _is_vector(f) and np.prod(f["shape"], dtype=int) == 1]
+    if options.labels_from is not None and key not in usable:
+        raise ConfigError(
+            f"--labels-from must name a feature of {described.path} that is one number a frame; got {key!r}. Choose "
+            f"among {', '.join(usable)}."
+        )
     parts: list[np.ndarray] = []
     for file, first, last in described.files:
         values = numbers_of(_opened(file, (key,)), (key,), where=str(file))

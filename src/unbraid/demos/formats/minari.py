@@ -44,6 +44,7 @@ from unbraid.demos.parts import joined_parts, spans_of
 __all__ = [
     "FORMAT",
     "locate_minari",
+    "looked_in_by_minari",
     "minari_not_held",
     "read_minari",
     "read_minari_parts",
@@ -77,9 +78,23 @@ def locate_minari(wanted: str) -> Path | None:
     parts = wanted.split("/")
     if not wanted or any(part in ("", ".", "..") for part in parts):
         return None
-    root = os.environ.get("MINARI_DATASETS_PATH")
-    path = (Path(root) if root else Path.home() / ".minari" / "datasets").joinpath(*parts)
+    path = _sets().joinpath(*parts)
     return path if (path / "data" / "metadata.json").is_file() else None
+
+
+def looked_in_by_minari() -> tuple[str, str]:
+    """The folder of Minari's sets, and what to do where a set is not there."""
+    told = os.environ.get("MINARI_DATASETS_PATH")
+    why = "which MINARI_DATASETS_PATH names" if told else "where Minari keeps its sets"
+    remedy = (
+        "Fetch it with `minari download`, or name the folder that has it by MINARI_DATASETS_PATH, or give its path."
+    )
+    return f"{_sets()}, {why}", remedy
+
+
+def _sets() -> Path:
+    root = os.environ.get("MINARI_DATASETS_PATH")
+    return Path(root) if root else Path.home() / ".minari" / "datasets"
 
 
 def stored_as(path: Path) -> str | None:
@@ -384,4 +399,5 @@ FORMAT = Format(
     read_parts=read_minari_parts,
     write_parts=write_minari_parts,
     locate=locate_minari,
+    looked_in=looked_in_by_minari,
 )

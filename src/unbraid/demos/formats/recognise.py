@@ -87,6 +87,9 @@ def located(source: str) -> tuple[Path, Format | None]:
         found = None if format_.locate is None else format_.locate(wanted)
         if found is not None:
             return found, format_
+        if prefix == format_.name and format_.looked_in is not None:
+            folder, remedy = format_.looked_in()
+            raise DataError(f"{source} must name a set that is here; there is no {rest!r} in {folder}. {remedy}")
     raise DataError(f"{path} must exist; there is nothing there. Check the path, or record with `unbraid collect`.")
 
 

@@ -32,7 +32,7 @@ from unbraid.demos.episodes import Demos
 from unbraid.demos.formats.arrow import columns_of, numbers_of, require_pyarrow, saying_what_is_damaged
 from unbraid.demos.formats.format import Format
 from unbraid.demos.formats.notes import bounds_from
-from unbraid.demos.formats.tables_columns import Roles, csv_header, csv_types, described, roles_from
+from unbraid.demos.formats.tables_columns import Roles, csv_header, csv_types, described, naming_the_cell, roles_from
 from unbraid.demos.formats.tables_write import table_not_held, write_table, write_table_parts
 from unbraid.demos.options import ReadOptions
 from unbraid.demos.parts import parts_of, spans_of
@@ -138,14 +138,15 @@ def _batches(path: Path, roles: Roles, ours: Mapping[str, Any] | None) -> Iterat
                 yield pa.Table.from_batches([batch]).select(columns)
         return
     parse = pa_csv.ParseOptions(newlines_in_values=True)
+    types = csv_types(roles, ours)
     convert = pa_csv.ConvertOptions(
-        column_types=csv_types(roles, ours),
+        column_types=types,
         include_columns=columns,
         null_values=[""],
         strings_can_be_null=True,
         quoted_strings_can_be_null=False,
     )
-    with saying_what_is_damaged(path, "CSV"):
+    with saying_what_is_damaged(path, "CSV"), naming_the_cell(path, types):
         if ours is None:
             yield pa_csv.read_csv(path, parse_options=parse, convert_options=convert)
             return

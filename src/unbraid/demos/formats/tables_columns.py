@@ -2,7 +2,8 @@
 
 import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from unbraid.demos.formats.notes import notes_from
 from unbraid.demos.formats.tables_write import notes_beside
 from unbraid.demos.options import ReadOptions
 
-__all__ = ["Roles", "csv_header", "csv_types", "described", "roles_from"]
+__all__ = ["Roles", "csv_header", "csv_types", "described", "naming_the_cell", "roles_from"]
 
 _REMEDY = "Restore it from a copy, or write it again."
 
@@ -165,3 +166,39 @@ def csv_types(roles: Roles, ours: Mapping[str, Any] | None) -> dict[str, Any]:
     types = {name: pa.from_numpy_dtype(np.dtype(dtype)) for name, dtype in told.items()}
     types |= {name: pa.string() for name in (roles.episode, roles.label) if name is not None}
     return types | ({} if roles.seed is None else {roles.seed: pa.int64()})
+
+
+@contextmanager
+def naming_the_cell(path: Path, types: Mapping[str, Any]) -> Generator[None]:
+    """Says where a CSV file holds something else than a number, which pyarrow does not; what else it says, passes.
+
+    Args:
+        path: the file.
+        types: the Arrow types of the columns that must hold numbers, or anything, by name.
+
+    Raises:
+        DataError: a cell holds no number of its column's type.
+    """
+    import pyarrow as pa
+
+    try:
+        yield
+    except pa.ArrowInvalid:
+        numbers = {n: int if pa.types.is_integer(t) else float for n, t in types.items() if not pa.types.is_string(t)}
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            for row in reader:
+                for name, number in numbers.items():
+                    if not _is_written_as(number, row.get(name)):
+                        raise DataError(
+                            f"`{name}` of {path} must hold numbers; line {reader.line_num} holds {row[name]!r:.60}. "
+                            "Correct it, or leave it empty where an episode's last row has no action."
+                        ) from None
+        raise
+
+
+def _is_written_as(number: type[int] | type[float], cell: str | None) -> bool:
+    try:
+        return not cell or number(cell) is not None
+    except ValueError:
+        return False

@@ -142,8 +142,9 @@ def test_tasks_and_features_that_stay_the_same_become_labels(tmp_path):
         DataError, match=r"`next.reward` of .* must stay the same within an episode.*changes in episode 0"
     ):
         load_demos(path, options=ReadOptions(labels_from="next.reward"))
-    with pytest.raises(DataError, match="must have a column `who`"):
-        load_demos(path, options=ReadOptions(labels_from="who"))
+    for unfit in ("who", "action"):
+        with pytest.raises(ConfigError, match=rf"one number a frame; got '{unfit}'\. Choose among .*grip.*task_index"):
+            load_demos(path, options=ReadOptions(labels_from=unfit))
 
 
 def test_obs_chooses_features(tmp_path):
@@ -179,6 +180,8 @@ def test_it_is_recognised_by_its_content(tmp_path):
             {"codebase_version": "v2.1"},
             "`codebase_version` of .* must be v3.0; got 'v2.1'. Convert the set with LeRobot",
         ),
+        ({"codebase_version": "v4.1"}, r"must be v3.0; got 'v4.1'\. That is newer .*use a newer unbraid"),
+        ({"codebase_version": 3}, r"must be v3.0; got 3\. Give the folder"),
         ({"features": [1]}, "`features` of .* must describe each feature"),
         ({"features": {"observation.state": FEATURES["observation.state"]}}, "must have the feature `action`"),
         ({"features": {"action": FEATURES["action"]}}, "must have observation.state or observation.environment_state"),

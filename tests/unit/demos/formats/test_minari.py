@@ -222,13 +222,21 @@ def test_an_id_is_looked_up_where_minari_keeps_its_sets(tmp_path, monkeypatch):
     assert load_demos("minari:D4RL/door").n_episodes == 3
     assert load_demos("D4RL/door").n_episodes == 3
     for wrong in ("minari:D4RL/window", "minari:../root/D4RL/door", "minari:"):
-        with pytest.raises(DataError, match="must exist"):
+        with pytest.raises(
+            DataError, match=r"root, which MINARI_DATASETS_PATH names\. Fetch it with `minari download`"
+        ):
             load_demos(wrong)
+    with pytest.raises(DataError, match="must exist"):
+        load_demos("D4RL/window")
     monkeypatch.delenv("MINARI_DATASETS_PATH")
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".minari").mkdir()
     (tmp_path / "root").rename(tmp_path / ".minari" / "datasets")
     assert load_demos("minari:D4RL/door").n_episodes == 3
+    with pytest.raises(
+        DataError, match=r"no 'foo/bar-v0' in .*datasets, where Minari keeps .* by MINARI_DATASETS_PATH"
+    ):
+        load_demos("minari:foo/bar-v0")
 
 
 @STORED

@@ -196,7 +196,8 @@ def test_csv_reads_the_same_whatever_its_numbers_look_like(tmp_path):
     ("text", "says"),
     [
         (b"run,x,y,u\n1,2,3,4\n1,2,3\n", "must be a whole CSV file; .*Expected 4 columns, got 3"),
-        (b"run,x,y,u\n1,2,3,4\n1,2,three,4\n", "must be a whole CSV file; .*invalid value 'three'"),
+        (b"run,x,y,u\n1,2,3,4\n1,2,three,4\n", r"`y` of .* must hold numbers; line 3 holds 'three'\. Correct"),
+        (b'run,x,"a\n,",y,u\n1,2,"a\nb",3,4\n1,2,3,,u\n', r"`u` of .* must hold numbers; line 5 holds 'u'\. Correct"),
         (b"run,x,x,u\n1,2,3,4\n", "must have different names; 'x' is there twice"),
         (b"run,x,y,u\n", "must have rows; it has none"),
     ],
