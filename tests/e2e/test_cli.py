@@ -407,6 +407,18 @@ def test_steer_toward_away_and_between(unbraid, fitted, tmp_path):
     assert "% of 16 steps the push away was cut back, in part, so that the policy stays a proper Gaussian" in often.out
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_the_policy_learns_by_what_was_asked(unbraid, pile, tmp_path):
+    kept = {}
+    for asked in ([], ["--policy-loss", "likelihood"], ["--policy-loss", "huber"]):
+        run = tmp_path / "_".join(["run", *asked])
+        assert unbraid("fit", pile, "--out", run, "--n-steps", 5, "--held-out", 0, *asked).code == 0
+        assert json.loads((run / "run.json").read_text())["config"]["policy_loss"] == (asked[1] if asked else "auto")
+        kept[run.name] = (run / "model" / "model.safetensors").read_bytes()
+    plain, by_name, huber = kept.values()
+    assert plain == by_name != huber  # of few steps, auto is the likelihood
+
+
 def test_a_style_is_fitted_listed_steered_and_shown(unbraid, pile, fitted, tmp_path):
     run = tmp_path / "run"
     assert unbraid("fit", pile, "--out", run, "--n-steps", 20, "--n-modes", 2, "--style", "on").code == 0

@@ -141,6 +141,9 @@ class FitRequest:
     policy_hidden: tuple[int, ...] | None = None
     """Widths of the policy's layers, such as 256 256 256; by default the method's own. Wider ones imitate demanding
     experts better, and take longer."""
+    policy_loss: Literal["auto", "likelihood", "beta", "huber"] = "auto"
+    """What the policy learns by: the likelihood, which reads unseen episodes better; beta or huber, which imitate
+    better; auto: the likelihood for up to 20,000 recorded steps, else beta. Only --method unbraid reads it."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the policy's matrix products while it learns. bfloat16 is faster for layers of 256 and more, on processors
     with AVX-512 BF16 or AMX and on GPUs, and much slower on others. Only --method unbraid reads it."""
