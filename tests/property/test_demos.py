@@ -25,11 +25,33 @@ _FACTS = st.dictionaries(
 )
 
 
+_KEYS = st.sampled_from(
+    ["a", "b", "a/b", "goal", "observation", "ω", "a.b", "observation.state", "x[0]", "", "a[", "]", "/"]
+)
+
+
+@st.composite
+def column_names(draw) -> tuple[str, ...]:
+    """Names as flattened Dict spaces have them, ``goal/at[0]`` or ``m[0,1]``, in any order; and names like these."""
+    names: list[str] = []
+    for key in draw(st.lists(_KEYS, min_size=1, max_size=2, unique=True)):
+        kind = draw(st.sampled_from(["scalar", "vector", "matrix", "permuted"]))
+        if kind == "scalar":
+            names += [key]
+        elif kind == "matrix":
+            names += [f"{key}[{i},{j}]" for i in range(2) for j in range(2)]
+        else:
+            order = range(3) if kind == "vector" else draw(st.permutations(range(3)))
+            names += [f"{key}[{i}]" for i in [*order][: draw(st.integers(1, 3))]]
+    return tuple(draw(st.permutations(names)) if draw(st.booleans()) else names)
+
+
 @st.composite
 def contents(draw, shortest: int = 1) -> dict[str, Any]:
     """What makes a `Demos`: ragged episodes, some of one step; float32 or float64, any value; fields present or
-    not; unicode names."""
-    obs, act = draw(st.integers(1, 3)), draw(st.integers(1, 2))
+    not; names in unicode, and those of Dict spaces."""
+    columns = draw(st.lists(st.text(max_size=3), min_size=1, max_size=3) | column_names())
+    obs, act = len(columns), draw(st.integers(1, 2))
     lengths = draw(st.lists(st.integers(shortest, 4), min_size=1, max_size=5))
     names = draw(st.lists(st.text(max_size=4), min_size=1, max_size=3, unique=True))
 
@@ -58,7 +80,7 @@ def contents(draw, shortest: int = 1) -> dict[str, Any]:
     if draw(st.booleans()):
         given |= {"action_low": np.full(act, -np.inf), "action_high": np.full(act, 0.1)}
     if draw(st.booleans()):
-        given["observation_names"] = tuple(draw(st.text(max_size=3)) for _ in range(obs))
+        given["observation_names"] = tuple(columns)
     return given
 
 
