@@ -13,7 +13,7 @@ __all__ = ["every_not_hot", "not_hot", "require_mode"]
 
 
 def require_mode(mode: int, n_modes: int) -> int:
-    """The mode itself.
+    """The mode itself, as Python's int where it was NumPy's.
 
     Raises:
         ConfigError: the mode does not exist.
@@ -24,7 +24,7 @@ def require_mode(mode: int, n_modes: int) -> int:
             f"The mode must be one of 0 to {n_modes - 1}; got {mode!r}. "
             "`unbraid evaluate RUN` measures what each one does."
         )
-    return mode
+    return int(mode)
 
 
 def not_hot(mode: int, n_modes: int) -> Float[np.ndarray, "mode"]:

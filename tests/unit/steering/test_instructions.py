@@ -1,10 +1,13 @@
 """What a person asks for, as powers of Gaussians."""
 
+import json
 import math
 
+import numpy as np
 import pytest
 
 from unbraid.core.errors import ConfigError
+from unbraid.policy.contexts import require_mode
 from unbraid.steering.instructions import BASE, Instruction
 
 NOTHING = Instruction(4)
@@ -61,6 +64,10 @@ def test_a_strength_that_is_none_is_refused(strength):
         NOTHING.toward(1, strength)
     with pytest.raises(ConfigError, match="A strength must be a number from 0 to 10,000; got"):
         NOTHING.avoiding(1, strength)
+
+
+def test_a_mode_that_was_numpys_goes_into_json():
+    assert json.dumps(without_checked_types(require_mode)(np.int64(1), 4)) == "1"
 
 
 @pytest.mark.parametrize("mode", [-1, 4])
