@@ -46,6 +46,8 @@ def saying_what_the_disk_refused(path: Path) -> Generator[None]:
             remedy = "Free some space, or write elsewhere with --out. Nothing that existed before was changed."
         elif error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             remedy = "Choose a folder that you may write to, with --out."
+        elif error.errno in (errno.ENOTDIR, errno.ENAMETOOLONG):
+            remedy = "Name another place."
         else:
             remedy = "Nothing that existed before was changed."
         said = error.strerror or str(error)

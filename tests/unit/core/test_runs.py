@@ -155,9 +155,11 @@ def test_places_are_seen_to_before_the_work_and_nothing_is_touched(tmp_path):
     (tmp_path / "lost").symlink_to(tmp_path / "nowhere")
     runs.require_free(tmp_path / "a.json", tmp_path / "deep" / "er" / "b.json", tmp_path / "deep" / "er" / "c")
     for path in (tmp_path / "notes" / "a.json", tmp_path / "notes" / "deep" / "a.json", tmp_path / "lost" / "a.json"):
-        with pytest.raises(StorageError, match=r"a\.json must be writable; the system said: .* is not a folder"):
+        with pytest.raises(
+            StorageError, match=r"a\.json must be writable; the system said: .* is not a folder\. Name another place\."
+        ):
             runs.require_free(path)
-    with pytest.raises(StorageError, match=r"must be writable; the system said: .*too long"):
+    with pytest.raises(StorageError, match=r"must be writable; the system said: .*too long\. Name another place"):
         runs.require_free(tmp_path / ("x" * 300))
     with pytest.raises(RunError, match="must not exist yet"):
         runs.require_free(tmp_path / "a.json", tmp_path / "notes")
