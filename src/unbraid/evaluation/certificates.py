@@ -220,7 +220,7 @@ def _saying_what_is_damaged(path: Path) -> Generator[None]:
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError) as error:  # a ConfigError is a ValueError
-        said = f"it lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        said = f"it lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split()).rstrip(".")
         raise DataError(f"{path} must be a whole certificate; {said:.300}. {_REMEDY}") from None
 
 

@@ -196,7 +196,10 @@ def test_a_replay_needs_the_policy(path):
         (lambda content: content.update(version=2), "must have version 1; it has 2"),
         (lambda content: content.pop("terms"), "must be a whole certificate; it lacks 'terms'"),
         (lambda content: content["terms"].update(alpha=7.0), "must be a whole certificate; `alpha` must lie in"),
-        (lambda content: content["claims"][0].update(kind="median"), "must be a whole certificate; A claim must be"),
+        (
+            lambda content: content["claims"][0].update(kind="median"),
+            r"must be a whole certificate; A claim's kind must be .* of them\. Give",
+        ),
         (lambda content: content["results"][0].update(answer="maybe"), "'maybe' is not an answer"),
         (lambda content: content["outcomes"][0]["values"]["distance"].pop(), "are not one finite number per seed"),
     ],
