@@ -9,6 +9,7 @@ from typing import Any, final
 
 import numpy as np
 from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
 from scipy.special import softmax
 
 from unbraid.core.errors import ConfigError, DataError, ModelError
@@ -174,16 +175,19 @@ class ModeModel(ModeNetworks):
         self._require_fitting(demos)
         return filtered(self.step_scores_so_far(Steps.of(demos)), demos.lengths, self.switch_rate)
 
-    def observe(
-        self, state: Belief | None, observation: Float[np.ndarray, "obs"], action: Float[np.ndarray, "act"]
-    ) -> Belief:
+    def observe(self, state: Belief | None, observation: ArrayLike, action: ArrayLike) -> Belief:
         """What is known of the mode of a robot that is running, after one more step; its first has no state before.
 
         The weights are those of the first call; take an `unbraid.training.online.Observer` where they still change.
 
+        Args:
+            state: what was known before; None at an episode's first step.
+            observation: (obs,) what was seen: an array, or what NumPy makes one of, such as a list.
+            action: (act,) what was done on it, likewise.
+
         Raises:
             ConfigError: a model of the talk's method.
-            DataError: widths that don't fit, or numbers that are not finite.
+            DataError: widths that don't fit, what is no number or not finite, or a state of another model.
         """
         if self._observer is None:
             self._observer = Observer(self, switch_rate=self.switch_rate)

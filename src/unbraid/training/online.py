@@ -1,7 +1,6 @@
 """The mode of a robot that is running: one step at a time, in NumPy, for torch takes longer to begin than to reckon."""
 
 import copy
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
@@ -9,6 +8,7 @@ from typing import final
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from unbraid.core.errors import ConfigError, DataError
@@ -23,6 +23,8 @@ __all__ = ["Belief", "Observer"]
 
 _MEANS = [np.full(n, 1 / max(n, 1), dtype=np.float32) for n in range(STEP_WINDOW + 1)]
 """(n,) what makes the mean of n rows, a product: half the time of a sum."""
+_ABSURD = 1e12
+"""No scaled action is taken to be larger, in either direction: its misfit is squared, in float32."""
 
 
 @final
@@ -66,6 +68,7 @@ class Observer:
                 "where a step leads. Fit with --method unbraid."
             )
         self._states, self._actions = _scaling(networks.observation_normaliser), _scaling(networks.action_normaliser)
+        self._n_modes = networks.n_modes
         codes = _array(networks.codebook.codes())
         # -|z - e_k|^2 = 2 z e_k - |e_k|^2 and what all modes share: linear in z, and so in what z is made of
         share = np.float32(1 / (DISTANCE_TEMPERATURE * STEP_WINDOW))
@@ -77,7 +80,6 @@ class Observer:
             self._of_mean = [*hidden, (weights @ self._towards[0], _through([self._towards], bias, _relu))]
         else:
             self._sequence = copy.deepcopy(networks.encoder).cpu()
-        self._nothing = [np.zeros(n, dtype=np.float32) for n in (networks.observation_size, networks.action_size)]
         self._weights = np.full(networks.action_size, -POLICY_SHARE, dtype=np.float32)
         contexts = _array(networks.contexts)
         (first, bias), *self._rest = _layers(networks.policy.trunk)
@@ -90,35 +92,41 @@ class Observer:
         self._bounds = None if low is None or high is None else (_array(low), _array(high))
         self._rate = switch_rate
         self._sizes = (networks.observation_size, networks.action_size)
+        self._shapes = tuple((n,) for n in self._sizes)
 
-    def observe(
-        self, belief: Belief | None, observation: Float[np.ndarray, "obs"], action: Float[np.ndarray, "act"]
-    ) -> Belief:
+    def observe(self, belief: Belief | None, observation: ArrayLike, action: ArrayLike) -> Belief:
         """What is known after one more step.
 
         Args:
             belief: what was known before; None at an episode's first step.
-            observation: what was seen.
-            action: what was done on it.
+            observation: (obs,) what was seen: an array, or what NumPy makes one of, such as a list.
+            action: (act,) what was done on it, likewise.
 
         Raises:
-            DataError: widths that don't fit, or numbers that are not finite.
+            DataError: widths that don't fit, what is no number or not finite, or a belief of another model.
         """
-        sizes = observation.shape[0], action.shape[0]
-        if sizes != self._sizes:
+        seen, acted = np.asarray(observation), np.asarray(action)
+        if (seen.shape, acted.shape) != self._shapes or seen.dtype.kind not in "fiub" or acted.dtype.kind not in "fiub":
             raise DataError(
-                f"An observation and an action must have {self._sizes[0]} and {self._sizes[1]} numbers; got {sizes[0]} "
-                f"and {sizes[1]}. Give those that the model was fitted on."
+                f"An observation and an action must have {self._sizes[0]} and {self._sizes[1]} numbers; got "
+                f"{_told(seen)} and {_told(acted)}. Give those that the model was fitted on."
             )
-        state = self._states(observation)
-        done = self._actions(action)
+        if not (np.isfinite(seen).all() and np.isfinite(acted).all()):
+            raise DataError("An observation and an action must be finite; got others. Leave such steps out.")
+        with np.errstate(over="ignore"):  # what is too large to be scaled is clipped
+            state, done = self._states(seen), self._actions(acted)
         step = np.concatenate([state, done])
         if self._sequence is None:
             step = _relu(_through(self._per_step, step, _relu))
-        if not math.isfinite(np.dot(observation, self._nothing[0]) + np.dot(action, self._nothing[1])):
-            raise DataError("An observation and an action must be finite; got others. Leave such steps out.")
-        recent = step[None] if belief is None else np.concatenate([belief.recent[1 - STEP_WINDOW :], step[None]])
-        before = None if belief is None else belief.log_probabilities
+        recent, before = step[None], None
+        if belief is not None:
+            before = belief.log_probabilities
+            if len(before) != self._n_modes or belief.recent.shape[1:] != step.shape:
+                raise DataError(
+                    f"A belief must be one of this model, of {self._n_modes} modes; got one of a model of "
+                    f"{len(before)} modes. Begin with None, and hand on what this model's `observe` gives."
+                )
+            recent = np.concatenate([belief.recent[1 - STEP_WINDOW :], recent])
         scores = STEP_SHARE * bounded(self._policy(state, done) + self._encoder(recent))
         return Belief(next_log_belief(before, scores, self._rate), recent)
 
@@ -141,7 +149,7 @@ class Observer:
     @torch.no_grad()
     def _in_order(self, encoder: SequenceEncoder, recent: Float[np.ndarray, "step width"]) -> np.ndarray:
         """The latent of the last steps, by torch."""
-        steps, n_observed = torch.from_numpy(recent)[None], self._sizes[0]
+        steps, n_observed = torch.from_numpy(recent).float()[None], self._sizes[0]
         return encoder(steps[..., :n_observed], steps[..., n_observed:])[0].numpy()
 
 
@@ -178,7 +186,13 @@ def _silu(values: np.ndarray) -> np.ndarray:
 
 
 def _scaling(normaliser: Normaliser) -> Callable[[np.ndarray], np.ndarray]:
-    mean, scale, clip = _array(normaliser.mean), _array(normaliser.scale), float(normaliser.clip)
-    if clip == math.inf:
-        return lambda values: (values - mean) / scale
+    mean, scale = _array(normaliser.mean), _array(normaliser.scale)
+    clip = min(float(normaliser.clip), _ABSURD)
     return lambda values: np.minimum(np.maximum((values - mean) / scale, -clip), clip)
+
+
+def _told(values: np.ndarray) -> str:
+    """How many numbers there are, or what there is in their place."""
+    if values.dtype.kind not in "fiub":
+        return f"what is no number ({values.dtype})"
+    return str(len(values)) if values.ndim == 1 else f"an array of the shape {values.shape}"

@@ -5,9 +5,8 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
-from jaxtyping import TypeCheckError
 
-from unbraid.core.errors import ConfigError, WorldError
+from unbraid.core.errors import ConfigError, DataError, WorldError
 from unbraid.steering.steered import steer
 from unbraid.studio.edits import Edit, Edits
 from unbraid.studio.live import LiveRollout, live_observer
@@ -143,5 +142,5 @@ def test_an_episode_ends_and_stays_ended(model):
 
 
 def test_a_wrong_shape_raises(model):
-    with pytest.raises(TypeCheckError):
+    with pytest.raises(DataError, match=r"got an array of the shape \(2, 60\)"):
         live_observer(model).observe(None, np.zeros((2, 60)), np.zeros(2))

@@ -77,6 +77,56 @@ def test_a_step_that_does_not_fit_is_refused(model, demos):
         model.observe(None, np.array([0.0, np.nan, 0.0]), episode.actions[0])
 
 
+def test_what_numpy_makes_an_array_of_is_taken(model, demos):
+    episode = demos.episode(0)
+    seen, acted = (values[0].astype(np.float64) for values in (episode.observations, episode.actions))
+    once = model.observe(None, seen, acted)
+    for kind in (list, torch.tensor):
+        np.testing.assert_array_equal(model.observe(None, kind(seen), kind(acted)).probabilities, once.probabilities)
+    assert np.isfinite(model.observe(once, [0, 1, 0], [0, 1]).probabilities).all()
+    with pytest.raises(DataError, match=r"got an array of the shape \(1, 3\) and 2\."):
+        model.observe(None, seen[None], acted)
+    with pytest.raises(DataError, match=r"got 3 and an array of the shape \(\)\."):
+        model.observe(None, seen, np.array(1.0))
+    with pytest.raises(DataError, match=r"got what is no number \(<U1\) and 2\."):
+        model.observe(None, ["a", "b", "c"], acted)
+
+
+def test_what_is_read_in_order_takes_lists_too(demos, tiny):
+    model, episode = fit(demos, tiny("unbraid", encoder="lstm")), demos.episode(0)
+    once = model.observe(None, episode.observations[0], episode.actions[0])
+    listed = model.observe(None, episode.observations[0].tolist(), episode.actions[0].tolist())
+    np.testing.assert_allclose(listed.probabilities, once.probabilities, atol=1e-5)
+
+
+def test_a_state_of_another_model_is_refused(model, demos, tiny):
+    episode, other = demos.episode(0), fit(demos, tiny("unbraid", n_modes=2))
+    belief = other.observe(None, episode.observations[0], episode.actions[0])
+    with pytest.raises(DataError, match=r"of this model, of 3 modes; got one of a model of 2 modes\. Begin with None"):
+        model.observe(belief, episode.observations[1], episode.actions[1])
+
+
+@pytest.mark.parametrize("absurd", [np.float32(1e18), np.float32(-3e38), 1e18, 1e300])
+def test_an_absurd_number_leaves_the_belief_finite(switching, demos, absurd):
+    episode = demos.episode(0)
+    belief = switching.observe(None, episode.observations[0], np.array([absurd, 0], dtype=np.asarray(absurd).dtype))
+    belief = switching.observe(belief, np.full(3, absurd), episode.actions[1])
+    for t in range(2, 40):
+        belief = switching.observe(belief, episode.observations[t], episode.actions[t])
+        assert np.isfinite(belief.log_probabilities).all()
+    assert belief.probabilities.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_refused_without_a_warning_before(model, demos, bad):
+    episode = demos.episode(0)
+    for dtype in (np.float32, np.float64):
+        with pytest.raises(DataError, match="must be finite; got others"):
+            model.observe(None, episode.observations[0], np.array([0, bad], dtype=dtype))
+        with pytest.raises(DataError, match="must be finite; got others"):
+            model.observe(None, np.array([bad, 0, 0], dtype=dtype), episode.actions[0])
+
+
 def test_the_talks_method_reads_what_is_to_come(demos, tiny):
     with pytest.raises(ConfigError, match="of the talk's, which reads where a step leads"):
         Observer(fit(demos, tiny("talk")), switch_rate=0.0)
