@@ -208,16 +208,28 @@ def test_nan_is_found_in_its_episode_of_the_file(unbraid, refused, fitted, pile,
 def test_one_episode(refused, tmp_path, held_out):
     data = _made_of([_episode(50)], tmp_path / "pile")
     message = refused("fit", data, "--out", tmp_path / "run", "--held-out", held_out)
-    assert message.startswith(f"{data}: A fit must have at least 2 episodes, as some are held out; got 1. Record more")
+    assert message.startswith(f"{data}: A fit must have at least 2 episodes; got 1. Record more")
 
 
 def test_episodes_shorter_than_the_window(refused, tmp_path):
     data = _made_of([_episode(7, seed) for seed in range(8)], tmp_path / "pile")
-    message = refused("fit", data, "--out", tmp_path / "run", "--held-out", 0)
-    assert message.startswith(f"{data}: At least 2 episodes must have the 10 steps of a window; 0 of 8 have")
-    assert "Use a window of at most 7 steps, or record longer episodes." in message
-    message = refused("fit", data, "--out", tmp_path / "run", "--method", "talk", "--delta-steps", 9)
-    assert "At least 2 episodes must have the 9 steps of a window" in message
+    message = refused("fit", data, "--out", tmp_path / "run", "--held-out", 0, "--method", "talk", "--delta-steps", 9)
+    assert message.startswith(f"{data}: At least 2 episodes must have the 9 steps of a window; 0 of 8 have")
+    assert "Use a window of at most 7 steps (--delta-steps), or record longer episodes." in message
+
+
+def test_what_is_held_out_is_said_to_be_missing(unbraid, refused, tmp_path):
+    data = _made_of([_episode(50, seed) for seed in range(2)], tmp_path / "pile")
+    message = refused("fit", data, "--out", tmp_path / "run")
+    told = "A fit must have at least 2 episodes; 1 of 2 is left after holding out 1. Use --held-out 0, or record more."
+    assert message == f"{data}: {told}"
+    assert "one can be held out; there are 2. Record more, or fit both" in unbraid("check", data).out
+    six = _made_of([_episode(50, seed) for seed in range(6)], tmp_path / "six")
+    message = refused("fit", six, "--out", tmp_path / "run", "--n-modes", 6)
+    assert message.startswith(
+        "There must be at least as many episodes as modes; 5 of 6 are left after holding out 1, for 6 modes. Use "
+        "--held-out 0, ask for fewer modes"
+    )
 
 
 def test_more_modes_than_windows(refused, tmp_path):

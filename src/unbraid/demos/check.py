@@ -75,9 +75,9 @@ class CheckReport:
 def check_demos(demos: Demos) -> CheckReport:
     """Looks at every row of `demos`, in chunks, and says what is wrong.
 
-    Codes: "no-episodes", "one-episode", "empty-episode", "duplicated-episode", "not-finite", "constant-column",
-    "exploding-column", "bounds", "out-of-bounds", "saturated-actuator", "repeated-final-observation",
-    "foreign-final-observation".
+    Codes: "no-episodes", "one-episode", "two-episodes", "empty-episode", "duplicated-episode", "not-finite",
+    "constant-column", "exploding-column", "bounds", "out-of-bounds", "saturated-actuator",
+    "repeated-final-observation", "foreign-final-observation".
     """
     if demos.n_episodes == 0:
         nothing = Finding("error", "no-episodes", "lengths", "There must be an episode; there is none.", "Record some.")
@@ -119,8 +119,8 @@ def require_fit_ready(demos: Demos | Selection, *, window_steps: int | None, n_m
         raise ConfigError(f"A window must have at least 1 step; got {window_steps}. Ask for a longer one.")
     if demos.n_episodes < 2:
         raise DataError(
-            f"A fit must have at least 2 episodes, as some are held out; got {demos.n_episodes}. Record more, or cut "
-            "the recording where it starts anew."
+            f"A fit must have at least 2 episodes; got {demos.n_episodes}. Record more, or cut the recording where it "
+            "starts anew."
         )
     if demos.action_size == 0 or demos.observation_size == 0:
         raise DataError(
@@ -131,10 +131,10 @@ def require_fit_ready(demos: Demos | Selection, *, window_steps: int | None, n_m
     n_long_enough = int((demos.lengths >= enough).sum())
     if n_long_enough < 2:
         second = int(np.sort(demos.lengths)[-2])
+        remedy = "Record" if second == 0 else f"Use a window of at most {_steps(second)} (--delta-steps), or record"
         raise DataError(
-            f"At least 2 episodes must have the {enough} steps of a window; {n_long_enough} of {demos.n_episodes} have "
-            f"(the longest has {demos.lengths.max()} steps). Use a window of at most {second} steps, or record longer "
-            "episodes."
+            f"At least 2 episodes must have the {_steps(enough)} of a window; {n_long_enough} of {demos.n_episodes} "
+            f"have (the longest has {_steps(int(demos.lengths.max()))}). {remedy} longer episodes."
         )
     n_windows = n_long_enough if window_steps is None else int((demos.lengths // window_steps).sum())
     if n_modes > n_windows:
@@ -165,6 +165,10 @@ def _column(demos: Demos, field: str, column: int) -> str:
     return f"{field}[{column}]"
 
 
+def _steps(n_steps: int) -> str:
+    return f"{n_steps} step" if n_steps == 1 else f"{n_steps} steps"
+
+
 def _and_more(n_episodes: int) -> str:
     return "" if n_episodes < 2 else f", and {n_episodes - 1} other episode{'s' if n_episodes > 2 else ''}"
 
@@ -183,9 +187,13 @@ def _about_episodes(demos: Demos) -> list[Finding]:
         remedy = "Leave them out: `demos.select(numpy.flatnonzero(demos.lengths))`."
         found.append(Finding("error", "empty-episode", "lengths", message, remedy, int(empty[0])))
     if demos.n_episodes == 1:
-        message = "There must be at least 2 episodes, as some are held out; there is 1."
+        message = "There must be at least 2 episodes; there is 1."
         remedy = "Record more, or cut the recording where it starts anew."
         found.append(Finding("error", "one-episode", "lengths", message, remedy))
+    elif demos.n_episodes - len(empty) == 2:
+        message = "There should be more than 2 episodes, so that one can be held out; there are 2."
+        remedy = "Record more, or fit both: `unbraid fit --held-out 0`."
+        found.append(Finding("warning", "two-episodes", "lengths", message, remedy))
     return found
 
 

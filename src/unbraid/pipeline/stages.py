@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from unbraid.core.errors import ConfigError, RunError
+from unbraid.core.errors import ConfigError, DataError, RunError
 from unbraid.core.progress import by_totals, progress
 from unbraid.core.randomness import named_generator
 from unbraid.core.runs import create_run, open_run, provenance, read_json, require_free, write_json
@@ -42,7 +42,7 @@ from unbraid.pipeline.verdicts import verdicts_of
 from unbraid.report.page import write_report
 from unbraid.steering.steered import steer
 from unbraid.training.checkpoint import latest_checkpoint
-from unbraid.training.config import FitConfig, config_to_json
+from unbraid.training.config import FitConfig, UnbraidConfig, config_to_json
 from unbraid.training.fit import fit
 from unbraid.training.joint import MOST_READ_STEPS
 from unbraid.training.loop import LoopOptions
@@ -95,7 +95,31 @@ def _training_and_held_out(asked: FitRequest, config: FitConfig) -> tuple[Select
     with naming(asked.data):
         # Of all episodes, so that a message counts them as the file does; the fit asks again of those it is given.
         require_fit_ready(demos, window_steps=1, n_modes=2 if config.n_modes == "auto" else config.n_modes)
-        return _split(demos, asked, config.seed)  # no copies, which may not fit in memory
+        training, held_out = _split(demos, asked, config.seed)  # no copies, which may not fit in memory
+        _require_enough_left(training, held_out, config)
+        return training, held_out
+
+
+def _require_enough_left(training: Selection, held_out: Selection | None, config: FitConfig) -> None:
+    """Says where it is for want of what is held out, which a fit knows nothing of, that it would refuse.
+
+    Raises:
+        DataError: fewer than 2 episodes.
+        ConfigError: more modes than episodes, where each has one.
+    """
+    if held_out is None:
+        return
+    n_left, n_all = training.n_episodes, training.n_episodes + held_out.n_episodes
+    left = f"{n_left} of {n_all} {'is' if n_left == 1 else 'are'} left after holding out {held_out.n_episodes}"
+    if n_left < 2:
+        raise DataError(f"A fit must have at least 2 episodes; {left}. Use --held-out 0, or record more.")
+    n_modes = config.n_modes
+    one_each = isinstance(config, UnbraidConfig) and config.sharing != "window"
+    if one_each and n_modes != "auto" and n_left < n_modes <= n_all:
+        raise ConfigError(
+            f"There must be at least as many episodes as modes; {left}, for {n_modes} modes. Use --held-out 0, ask for "
+            "fewer modes, or bring more demonstrations."
+        )
 
 
 def _options(asked: FitRequest, config: FitConfig, fingerprint: str, ranks: Ranks) -> LoopOptions:

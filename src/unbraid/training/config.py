@@ -79,7 +79,8 @@ class UnbraidConfig:
     window_batch: int = 64
     """Windows in a batch of the encoder."""
     window_lengths: tuple[int, ...] = (10, 25, 50, 100)
-    """Lengths of the encoder's training windows, in steps."""
+    """Lengths of the encoder's training windows, in steps; where no two episodes have the steps of the shortest,
+    windows are as long as the second longest episode."""
     learning_rate: float = 4e-3
     """AdamW's highest learning rate (warm-up over 50 steps, then a cosine to 0)."""
     weight_decay: float | Literal["auto"] = "auto"

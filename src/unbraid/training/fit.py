@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import numpy as np
 import torch
 
 from unbraid.core.errors import ConfigError
@@ -29,6 +30,8 @@ def learner_for(
     Raises:
         DataError, ConfigError: the demonstrations or the config are not fit for it.
     """
+    if isinstance(config, UnbraidConfig):
+        config = _with_windows_that_fit(config, demos)
     shortest = config.delta_steps if isinstance(config, TalkConfig) else min(config.window_lengths)
     n_modes = 2 if config.n_modes == "auto" else config.n_modes
     require_fit_ready(demos, window_steps=shortest, n_modes=n_modes)
@@ -37,6 +40,14 @@ def learner_for(
     if isinstance(config, TalkConfig):
         return TalkLearner(steps, config, place, ranks=ranks)
     return CalibratedLearner(steps, config, place, ranks=ranks)
+
+
+def _with_windows_that_fit(config: UnbraidConfig, demos: Demos | Selection) -> UnbraidConfig:
+    """With windows of the second longest episode where all are longer than that: a fit needs two with a window."""
+    second = int(np.sort(demos.lengths)[-2]) if demos.n_episodes > 1 else 0
+    if second == 0 or min(config.window_lengths) <= second:
+        return config
+    return dataclasses.replace(config, window_lengths=(second,))
 
 
 def _resolved(device: str, ranks: Ranks) -> str:

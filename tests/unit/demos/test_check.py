@@ -127,6 +127,8 @@ def test_duplicated_episodes():
 
 def test_one_episode_and_none():
     assert _only(_healthy().select([0])).code == "one-episode"
+    finding = _only(_healthy().select([0, 1]))
+    assert (finding.severity, finding.code) == ("warning", "two-episodes")
     assert _only(_healthy().select([])).code == "no-episodes"
 
 
@@ -195,7 +197,7 @@ def test_impossible_settings(settings, says):
 @pytest.mark.parametrize(
     ("demos", "says"),
     [
-        (_healthy().select([0]), "A fit must have at least 2 episodes, as some are held out; got 1"),
+        (_healthy().select([0]), "A fit must have at least 2 episodes; got 1"),
         (_healthy(steps=9), r"steps of a window; 0 of 6 have \(the longest has 9 steps\)\. Use a window of at most 9"),
         (
             _changed("actions", (81, 0), np.nan),
@@ -225,5 +227,5 @@ def test_of_chosen_episodes_the_others_may_be_broken_and_those_that_are_not_are_
     require_fit_ready(Selection(broken, every[every != 2]), window_steps=10, n_modes=2)
     with pytest.raises(DataError, match=r"`actions` must be finite; episode 2 holds nan at step 3"):
         require_fit_ready(Selection(broken, every[1:]), window_steps=10, n_modes=2)
-    with pytest.raises(DataError, match=r"at least 2 episodes, as some are held out; got 1\."):
+    with pytest.raises(DataError, match=r"at least 2 episodes; got 1\."):
         require_fit_ready(Selection(demos, every[:1]), window_steps=10, n_modes=2)
