@@ -44,7 +44,9 @@ def test_a_bandit_is_learned_and_measured(learned):
     for actor in found["actors"]:
         of = {name: estimate["value"] for name, estimate in actor["metrics"].items()}
         assert of["objective"] == pytest.approx(of["return"] - 0.2 * of["cost"])
-    assert {path.name for path in out.iterdir()} == {"switcher.json", "weights.safetensors", "results.json"}
+    files = {"switcher.json", "weights.safetensors", "results.json", "regret.png"}
+    assert {path.name for path in out.iterdir()} == files
+    assert (out / "regret.png").read_bytes().startswith(b"\x89PNG")
     kept = json.loads((out / "results.json").read_text())
     assert {**kept, "switcher": str(out)} == {"format": "unbraid-switching", "version": 1, **found}
 
@@ -178,3 +180,20 @@ def test_answers_keep_how_situations_were_read(unbraid, fitted, tmp_path):
     said = unbraid(*asked[:5], tmp_path / "few.json", *SHORT, "--situation", "observation", "--out", tmp_path / "x")
     assert said.code == 2
     assert "must read situations as observation, of 60 columns; it reads them as point_goal_few" in said.err
+    assert "and --situation point_goal_few, or auto" in said.err
+
+
+def test_auto_reads_situations_as_the_answers_say(unbraid, fitted, tmp_path):
+    """The studio's file holds two features beside the constant, where auto would take eleven."""
+    few = situation_reader("point_goal_few", observations=np.zeros((2, 60)))
+    save_answers(tmp_path / "preferences.json", Preferences(2, 3).answered(np.ones(3), 0, 1, "left"), few)
+    asked = ("switch", fitted, "--answers", tmp_path / "preferences.json", "--steps", 200, *SHORT)
+    for method in ("preferences", "bandit"):
+        said = unbraid(*asked, "--method", method, "--out", tmp_path / method)
+        assert said.code == 0, said.err
+        assert load_switcher(tmp_path / method).reader.kind == "point_goal_few"
+    assert (tmp_path / "bandit" / "regret.png").exists()
+    assert not (tmp_path / "preferences" / "regret.png").exists()
+    said = unbraid(*asked, "--method", "preferences", "--situation", "point_goal", "--out", tmp_path / "x")
+    assert said.code == 2
+    assert "must read situations as point_goal, of 60 columns; it reads them as point_goal_few, of 60." in said.err

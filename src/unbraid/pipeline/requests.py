@@ -356,13 +356,13 @@ class SwitchRequest:
     explore: Literal["linucb", "thompson"] = "linucb"
     """How the bandit explores."""
     answers: Path | None = None
-    """A person's answers: a JSON file that `Preferences.save` wrote. For --method preferences; bandit adds them
-    to what the environment says."""
+    """A person's answers: a JSON file that `Preferences.save` or the studio wrote (a run's preferences.json). For
+    --method preferences; bandit adds them to what the environment says."""
     answers_weight: float = 1.0
     """How much return a unit of the person's utility is worth, where both count."""
     situation: Literal["auto", "point_goal", "point_goal_few", "observation"] = "auto"
     """What is seen of a situation: features of PointGoal1 and 2, two of them alone, or every column of the
-    observation."""
+    observation. auto takes what the file of answers says, else the first in those worlds and the last in others."""
     guard: Path | None = None
     """A certificate: where too much cost may come, only modes whose claims on cost hold may be chosen."""
     max_cost: float | None = None

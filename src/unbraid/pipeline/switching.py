@@ -9,11 +9,13 @@ import numpy as np
 
 from unbraid.core.errors import ConfigError
 from unbraid.core.progress import progress
-from unbraid.core.runs import new_folder, refuse_existing, write_json
+from unbraid.core.runs import new_folder, refuse_existing, write_bytes, write_json
 from unbraid.evaluation.evaluate import Evaluation, evaluate_all, fresh_seeds, require_fitting_world
 from unbraid.evaluation.intervals import mean_interval, paired_difference
 from unbraid.pipeline.measured import collected_seeds
 from unbraid.pipeline.requests import SwitchRequest
+from unbraid.report.style import WIDE, png
+from unbraid.report.switching import regret_figure
 from unbraid.steering.steered import steer
 from unbraid.switching.actor_critic import train_actor_critic
 from unbraid.switching.answers import load_answers
@@ -32,7 +34,8 @@ _N_ENVS = 16
 
 
 def switch_stage(asked: SwitchRequest) -> dict[str, Any]:
-    """Learns a switcher, or reads one, and measures it; what was learned goes into a new folder.
+    """Learns a switcher, or reads one, and measures it; what was learned goes into a new folder, with a bandit's regret
+    as a picture.
 
     Returns:
         A JSON object: ``actors``, the metrics of the switcher and of every mode; ``gain``, the switcher's objective
@@ -57,6 +60,8 @@ def switch_stage(asked: SwitchRequest) -> dict[str, Any]:
         with new_folder(asked.out) as temporary:
             switcher.write(temporary)
             write_json(temporary / "results.json", {"format": "unbraid-switching", "version": 1, **found})
+            if found["regret"] is not None and found["regret"]["decision"]:
+                write_bytes(temporary / "regret.png", png(regret_figure({asked.explore: found["regret"]}, WIDE)))
         found["switcher"] = str(asked.out)
     return found
 
@@ -94,7 +99,8 @@ def _learned(asked: SwitchRequest, model: ModeModel) -> tuple[Switcher, dict[str
         reader = situation_reader(asked.situation, observations=_some_observations(worlds), env_id=asked.env)
         preferences = None
         if asked.answers is not None:
-            preferences, reader = _answers_of(asked.answers, model.n_modes, reader)
+            any_kind = asked.situation == "auto"
+            preferences, reader = _answers_of(asked.answers, model.n_modes, reader, any_kind=any_kind)
         if asked.method == "preferences" and preferences is not None:
             chooser = PreferredModes(preferences)
             return Switcher("preferences", reader, chooser, model.n_modes, asked.horizon_steps), {}
@@ -108,20 +114,32 @@ def _learned(asked: SwitchRequest, model: ModeModel) -> tuple[Switcher, dict[str
         worlds.close()
 
 
-def _answers_of(path: Path, n_modes: int, reader: SituationReader) -> tuple[Preferences, SituationReader]:
-    """A person's preferences about these modes and features, and how situations were read when they were asked."""
+def _answers_of(
+    path: Path, n_modes: int, reader: SituationReader, *, any_kind: bool
+) -> tuple[Preferences, SituationReader]:
+    """A person's preferences about these modes and features, and how situations were read when they were asked.
+
+    Args:
+        path: the file of answers.
+        n_modes: of the model.
+        reader: of these situations; where the file says how they were read, that is taken in its place.
+        any_kind: whether the file may read them in another way.
+    """
     found, own = load_answers(path)
-    if (found.n_modes, found.n_features) != (n_modes, len(reader.names)):
-        raise ConfigError(
-            f"{path} must be about {n_modes} modes and {len(reader.names)} features; it is about {found.n_modes} and "
-            f"{found.n_features}. Use the run, and the --situation, that was asked about."
-        )
-    if own is not None and (own.kind, len(own.center)) != (reader.kind, len(reader.center)):
+    if own is not None and (len(own.center) != len(reader.center) or not (any_kind or own.kind == reader.kind)):
         raise ConfigError(
             f"{path} must read situations as {reader.kind}, of {len(reader.center)} columns; it reads them as "
-            f"{own.kind}, of {len(own.center)}. Use the environment, and the --situation, that was asked about."
+            f"{own.kind}, of {len(own.center)}. Use the environment that was asked about, and --situation {own.kind}, "
+            "or auto, which takes what the file says."
         )
-    return found, own or reader
+    reader = own or reader
+    if (found.n_modes, found.n_features) != (n_modes, len(reader.names)):
+        raise ConfigError(
+            f"{path} must be about {n_modes} modes and {len(reader.names)} features, those of --situation "
+            f"{reader.kind}; it is about {found.n_modes} and {found.n_features}. Use the run, and the --situation, "
+            "that was asked about."
+        )
+    return found, reader
 
 
 def _from_environment(
