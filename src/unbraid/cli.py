@@ -275,6 +275,15 @@ def _say_modes(found: dict[str, Any]) -> None:
         print(f"not sure: {100 * unsure['share']:.1f} %, where no mode has {unsure['min_probability']}")
     from unbraid.report.estimates import counted, estimate_text
 
+    if "change_points" in found:
+        shares = ", ".join(f"mode {mode} {100 * share:.1f} %" for mode, share in enumerate(found["shares_of_steps"]))
+        n_changes = counted(len(found["change_points"]), "changes")
+        print(f"Modes take over from one another within episodes: {n_changes}. Of the steps: {shares}.")
+        one = "an episode" if found["window_steps"] is None else "a window"
+        print(
+            f"The mode of {one}, above, is the one that explains the whole of it best: its probability says nothing of"
+        )
+        print("changes. --json has the change points, and the stretches of one mode.")
     if "stability" in found:
         fits, ari = counted(found["stability"]["n_fits"], "fits"), estimate_text(found["stability"]["ari"])
         print(f"Stability, mean adjusted Rand index over pairs of {fits}: {ari}")

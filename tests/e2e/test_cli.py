@@ -17,8 +17,10 @@ import pytest
 
 import unbraid as package
 from unbraid import cli
+from unbraid.demos.episodes import Demos, Episode
 from unbraid.demos.loading import load_demos
 from unbraid.demos.options import ReadOptions
+from unbraid.demos.store import save_demos
 from unbraid.evaluation.evaluate import fresh_seeds
 from unbraid.pipeline import requests
 from unbraid.pipeline.config import DemoConfig
@@ -347,6 +349,41 @@ def test_windows_that_are_not_sure_get_no_mode(unbraid, fitted, pile):
     refused = unbraid(*asked, "--min-probability", 90)
     assert refused.code == 2
     assert "min_probability must lie in [0, 1]" in refused.err
+
+
+def test_modes_that_change_within_episodes_say_where_they_do(unbraid, fitted, pile, tmp_path):
+    shutil.copytree(fitted / "model", tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config | {"switch_rate": 0.2}))
+    demos = load_demos(pile)
+    timeline = ModeModel.from_pretrained(tmp_path).timeline(demos)
+    found = _only_json(unbraid("modes", tmp_path, pile, "--json"))
+    assert found["shares_of_steps"] == [float((timeline.modes == mode).mean()) for mode in range(2)]
+    assert found["change_points"] == [point.to_json() for point in timeline.change_points]
+    path = np.concatenate([np.full(entry["n_steps"], entry["mode"]) for entry in found["stretches"]])
+    np.testing.assert_array_equal(path, timeline.modes)
+    assert len(found["stretches"]) == demos.n_episodes + len(timeline.change_points)
+    assert all(0 <= entry["probability"] <= 1 for entry in found["stretches"])
+    assert [e["first_step"] for e in found["stretches"] if e["episode"] == 0][1:] == [
+        point.step for point in timeline.change_points if point.episode == 0
+    ]
+    said = unbraid("modes", tmp_path, pile).out
+    n = len(timeline.change_points)
+    assert f"within episodes: {n} change{'s' * (n != 1)}. Of the steps: mode 0 " in said
+    assert "The mode of an episode, above, is the one that explains the whole of it best" in said
+    assert "within episodes" not in unbraid("modes", fitted, pile).out
+
+
+def test_modes_pass_over_episodes_of_no_steps(unbraid, fitted, pile, tmp_path):
+    demos = load_demos(pile)
+    empty = Episode(observations=demos.observations[:1], actions=demos.actions[:0], label=0)
+    episodes = [dataclasses.replace(episode, rewards=None, costs=None, seed=None) for episode in demos]
+    mixed = save_demos(
+        Demos.from_episodes([episodes[0], empty, *episodes[1:]], label_names=demos.label_names), tmp_path / "mixed"
+    )
+    found = _only_json(unbraid("modes", fitted, mixed, "--beside", fitted, "--json"))
+    assert [entry["episode"] for entry in found["assignment"]] == [0, 2, 3, 4, 5, 6]
+    assert found["stability"]["ari"]["value"] == 1
 
 
 def test_modes_beside_another_run_say_how_alike_they_are(unbraid, fitted, pile):

@@ -197,8 +197,7 @@ def judged_windows(
         expert_of_mode: (mode,) the label that each is matched with on training episodes, -1 for none; None where
             labels are not to be read.
     """
-    whole = np.full(held_out.n_episodes, -1)
-    whole[np.flatnonzero(held_out.lengths)] = model.predict(held_out)
+    whole = model.predict(held_out)
     for window_steps in window_lengths:
         if window_steps > int(held_out.lengths.max(initial=0)):
             continue

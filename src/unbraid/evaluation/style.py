@@ -31,8 +31,8 @@ def style_entry(model: ModeModel, demos: Demos) -> dict[str, Any]:
         a JSON object; what can't be said without episodes of a mode is None.
     """
     assert model.style_reader is not None
-    modes, styles = model.predict(demos), model.styles(demos)
     episodes = np.flatnonzero(demos.lengths)
+    modes, styles = model.predict(demos)[episodes], model.styles(demos)[episodes]
     scale = model.action_normaliser.scale.numpy().astype(np.float64)
     squares = np.square(demos.actions / scale).sum(1)
     sizes = np.sqrt(np.bincount(demos.episode_of_step, squares, minlength=demos.n_episodes)[episodes])

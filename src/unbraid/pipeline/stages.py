@@ -26,6 +26,7 @@ from unbraid.evaluation.scores import contingency_by_episode, match_modes, stabi
 from unbraid.evaluation.style import style_entry
 from unbraid.evaluation.tables import agreement_entries, agreement_entry, matching_of
 from unbraid.evaluation.training_seeds import require_different_models
+from unbraid.modes.assignment import stretches_of
 from unbraid.modes.calibration import NOT_SURE, likeliest
 from unbraid.modes.stretches import some_within
 from unbraid.pipeline.data import load_asked, naming, require_share
@@ -243,17 +244,18 @@ def modes_stage(asked: ModesRequest) -> dict[str, Any]:
             windows.episodes, windows.starts - demos.step_starts[windows.episodes], modes, probabilities, strict=True
         )
     ]
+    of_each = windows.episodes if asked.window_steps is None else slice(None)  # episodes of no steps have no window
     if model.style_reader is not None:
-        for entry, style in zip(found["assignment"], model.styles(demos, window_steps=asked.window_steps), strict=True):
+        styles = model.styles(demos, window_steps=asked.window_steps)[of_each]
+        for entry, style in zip(found["assignment"], styles, strict=True):
             entry["style"] = float(style)
     if model.switch_rate > 0:
-        timeline = model.timeline(demos)
-        found["switch_rate"] = model.switch_rate
-        found["change_points"] = [point.to_json() for point in timeline.change_points]
+        found |= _changes_of(model, demos)
     if asked.beside:
         with naming(asked.data):
             others = [
-                ModeModel.from_pretrained(r).predict(demos, window_steps=asked.window_steps) for r in asked.beside
+                ModeModel.from_pretrained(r).predict(demos, window_steps=asked.window_steps)[of_each]
+                for r in asked.beside
             ]
         alike = stability(
             [probabilities.argmax(1), *others],
@@ -267,6 +269,30 @@ def modes_stage(asked: ModesRequest) -> dict[str, Any]:
             model, demos, window_steps=asked.window_steps, evidence=None, seed=model.config.seed
         )
     return found
+
+
+def _changes_of(model: ModeModel, demos: Demos) -> dict[str, Any]:
+    """Where modes take over from one another within episodes: the share of the steps in each mode, the change points,
+    and the likeliest path as the stretches of one mode, each with its steps' mean probability of that mode."""
+    timeline = model.timeline(demos)
+    stretches = stretches_of(timeline.modes, demos.episode_of_step)
+    first, n_steps = np.flatnonzero(np.diff(stretches, prepend=-1)), np.bincount(stretches)
+    sure = timeline.probabilities[np.arange(demos.n_steps), timeline.modes]
+    episodes, modes = demos.episode_of_step[first], timeline.modes[first]
+    columns = {
+        "episode": episodes,
+        "first_step": first - demos.step_starts[episodes],
+        "n_steps": n_steps,
+        "mode": modes,
+        "probability": np.bincount(stretches, sure) / n_steps,
+    }
+    rows = zip(*(values.tolist() for values in columns.values()), strict=True)
+    return {
+        "switch_rate": model.switch_rate,
+        "shares_of_steps": (np.bincount(timeline.modes, minlength=model.n_modes) / demos.n_steps).tolist(),
+        "change_points": [point.to_json() for point in timeline.change_points],
+        "stretches": [dict(zip(columns, row, strict=True)) for row in rows],
+    }
 
 
 def evaluate_stage(asked: EvaluateRequest) -> dict[str, Any]:

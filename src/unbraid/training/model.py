@@ -16,7 +16,7 @@ from unbraid.core.errors import ConfigError, DataError, ModelError
 from unbraid.core.runs import new_folder, read_json, write_bytes, write_json, write_text
 from unbraid.core.shapes import require_finite
 from unbraid.demos.episodes import Demos
-from unbraid.modes.calibration import Calibration, likeliest
+from unbraid.modes.calibration import NOT_SURE, Calibration, likeliest
 from unbraid.modes.chain import filtered
 from unbraid.modes.timeline import Timeline, timeline_of
 from unbraid.modes.windows import Windows, cut_windows
@@ -73,7 +73,8 @@ class ModeModel(ModeNetworks):
             min_probability: a window whose likeliest mode is less probable than that (see `predict_proba`) gets -1.
 
         Returns:
-            (window,) modes; -1 is "not sure", as scikit-learn's clusterers say of noise.
+            (window,) modes; -1 is "not sure", as scikit-learn's clusterers say of noise. Of whole episodes every
+            one has its entry, at its own number; one of no steps has -1.
 
         Raises:
             ConfigError: an evidence that does not exist, a window or stride of no steps, or no probability.
@@ -82,7 +83,8 @@ class ModeModel(ModeNetworks):
         probabilities = self.predict_proba(
             demos, window_steps=window_steps, stride_steps=stride_steps, evidence=evidence
         )
-        return likeliest(probabilities, min_probability)
+        modes = likeliest(probabilities, min_probability)
+        return modes if window_steps is not None else _of_every_episode(demos, modes, NOT_SURE)
 
     def predict_proba(
         self,
@@ -106,7 +108,8 @@ class ModeModel(ModeNetworks):
             evidence: what to read the mode from; by default all that the method has.
 
         Returns:
-            (window, mode) in [0, 1]; rows sum to 1.
+            (window, mode) in [0, 1]; rows sum to 1. Episodes of no steps have no row, unlike in `predict`: `cut` says
+            which episode each is of.
 
         Raises:
             ConfigError: an evidence that does not exist, or a window or stride of no steps.
@@ -136,6 +139,7 @@ class ModeModel(ModeNetworks):
 
         0.5 is the mode's typical demonstration; 0.8 exceeds four fifths of those that were learned from. A larger style
         is the more energetic one, as far as styles go with the size of actions. Windows say less than whole episodes.
+        Of whole episodes every one has its entry; one of no steps has NaN.
 
         Raises:
             ConfigError: a model without styles.
@@ -147,7 +151,8 @@ class ModeModel(ModeNetworks):
         modes = self.window_scores(demos, windows).argmax(1)
         sums = in_parts(lambda some, own: window_sums(style_readings(self, some), own), Steps.of(demos), windows)
         read = sums / windows.lengths[:, None]
-        return self.style_reader.quantiles(read)[np.arange(len(modes)), modes]
+        styles = self.style_reader.quantiles(read)[np.arange(len(modes)), modes]
+        return styles if window_steps is not None else _of_every_episode(demos, styles, np.nan)
 
     def score(self, demos: Demos) -> float:
         """Mean log-likelihood of an action, in nats, under the mode whose policy explains its episode best."""
@@ -346,6 +351,13 @@ class ModeModel(ModeNetworks):
             said = " ".join(str(error).split())
             raise ModelError(f"{folder} must hold a whole model; {said:.200}. {_AGAIN}") from error
         return made.eval()
+
+
+def _of_every_episode(demos: Demos, values: np.ndarray, otherwise: float | int) -> np.ndarray:
+    """(episode,) the values of those that have steps, in their places."""
+    found = np.full(demos.n_episodes, otherwise, dtype=values.dtype)
+    found[demos.lengths > 0] = values
+    return found
 
 
 def _read_model_config(path: Path) -> dict[str, Any]:

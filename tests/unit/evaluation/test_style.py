@@ -32,7 +32,7 @@ def test_it_is_what_the_model_reads_and_what_its_policy_does(model, demos):
     found = style_entry(model, demos)
     json.dumps(found, allow_nan=False)
     assert [mode["nats"] for mode in found["modes"]] == [0.5, 1.5, 2.5]
-    modes, styles = model.predict(demos), model.styles(demos)
+    modes, styles = (of_each[demos.lengths > 0] for of_each in (model.predict(demos), model.styles(demos)))
     with_steps = [demos.episode(e) for e in np.flatnonzero(demos.lengths).tolist()]
     sizes = np.array([np.sqrt(np.square(e.actions / [2.0, 0.5]).sum(1).mean()) for e in with_steps])
     assert sum(len(mode["episodes"]) for mode in found["modes"]) == 6  # the others have no steps

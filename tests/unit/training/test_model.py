@@ -59,7 +59,11 @@ def tensor(values):
 
 
 def test_a_prediction_is_one_mode_for_every_window(model, uneven):
-    assert model.predict(uneven).shape == (4,)  # the empty episode has none
+    modes, probabilities = model.predict(uneven), model.predict_proba(uneven)
+    assert modes[1] == -1  # the empty episode has none
+    np.testing.assert_array_equal(modes[[0, 2, 3, 4]], probabilities.argmax(1))
+    sure = model.predict(uneven, min_probability=float(np.median(probabilities.max(1))))
+    assert (sure.shape, sure[1], (sure >= 0).sum()) == ((5,), -1, 2)
     assert model.predict(uneven, window_steps=9, stride_steps=4).shape == (3 + 8 + 1,)
     assert model.predict(uneven, window_steps=1, stride_steps=1).shape == (uneven.n_steps,)
     assert set(model.predict(uneven, window_steps=9).tolist()) <= {0, 1, 2}
@@ -136,7 +140,8 @@ def test_probabilities_are_the_softmax_of_the_scores(model, uneven, window_steps
     np.testing.assert_allclose(found, by_hand / by_hand.sum(1, keepdims=True), atol=1e-12)
     np.testing.assert_allclose(found.sum(1), 1)
     assert ((found >= 0) & (found <= 1)).all()
-    np.testing.assert_array_equal(found.argmax(1), model.predict(uneven, **asked))
+    modes = model.predict(uneven, **asked)
+    np.testing.assert_array_equal(found.argmax(1), modes[modes >= 0])
 
 
 def test_probabilities_of_scores_beyond_every_exponential_are_numbers(model, uneven, monkeypatch):

@@ -51,6 +51,14 @@ def tiny_model(demos, tiny):
     return fit(demos, tiny("unbraid", style="on"))
 
 
+def test_an_episode_of_no_steps_has_no_style(tiny_model, demos):
+    empty = Episode(observations=np.zeros((1, 3), dtype=np.float32), actions=np.zeros((0, 2), dtype=np.float32))
+    episodes = list(demos.without_labels())
+    styles = tiny_model.styles(Demos.from_episodes([episodes[0], empty, *episodes[1:]]))
+    assert np.isnan(styles[1])
+    np.testing.assert_allclose(np.delete(styles, 1), tiny_model.styles(demos))
+
+
 def explained(styles, values):
     return np.corrcoef(styles, values)[0, 1] ** 2
 
