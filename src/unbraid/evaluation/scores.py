@@ -6,7 +6,7 @@ score takes any number of leading axes, so that thousands of resampled tables ar
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,8 @@ __all__ = [
     "purity",
     "stability",
 ]
+
+_FEWEST_EPISODES = 5
 
 
 def contingency_by_episode(
@@ -178,6 +180,9 @@ def confusion_estimates(
 class Agreement:
     """How well modes agree with labels, every interval a bootstrap over episodes.
 
+    Fewer than 5 episodes give none: their resamples are too few of a kind. Nor do NMI and ARI have one where there is
+    a single mode or a single label: they are then 0 (or 1) by definition, whatever the episodes.
+
     Attributes:
         nmi: normalised mutual information, in [0, 1].
         ari: adjusted Rand index, in [-0.5, 1].
@@ -242,6 +247,9 @@ def agreement(
         )
         for name, (score, lowest) in _SCORES.items()
     }
+    scores = {name: _with_interval_where_estimable(estimate) for name, estimate in scores.items()}
+    if min(int(np.count_nonzero(counts.sum(axes))) for axes in ((0, 1), (0, 2))) == 1:
+        scores |= {name: replace(scores[name], low=None, high=None) for name in ("nmi", "ari")}
     return Agreement(**scores, by_episode=counts)
 
 
@@ -254,7 +262,8 @@ def stability(
 ) -> Estimate:
     """How alike several fits read the same windows: the mean adjusted Rand index over all pairs of fits; no labels.
 
-    Near 1: the modes do not depend on the seed of the fit. Near 0: trust none of them.
+    Near 1: the modes do not depend on the seed of the fit. Near 0: trust none of them. Fewer than 5 episodes give no
+    interval.
 
     Source: von Luxburg 2010, arXiv 1007.1075 (stability of a clustering over runs).
 
@@ -274,13 +283,19 @@ def stability(
         contingency_by_episode(first, second, episode_of_row, n_labels=n_modes, n_modes=n_modes)
         for first, second in itertools.combinations(modes_of_fits, 2)
     ]
-    return bootstrap_counts(
+    alike = bootstrap_counts(
         lambda tables: ari(tables).mean(-1),
         np.stack(pairs, axis=1),
         generator=generator,
         n_resamples=n_resamples,
         within=(-0.5, 1.0),
     )
+    return _with_interval_where_estimable(alike)
+
+
+def _with_interval_where_estimable(estimate: Estimate) -> Estimate:
+    """Without its interval where too few episodes stand behind it."""
+    return estimate if estimate.n >= _FEWEST_EPISODES else replace(estimate, low=None, high=None)
 
 
 _SCORES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {

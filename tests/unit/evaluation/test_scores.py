@@ -207,6 +207,27 @@ def test_modes_drawn_by_chance_are_compatible_with_no_agreement() -> None:
     assert result.ari.low < 0
 
 
+@pytest.mark.parametrize(("n_episodes", "known"), [(2, False), (4, False), (5, True)])
+def test_few_episodes_give_no_interval(n_episodes: int, known: bool) -> None:
+    episodes = np.repeat(np.arange(n_episodes), 10)
+    result = agreement(episodes % 2, episodes % 2, episodes, generator=np.random.default_rng(0))
+    alike = stability([episodes % 2, 1 - episodes % 2], episodes, generator=np.random.default_rng(0))
+    for estimate in (result.nmi, result.ari, result.purity, result.accuracy, alike):
+        assert (round(estimate.value, 9), estimate.n) == (1, n_episodes)
+        assert (estimate.low is not None, estimate.high is not None) == (known, known)
+
+
+@pytest.mark.parametrize("n_episodes", [8, 200])
+def test_one_mode_or_one_label_has_the_same_agreement_whatever_the_episodes(n_episodes: int) -> None:
+    """In resamples of few episodes, all of one label, one mode scores 1: that says nothing of the mode."""
+    episodes, one = np.arange(n_episodes), np.zeros(n_episodes, dtype=np.int64)
+    for labels, modes in ((episodes % 2, one), (one, episodes % 2)):
+        result = agreement(labels, modes, episodes, generator=np.random.default_rng(0), n_labels=2, n_modes=2)
+        assert (result.nmi.value, result.nmi.low, result.nmi.high) == (0, None, None)
+        assert (result.ari.value, result.ari.low, result.ari.high) == (0, None, None)
+        assert result.accuracy.low is not None
+
+
 def test_agreement_is_json() -> None:
     result = json.loads(json.dumps(agreement(*some_windows(0.1), generator=np.random.default_rng(0)).to_json()))
     assert set(result) == {"nmi", "ari", "purity", "accuracy", "contingency"}
