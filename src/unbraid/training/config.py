@@ -170,7 +170,8 @@ def _require_possible(config: "FitConfig") -> None:
         auto = Literal["auto"] in get_args(hint)
         if name == "n_modes" or auto:
             number, what = ((int, float), "a number") if float in get_args(hint) else (int, "a whole number")
-            if not isinstance(settings[name], number) and not (auto and settings[name] == "auto"):
+            is_number = isinstance(settings[name], number) and not isinstance(settings[name], bool)
+            if not is_number and not (auto and settings[name] == "auto"):
                 wrong[name] = f"{what}, or auto" if auto else what
         elif get_origin(hint) is Literal and settings[name] not in get_args(hint):
             wrong[name] = f"one of {', '.join(get_args(hint))}"

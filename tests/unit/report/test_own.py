@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from unbraid.report.chapters.own import training
+from unbraid.report.chapters.opening import asked
+from unbraid.report.chapters.own import own_method, training
 from unbraid.report.record import RunRecord
-from unbraid.report.sections import Paragraph
+from unbraid.report.sections import Cards, Paragraph
 
 MOMENT = {"step": 40, "loss": 1.5, "terms": {"policy": 1.5}, "samples_per_s": 1e4}
 
@@ -28,3 +29,25 @@ def test_the_error_on_what_was_left_out_is_told_with_what_followed():
 
 def test_a_fit_without_a_pilot_says_nothing_of_it():
     assert "left out" not in _said({"loss": None, "n_steps": 0, "pilot": {}})
+
+
+def _of(results: dict[str, Any]) -> RunRecord:
+    return RunRecord(asked={}, results=results, moments=(), paths={})
+
+
+def test_scores_of_agreement_are_told_of_where_there_are_some():
+    def note(results: dict[str, Any]) -> str:
+        block = asked(_of({"data": {"n_episodes": 48, "held_out_episodes": 12}} | results)).blocks[-1]
+        assert isinstance(block, Paragraph)
+        return block.text
+
+    assert note({"unbraid": {"agreement": [{"level": "episode"}]}}).startswith("Scores of agreement come from 12 ep")
+    assert note({"unbraid": {"n_modes": 2}}).startswith("What is said of unseen episodes comes from 12 episodes")
+
+
+def test_one_mode_is_one():
+    table = {"window_steps": 1, "percent": [[100.0], [100.0]], "nmi": 0.0}
+    section = own_method(_of({"experts": ["one", "other"], "unbraid": {"n_modes": 1, "tables": [table]}}))
+    assert section is not None
+    titles = [card.title for block in section.blocks if isinstance(block, Cards) for card in block.cards]
+    assert titles == ["1 mode, windows of 1 step"]

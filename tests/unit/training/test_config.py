@@ -57,6 +57,8 @@ def test_settings_of_before_are_unknown(setting):
         (TalkConfig, {"window_steps": 0}, r"window_steps must be at least 1; got 0\. The default is 25\."),
         (TalkConfig, {"commitment": -1.0}, r"commitment must be at least 0; got -1\.0\. The default is 1\.0\."),
         (UnbraidConfig, {"weight_decay": float("inf")}, r"weight_decay must be at least 0; got inf\."),
+        (UnbraidConfig, {"n_modes": True}, r"n_modes must be a whole number, or auto; got True\. The default is 2\."),
+        (TalkConfig, {"n_modes": False}, r"n_modes must be a whole number; got False\. The default is 4\."),
         (UnbraidConfig, {"seed": -1}, r"seed must be at least 0; got -1\. The default is 0\."),
     ],
 )

@@ -66,7 +66,10 @@ def asked(record: RunRecord) -> Section:
         )
     if data.get("held_out_episodes"):
         scored = counted(data["held_out_episodes"], "episodes")
-        blocks.append(Paragraph(f"Scores of agreement come from {scored} that no training saw.", tone="note"))
+        note = f"Scores of agreement come from {scored} that no training saw."
+        if not (record.talk or record.unbraid.get("agreement") or record.unbraid.get("tables")):
+            note = f"What is said of unseen episodes comes from {scored} that no training saw."
+        blocks.append(Paragraph(note, tone="note"))
     return Section("asked", "What was asked", tuple(blocks))
 
 

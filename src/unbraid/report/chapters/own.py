@@ -53,11 +53,8 @@ def _window_card(experts: Sequence[str], own: Mapping[str, Any], table: Mapping[
         counts=table.get("counts"),
         estimates=table.get("percent_estimates"),
     )
-    return Card(
-        f"{table.get('n_modes') or own.get('n_modes') or len(table['percent'][0])} modes, windows of {length}",
-        steps,
-        (here,),
-    )
+    n_modes = table.get("n_modes") or own.get("n_modes") or len(table["percent"][0])
+    return Card(f"{counted(n_modes, 'modes')}, windows of {length}", steps, (here,))
 
 
 def _level_text(entry: Mapping[str, Any]) -> str:
