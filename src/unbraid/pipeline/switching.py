@@ -9,7 +9,7 @@ import numpy as np
 
 from unbraid.core.errors import ConfigError
 from unbraid.core.progress import progress
-from unbraid.core.runs import new_folder, refuse_existing, write_bytes, write_json
+from unbraid.core.runs import new_folder, require_free, write_bytes, write_json
 from unbraid.evaluation.evaluate import Evaluation, evaluate_all, fresh_seeds, require_fitting_world
 from unbraid.evaluation.intervals import mean_interval, paired_difference
 from unbraid.pipeline.measured import collected_seeds
@@ -70,7 +70,7 @@ def _require_fitting_options(asked: SwitchRequest) -> None:
     if (asked.out is None) == (asked.use is None):
         raise ConfigError("Either --out or --use must be given, and not both. --out DIR learns, --use DIR measures.")
     if asked.out is not None:
-        refuse_existing(asked.out)
+        require_free(asked.out)
     if (asked.guard is None) != (asked.max_cost is None) or (asked.guard is not None and asked.use is not None):
         raise ConfigError(
             "--guard and --max-cost must be given together, when a switcher is learned. Give both, or neither."
