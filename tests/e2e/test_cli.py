@@ -252,7 +252,9 @@ def test_what_the_search_said_and_warned_of_is_passed_on(unbraid, pile, tmp_path
     monkeypatch.setattr(Found, "facts", lambda self: told)
     asked = ("--n-steps", 2, "--held-out", 0)
     said = unbraid("fit", pile, "--out", tmp_path / "a", *asked)
-    assert said.out.splitlines()[1:3] == ["A made-up verdict.", "warning: A made-up warning. Do this."]
+    verdict, changes, warning = said.out.splitlines()[1:4]
+    assert (verdict, warning) == ("A made-up verdict.", "warning: A made-up warning. Do this.")
+    assert changes.startswith("No change of expert is seen within an episode: a left-out episode gains ")
     found = _only_json(unbraid("fit", pile, "--out", tmp_path / "b", *asked, "--json"))
     assert found["search"]["warnings"][:1] == told["warnings"]  # two steps teach the encoder little: it may warn, too
     assert {name: found["search"][name] for name in ("verdict", "n_modes")} == {

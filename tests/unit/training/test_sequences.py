@@ -105,7 +105,7 @@ def test_windows_of_twenty_five_steps_are_always_read_whole(demos, tiny):
 
 
 def test_all_verbs_take_it(model, uneven):
-    assert model.predict(uneven).shape == (4,)
+    assert model.predict(uneven).shape == (uneven.n_episodes,)
     assert model.predict_proba(uneven, window_steps=9).sum(1) == pytest.approx(1)
     assert model.transform(uneven, window_steps=9).shape[1] == 3
     assert len(model.timeline(uneven).modes) == uneven.n_steps
