@@ -64,6 +64,13 @@ class CountEvidence:
     again_nats: float | None = None
     again_error: float | None = None
 
+    @property
+    def added(self) -> tuple[float, float] | None:
+        """The step and its standard error, found again where that was asked; None where they are not known."""
+        if self.again_nats is not None and self.again_error is not None:
+            return self.again_nats, self.again_error
+        return None if self.step_nats is None or self.step_error is None else (self.step_nats, self.step_error)
+
 
 @final
 @dataclass(frozen=True)
@@ -93,11 +100,9 @@ class CountOfModes:
         more than nothing beside all that modes explain: by groups found from other spans, where that was asked.
         """
         following = next((c for c in self.counts if c.n_modes == self.n_supported + 1), None)
-        if following is None or following.step_nats is None or following.step_error is None:
+        if following is None or following.added is None:
             return None
-        added, error = following.step_nats, following.step_error
-        if following.again_nats is not None and following.again_error is not None:
-            added, error = following.again_nats, following.again_error
+        added, error = following.added
         return following if added > max(error, OPEN_NATS, LEAST_SHARE * following.gain_nats) else None
 
     @property
@@ -123,9 +128,11 @@ class CountOfModes:
             found += f" (the last of them by {self.sureness:.1f} standard errors, on {self.n_spans} spans)"
         if asked is not None and asked < n:
             return f"{found}: {asked} are too few, by {n - asked}. Some modes hold several behaviours."
-        if following is not None:
-            added = f"the last of {following.n_modes} would add {following.step_nats:.1f} ± {following.step_error:.1f}"
-            return f"{found}, and does not rule out more: {added} nats a span, on {self.n_spans} spans."
+        if following is not None and following.added is not None:
+            nats, error = following.added
+            again = f"found again from a part of the {self.n_spans} spans, " if following.again_nats is not None else ""
+            added = f"{again}the last of {following.n_modes} would add {nats:.1f} ± {error:.1f} nats a span"
+            return f"{found}, and does not rule out more: {added}" + ("." if again else f", on {self.n_spans} spans.")
         if asked is not None and asked > n:
             return f"{found}: {asked} are too many, by {asked - n}. Some modes are parts of one behaviour."
         return f"{found}." if n > 1 else f"{found}: these demonstrations look like one."

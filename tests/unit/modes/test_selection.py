@@ -184,6 +184,12 @@ def test_a_number_is_open_where_it_is_neither_supported_nor_ruled_out(count, is_
             "a span, on 80 spans.",
         ),
         (
+            undecided(1, 40.0, 5.5, again=(30.0, 16.0)),
+            None,
+            "The evidence supports one behaviour, and does not rule out more: found again from a part of the 80 spans, "
+            "the last of 2 would add 30.0 ± 16.0 nats a span.",
+        ),
+        (
             undecided(3, 40.0, 15.5),
             2,
             "The evidence supports 3 modes: 2 are too few, by 1. Some modes hold several behaviours.",
