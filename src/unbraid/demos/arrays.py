@@ -33,6 +33,7 @@ __all__ = [
     "demos_from_arrays",
     "names_from",
     "require_dtype",
+    "require_form",
     "without_last_actions",
 ]
 
@@ -73,10 +74,29 @@ def demos_from_arrays(
     for name in REQUIRED_ARRAYS:
         if name not in arrays:
             raise DataError(f"{source} must hold `{name}`; it is missing. Add it, or write the file again.")
+    require_form(arrays, source)
     known = {n: require_dtype(n, arrays[n], source) for n in (*REQUIRED_ARRAYS, *OPTIONAL_ARRAYS) if n in arrays}
     try:
-        require_rows(known, known["lengths"])
         return Demos(**known, label_names=label_names, observation_names=observation_names, facts=facts or {})
+    except DataError as error:
+        raise DataError(f"{source}: {error}") from None
+
+
+def require_form(arrays: Mapping[str, np.ndarray], source: Path) -> None:
+    """Sees that arrays fit together, by their shapes and types alone: before large ones are read.
+
+    Args:
+        arrays: by the names above, `lengths` among them, whose numbers are looked at.
+        source: the file or folder they are in, for the message.
+
+    Raises:
+        DataError: an array is of a kind, or has a number of axes or rows, that it must not have.
+    """
+    for name in (*REQUIRED_ARRAYS, *OPTIONAL_ARRAYS):
+        if name in arrays:
+            _dtype_of(name, arrays[name], source)
+    try:
+        require_rows(arrays, arrays["lengths"])
     except DataError as error:
         raise DataError(f"{source}: {error}") from None
 
@@ -87,20 +107,24 @@ def require_dtype(name: str, values: np.ndarray, source: Path) -> np.ndarray:
     Raises:
         DataError: Python objects, text or complex numbers; whole numbers for actions; a wrong number of axes.
     """
+    return values.astype(_dtype_of(name, values, source), copy=False)
+
+
+def _dtype_of(name: str, values: np.ndarray, source: Path) -> np.dtype:
+    """The type that the array of this name becomes."""
     n_axes = _AXES.get(name, 1)
     if values.ndim != n_axes:
         wanted = "a table (row, column)" if n_axes == 2 else "one row of numbers"
         raise DataError(f"`{name}` of {source} must be {wanted}; got shape {values.shape}. Reshape it.")
     wanted, kind = _KINDS.get(name, "floating-point"), values.dtype.kind
     if wanted == "boolean" and kind in "biu":
-        return values.astype(bool, copy=False)
+        return np.dtype(bool)
     if wanted == "integer" and (kind in "iu" or len(values) == 0):
-        return values.astype(np.int64, copy=False)
+        return np.dtype(np.int64)
     if wanted == "floating-point" and kind == "f":
-        native = values.dtype.newbyteorder("=")
-        return values if native == values.dtype else values.astype(native)
+        return values.dtype.newbyteorder("=")
     if wanted == "floating-point" and kind in "iu" and name != "actions":
-        return values.astype(np.float64)
+        return np.dtype(np.float64)
     if name == "actions" and kind in "iub":
         remedy = "This release covers continuous actions only; choose a data set that has them."
     elif kind == "O":

@@ -11,25 +11,29 @@ The version is raised when an older unbraid would misread a newer store; a new o
 """
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from unbraid.core.errors import DataError
-from unbraid.core.runs import read_json
+from unbraid.core.runs import read_json, refuse_existing, saying_what_the_disk_refused
 from unbraid.demos.arrays import OPTIONAL_ARRAYS, REQUIRED_ARRAYS, demos_from_arrays, names_from
 from unbraid.demos.episodes import Demos
 from unbraid.demos.formats.archive import open_npy
 from unbraid.demos.formats.format import Format
 from unbraid.demos.parts import parts_of
-from unbraid.demos.writing import STORE_FORMAT, STORE_VERSION, save_parts
+from unbraid.demos.writing import STORE_FORMAT, STORE_VERSION, StoreWriter, save_parts
 
 __all__ = [
     "FORMAT",
     "read_store",
     "recognise_store",
     "save_demos",
+    "write_spooled",
 ]
 
 _MAPPED = ("observations", "actions", "rewards", "costs")
@@ -90,6 +94,36 @@ def read_store(path: Path, *, in_memory: bool = False) -> Demos:
         observation_names=names_from(index.get("observation_names", []), "observation_names", path / "demos.json"),
         facts=index.get("facts", {}),
     )
+
+
+def write_spooled(write: Callable[[Demos, Path], Path], parts: Iterator[Demos], path: Path) -> Path:
+    """Writes parts of whole episodes by a writer that must know from the start how many steps will come.
+
+    They are kept in a store under a temporary name beside `path`, and mapped from there; it is gone afterwards. (A kill
+    leaves a hidden folder that ends in ``.part`` and may be removed.)
+
+    Args:
+        write: (demos, path) -> path; takes memory-mapped demonstrations, and never reads all of them at once.
+        parts: demonstrations with the same arrays, types, widths, names and facts; at least one.
+        path: what is written.
+
+    Raises:
+        DataError: no parts, parts that don't fit together, or facts that JSON cannot say.
+        RunError: `path` exists already.
+        StorageError: the disk refused; nothing is left behind.
+    """
+    refuse_existing(path)
+    with saying_what_the_disk_refused(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.", suffix=".part") as folder:
+            with ExitStack() as files:
+                writer = StoreWriter(Path(folder), files)
+                for part in parts:
+                    writer.append(part)
+                if writer.n_parts == 0:
+                    raise DataError("Demonstrations must hold at least one episode; got none. Record or select some.")
+                writer.finish()
+            return write(read_store(Path(folder)), path)
 
 
 def _read_index(path: Path) -> dict[str, Any]:

@@ -2,14 +2,25 @@
 
 import zipfile
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from unbraid.core.errors import DataError
 
-__all__ = ["ALIASES", "archive_arrays", "keys_of", "named", "observations_of", "open_npy", "require_keys"]
+__all__ = [
+    "ALIASES",
+    "archive_arrays",
+    "keys_of",
+    "named",
+    "naming_damage",
+    "observations_of",
+    "open_npy",
+    "require_keys",
+    "require_tables",
+]
 
 _REMEDY = "Restore it from a copy, or write it again."
 
@@ -51,16 +62,27 @@ def archive_arrays(path: Path, wanted: Collection[str] | None = None) -> dict[st
         DataError: missing, truncated or no archive; an array of Python objects.
     """
     arrays: dict[str, np.ndarray] = {}
-    name = "?"
-    try:
-        with open(path, "rb") as file:  # opened here, as np.load leaves a damaged file open
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(f"{path} must be an .npz archive; it is a single array. Write it with `numpy.savez`.")
-            for name in archive.files:
-                if wanted is None or name in wanted:
+    with naming_damage(path), open(path, "rb") as file:  # opened here, as np.load leaves a damaged file open
+        archive = np.load(file, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise DataError(f"{path} must be an .npz archive; it is a single array. Write it with `numpy.savez`.")
+        for name in archive.files:
+            if wanted is None or name in wanted:
+                with naming_damage(path, name):
                     arrays[name] = archive[name]
-            return arrays
+    return arrays
+
+
+@contextmanager
+def naming_damage(path: Path, name: str = "?") -> Generator[None]:
+    """Turns what is raised where an archive is read into a `DataError` that says what is wrong with it.
+
+    Args:
+        path: the archive.
+        name: the array that is read.
+    """
+    try:
+        yield
     except FileNotFoundError:
         raise DataError(f"{path} must exist; there is no such file. Check the path.") from None
     except ValueError as error:
@@ -118,23 +140,30 @@ def observations_of(
     Raises:
         DataError: a key is missing, holds images or no numbers, or has other rows than the first.
     """
-    require_keys(keys, arrays, source)
+    require_tables(arrays, keys, source)
     tables: list[np.ndarray] = []
     names: list[str] = []
     for key in keys:
         values = arrays[key]
         table = values[:, None] if values.ndim == 1 else values
-        if table.ndim != 2 or table.dtype.kind not in "fiub":
-            what = "images or other tables with more axes" if table.dtype.kind in "fiub" else "no numbers"
+        tables.append(table if table.dtype.kind == "f" else table.astype(np.float64))
+        names += [key] if table.shape[1] == 1 else [f"{key}_{i}" for i in range(table.shape[1])]
+    return (tables[0] if len(tables) == 1 else np.concatenate(tables, axis=1)), tuple(names)
+
+
+def require_tables(arrays: Mapping[str, np.ndarray], keys: tuple[str, ...], source: Path) -> None:
+    """Raises the `DataError` of `observations_of` where tables can't be observed, by their shapes and types alone."""
+    require_keys(keys, arrays, source)
+    for key in keys:
+        values = arrays[key]
+        if values.ndim not in (1, 2) or values.dtype.kind not in "fiub":
+            what = "images or other tables with more axes" if values.dtype.kind in "fiub" else "no numbers"
             raise DataError(
                 f"`{key}` of {source} must be a table (row, column) of numbers to be observed; it holds {what}, shape "
                 f"{values.shape} of {values.dtype}. Leave it out, or reduce it to a vector first."
             )
-        if tables and len(table) != len(tables[0]):
+        if len(values) != len(arrays[keys[0]]):
             raise DataError(
-                f"`{key}` of {source} must have as many rows as `{keys[0]}`, {len(tables[0])}; it has {len(table)}. "
-                "Choose tables that belong together."
+                f"`{key}` of {source} must have as many rows as `{keys[0]}`, {len(arrays[keys[0]])}; it has "
+                f"{len(values)}. Choose tables that belong together."
             )
-        tables.append(table if table.dtype.kind == "f" else table.astype(np.float64))
-        names += [key] if table.shape[1] == 1 else [f"{key}_{i}" for i in range(table.shape[1])]
-    return (tables[0] if len(tables) == 1 else np.concatenate(tables, axis=1)), tuple(names)

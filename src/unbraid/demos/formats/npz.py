@@ -14,24 +14,43 @@ What `read_npz` takes (others' names for the same arrays in brackets, see `unbra
   Labels without names are called "0", "1", ...
 
 `write_npz` writes ``lengths`` and ``meta`` and loses nothing.
+
+Both work in parts: of what has a row for each step, only arrays in Fortran order are ever in memory as a whole.
 """
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
 
 from unbraid.core.errors import DataError
-from unbraid.core.runs import new_file
-from unbraid.demos.arrays import OPTIONAL_ARRAYS, STEP_ARRAYS, arrays_of, demos_from_arrays
+from unbraid.demos.arrays import (
+    EPISODE_ARRAYS,
+    OPTIONAL_ARRAYS,
+    STEP_ARRAYS,
+    arrays_of,
+    demos_from_arrays,
+    require_form,
+)
 from unbraid.demos.episodes import Demos
-from unbraid.demos.formats.archive import archive_arrays, keys_of, named, observations_of, require_keys
+from unbraid.demos.formats.archive import (
+    archive_arrays,
+    keys_of,
+    named,
+    observations_of,
+    require_keys,
+    require_tables,
+)
 from unbraid.demos.formats.format import Format
-from unbraid.demos.formats.notes import notes_from, notes_text
+from unbraid.demos.formats.notes import Notes, notes_from, notes_text
+from unbraid.demos.formats.rows import chunked, opened_rows, write_archive
 from unbraid.demos.options import ReadOptions
+from unbraid.demos.parts import joined_parts, spans_of
+from unbraid.demos.store import write_spooled
 
-__all__ = ["FORMAT", "read_npz", "recognise_npz", "write_npz"]
+__all__ = ["FORMAT", "read_npz", "read_npz_parts", "recognise_npz", "write_npz", "write_npz_parts"]
 
 _FORMAT = "unbraid-npz"
 _ENDS = ("lengths", "episode_ends")
@@ -46,10 +65,13 @@ def write_npz(demos: Demos, path: Path) -> Path:
         RunError: `path` exists already.
         StorageError: the disk refused; nothing is left behind.
     """
-    text = notes_text(demos, format=_FORMAT)
-    with new_file(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, allow_pickle=False, meta=np.array(text), **arrays_of(demos))
-    return path
+    arrays = {"meta": np.array(notes_text(demos, format=_FORMAT)), **arrays_of(demos)}
+    return write_archive({name: chunked(values) for name, values in arrays.items()}, path)
+
+
+def write_npz_parts(parts: Iterator[Demos], path: Path) -> Path:
+    """`write_npz` of parts of whole episodes with the same fields, of which one at a time is in memory."""
+    return write_spooled(write_npz, parts, path)
 
 
 def recognise_npz(path: Path) -> str | None:
@@ -70,43 +92,66 @@ def read_npz(path: Path, options: ReadOptions | None = None) -> Demos:
     Raises:
         DataError: missing, truncated, of another layout or a newer version; arrays that do not fit together.
     """
-    options = options or ReadOptions()
+    return joined_parts(read_npz_parts(path, options or ReadOptions(), sys.maxsize))
+
+
+def read_npz_parts(path: Path, options: ReadOptions, n_steps: int) -> Iterator[Demos]:
+    """`read_npz` in parts of whole episodes, of about `n_steps` steps each."""
     keys = keys_of(path) or ()
     observed = options.obs or ((key,) if (key := named(keys, "observations")) is not None else ())
     of_field = {field: key for field in _FIELDS if (key := named(keys, field)) is not None}
     asked = (*observed, *(() if options.labels_from is None else (options.labels_from,)))
-    held = archive_arrays(path, {*of_field.values(), *asked, "meta"})  # no others: they may be large, or Python objects
+    steps = {field: of_field.pop(field) for field in STEP_ARRAYS if field in of_field}
+    # no others: they may be large, or Python objects
+    held = archive_arrays(path, {*of_field.values(), "meta", options.labels_from or "meta"})
     notes = notes_from(str(held.get("meta", "{}")), where="meta", source=path)
-    arrays = {field: held[of_field[field]] for field in _FIELDS if field in of_field and field not in _ENDS}
-    if not observed or "actions" not in arrays:
+    if not observed or "actions" not in steps:
         raise DataError(
             f"{path} must hold `observations` and `actions`; it holds {', '.join(keys) or 'nothing'}. Rename them, or "
             "say which ones are observed with --obs."
         )
     require_keys(asked, keys, path)
-    if options.obs:
-        arrays["observations"], names = observations_of(held, options.obs, path)
-        notes["observation_names"] = names
-    else:
-        arrays["observations"] = held[observed[0]]
-    lengths = _read_lengths(held, len(arrays["actions"]), path)
-    arrays["lengths"] = lengths
-    arrays.setdefault("terminated", np.zeros(len(lengths), dtype=bool))
-    if options.labels_from is not None:
-        arrays["labels"], notes["label_names"] = _labels_from(held, options.labels_from, path)
-    if len(arrays["observations"]) == lengths.sum() and lengths.sum() > 0:
-        if not options.drop_last_action:
+    with opened_rows(path, {*observed, *steps.values()}) as rows:
+        form = {"observations": rows[observed[0]].like} | {field: rows[key].like for field, key in steps.items()}
+        if options.obs:
+            require_tables({key: rows[key].like for key in observed}, observed, path)
+            form["observations"] = np.broadcast_to(0.0, (len(form["observations"]), 1))
+        lengths = _read_lengths(held, len(form["actions"]), path)
+        of_all = {field: held[key] for field, key in of_field.items() if field not in _ENDS} | {"lengths": lengths}
+        of_all.setdefault("terminated", np.zeros(len(lengths), dtype=bool))
+        _name_labels(of_all, notes, held, options, path)
+        without_final = len(form["observations"]) == len(form["actions"]) > 0
+        if without_final and not options.drop_last_action:
             raise DataError(
                 f"Every episode of {path} must have one more observation than actions; got {lengths.sum()} rows of "
                 f"`{observed[0]}` for {lengths.sum()} actions in {len(lengths)} episodes. Append the final "
                 "observation, or pass drop_last_action=True (--drop-last-action)."
             )
-        arrays = _without_last_actions(arrays, path)
-        notes["facts"]["dropped_last_actions"] = True
-    labels = arrays.get("labels")
+        if without_final:
+            notes["facts"]["dropped_last_actions"] = True
+            require_form(of_all | _form_without_last_actions(form, lengths, path), path)
+        else:
+            require_form(of_all | form, path)
+        for first, last in [*spans_of(lengths, n_steps)] or [(0, 0)]:
+            n_taken = int(lengths[first:last].sum())
+            n_seen = n_taken if without_final else n_taken + last - first
+            block = {key: array.next(n_seen if key in observed else n_taken) for key, array in rows.items()}
+            arrays = {name: values[first:last] if name in EPISODE_ARRAYS else values for name, values in of_all.items()}
+            arrays |= {"observations": block[observed[0]]} | {field: block[key] for field, key in steps.items()}
+            if options.obs:
+                arrays["observations"], notes["observation_names"] = observations_of(block, observed, path)
+            yield demos_from_arrays(_without_last_actions(arrays) if without_final else arrays, source=path, **notes)
+
+
+def _name_labels(
+    of_all: dict[str, np.ndarray], notes: Notes, held: Mapping[str, np.ndarray], options: ReadOptions, path: Path
+) -> None:
+    """Puts the labels that were asked for among the arrays, and names for labels among the notes."""
+    if options.labels_from is not None:
+        of_all["labels"], notes["label_names"] = _labels_from(held, options.labels_from, path)
+    labels = of_all.get("labels")
     if labels is not None and not notes["label_names"] and labels.dtype.kind in "iu" and labels.size > 0:
         notes["label_names"] = tuple(str(i) for i in range(int(labels.max()) + 1)) if labels.max() < 1000 else ()
-    return demos_from_arrays(arrays, source=path, **notes)
 
 
 def _labels_from(
@@ -153,26 +198,33 @@ def _read_lengths(held: Mapping[str, np.ndarray], n_actions: int, path: Path) ->
     return lengths
 
 
-def _without_last_actions(arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
-    """T observations and T actions an episode -> T and T - 1; no episode ends by the world any more."""
-    lengths = arrays["lengths"]
+def _form_without_last_actions(
+    form: Mapping[str, np.ndarray], lengths: Int[np.ndarray, "episode"], path: Path
+) -> dict[str, np.ndarray]:
+    """What `_without_last_actions` makes of arrays of this form."""
     if (lengths < 1).any():
         raise DataError(
             f"Episode {int((lengths < 1).argmax())} of {path} must have at least 1 step to drop the last action of; it "
             "has 0. Remove it from `lengths`."
         )
+    for name, values in form.items():
+        if len(values) != lengths.sum():
+            raise DataError(
+                f"`{name}` of {path} must have {lengths.sum()} rows, one for each action; got {len(values)}. Repair "
+                "it, or leave it out."
+            )
+    n_steps = int(lengths.sum()) - len(lengths)
+    shorter = {name: values if name == "observations" else values[:n_steps] for name, values in form.items()}
+    return shorter | {"lengths": lengths - 1}
+
+
+def _without_last_actions(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """T observations and T actions an episode -> T and T - 1; no episode ends by the world any more."""
+    lengths = arrays["lengths"]
     kept = np.ones(int(lengths.sum()), dtype=bool)
     kept[np.cumsum(lengths) - 1] = False
-    shortened = dict(arrays, lengths=lengths - 1, terminated=np.zeros(len(lengths), dtype=bool))
-    for name in STEP_ARRAYS:
-        if name in arrays:
-            if len(arrays[name]) != len(kept):
-                raise DataError(
-                    f"`{name}` of {path} must have {len(kept)} rows, one for each action; got {len(arrays[name])}. "
-                    "Repair it, or leave it out."
-                )
-            shortened[name] = arrays[name][kept]
-    return shortened
+    shorter = dict(arrays, lengths=lengths - 1, terminated=np.zeros(len(lengths), dtype=bool))
+    return shorter | {name: arrays[name][kept] for name in STEP_ARRAYS if name in arrays}
 
 
 FORMAT = Format(
@@ -183,4 +235,6 @@ FORMAT = Format(
     recognise=recognise_npz,
     read=read_npz,
     write=write_npz,
+    read_parts=read_npz_parts,
+    write_parts=write_npz_parts,
 )

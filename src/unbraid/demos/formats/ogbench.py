@@ -9,6 +9,8 @@ What `read_ogbench` takes, N rows in all:
   `terminated`.
 - optional: ``rewards``, ``costs`` (N,).
 
+Both work in parts: of the tables, only the flags are ever in memory as a whole, and what is in Fortran order.
+
 `write_ogbench` writes zeros as the last action, reward and cost of each episode, and under ``unbraid/`` what OGBench
 has no place for.
 
@@ -16,20 +18,31 @@ Source: Park et al., "OGBench: Benchmarking Offline Goal-Conditioned RL" (2024),
 `next_observations` by shifting the rows by one within each episode.
 """
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from unbraid.core.errors import DataError
-from unbraid.core.runs import new_file
-from unbraid.demos.arrays import STEP_ARRAYS, demos_from_arrays
+from unbraid.demos.arrays import EPISODE_ARRAYS, STEP_ARRAYS, demos_from_arrays, require_form
 from unbraid.demos.episodes import Demos
-from unbraid.demos.formats.archive import archive_arrays, keys_of, named, observations_of, require_keys
-from unbraid.demos.formats.format import Format
+from unbraid.demos.formats.archive import archive_arrays, keys_of, named, observations_of, require_keys, require_tables
+from unbraid.demos.formats.format import PART_STEPS, Format
 from unbraid.demos.formats.notes import beside_the_format, notes_from, notes_text
+from unbraid.demos.formats.rows import Chunked, chunked, opened_rows, write_archive
 from unbraid.demos.options import ReadOptions
+from unbraid.demos.parts import joined_parts, parts_of, spans_of
+from unbraid.demos.store import write_spooled
 
-__all__ = ["FORMAT", "read_ogbench", "recognise_ogbench", "write_ogbench"]
+__all__ = [
+    "FORMAT",
+    "read_ogbench",
+    "read_ogbench_parts",
+    "recognise_ogbench",
+    "write_ogbench",
+    "write_ogbench_parts",
+]
 
 _OURS = ("terminated", "seeds", "labels", "action_low", "action_high")
 
@@ -42,20 +55,31 @@ def write_ogbench(demos: Demos, path: Path) -> Path:
         RunError: `path` exists already.
         StorageError: the disk refused; nothing is left behind.
     """
-    n_rows = len(demos.observations)
-    arrays = {"observations": demos.observations, "terminals": np.zeros(n_rows, dtype=bool)}
-    arrays["terminals"][demos.row_starts[1:] - 1] = True
-    for name in STEP_ARRAYS:
-        values = getattr(demos, name)
-        if values is not None:
-            arrays[name] = np.zeros((n_rows, *values.shape[1:]), dtype=values.dtype)
-            arrays[name][demos.row_of_step] = values
-    ours = {f"unbraid/{name}": getattr(demos, name) for name in _OURS}
-    arrays |= {name: values for name, values in ours.items() if values is not None}
-    meta = {"unbraid/meta": np.array(notes_text(demos))}
-    with new_file(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, allow_pickle=False, **arrays, **meta)
-    return path
+    terminals = np.zeros(len(demos.observations), dtype=bool)
+    terminals[demos.row_starts[1:] - 1] = True
+    arrays = {"observations": chunked(demos.observations), "terminals": chunked(terminals)}
+    arrays |= {name: _by_row(demos, name) for name in STEP_ARRAYS if getattr(demos, name) is not None}
+    arrays |= {f"unbraid/{n}": chunked(v) for n in _OURS if (v := getattr(demos, n)) is not None}
+    arrays["unbraid/meta"] = chunked(np.array(notes_text(demos)))
+    return write_archive(arrays, path)
+
+
+def write_ogbench_parts(parts: Iterator[Demos], path: Path) -> Path:
+    """`write_ogbench` of parts of whole episodes with the same fields, of which one at a time is in memory."""
+    return write_spooled(write_ogbench, parts, path)
+
+
+def _by_row(demos: Demos, name: str) -> Chunked:
+    """What there is for each step, with a row of zeros behind every episode."""
+    values = getattr(demos, name)
+
+    def chunk(part: Demos) -> np.ndarray:
+        table = np.zeros((len(part.observations), *values.shape[1:]), dtype=values.dtype)
+        table[part.row_of_step] = getattr(part, name)
+        return table
+
+    shape = (len(demos.observations), *values.shape[1:])
+    return Chunked(shape, values.dtype, (chunk(part) for part in parts_of(demos, PART_STEPS)))
 
 
 def recognise_ogbench(path: Path) -> str | None:
@@ -77,37 +101,49 @@ def read_ogbench(path: Path, options: ReadOptions | None = None) -> Demos:
     Raises:
         DataError: missing, truncated, of another layout; images; tables of different lengths; ends that are not marked.
     """
-    options = options or ReadOptions()
+    return joined_parts(read_ogbench_parts(path, options or ReadOptions(), sys.maxsize))
+
+
+def read_ogbench_parts(path: Path, options: ReadOptions, n_steps: int) -> Iterator[Demos]:
+    """`read_ogbench` in parts of whole episodes, of about `n_steps` steps each."""
     keys, observed = keys_of(path) or (), options.obs or ("observations",)
-    wanted = {*observed, *STEP_ARRAYS, "terminals", "unbraid/meta", *(f"unbraid/{name}" for name in _OURS)}
-    held = archive_arrays(path, wanted)  # no others: they may be large, or Python objects
+    # no others: they may be large, or Python objects
+    held = archive_arrays(path, {"terminals", "unbraid/meta", *(f"unbraid/{name}" for name in _OURS)})
     for name in ("actions", "terminals"):
-        if name not in held:
+        if name not in keys:
             raise DataError(
                 f"{path} must hold `{name}`, as OGBench's files do; it holds {', '.join(keys) or 'nothing'}. Add it, "
                 "or give another file."
             )
     require_keys(observed, keys, path)
-    observations, names = observations_of(held, observed, path)
-    ends = _ends(held["terminals"], len(observations), path)
-    starts = np.concatenate([[0], ends[:-1]])
-    taken = np.ones(len(observations), dtype=bool)
-    taken[ends - 1] = False
-    arrays = {"observations": observations, "lengths": ends - starts - 1}
-    for name in STEP_ARRAYS:
-        if name in held:
-            if held[name].ndim == 0 or len(held[name]) != len(observations):
-                raise DataError(
-                    f"`{name}` of {path} must have {len(observations)} rows, one for each observation; got shape "
-                    f"{held[name].shape}. Repair the file, or leave out what does not fit."
-                )
-            arrays[name] = held[name][taken]
-    arrays["terminated"] = np.zeros(len(ends), dtype=bool)
-    arrays |= {name: held[f"unbraid/{name}"] for name in _OURS if f"unbraid/{name}" in held}
+    steps = [name for name in STEP_ARRAYS if name in keys]
     notes = notes_from(str(held.get("unbraid/meta", "{}")), where="unbraid/meta", source=path)
-    if options.obs:
-        notes["observation_names"] = names
-    return demos_from_arrays(arrays, source=path, **notes)
+    with opened_rows(path, {*observed, *steps}) as rows:
+        form = {key: array.like for key, array in rows.items()}
+        require_tables(form, observed, path)
+        n_rows = len(form[observed[0]])
+        ends = _ends(held["terminals"], n_rows, path)
+        for name in steps:
+            if len(form[name]) != n_rows:
+                raise DataError(
+                    f"`{name}` of {path} must have {n_rows} rows, one for each observation; got shape "
+                    f"{form[name].shape}. Repair the file, or leave out what does not fit."
+                )
+        of_all = {name: held[f"unbraid/{name}"] for name in _OURS if f"unbraid/{name}" in held}
+        of_all.setdefault("terminated", np.zeros(len(ends), dtype=bool))
+        of_all["lengths"] = np.diff(ends, prepend=0) - 1
+        require_form(of_all | {name: form[name][: n_rows - len(ends)] for name in steps}, path)
+        for first, last in spans_of(of_all["lengths"], n_steps):
+            lengths = of_all["lengths"][first:last]
+            block = {key: array.next(int(lengths.sum()) + len(lengths)) for key, array in rows.items()}
+            taken = np.ones(int(lengths.sum()) + len(lengths), dtype=bool)
+            taken[np.cumsum(lengths + 1) - 1] = False
+            arrays = {name: values[first:last] if name in EPISODE_ARRAYS else values for name, values in of_all.items()}
+            arrays |= {name: block[name][taken] for name in steps}
+            arrays["observations"], names = observations_of(block, observed, path)
+            if options.obs:
+                notes["observation_names"] = names
+            yield demos_from_arrays(arrays, source=path, **notes)
 
 
 def _ends(terminals: np.ndarray, n_rows: int, path: Path) -> np.ndarray:
@@ -134,6 +170,8 @@ FORMAT = Format(
     recognise=recognise_ogbench,
     read=read_ogbench,
     write=write_ogbench,
+    read_parts=read_ogbench_parts,
+    write_parts=write_ogbench_parts,
     not_held=lambda demos: (
         *beside_the_format(demos, place="arrays below `unbraid/`", held=("costs",)),
         "It has an action in every episode's last row, which nobody took: zeros are written there.",

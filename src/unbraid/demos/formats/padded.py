@@ -20,19 +20,28 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.core.runs import new_folder, write_text
 from unbraid.demos.arrays import EPISODE_ARRAYS, demos_from_arrays, require_dtype, without_last_actions
 from unbraid.demos.episodes import Demos
 from unbraid.demos.formats.archive import open_npy
-from unbraid.demos.formats.format import Format
+from unbraid.demos.formats.format import PART_STEPS, Format
 from unbraid.demos.formats.notes import beside_the_format, notes_from, notes_text
+from unbraid.demos.formats.rows import Chunked, chunked, write_npy
 from unbraid.demos.options import ReadOptions
 from unbraid.demos.parts import joined_parts, spans_of
+from unbraid.demos.store import write_spooled
 
-__all__ = ["FORMAT", "read_padded", "read_padded_parts", "recognise_padded", "write_padded"]
+__all__ = [
+    "FORMAT",
+    "read_padded",
+    "read_padded_parts",
+    "recognise_padded",
+    "write_padded",
+    "write_padded_parts",
+]
 
 _NAMES = (
     ("observations_seq", "actions_seq", "existence_mask"),
@@ -51,30 +60,50 @@ def write_padded(demos: Demos, path: Path) -> Path:
         RunError: `path` exists already.
         StorageError: the disk refused; nothing is left behind.
     """
-    n_longest = int(demos.lengths.max(initial=0))
-    there = np.arange(n_longest)[:, None] < demos.lengths
-    step = np.arange(demos.n_steps) - demos.step_starts[demos.episode_of_step]
-    at = (step, demos.episode_of_step)
-
-    def padded(values: np.ndarray) -> np.ndarray:
-        table = np.zeros((*there.shape, *values.shape[1:]), dtype=values.dtype)
-        table[at] = values
-        return table
-
+    ends = demos.row_starts[1:]
+    final = (demos.observations[ends[i : i + PART_STEPS] - 1] for i in range(0, len(ends), PART_STEPS))
     arrays = {
-        "observations_seq": padded(demos.observations[demos.row_of_step]),
-        "actions_seq": padded(demos.actions),
-        "existence_mask": there.astype(np.float32),
-        "final_observations": demos.observations[demos.row_starts[1:] - 1],
+        "observations_seq": _padded(demos.observations, demos.row_starts[:-1], demos.lengths),
+        "actions_seq": _padded(demos.actions, demos.step_starts[:-1], demos.lengths),
+        "existence_mask": _padded(None, demos.step_starts[:-1], demos.lengths),
+        "final_observations": Chunked((len(ends), demos.observation_size), demos.observations.dtype, final),
     }
-    arrays |= {f"{n}_seq": padded(v) for n in _OF_STEPS if (v := getattr(demos, n)) is not None}
-    arrays |= {n: v for n in _OURS if (v := getattr(demos, n)) is not None}
+    of_steps = {f"{n}_seq": v for n in _OF_STEPS if (v := getattr(demos, n)) is not None}
+    arrays |= {n: _padded(v, demos.step_starts[:-1], demos.lengths) for n, v in of_steps.items()}
+    arrays |= {n: chunked(v) for n in _OURS if (v := getattr(demos, n)) is not None}
     text = notes_text(demos, time_axis=0)
     with new_folder(path) as folder:
-        for name, values in arrays.items():
-            np.save(folder / f"{name}.npy", values, allow_pickle=False)
+        for name, array in arrays.items():
+            with open(folder / f"{name}.npy", "wb") as file:
+                write_npy(file, array)
         write_text(folder / _NOTES, text + "\n")
     return path
+
+
+def write_padded_parts(parts: Iterator[Demos], path: Path) -> Path:
+    """`write_padded` of parts of whole episodes with the same fields, of which one at a time is in memory."""
+    return write_spooled(write_padded, parts, path)
+
+
+def _padded(
+    values: np.ndarray | None, starts: Int[np.ndarray, "episode"], lengths: Int[np.ndarray, "episode"]
+) -> Chunked:
+    """(time, episode, ...) some times at once: the row `starts` + time of `values` while the episode lasts, then zeros.
+
+    Without values it is ones, then zeros.
+    """
+    n_longest, at_once = int(lengths.max(initial=0)), max(PART_STEPS // max(len(lengths), 1), 1)
+    row, dtype = ((), np.dtype(np.float32)) if values is None else (values.shape[1:], values.dtype)
+
+    def chunk(first: int) -> np.ndarray:
+        times = np.arange(first, min(first + at_once, n_longest))[:, None]
+        there = times < lengths
+        table = np.zeros((*there.shape, *row), dtype=dtype)
+        table[there] = 1 if values is None else values[(starts + times)[there]]
+        return table
+
+    shape = (n_longest, len(lengths), *row)
+    return Chunked(shape, dtype, (chunk(first) for first in range(0, n_longest, at_once)))
 
 
 def recognise_padded(path: Path) -> str | None:
@@ -114,7 +143,7 @@ def read_padded_parts(path: Path, options: ReadOptions, n_steps: int) -> Iterato
     if ours:
         arrays |= {n: np.array(open_npy(path / f"{n}.npy")) for n in _OURS if (path / f"{n}.npy").exists()}
         tables |= {n: open_npy(path / f"{n}_seq.npy") for n in _OF_STEPS if (path / f"{n}_seq.npy").exists()}
-        final = np.array(open_npy(path / _FINAL))
+        final = open_npy(path / _FINAL)
     else:
         arrays["terminated"] = np.zeros(len(lengths), dtype=bool)
         left_out = {"dropped_last_actions": True, "dropped_one_step_episodes": int((lengths < 2).sum())}
@@ -194,4 +223,5 @@ FORMAT = Format(
         *beside_the_format(demos, place="files of their own beside the three", held=()),
     ),
     read_parts=read_padded_parts,
+    write_parts=write_padded_parts,
 )
