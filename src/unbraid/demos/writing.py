@@ -184,8 +184,8 @@ def _require_alike(first: Demos, part: Demos, n_before: int) -> None:
         name = differ[0]
         came = [kinds[i].get(name, getattr(demos, name)) for i, demos in enumerate((first, part))]
         raise DataError(
-            f"`{name}` must be alike in all parts of a store; from episode {n_before} on it is {came[1]!r:.80}, and "
-            f"before {came[0]!r:.80}. Bring the sources to one form first, or write a store for each."
+            f"`{name}` must be alike in all parts; from episode {n_before} on it is {came[1]!r:.80}, and "
+            f"before {came[0]!r:.80}. Bring the sources to one form first, or write each by itself."
         )
 
 

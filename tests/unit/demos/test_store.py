@@ -12,7 +12,8 @@ from unbraid.core.errors import DataError, RunError, StorageError
 from unbraid.demos import writing
 from unbraid.demos.episodes import Demos, Episode
 from unbraid.demos.loading import load_demos
-from unbraid.demos.store import save_demos
+from unbraid.demos.parts import parts_of
+from unbraid.demos.store import save_demos, write_spooled
 
 
 @pytest.fixture
@@ -204,3 +205,34 @@ def test_big_tables_are_written_in_chunks(tmp_path, monkeypatch):
     monkeypatch.setattr(writing, "_CHUNK_ROWS", 4)
     demos = Demos(np.asfortranarray(np.arange(22.0).reshape(11, 2)), np.ones((10, 1)), np.array([10]), np.ones(1, bool))
     _same(demos, load_demos(save_demos(demos, tmp_path / "a")))
+
+
+def test_spooled_parts_are_written_as_one_and_leave_nothing_else(demos, tmp_path):
+    path = tmp_path / "below" / "text"
+    came = []
+
+    def write(whole: Demos, path):
+        came.append(
+            (whole.fingerprint(), isinstance(whole.observations, np.memmap), whole.facts, whole.labels.tolist())
+        )
+        path.write_text("written")
+        return path
+
+    assert write_spooled(write, parts_of(demos, 3), path) == path
+    assert came == [(demos.fingerprint(), True, demos.facts, demos.labels.tolist())]
+    assert [child.name for child in path.parent.iterdir()] == ["text"]
+    with pytest.raises(RunError, match="text must not exist yet"):
+        write_spooled(write, parts_of(demos, 3), path)
+
+
+def test_spooled_parts_that_fail_leave_nothing(demos, tmp_path, monkeypatch):
+    with pytest.raises(DataError, match="must hold at least one episode; got none"):
+        write_spooled(save_demos, iter(()), tmp_path / "a")
+
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match=r"/a must be writable; the system said: No space left"):
+        write_spooled(save_demos, parts_of(demos, 3), tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []

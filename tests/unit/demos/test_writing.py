@@ -144,6 +144,6 @@ def test_no_parts_and_a_folder_that_is_there_are_refused(demos, tmp_path):
     ],
 )
 def test_a_part_that_does_not_fit_the_first_is_named(demos, tmp_path, name, change):
-    with pytest.raises(DataError, match=f"`{name}` must be alike in all parts of a store; from episode 5 on"):
+    with pytest.raises(DataError, match=f"`{name}` must be alike in all parts; from episode 5 on"):
         save_parts([demos, change(demos)], tmp_path / "store")
     assert list(tmp_path.iterdir()) == []

@@ -120,13 +120,7 @@ def read_npz_parts(path: Path, options: ReadOptions, n_steps: int) -> Iterator[D
         of_all = {field: held[key] for field, key in of_field.items() if field not in _ENDS} | {"lengths": lengths}
         of_all.setdefault("terminated", np.zeros(len(lengths), dtype=bool))
         _name_labels(of_all, notes, held, options, path)
-        without_final = len(form["observations"]) == len(form["actions"]) > 0
-        if without_final and not options.drop_last_action:
-            raise DataError(
-                f"Every episode of {path} must have one more observation than actions; got {lengths.sum()} rows of "
-                f"`{observed[0]}` for {lengths.sum()} actions in {len(lengths)} episodes. Append the final "
-                "observation, or pass drop_last_action=True (--drop-last-action)."
-            )
+        without_final = _are_without_final(form, observed[0], lengths, options, path)
         if without_final:
             notes["facts"]["dropped_last_actions"] = True
             require_form(of_all | _form_without_last_actions(form, lengths, path), path)
@@ -141,6 +135,25 @@ def read_npz_parts(path: Path, options: ReadOptions, n_steps: int) -> Iterator[D
             if options.obs:
                 arrays["observations"], notes["observation_names"] = observations_of(block, observed, path)
             yield demos_from_arrays(_without_last_actions(arrays) if without_final else arrays, source=path, **notes)
+
+
+def _are_without_final(
+    form: Mapping[str, np.ndarray],
+    observed: str,
+    lengths: Int[np.ndarray, "episode"],
+    options: ReadOptions,
+    path: Path,
+) -> bool:
+    """Whether there is no row for the final observations; then `drop_last_action` must be asked for."""
+    if len(form["observations"]) != len(form["actions"]) or lengths.sum() == 0:
+        return False
+    if not options.drop_last_action:
+        raise DataError(
+            f"Every episode of {path} must have one more observation than actions; got {lengths.sum()} rows of "
+            f"`{observed}` for {lengths.sum()} actions in {len(lengths)} episodes. Append the final "
+            "observation, or pass drop_last_action=True (--drop-last-action)."
+        )
+    return True
 
 
 def _name_labels(

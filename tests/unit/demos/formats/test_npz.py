@@ -10,8 +10,9 @@ from unbraid.core.errors import DataError, RunError, StorageError
 from unbraid.demos.check import check_demos
 from unbraid.demos.episodes import Demos
 from unbraid.demos.formats.npz import read_npz, write_npz
-from unbraid.demos.loading import find_source, load_demos
+from unbraid.demos.loading import find_source, load_demos, load_parts
 from unbraid.demos.options import ReadOptions
+from unbraid.demos.parts import joined_parts
 
 LENGTHS = np.array([3, 1, 4])
 
@@ -137,6 +138,53 @@ def test_a_missing_number_in_the_middle_is_read_and_the_doctor_finds_it(tmp_path
     observations[7, 1] = np.nan
     findings = check_demos(load_demos(_file(tmp_path, observations=observations))).findings
     assert [(f.code, f.episode) for f in findings if f.severity == "error"] == [("not-finite", 2)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "options"),
+    [
+        ({"labels": np.array([0, 2, 1]), "costs": np.arange(8)}, ReadOptions()),
+        ({"observations": np.arange(16.0).reshape(8, 2)}, ReadOptions(drop_last_action=True)),
+        ({"pos": np.arange(22).reshape(11, 2), "grip": np.arange(11) > 3}, ReadOptions(obs=("grip", "pos"))),
+        ({"observations": np.arange(8)}, ReadOptions(obs=("actions", "observations"), drop_last_action=True)),
+        ({"observations": np.asfortranarray(np.arange(22.0).reshape(11, 2))}, ReadOptions()),
+    ],
+)
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_in_parts_it_reads_the_same(tmp_path, changes, options, save):
+    save(tmp_path / "left.npz", **_flat(**changes))
+    source = find_source(tmp_path / "left.npz")
+    parts = list(load_parts(source, options=options, n_steps=1))
+    assert [part.n_episodes for part in parts] == [1, 1, 1]
+    together, whole = joined_parts(parts), load_demos(source.path, options=options)
+    assert together.fingerprint() == whole.fingerprint()
+    for name in ("rewards", "costs", "labels"):
+        np.testing.assert_array_equal(getattr(together, name), getattr(whole, name))
+    for name in ("label_names", "observation_names", "facts"):
+        assert [getattr(part, name) for part in parts] == [getattr(whole, name)] * 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"seeds": np.arange(4)}, "`seeds` must have 3 rows for 3 episodes of 8 steps"),
+        ({"rewards": np.zeros(9)}, "`rewards` must have 8 rows"),
+        ({"rewards": np.float64(1)}, "`rewards` of .* must have a row for each step; it is a single value"),
+        (
+            {"observations": np.zeros((8, 2)), "costs": np.zeros(7)},
+            "`costs` of .* must have 8 rows, one for each action",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_seen_before_the_first_part(tmp_path, changes, says):
+    options = ReadOptions(drop_last_action=True)
+    with pytest.raises(DataError, match=says):
+        next(load_parts(find_source(_file(tmp_path, **changes)), options=options, n_steps=1))
+
+
+def test_no_episodes_are_read_as_none(tmp_path):
+    none = {"observations": np.zeros((0, 2)), "actions": np.zeros((0, 1)), "lengths": np.zeros(0), "rewards": None}
+    assert load_demos(_file(tmp_path, **none, terminated=None)).n_episodes == 0
 
 
 def test_python_objects_are_never_read(tmp_path):

@@ -6,8 +6,9 @@ import pytest
 from unbraid.core.errors import DataError
 from unbraid.demos.check import check_demos
 from unbraid.demos.formats.ogbench import read_ogbench, write_ogbench
-from unbraid.demos.loading import find_source, load_demos
+from unbraid.demos.loading import find_source, load_demos, load_parts
 from unbraid.demos.options import ReadOptions
+from unbraid.demos.parts import joined_parts
 
 LENGTHS = np.array([3, 0, 4])
 
@@ -88,6 +89,7 @@ def test_a_missing_number_in_the_middle_is_read_and_the_doctor_finds_it(tmp_path
             r"`actions` of .* must have 10 rows, one for each observation; got shape \(9, 2\)",
         ),
         ({"actions": np.zeros((10, 2), int)}, "This release covers continuous actions only"),
+        ({"unbraid/seeds": np.arange(4)}, "`seeds` must have 3 rows for 3 episodes of 7 steps"),
         ({"terminals": np.zeros(9)}, r"`terminals` of .* must be one flag for each of 10 observations; .*\(9,\)"),
         ({"terminals": np.zeros(10)}, "must mark the last row of every episode; the last of 10 rows is not marked"),
         ({"observations": np.zeros((10, 8, 8, 3), np.uint8)}, "to be observed; it holds images"),
@@ -102,6 +104,18 @@ def test_what_does_not_fit_says_so_and_names_the_file(tmp_path, changes, says):
     with pytest.raises(DataError, match=says) as caught:
         read_ogbench(_file(tmp_path, **changes))
     assert "left.npz" in str(caught.value)
+
+
+def test_in_parts_it_reads_the_same(tmp_path):
+    observations = np.asfortranarray(_flat()["observations"])
+    path = _file(tmp_path, observations=observations, rewards=np.arange(10.0), **{"unbraid/seeds": np.arange(3)})
+    for options in (ReadOptions(), ReadOptions(obs=("button", "rewards"))):
+        parts = list(load_parts(find_source(path), options=options, n_steps=1))
+        together, whole = joined_parts(parts), load_demos(path, options=options)
+        assert [part.lengths.tolist() for part in parts] == [[3], [0], [4]]
+        assert together.fingerprint() == whole.fingerprint()
+        assert (together.rewards.tolist(), together.seeds.tolist()) == (whole.rewards.tolist(), [0, 1, 2])
+        assert together.observation_names == whole.observation_names
 
 
 def test_a_truncated_file_says_so(tmp_path):
