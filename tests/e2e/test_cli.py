@@ -180,7 +180,7 @@ def test_convert_says_what_it_recognised_and_what_has_no_place(unbraid, pile, tm
     assert lines[1].startswith("D4RL's flat HDF5: It has no place for seeds, labels, action bounds, names of columns, ")
     assert lines[2] == f"{tmp_path / 'a.hdf5'}: 6 episodes, 360 steps, as D4RL's flat HDF5."
     found = _only_json(unbraid("convert", tmp_path / "a.hdf5", tmp_path / "b", "--json"))
-    assert (found["recognised"]["format"], found["format"], found["in_parts"]) == ("d4rl", "store", True)
+    assert (found["recognised"]["format"], found["format"]) == ("d4rl", "store")
     assert load_demos(tmp_path / "b").fingerprint() == load_demos(pile).fingerprint()
     said = unbraid("check", tmp_path / "a.hdf5", "--demos", tmp_path / "b", "--weights", 1, 1)
     assert "6 episodes, 360 steps" not in said.out

@@ -135,17 +135,6 @@ def test_the_page_of_formats_names_every_format_and_every_option():
             assert told == format_.options, format_.name
 
 
-def test_the_page_of_formats_says_which_ones_pass_in_parts():
-    page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
-    passage = page[page.index("Conversion never holds") : page.index("The target gets its name")]
-    both, rest = passage.split("nor from a recording")
-    at_once, written_at_once = rest.split("are read and written at once")
-    told = dict.fromkeys(re.findall(r"`(\w+)`", both), (True, True))
-    told |= dict.fromkeys(re.findall(r"`(\w+)`", at_once), (False, False))
-    told |= dict.fromkeys(re.findall(r"`(\w+)`", written_at_once), (True, False)) | {"recording": (True, False)}
-    assert told == {f.name: (f.read_parts is not None, f.write_parts is not None) for f in formats()}
-
-
 def test_shares_of_evidence_sum_to_one(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     figures = importlib.import_module("method_figures")

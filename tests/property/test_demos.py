@@ -108,7 +108,7 @@ def test_what_goes_in_comes_out_bit_for_bit(name, given):
         assert all(sentence.endswith(".") for sentence in format_.not_held(demos))
 
 
-@pytest.mark.parametrize("name", [n for n, f in WRITTEN.items() if f.read_parts and f.write_parts])
+@pytest.mark.parametrize("name", WRITTEN)
 @given(given=contents(), n_steps=st.integers(1, 5))
 @settings(max_examples=15, deadline=None)
 def test_in_parts_it_is_the_same(name, given, n_steps):

@@ -11,7 +11,6 @@ from unbraid.demos.formats.format import PART_STEPS, Format
 from unbraid.demos.formats.recognise import located, recognised
 from unbraid.demos.joining import join_demos
 from unbraid.demos.options import ReadOptions, require_taken, taken_by
-from unbraid.demos.parts import parts_of
 from unbraid.demos.store import read_store
 
 __all__ = ["Source", "find_source", "left_out", "load_demos", "load_parts"]
@@ -111,8 +110,6 @@ def left_out(demos: Demos) -> tuple[str, ...]:
 def load_parts(source: Source, *, options: ReadOptions | None = None, n_steps: int = PART_STEPS) -> Iterator[Demos]:
     """The same in parts of whole episodes, of about `n_steps` steps each.
 
-    Formats that can only be read at once are read at once, and given in parts.
-
     Raises:
         ConfigError: fewer than one step, or an option that the format does not take.
         DataError: as `load_demos`.
@@ -121,6 +118,4 @@ def load_parts(source: Source, *, options: ReadOptions | None = None, n_steps: i
         raise ConfigError(f"A part must have at least 1 step; got {n_steps}. Ask for more.")
     told = options or ReadOptions()
     require_taken(told, source.format.options, title=source.format.title, source=source.path)
-    if source.format.read_parts is None:
-        return parts_of(source.format.read(source.path, told), n_steps)
     return source.format.read_parts(source.path, told, n_steps)

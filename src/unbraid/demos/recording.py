@@ -292,4 +292,5 @@ FORMAT = Format(
     read=lambda path, _: read_recording(path),
     write=None,
     read_parts=read_recording_parts,
+    write_parts=None,
 )

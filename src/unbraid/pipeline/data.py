@@ -14,7 +14,6 @@ from unbraid.demos.episodes import Demos
 from unbraid.demos.formats.format import PART_STEPS, Format
 from unbraid.demos.formats.recognise import format_for
 from unbraid.demos.loading import Source, find_source, left_out, load_demos, load_parts
-from unbraid.demos.parts import joined_parts
 from unbraid.pipeline.requests import CheckRequest, ConvertRequest, FitRequest, ModesRequest, SweepRequest
 
 __all__ = ["check_stage", "convert_stage", "load_asked", "naming", "require_share"]
@@ -53,16 +52,14 @@ def check_stage(asked: CheckRequest) -> dict[str, Any]:
 
 
 def convert_stage(asked: ConvertRequest) -> dict[str, Any]:
-    """Writes a data set in another format, whole or not at all; in parts where both formats can."""
+    """Writes a data set in another format, whole or not at all, a part of its episodes at a time."""
     require_free(asked.target)
     source, target = find_source(asked.source), format_for(asked.target, asked.to)
+    assert target.write_parts is not None  # `format_for` refuses a format that is only read
     seen = _Seen(target)
     with progress("convert", None, "steps") as advance:
         parts = seen.passing(load_parts(source, options=asked.reading, n_steps=PART_STEPS), advance)
-        if target.write_parts is not None:
-            target.write_parts(parts, asked.target)
-        elif target.write is not None:
-            target.write(joined_parts(parts), asked.target)
+        target.write_parts(parts, asked.target)
     return {
         "source": str(asked.source),
         "recognised": _recognised(source),
@@ -71,7 +68,6 @@ def convert_stage(asked: ConvertRequest) -> dict[str, Any]:
         "title": target.title,
         "n_episodes": seen.n_episodes,
         "n_steps": seen.n_steps,
-        "in_parts": source.format.read_parts is not None and target.write_parts is not None,
         "left_out": list(seen.left_out),
         "not_held": list(seen.not_held),
     }

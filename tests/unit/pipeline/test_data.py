@@ -7,6 +7,7 @@ import pytest
 
 from unbraid.core.errors import ConfigError, DataError, RunError
 from unbraid.demos.episodes import Demos
+from unbraid.demos.formats import ogbench, padded, rows
 from unbraid.demos.formats.recognise import formats
 from unbraid.demos.loading import load_demos
 from unbraid.demos.options import ReadOptions
@@ -32,9 +33,14 @@ def _demos(n_episodes: int = 6, n_steps: int = 5, width: int = 3) -> Demos:
     )
 
 
+def _part_steps(monkeypatch, n_steps: int) -> None:
+    for module in (data, ogbench, padded, rows):
+        monkeypatch.setattr(module, "PART_STEPS", n_steps)
+
+
 @pytest.mark.parametrize("name", sorted(ENDINGS))
 def test_there_and_back_nothing_is_lost(tmp_path, monkeypatch, name):
-    monkeypatch.setattr(data, "PART_STEPS", 12)
+    _part_steps(monkeypatch, 12)
     demos = _demos()
     source = save_demos(demos, tmp_path / "source")
     other = tmp_path / f"there{ENDINGS[name]}"
@@ -53,19 +59,18 @@ def test_there_and_back_nothing_is_lost(tmp_path, monkeypatch, name):
     assert again.labels.tolist() == demos.labels.tolist()
 
 
-@pytest.mark.parametrize("name", ["store", "d4rl", "robomimic"])
+@pytest.mark.parametrize("name", ["store", "d4rl", "robomimic", "npz", "ogbench", "padded"])
 def test_no_more_than_a_part_is_in_memory(tmp_path, monkeypatch, name):
     demos = _demos(n_episodes=100, n_steps=400, width=30)
     size = demos.observations.nbytes  # 9.6 MB
     source = save_demos(demos, tmp_path / "source")
     del demos
-    monkeypatch.setattr(data, "PART_STEPS", 1000)
+    _part_steps(monkeypatch, 1000)
     for come, go, to in ((source, tmp_path / "there", name), (tmp_path / "there", tmp_path / "back", "store")):
         tracemalloc.start()
-        found = convert_stage(ConvertRequest(come, go, to=to))
+        convert_stage(ConvertRequest(come, go, to=to))
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert found["in_parts"] is True
         assert peak < size / 3, (come, to, peak)
 
 
@@ -85,6 +90,34 @@ def test_it_says_what_was_not_there_and_what_has_no_place(tmp_path):
     assert found["not_held"] == [
         "It has no place for labels, facts: kept in the group `unbraid`, where only unbraid looks."
     ]
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_an_archive_that_is_damaged_behind_the_first_part_leaves_nothing(tmp_path, monkeypatch, save):
+    monkeypatch.setattr(data, "PART_STEPS", 100)
+    monkeypatch.setattr(rows, "_READ_BYTES", 500)
+    demos = _demos(n_episodes=50, n_steps=100)
+    save(tmp_path / "a.npz", **{n: getattr(demos, n) for n in ("observations", "actions", "lengths")})
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    middle = content.index(b"actions.npy") - 1000
+    content[middle : middle + 4] = b"0123"
+    (tmp_path / "a.npz").write_bytes(content)
+    for to in ("store", "npz", "padded"):
+        with pytest.raises(DataError, match=r"a\.npz must be a whole \.npz archive; it is truncated or damaged"):
+            convert_stage(ConvertRequest(tmp_path / "a.npz", tmp_path / "b", to=to))
+        assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+
+
+@pytest.mark.parametrize("to", ["npz", "ogbench", "padded"])
+def test_episodes_of_other_widths_are_named_and_leave_nothing(tmp_path, monkeypatch, to):
+    monkeypatch.setattr(data, "PART_STEPS", 5)
+    (tmp_path / "source").mkdir()
+    for i, width in enumerate((2, 2, 3)):
+        episode = {"observations": np.zeros((6, width)), "actions": np.zeros((5, 1))}
+        np.savez(tmp_path / "source" / f"{i}.npz", **episode)
+    with pytest.raises(DataError, match="`observations` must be alike in all parts; from episode 2 on it is"):
+        convert_stage(ConvertRequest(tmp_path / "source", tmp_path / "there", to=to))
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
 def test_a_failed_conversion_leaves_nothing(tmp_path, monkeypatch):

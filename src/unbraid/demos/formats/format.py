@@ -35,8 +35,8 @@ class Format:
         not_held: sentences on what of these demonstrations the format cannot hold, or holds where the format's own
             readers do not look, and what is done about it. No counts: it is asked of every part; repeats are dropped.
         read_parts: (path, options, steps) -> parts of whole episodes, each of about so many steps; all have the same
-            fields, names and facts. None where the format can only be read at once.
-        write_parts: (parts, path) -> path; takes such parts and never holds more than one. None likewise.
+            fields, names and facts.
+        write_parts: (parts, path) -> path; takes such parts and never holds more than one. None where it is only read.
         locate: the path that an id stands for, or None where it knows of none; None for formats without ids.
         looked_in: where `locate` looks for an id, and what to do when it is not there, as a piece of a sentence and a
             sentence; None likewise.
@@ -49,8 +49,8 @@ class Format:
     recognise: Callable[[Path], str | None]
     read: Callable[[Path, ReadOptions], Demos]
     write: Callable[[Demos, Path], Path] | None
+    read_parts: Callable[[Path, ReadOptions, int], Iterator[Demos]]
+    write_parts: Callable[[Iterator[Demos], Path], Path] | None
     not_held: Callable[[Demos], tuple[str, ...]] = holds_everything
-    read_parts: Callable[[Path, ReadOptions, int], Iterator[Demos]] | None = None
-    write_parts: Callable[[Iterator[Demos], Path], Path] | None = None
     locate: Callable[[str], Path | None] | None = None
     looked_in: Callable[[], tuple[str, str]] | None = None
