@@ -66,11 +66,24 @@ def desk_of(asked: StudioRequest) -> Any:
         demos, held_out = _of_demo(asked.run, facts, data, remarks)
     else:
         remarks.append("A run does not say where its demonstrations lie. Start with --demos PATH to see them.")
-    env_id = asked.env or data.get("env_id") or (demos.facts.get("env_id") if demos is not None else None)
-    env_ids = _fitting_worlds(asked.run, [str(env_id)] if env_id else [], remarks)
+
+    def find_worlds() -> tuple[tuple[str, ...], tuple[str, ...]]:
+        data, more = _results(asked.run).get("data") or {}, list(remarks)
+        env_id = asked.env or data.get("env_id") or (demos.facts.get("env_id") if demos is not None else None)
+        return _fitting_worlds(asked.run, [str(env_id)] if env_id else [], more), tuple(more)
+
+    env_ids, said = find_worlds()
     if asked.env is not None and asked.env not in env_ids:
-        raise ConfigError(f"--env must be an environment that fits the model; {asked.env} does not. {remarks[-1]}")
-    return Desk(asked.run, demos=demos, held_out=held_out, env_ids=env_ids, remarks=tuple(remarks))
+        raise ConfigError(f"--env must be an environment that fits the model; {asked.env} does not. {said[-1]}")
+    goes_on = not (asked.run / "model" / "config.json").exists()  # then it is not known yet which worlds fit
+    return Desk(
+        asked.run,
+        demos=demos,
+        held_out=held_out,
+        env_ids=env_ids,
+        remarks=said,
+        find_worlds=find_worlds if goes_on else None,
+    )
 
 
 def _results(run: Path) -> dict[str, Any]:

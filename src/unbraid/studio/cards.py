@@ -16,7 +16,7 @@ from unbraid.studio.catalogue import Catalogue
 from unbraid.studio.edits import Shown
 from unbraid.training.model import ModeModel
 
-__all__ = ["Confusion", "cards_of", "certified", "confusion", "measured_of", "motion_of"]
+__all__ = ["Confusion", "cards_of", "certified", "confusion", "measured_of", "motion_of", "typical_of"]
 
 _N_EXAMPLES = 5
 _CONFUSED_STEPS = 10  # windows so short that they leave something to confuse
@@ -70,7 +70,8 @@ def cards_of(
         card["share_of_episodes"] = float(own.mean())
         card["share_of_steps"] = float(steps[:, index].sum() / max(int(steps.sum()), 1))
         card["measured"] = measured_of(numbers, own)
-        card["typical"], card["borderline"] = _examples(catalogue, own, sure)
+        card["typical"] = typical_of(catalogue, own)
+        card["borderline"] = _borderline_of(catalogue, own, sure)
         n_own = confused.n_windows[rows == mode.mode]
         card["n_windows"] = int(n_own.sum())
         mean = n_own @ confused.probabilities[rows == mode.mode] / max(card["n_windows"], 1)
@@ -142,11 +143,15 @@ def certified(run: Path) -> dict[int, list[dict[str, Any]]]:
     return found
 
 
-def _examples(
-    catalogue: Catalogue, own: Bool[np.ndarray, "episode"], sure: Float[np.ndarray, "episode"]
-) -> tuple[list[int], list[int]]:
-    """A mode's most ordinary episodes, and those of which it is least sure (then the oddest)."""
+def typical_of(catalogue: Catalogue, own: Bool[np.ndarray, "episode"]) -> list[int]:
+    """The most ordinary of a mode's episodes, at most five, the most ordinary one first."""
     episodes = np.flatnonzero(own)
-    ordinary = episodes[np.argsort(np.abs(catalogue.oddness[episodes]), kind="stable")]
-    doubtful = episodes[np.lexsort((-catalogue.oddness[episodes], sure[episodes].round(3)))]
-    return ordinary[:_N_EXAMPLES].tolist(), doubtful[:_N_EXAMPLES].tolist()
+    return episodes[np.argsort(np.abs(catalogue.oddness[episodes]), kind="stable")][:_N_EXAMPLES].tolist()
+
+
+def _borderline_of(
+    catalogue: Catalogue, own: Bool[np.ndarray, "episode"], sure: Float[np.ndarray, "episode"]
+) -> list[int]:
+    """Those of which the mode is least sure, then the oddest."""
+    episodes = np.flatnonzero(own)
+    return episodes[np.lexsort((-catalogue.oddness[episodes], sure[episodes].round(3)))][:_N_EXAMPLES].tolist()

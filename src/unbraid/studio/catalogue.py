@@ -55,6 +55,11 @@ class Catalogue:
             found[:, lead] += self.probabilities[:, mode]
         return found
 
+    def modes_of_steps(self, leads: Sequence[int]) -> Int[np.ndarray, "step"]:
+        """(step,) the mode of every step as the strips show it; merged modes as the leading one."""
+        runs = np.array([(leads[mode], n) for own in self.stretches for mode, n in own], dtype=np.int64).reshape(-1, 2)
+        return np.repeat(runs[:, 0], runs[:, 1])
+
     def order(self, by: Order, leads: Sequence[int], *, descending: bool = False) -> Int[np.ndarray, "episode"]:
         """The episodes in an order; equal ones by their number.
 

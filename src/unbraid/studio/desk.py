@@ -13,7 +13,7 @@ from unbraid.demos.episodes import Demos
 from unbraid.report.record import read_results
 from unbraid.report.style import mode_color
 from unbraid.studio.asking import STRONGEST
-from unbraid.studio.cards import Confusion, cards_of, certified, confusion
+from unbraid.studio.cards import Confusion, cards_of, certified, confusion, typical_of
 from unbraid.studio.catalogue import Catalogue, Order, catalogue_of
 from unbraid.studio.deciding import deciding_inputs
 from unbraid.studio.edits import EditLog
@@ -21,11 +21,14 @@ from unbraid.studio.fitting import Paths
 from unbraid.studio.live import LiveRollout, live_observer
 from unbraid.studio.playing import column_names, columns_of, scenes_of
 from unbraid.studio.teaching import Teacher
+from unbraid.studio.telling import profile_of, telling_columns
 from unbraid.training.model import ModeModel
 from unbraid.training.online import Observer
 
 __all__ = ["Desk"]
 
+_Worlds = tuple[tuple[str, ...], tuple[str, ...]]
+"""Which worlds agents may act in, and remarks."""
 _PALETTE = 16  # colours for modes of a fit that goes on
 _MOST_KEPT = 8  # episodes whose pictures are kept
 
@@ -46,6 +49,7 @@ class Desk:
         held_out: Demos | None = None,
         env_ids: tuple[str, ...] = (),
         remarks: tuple[str, ...] = (),
+        find_worlds: Callable[[], _Worlds] | None = None,
     ) -> None:
         """Notes what is there; reads no more than `run.json`.
 
@@ -55,13 +59,15 @@ class Desk:
             held_out: those that no training saw; None where that is not known.
             env_ids: worlds that agents may act in; no other one is ever made.
             remarks: what a person should know of the demonstrations.
+            find_worlds: says `env_ids` and `remarks` anew, once there is a model that worlds must fit; None where they
+                stay as they are.
 
         Raises:
             RunError: this is no run's folder.
         """
         self.run, self.env_ids, self.remarks = run, env_ids, remarks
         self.asked = open_run(run)
-        self._demos, self._held_out = demos, held_out
+        self._demos, self._held_out, self._find_worlds = demos, held_out, find_worlds
         self._lock = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
         self._known: dict[str, Any] = {}
@@ -115,6 +121,8 @@ class Desk:
     def about(self) -> dict[str, Any]:
         """What the page shows first."""
         has_model = (self.run / "model" / "config.json").exists()
+        if has_model:
+            self._once("worlds", self._look_for_worlds)
         told: dict[str, Any] = {"run": self.run.resolve().name, "command": self.asked.get("command")}
         told |= {"has_model": has_model, "has_demos": self._demos is not None, "env_ids": list(self.env_ids)}
         told |= {"remarks": list(self.remarks), "has_report": (self.run / "report" / "index.html").exists()}
@@ -122,10 +130,28 @@ class Desk:
         if has_model:
             told |= {"method": self.model.config.method, "has_style": self.model.style_reader is not None}
             told |= {"switch_rate": self.model.switch_rate, "can_observe": self.observer is not None, **self.shown()}
+            told["widths"] = self.model.observation_size, self.model.action_size
         if self._demos is not None:
             told |= {"n_episodes": self._demos.n_episodes, "n_steps": self._demos.n_steps}
             told["columns"] = column_names(self._demos)
         return told
+
+    def telling(self) -> list[int]:
+        """The columns of observations and actions, those first that say most about the mode, as modes are shown."""
+        leads = self.edits.edits.leads
+        return self._once(
+            f"telling {leads}", lambda: telling_columns(self.demos, self.catalogue.modes_of_steps(leads))
+        )
+
+    def profiles(self, columns: list[int]) -> list[dict[str, Any]]:
+        """How some columns run in the most typical episodes of each mode shown."""
+        leads, catalogue = self.edits.edits.leads, self.catalogue
+        modes = catalogue.shown(leads).argmax(1)
+        chosen = {shown.mode: typical_of(catalogue, modes == shown.mode) for shown in self.edits.edits.shown}
+        return [
+            {"mode": mode, "n_episodes": len(episodes), **profile_of(self.demos, episodes, columns)}
+            for mode, episodes in chosen.items()
+        ]
 
     def shown(self) -> dict[str, Any]:
         """The modes as the page shows them, and whether there is something to undo or do again."""
@@ -220,6 +246,10 @@ class Desk:
             entry["mode"]: {"metrics": entry.get("metrics"), "units": units, "expert": entry.get("expert")}
             for entry in behaviour.get("modes") or []
         }
+
+    def _look_for_worlds(self) -> None:
+        if self._find_worlds is not None:
+            self.env_ids, self.remarks = self._find_worlds()
 
     def _load_model(self) -> ModeModel:
         if not (self.run / "model" / "config.json").exists():

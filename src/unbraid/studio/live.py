@@ -281,7 +281,9 @@ class _Agent:
         told["goals"] = self._goals if "goal_reached" in self._tells else None
         told["action"] = _rounded(self._actions[-1]) if self._actions else None
         seen = top_down(self._world)
-        return told | ({"observation": _rounded(self._observation[:16])} if seen is None else {"scene": seen})
+        if seen is not None:
+            return told | {"scene": seen}
+        return told | {"observation": [float(f"{value:.4g}") for value in self._observation]}
 
     def episode(self, seed: int) -> Episode:
         if not self._actions:

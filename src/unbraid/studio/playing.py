@@ -5,12 +5,13 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from jaxtyping import Float
 
 from unbraid.core.errors import ConfigError
 from unbraid.demos.episodes import Demos, Episode
 from unbraid.studio.live import layout_of, top_down
 
-__all__ = ["MOST_COLUMNS", "column_names", "columns_of", "scenes_of"]
+__all__ = ["MOST_COLUMNS", "column_names", "columns_of", "scenes_of", "table_of"]
 
 MOST_COLUMNS = 8
 _MOST_ROWS = 2000  # of a plot or a film; a longer episode is thinned
@@ -29,6 +30,16 @@ def columns_of(demos: Demos, episode: int, columns: Sequence[int]) -> list[list[
     Raises:
         ConfigError: no such episode or column, or more than 8 columns.
     """
+    table, _ = table_of(demos, episode, columns)
+    return [[round(float(value), 4) for value in column] for column in table.T]
+
+
+def table_of(demos: Demos, episode: int, columns: Sequence[int]) -> tuple[Float[np.ndarray, "row column"], int]:
+    """Chosen columns of an episode, (row, column), and n, where every n-th step of a long one is a row.
+
+    Raises:
+        ConfigError: no such episode or column, or more than 8 columns.
+    """
     found = _episode(demos, episode)
     if not 1 <= len(columns) <= MOST_COLUMNS or not all(0 <= c < len(column_names(demos)) for c in columns):
         raise ConfigError(
@@ -39,7 +50,7 @@ def columns_of(demos: Demos, episode: int, columns: Sequence[int]) -> list[list[
     tables = [found.observations[:-1], found.actions]
     tables += [values[:, None] for values in (found.rewards, found.costs) if values is not None]
     table = np.concatenate([np.asarray(part[::every], dtype=np.float64) for part in tables], axis=1)
-    return [[round(float(value), 4) for value in table[:, column]] for column in columns]
+    return table[:, list(columns)], every
 
 
 def scenes_of(demos: Demos, episode: int, env_id: str) -> dict[str, Any] | None:

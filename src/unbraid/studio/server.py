@@ -103,6 +103,14 @@ def _add_reading(app: FastAPI, desk: Desk) -> None:
     def columns(episode: _Number, column: Annotated[list[_Number], Query(max_length=64)]) -> dict[str, Any]:
         return {"columns": desk.columns(episode, column)}
 
+    @app.get("/api/telling")
+    def telling() -> dict[str, Any]:
+        return {"columns": desk.telling()}
+
+    @app.get("/api/profiles")
+    def profiles(column: Annotated[list[_Number], Query(max_length=64)]) -> dict[str, Any]:
+        return {"profiles": desk.profiles(column)}
+
     @app.get("/api/cards")
     def cards() -> dict[str, Any]:
         return desk.cards()

@@ -2,11 +2,13 @@
 
 import { get, post, say } from "./api.js";
 import { chip, element } from "./marks.js";
+import { columnChoice } from "./columns.js";
 import { demosView } from "./demos.js";
 import { modesView } from "./modes.js";
 import { steerView } from "./steer.js";
 import { teachView } from "./teach.js";
 import { trainView } from "./train.js";
+import { waitingView, whenDone } from "./waiting.js";
 
 const byId = (id) => document.getElementById(id);
 
@@ -15,6 +17,7 @@ export const studio = {
   about: null,
   modes: [],
   leads: [],
+  columns: null,
   mode(index) { return this.modes.find((mode) => mode.mode === index) ?? null; },
   open(view) { show(view); },
   play(episode) { show("demos"); views.demos.play(episode); },
@@ -23,17 +26,19 @@ export const studio = {
     Object.assign(this, { modes: answer.modes, leads: answer.leads });
     byId("undo").disabled = !answer.can_undo;
     byId("redo").disabled = !answer.can_redo;
+    this.columns.load();
     for (const view of Object.values(views)) view.changed?.();
     views[current]?.shown?.();
   },
 };
 
+// What is there only when there is a model says what will be there.
 const tabs = [
-  ["demos", "Demonstrations", demosView],
-  ["modes", "Modes", modesView],
-  ["steer", "Steer", steerView],
-  ["teach", "Teach", teachView],
-  ["train", "Train", trainView],
+  ["demos", "Demonstrations", demosView, "Every episode, its mode, and a player."],
+  ["modes", "Modes", modesView, "A card for each mode."],
+  ["steer", "Steer", steerView, "An agent that is steered between modes while it acts."],
+  ["teach", "Teach", teachView, "Pairs of clips, to say which mode is wanted when."],
+  ["train", "Train", trainView, null],
 ];
 const views = {};
 let current = "";
@@ -130,6 +135,27 @@ function setTheme(theme) {
 
 function redraw() { for (const view of Object.values(views)) view.redraw?.(); }
 
+function head() {
+  const { about } = studio;
+  document.title = `${about.run} · unbraid studio`;
+  const size = about.has_demos ? `${about.n_episodes.toLocaleString()} episodes, ${about.n_steps.toLocaleString()} steps` : "";
+  byId("run").textContent = [about.run, about.method && `${about.modes.length} mode${about.modes.length === 1 ? "" : "s"}`, size].filter(Boolean).join(" · ");
+  byId("report").hidden = !about.has_report;
+  byId("remarks").replaceChildren(...about.remarks.map((text) => element("p", { className: "remark" }, text)));
+}
+
+// The views of a model, once it is there.
+async function fill() {
+  studio.columns = columnChoice(studio, () => { for (const view of Object.values(views)) view.columns?.(); });
+  Object.assign(studio, { modes: studio.about.modes, leads: studio.about.leads });
+  for (const [id, , make, waits] of tabs) {
+    if (!waits) continue;
+    byId(`panel-${id}`).replaceChildren();
+    views[id] = make(byId(`panel-${id}`), studio);
+  }
+  await studio.said(studio.about);
+}
+
 async function begin() {
   buildTabs();
   byId("undo").addEventListener("click", () => step("undo"));
@@ -156,13 +182,21 @@ async function begin() {
     return;
   }
   const { about } = studio;
-  document.title = `${about.run} · unbraid studio`;
-  const size = about.has_demos ? `${about.n_episodes.toLocaleString()} episodes, ${about.n_steps.toLocaleString()} steps` : "";
-  byId("run").textContent = [about.run, about.method && `${about.modes.length} modes`, size].filter(Boolean).join(" · ");
-  byId("report").hidden = !about.has_report;
-  byId("remarks").replaceChildren(...about.remarks.map((text) => element("p", { className: "remark" }, text)));
-  for (const [id, , make] of tabs) views[id] = make(byId(`panel-${id}`), studio);
-  if (about.has_model) await studio.said(about);
+  head();
+  if (about.has_model) await fill();
+  else {
+    for (const [id, , , waits] of tabs) if (waits) views[id] = waitingView(byId(`panel-${id}`), studio, waits);
+    whenDone(async (now, isFirst) => {
+      Object.assign(studio.about, now);
+      head();
+      if (!isFirst) return;
+      const focused = document.activeElement;
+      await fill();
+      if (focused !== document.body && !focused.isConnected) byId(`tab-${current}`).focus(); // it was in what gave way
+      say("The fit is done.");
+    });
+  }
+  views.train = trainView(byId("panel-train"), studio);
   const wanted = location.hash.slice(1);
   const first = about.has_model ? (about.has_demos ? "demos" : "steer") : "train";
   show(tabs.some(([id]) => id === wanted) ? wanted : first);

@@ -1,8 +1,9 @@
 // All episodes at once: a canvas that draws the rows in sight, and a player for the one that was chosen.
 
 import { get, post, say } from "./api.js";
+import { foldedPicker } from "./columns.js";
 import { chip, css, element, fill, framed, percent, sharp } from "./marks.js";
-import { drawPlots, drawScene, sightOf } from "./scene.js";
+import { drawPlots, drawScene, limitsOf, sightOf } from "./scene.js";
 
 const ROW = 26, PAGE = 200;
 const ORDERS = [["odd", "Odd ones first"], ["certainty", "Least certain first"], ["mode", "By mode"], ["return", "By return"], ["cost", "By cost"], ["length", "By length"], ["episode", "As recorded"]];
@@ -13,10 +14,8 @@ const NUMBERS = {
 };
 
 export function demosView(panel, studio) {
-  if (!studio.about.has_demos || !studio.about.has_model) {
-    panel.append(element("p", { className: "empty" }, studio.about.has_model
-      ? "The demonstrations are not at hand. Start again with --demos PATH to see them; everything else works."
-      : "There is no model yet: see Train."));
+  if (!studio.about.has_demos) {
+    panel.append(element("p", { className: "empty" }, "The demonstrations are not at hand. Start again with --demos PATH to see them; everything else works."));
     return {};
   }
   let n = null, longest = 1, at = -1, chosen = null, filter = null, asked = 0, grouping = "";
@@ -181,6 +180,7 @@ export function demosView(panel, studio) {
     shown() { draw(); },
     left() { player?.pause(); },
     redraw() { draw(); player?.redraw(); },
+    columns() { player?.columns(); },
     key(event) { if (event.key === " " && player) { player.toggle(); return true; } return false; },
   };
 }
@@ -197,11 +197,11 @@ function makePlayer(side, studio, episode, onNote) {
   const bar = element("input", { type: "range", min: 0, max: 1000, value: 0, ariaLabel: "Place in the episode" });
   const clock = element("span", { className: "small number" });
   const speed = element("select", { ariaLabel: "Speed" }, ...[0.5, 1, 2, 4, 8].map((s) => element("option", { value: s, selected: s === 2 }, `${s} x`)));
-  const names = studio.about.columns;
-  const pick = element("select", { multiple: true, size: 6, ariaLabel: "Columns to plot, up to 8", className: "wide" }, ...names.map((name, i) => element("option", { value: i, selected: i < 3 }, name)));
+  const pick = foldedPicker(studio.columns);
   const note = element("textarea", { className: "wide", id: "episode-note", maxLength: 2000, value: episode.note, ariaLabel: "Note on this episode" });
   const facts = element("div", { className: "facts small" });
-  const drawer = element("details", { open: !above }, element("summary", {}, "Plots of columns"), plots, element("p", { className: "small muted" }, "Columns (several with Ctrl):"), pick);
+  const span = element("select", { id: "span", ariaLabel: "Steps drawn" }, element("option", { value: 0 }, "the whole episode"), ...[50, 200].filter((n) => n < episode.steps).map((n) => element("option", { value: n, selected: n === 200 && episode.steps > 400 }, `${n} steps around the place`)));
+  const drawer = element("details", { open: !above }, element("summary", {}, "Plots of columns"), plots, element("div", { className: "row gap" }, element("label", {}, "Draw ", span)), pick);
   side.replaceChildren(title, facts, ...(above ? [stage] : []), strip, element("div", { className: "row gap" }, button, element("label", {}, "Speed ", speed), clock), bar, drawer,
     element("h3", {}, "Note"), note, element("button", { type: "button", id: "episode-note-save", on: { click: () => onNote(note.value) } }, "Save note"));
 
@@ -226,7 +226,7 @@ function makePlayer(side, studio, episode, onNote) {
 
   function draw() {
     if (above) drawScene(stage, above.layout, above.frames[step], trail.slice(0, step + 1), (mode) => studio.mode(mode), sight);
-    if (drawer.open) drawPlots(plots, series, [0, episode.steps], share());
+    if (drawer.open) drawColumns();
     const { context: c, width, height } = sharp(strip);
     let x = 0;
     for (const [index, steps] of episode.stretches) {
@@ -241,12 +241,21 @@ function makePlayer(side, studio, episode, onNote) {
     clock.textContent = `step ${now} of ${episode.steps}${above ? `, ${(now / above.steps_per_s).toFixed(1)} s` : ""}`;
   }
 
+  // The whole episode, or the stretch around the place: a gait of a thousand steps is no line otherwise.
+  function drawColumns() {
+    const rows = series[0]?.values.length ?? 0, wanted = Math.min(rows, Math.ceil((Number(span.value) * rows) / episode.steps) || rows);
+    const at = share() * (rows - 1), first = Math.round(Math.max(0, Math.min(rows - wanted, at - wanted / 2)));
+    const step = (row) => Math.round((row / Math.max(rows - 1, 1)) * episode.steps);
+    drawPlots(plots, series.map((one) => ({ ...one, values: one.values.slice(first, first + wanted) })), [step(first), step(first + wanted - 1)], (at - first) / Math.max(wanted - 1, 1));
+  }
+
   async function columns() {
-    const wanted = [...pick.selectedOptions].map((option) => Number(option.value)).slice(0, 8);
-    if (!wanted.length) return;
+    await studio.columns.load();
+    const wanted = studio.columns.drawn();
+    pick.show();
     try {
       const found = await get("/api/columns", { episode: episode.episode, column: wanted });
-      series = wanted.map((column, i) => ({ name: names[column], values: found.columns[i] }));
+      series = wanted.map((column, i) => ({ name: studio.columns.names[column], values: found.columns[i], limits: limitsOf(found.columns[i].map((value) => [value]))?.[0] }));
       plots.style.height = `${Math.max(wanted.length * 66, 100) + 18}px`;
       draw();
     } catch (error) { say(error.message, true); }
@@ -278,7 +287,7 @@ function makePlayer(side, studio, episode, onNote) {
 
   bar.step = "any";
   bar.addEventListener("input", () => { step = above ? Math.round(share() * (n - 1)) : 0; due = 0; draw(); });
-  pick.addEventListener("change", columns);
+  span.addEventListener("change", draw);
   drawer.addEventListener("toggle", () => { if (drawer.open && !series.length) columns(); else draw(); });
   if (drawer.open) columns();
   head();
@@ -290,6 +299,7 @@ function makePlayer(side, studio, episode, onNote) {
     pause() { if (playing) toggle(); },
     stop() { cancelAnimationFrame(handle); },
     redraw: draw,
+    columns() { series = []; if (drawer.open) columns(); },
     renamed(row) {
       if (note.value.trim() === episode.note) note.value = row.note; // what was not saved yet stays
       episode = { ...row, from_above: above }; head(); remember(); draw();

@@ -2,13 +2,13 @@
 
 import { get, say } from "./api.js";
 import { chip, element, estimate, percent } from "./marks.js";
-import { drawScene, sightOf } from "./scene.js";
+import { drawPlots, drawScene, sightOf } from "./scene.js";
 
 export function modesView(panel, studio) {
   const list = element("div", { className: "cards", id: "cards" });
   const source = element("p", { className: "small muted", id: "cards-source", hidden: true }, "Which inputs decide and what a mode is taken for are of the data shown: which episodes training left out is not known.");
   panel.append(source, list);
-  let stale = true, deciding = null, decidedFor = "";
+  let stale = true, deciding = null, decidedFor = "", fromAbove = true;
 
   function examples(title, episodes) {
     return element("div", { className: "row gap" }, element("span", { className: "muted small" }, title),
@@ -24,14 +24,15 @@ export function modesView(panel, studio) {
     const rows = [["share of steps", percent(told.share_of_steps, 1)], ["episodes", `${told.n_episodes} (${percent(told.share_of_episodes, 1)})`],
       ...Object.entries(told.measured).map(([name, value]) => [name, estimate(value)])];
     const taken = told.taken_for.filter((entry) => entry.probability >= 0.0005).slice(0, 3);
-    const paths = element("div", { className: "paths", hidden: true });
+    const paths = element("div", { className: "paths", hidden: true }), profile = element("figure", { className: "profile", hidden: true });
+    profile.dataset.mode = told.mode;
     const decides = element("div", { className: "decides" }, element("p", { className: "muted small" }, "Working out which inputs decide…"));
     decides.dataset.mode = told.mode;
     const steered = Object.entries(told.steered.metrics ?? {}).map(([name, value]) => [name, estimate(value)]);
     const made = element("article", { className: "card" },
       element("header", {}, element("h2", {}, chip(mode)), element("button", { type: "button", on: { click: () => studio.edit(mode) }, ariaLabel: `Name, merge or note ${mode.name}` }, "✎ Edit")),
       mode.note ? element("p", {}, mode.note) : null,
-      paths,
+      paths, profile,
       table(rows),
       told.n_episodes ? examples("Typical", told.typical) : null,
       told.n_episodes ? examples("Borderline", told.borderline) : null,
@@ -41,18 +42,42 @@ export function modesView(panel, studio) {
       element("h3", {}, "Certificate"),
       ...(told.certificate.length ? told.certificate.map((claim) => element("p", { className: "small" }, claim.sentence)) : [element("p", { className: "small muted" }, "None. `unbraid certify` makes one.")]),
       steered.length ? element("details", {}, element("summary", {}, "Steered towards it, by results.json"), table(steered)) : null);
-    drawPaths(paths, told.typical.slice(0, 3), mode);
+    made.drawPaths = () => drawPaths(paths, told.typical.slice(0, 3), mode);
     return made;
   }
 
+  // Whether there were paths to draw.
   async function drawPaths(place, episodes, mode) {
     for (const episode of episodes) {
       const above = (await get("/api/episode", { episode }).catch(() => ({}))).from_above;
-      if (!above) return;
+      if (!above) return false;
       const canvas = element("canvas", { className: "stage", role: "img", ariaLabel: `The path of episode ${episode}, typical of ${mode.name}` });
       place.hidden = false;
       place.append(canvas);
       canvas.repaint = () => drawScene(canvas, above.layout, above.frames.at(-1), above.frames.map((scene) => [scene.robot[0], scene.robot[1], 0]), () => mode, sightOf(above.layout, above.frames.map((scene) => scene.robot)));
+      canvas.repaint();
+    }
+    return true;
+  }
+
+  // Where there is no picture from above: the columns that are chosen, of all modes on one scale.
+  async function drawProfiles() {
+    await studio.columns.load();
+    const columns = studio.columns.drawn(), { profiles } = await get("/api/profiles", { column: columns });
+    const limits = columns.map((_, i) => {
+      const all = profiles.flatMap((own) => (own.columns[i] ? [...own.columns[i].low, ...own.columns[i].high, ...own.columns[i].mean] : []));
+      return [Math.min(...all), Math.max(...all)];
+    });
+    for (const place of list.querySelectorAll(".profile")) {
+      const own = profiles.find(({ mode }) => mode === Number(place.dataset.mode)), mode = studio.mode(own?.mode ?? -1);
+      place.hidden = !mode || !own.columns.length;
+      if (place.hidden) continue;
+      const names = columns.map((column) => studio.columns.names[column]);
+      const canvas = element("canvas", { className: "plots", role: "img", ariaLabel: `${names.join(", ")} over time in typical episodes of ${mode.name}` });
+      canvas.style.height = `${columns.length * 62 + 18}px`;
+      canvas.repaint = () => drawPlots(canvas, own.columns.map(({ low, mean, high }, i) => ({ name: names[i], values: mean, limits: limits[i], band: [low, high], color: mode.color })), [0, own.steps]);
+      const n = own.n_episodes;
+      place.replaceChildren(canvas, element("figcaption", { className: "small muted" }, `${n === 1 ? "The most typical episode" : `The ${n} most typical episodes`}: mean, and the middle 80 % of values; all cards have one scale.`));
       canvas.repaint();
     }
   }
@@ -73,6 +98,9 @@ export function modesView(panel, studio) {
       const { cards, held_out: heldOut } = await get("/api/cards");
       list.replaceChildren(...cards.map((told) => card(told, heldOut)));
       source.hidden = heldOut;
+      const drawn = await Promise.all([...list.children].map((made) => made.drawPaths()));
+      fromAbove = drawn.every(Boolean);
+      if (!fromAbove) await drawProfiles();
       if (decidedFor !== String(studio.leads)) deciding = null; // merged modes are decided by something else
       decidedFor = String(studio.leads);
       deciding ??= (await get("/api/deciding")).deciding;
@@ -81,8 +109,9 @@ export function modesView(panel, studio) {
   }
 
   return {
+    columns() { if (!fromAbove && list.querySelector(".profile")) drawProfiles().catch((error) => say(error.message, true)); },
     changed() { stale = true; },
     shown() { if (stale) load().catch((error) => say(error.message, true)); },
-    redraw() { for (const canvas of list.querySelectorAll("canvas.stage")) canvas.repaint?.(); },
+    redraw() { for (const canvas of list.querySelectorAll(".card canvas")) canvas.repaint?.(); },
   };
 }

@@ -49,6 +49,24 @@ export function drawScene(canvas, layout, scene, trail = [], modeOf = () => null
   c.closePath();
   c.fill(); c.stroke();
   c.restore();
+  drawScale(c, pixel, width, height);
+}
+
+const METRES = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100];
+
+// The longest round length that takes up no more than a third of the width.
+export const scaleOf = (pixel, width) => METRES.filter((metres) => metres * pixel <= width / 3).at(-1) ?? METRES[0];
+
+function drawScale(c, pixel, width, height) {
+  const metres = scaleOf(pixel, width), long = metres * pixel, text = `${metres} m`;
+  c.font = "12px system-ui, sans-serif";
+  const wide = Math.max(long, c.measureText(text).width) + 12, top = height - 30;
+  c.fillStyle = css("--card"); c.globalAlpha = 0.85;
+  c.fillRect(4, top, wide, 26);
+  c.globalAlpha = 1; c.fillStyle = c.strokeStyle = css("--ink");
+  c.fillText(text, 10, top + 12);
+  c.lineWidth = 2; c.lineCap = c.lineJoin = "miter";
+  c.beginPath(); c.moveTo(10, top + 16); c.lineTo(10, top + 21); c.lineTo(10 + long, top + 21); c.lineTo(10 + long, top + 16); c.stroke();
 }
 
 function drawTrail(c, trail, pixel, modeOf) {
@@ -91,7 +109,8 @@ export function limitsOf(...tables) {
   });
 }
 
-// series: [{name, values, limits}], one below the other; limits: [low, high], those of the values where there are none;
+// series: [{name, values, limits, band, color}], one below the other; limits: [low, high], those of the values where there are none;
+// band: [lows, highs] around the values, where they spread; color: of a mode;
 // steps: [first, last], of the axis; cursor: a share of the width.
 export function drawPlots(canvas, series, steps, cursor = null) {
   const { context: c, width, height: whole } = sharp(canvas);
@@ -100,16 +119,22 @@ export function drawPlots(canvas, series, steps, cursor = null) {
   c.fillStyle = css("--muted");
   c.fillText(`step ${steps[0]}`, 6, whole - 5);
   c.textAlign = "right"; c.fillText(`step ${steps[1]}`, width - 6, whole - 5); c.textAlign = "left";
-  series.forEach(({ name, values, limits }, index) => {
-    const top = index * each + 16, bottom = (index + 1) * each - 5;
+  series.forEach(({ name, values, limits, band, color }, index) => {
+    const top = index * each + 20, bottom = (index + 1) * each - 5;
     const finite = values.filter(Number.isFinite);
     const [low, high] = limits ?? [Math.min(...finite), Math.max(...finite)], span = high - low || 1;
     c.strokeStyle = css("--line"); c.lineWidth = 1;
     c.beginPath(); c.moveTo(0, bottom + 3); c.lineTo(width, bottom + 3); c.stroke();
-    c.strokeStyle = css("--accent"); c.lineWidth = 1.5;
+    const x = (at) => (at / Math.max(values.length - 1, 1)) * width, y = (value) => bottom - ((value - low) / span) * (bottom - top);
+    if (band) {
+      c.fillStyle = color; c.globalAlpha = 0.3; c.beginPath();
+      band[1].forEach((value, at) => c.lineTo(x(at), y(value)));
+      [...band[0].keys()].reverse().forEach((at) => c.lineTo(x(at), y(band[0][at])));
+      c.fill(); c.globalAlpha = 1;
+    }
     c.beginPath();
-    values.forEach((value, at) => c.lineTo((at / Math.max(values.length - 1, 1)) * width, bottom - ((value - low) / span) * (bottom - top)));
-    c.stroke();
+    values.forEach((value, at) => c.lineTo(x(at), y(value)));
+    if (color) edged(c, color, 2); else { c.strokeStyle = css("--accent"); c.lineWidth = 1.5; c.stroke(); }
     c.fillStyle = css("--ink");
     c.fillText(finite.length ? `${name}   ${low.toFixed(2)} to ${high.toFixed(2)}` : name, 6, index * each + 12, width - 12);
   });

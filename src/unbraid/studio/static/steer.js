@@ -1,6 +1,7 @@
 // Live agents: the server steps them; the page asks, and draws what comes.
 
 import { GONE, blob, copy, say } from "./api.js";
+import { foldedPicker, rowOf, seriesOf } from "./columns.js";
 import { css, element, fill, framed, meter, percent, sharp, swatch } from "./marks.js";
 import { drawPlots, drawScene, limitsOf, sightOf } from "./scene.js";
 
@@ -9,8 +10,8 @@ const SHUT_DOWN = [1001, 1006, 1012]; // how a socket closes whose server ends, 
 
 export function steerView(panel, studio) {
   const { about } = studio;
-  if (!about.has_model || !about.env_ids.length) {
-    panel.append(element("p", { className: "empty" }, about.has_model ? "No environment is known that fits the model. Start again with --env ID." : "There is no model yet: see Train."));
+  if (!about.env_ids.length) {
+    panel.append(element("p", { className: "empty" }, "No environment is known that fits the model. Start again with --env ID."));
     return {};
   }
   let socket = null, session = null, started = null, playing = false, agents = [], queue = [], grouping = null;
@@ -22,7 +23,8 @@ export function steerView(panel, studio) {
   const pair = element("input", { type: "checkbox", id: "pair" });
   const sampled = element("input", { type: "checkbox", id: "sampled", checked: true });
   const status = element("p", { className: "small muted", id: "live-status", role: "status" }, "Not started.");
-  const place = element("div", { className: "agents", id: "agents" });
+  const place = element("div", { className: "agents", id: "agents" }), pick = foldedPicker(studio.columns, studio.columns.nLive);
+  pick.hidden = true;
   panel.append(element("div", { className: "card" },
     element("div", { className: "row" }, env, play,
       element("button", { type: "button", id: "step", title: "One step (.)", on: { click: () => tell({ do: "step" }) } }, "Step"),
@@ -31,7 +33,7 @@ export function steerView(panel, studio) {
       element("label", {}, "Seed ", seed), speed,
       element("label", { title: "Two agents on the same layout" }, pair, "Side by side"),
       element("label", { title: "Draw actions, or take their mean" }, sampled, "Sampled actions")),
-    status, element("p", { className: "small muted keys" }, "Keys: ", element("kbd", {}, "Space"), " play, ", element("kbd", {}, "."), " step, ", element("kbd", {}, "R"), " reset, ", element("kbd", {}, "N"), " new seed. A double click on a slider sets it to 0.")), element("div", { className: "gap" }, place));
+    status, element("p", { className: "small muted keys" }, "Keys: ", element("kbd", {}, "Space"), " play, ", element("kbd", {}, "."), " step, ", element("kbd", {}, "R"), " reset, ", element("kbd", {}, "N"), " new seed. A double click on a slider sets it to 0."), pick), element("div", { className: "gap" }, place));
 
   // Talking to the server
 
@@ -62,7 +64,7 @@ export function steerView(panel, studio) {
   function hear(message) {
     if (message.session) session = message.session;
     if (message.error) say(message.error, true);
-    if (message.started) { started = message.started; seed.value = started.seed; agents.forEach((agent) => agent.cleared()); }
+    if (message.started) { started = message.started; seed.value = started.seed; pick.hidden = Boolean(started.layout); agents.forEach((agent) => agent.cleared()); }
     if (message.asked) agents[message.asked.agent]?.asked(message.asked);
     if (message.agents && started) {
       setPlaying(message.playing);
@@ -183,7 +185,7 @@ export function steerView(panel, studio) {
       if (scene && started?.layout) drawScene(stage, started.layout, scene, trail, (mode) => studio.mode(studio.leads[mode] ?? -1), sightOf(started.layout, agents.map((agent) => agent.place()).filter(Boolean)));
       else if (seen.length) {
         const limits = limitsOf(...agents.map((agent) => agent.seen()));
-        drawPlots(stage, seen[0].map((_, column) => ({ name: `observation ${column}`, values: seen.map((row) => row[column]), limits: limits[column] })), [taken[0], taken.at(-1)]);
+        drawPlots(stage, seriesOf(studio.columns, seen, limits), [taken[0], taken.at(-1)]);
       }
       if (!about.can_observe) return;
       showShares();
@@ -207,7 +209,7 @@ export function steerView(panel, studio) {
       place: () => scene?.robot ?? null,
       seen: () => seen,
       renamed() { label(); if (started && socket?.readyState === 1) steer(); }, // whose answer says it in the new words
-      cleared() { trail = []; history = []; seen = []; taken = []; scene = null; redraw(); },
+      cleared() { trail = []; history = []; seen = []; taken = []; scene = null; stage.ariaLabel = `Agent ${index + 1}, ${started.layout ? "from above" : "columns over time"}`; redraw(); },
       asked(answer) { told = answer; words.replaceChildren(element("span", {}, answer.words), " ", element("code", {}, answer.python)); },
       heard(now) {
         const { posterior } = now;
@@ -216,7 +218,7 @@ export function steerView(panel, studio) {
           if (history.length > HISTORY) history.shift();
         }
         if (now.scene) { scene = now.scene; trail.push([scene.robot[0], scene.robot[1], posterior ? posterior.indexOf(Math.max(...posterior)) : null]); if (trail.length > 4000) trail.shift(); }
-        if (now.observation) { seen.push(now.observation.slice(0, 6)); taken.push(now.step); if (seen.length > HISTORY) { seen.shift(); taken.shift(); } }
+        if (now.observation) { seen.push(rowOf(now)); taken.push(now.step); if (seen.length > HISTORY) { seen.shift(); taken.shift(); } }
         facts.replaceChildren(...[["return", now.return.toFixed(2)], ["cost", now.cost?.toFixed(0)], ["goals", now.goals]].filter(([, value]) => value !== undefined && value !== null).map(([name, value]) => element("span", {}, `${name} `, element("b", {}, value))));
       },
     };
@@ -230,6 +232,7 @@ export function steerView(panel, studio) {
     shown() { if (!socket) open(); else agents.forEach((agent) => agent.redraw()); },
     left() { if (playing) tell({ do: "pause" }); },
     redraw() { agents.forEach((agent) => agent.redraw()); },
+    columns() { pick.show(); agents.forEach((agent) => agent.redraw()); },
     key(event) {
       const key = event.key.toLowerCase();
       if (key === " ") toggle();

@@ -1,14 +1,21 @@
 // Two short clips from the same start, and a click: what is learned is a preference over modes, by situation.
 
 import { copy, get, post, say } from "./api.js";
+import { foldedPicker, rowOf, seriesOf } from "./columns.js";
 import { chip, element, meter, percent } from "./marks.js";
 import { drawPlots, drawScene, limitsOf, sightOf } from "./scene.js";
 
 const ANSWERS = [["left", "Left", "ArrowLeft", "←"], ["both fine", "Both fine", "ArrowUp", "↑"], ["neither", "Neither", "ArrowDown", "↓"], ["right", "Right", "ArrowRight", "→"]];
 
+// The first few by name: a situation of others' worlds is read as all columns.
+function namesOf(features) {
+  const told = features.slice(0, 6).map((name) => name.replaceAll("_", " ")).join(", "), more = features.length - 6;
+  return more > 0 ? `${told} and ${more} more` : told;
+}
+
 export function teachView(panel, studio) {
-  if (!studio.about.has_model || !studio.about.env_ids.length) {
-    panel.append(element("p", { className: "empty" }, "Teaching needs a model, and an environment to make clips in (--env ID)."));
+  if (!studio.about.env_ids.length) {
+    panel.append(element("p", { className: "empty" }, "Teaching needs an environment to make clips in. Start again with --env ID."));
     return {};
   }
   const stages = ["left", "right"].map((side) => element("canvas", { className: "stage", role: "img", ariaLabel: `The ${side} clip, from above` }));
@@ -17,11 +24,13 @@ export function teachView(panel, studio) {
   const undo = element("button", { type: "button", id: "teach-undo", on: { click: forget } }, "Take the last answer back");
   const blends = element("input", { type: "checkbox", id: "blends" });
   const names = ["left", "right"].map(() => element("figcaption", { className: "small muted" }));
+  const clips = element("div", { className: "clips" }, ...stages.map((stage, side) => element("figure", {}, stage, names[side])));
   const told = element("p", { className: "small muted", id: "taught", role: "status" }, "Making two clips…");
   const last = element("p", { className: "small", id: "last-pair", role: "status" });
-  const learned = element("div", { id: "learned" });
+  const learned = element("div", { id: "learned" }), pick = foldedPicker(studio.columns, studio.columns.nLive);
+  pick.hidden = true;
   panel.append(element("div", { className: "two" },
-    element("div", { className: "card" }, element("h2", {}, "Which one do you want to see here?"), element("div", { className: "clips" }, ...stages.map((stage, side) => element("figure", {}, stage, names[side]))), element("div", { className: "answers" }, ...buttons), element("div", { className: "row gap" }, undo, element("button", { type: "button", on: { click: () => { begun = 0; } } }, "Play again"), element("label", { title: "Clips of what lies half-way between two modes are offered, too" }, blends, "Blends, too")), last, told),
+    element("div", { className: "card" }, element("h2", {}, "Which one do you want to see here?"), clips, element("div", { className: "answers" }, ...buttons), element("div", { className: "row gap" }, undo, element("button", { type: "button", on: { click: () => { begun = 0; } } }, "Play again"), element("label", { title: "Clips of what lies half-way between two modes are offered, too" }, blends, "Blends, too")), last, told, pick),
     element("div", { className: "card" }, element("h2", {}, "What your answers say"), learned)));
   let clip = null, frame = 0, begun = 0, handle = 0, busy = false, known = null, bars = [], grouping = "";
 
@@ -31,7 +40,7 @@ export function teachView(panel, studio) {
     stages.forEach((stage, side) => {
       const now = clip.frames[frame][side];
       if (now.scene) drawScene(stage, clip.layout, now.scene, clip.frames.slice(0, frame + 1).map((agents) => [agents[side].scene.robot[0], agents[side].scene.robot[1], null]), undefined, clip.sight);
-      else drawPlots(stage, now.observation.slice(0, 6).map((_, column) => ({ name: `observation ${column}`, values: clip.frames.map((agents) => agents[side].observation[column]), limits: clip.limits[column] })), [0, count - 1], frame / (count - 1));
+      else drawPlots(stage, seriesOf(studio.columns, clip.rows[side], clip.limits), [0, count - 1], frame / (count - 1));
     });
   }
 
@@ -49,7 +58,13 @@ export function teachView(panel, studio) {
       clip = await post(`/api/teach/pair?blends=${blends.checked}`);
       frame = 0; begun = 0;
       if (clip.layout) clip.sight = sightOf(clip.layout, ...clip.frames.map((agents) => agents.map((agent) => agent.scene.robot)));
-      else clip.limits = limitsOf(...clip.frames.map((agents) => agents.map((agent) => agent.observation)));
+      else {
+        clip.rows = [0, 1].map((side) => clip.frames.map((agents) => rowOf(agents[side])));
+        clip.limits = limitsOf(...clip.rows);
+      }
+      pick.hidden = Boolean(clip.layout);
+      clips.classList.toggle("plotted", !clip.layout);
+      stages.forEach((stage, side) => { stage.ariaLabel = `The ${side ? "right" : "left"} clip, ${clip.layout ? "from above" : "columns over time"}`; });
       names.forEach((name, side) => { name.textContent = side ? "right" : "left"; });
       buttons.forEach((button) => { button.disabled = false; });
       told.textContent = `Pair ${clip.number + 1}: the one from which there is most to learn (${clip.information_nats.toFixed(2)} nats). Both start alike.`;
@@ -96,7 +111,7 @@ export function teachView(panel, studio) {
     });
     learned.replaceChildren(element("p", { id: "n-answers" }, `${answer.n_answers} answer${answer.n_answers === 1 ? "" : "s"}, saved with the run as preferences.json.`),
       element("p", { className: "small muted" }, "How probable it is of each mode that you like it best, over the situations at hand; its utility is in logits, and 0 is just acceptable."), ...rows,
-      element("p", { className: "small muted" }, `A situation is read as: ${answer.features.slice(1).join(", ").replaceAll("_", " ")}.`),
+      element("p", { className: "small muted" }, `A situation is read as: ${namesOf(answer.features.slice(1))}.`),
       answer.n_answers ? element("div", {}, element("h3", {}, "Make a switcher of them"), element("code", { id: "teach-command", className: "block" }, answer.command),
         element("button", { type: "button", className: "gap", on: { click: () => copy(answer.command, "The command") } }, "Copy the command")) : "");
   }
@@ -110,6 +125,7 @@ export function teachView(panel, studio) {
       else if (known) show(known);
       grouping = String(studio.leads);
     },
+    columns() { pick.show(); draw(); },
     redraw() { draw(); bars.forEach((bar) => bar.show()); },
     key(event) {
       const found = ANSWERS.find(([, , key]) => key === event.key);

@@ -10,7 +10,8 @@ const COLORS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00"
 export function trainView(panel, studio) {
   const method = element("select", { ariaLabel: "Method" }, element("option", { value: "unbraid" }, "unbraid's method"), element("option", { value: "talk" }, "the talk's method"));
   const facts = element("p", { className: "small muted", id: "fit-facts", role: "status" });
-  const done = element("p", { className: "remark", hidden: true }, "The model is there. ", element("button", { type: "button", on: { click: () => location.reload() } }, "Open it"));
+  const done = element("p", { className: "remark", hidden: true }, "The model is there. ", element("button", { type: "button", on: { click: () => studio.open(studio.about.has_demos ? "demos" : "steer") } }, "Open it"));
+  const waited = !studio.about.has_model;
   const loss = element("canvas", { className: "chart", role: "img", ariaLabel: "Loss terms by gradient step" });
   const usage = element("canvas", { className: "chart", role: "img", ariaLabel: "Usage of codes by gradient step" });
   const key = element("div", { className: "chips small" }), codes = element("div", { className: "chips small" });
@@ -60,7 +61,7 @@ export function trainView(panel, studio) {
 
   function drawLog() {
     const own = last();
-    if (!own.length) { facts.textContent = "Nothing is logged yet."; sharp(loss); sharp(usage); key.replaceChildren(); codes.replaceChildren(); return; }
+    if (!own.length) { facts.textContent = studio.about.has_model ? "Nothing is logged." : "Nothing is logged yet: a fit looks for modes before its first step."; sharp(loss); sharp(usage); key.replaceChildren(); codes.replaceChildren(); return; }
     const steps = own.map((moment) => moment.step), newest = own.at(-1);
     const names = [...new Set(own.flatMap((moment) => Object.keys(moment.terms)))];
     chart(loss, names.map((name) => ({ values: own.map((moment) => moment.terms[name] ?? NaN) })), steps);
@@ -79,7 +80,7 @@ export function trainView(panel, studio) {
     const { demonstrated, mean, deviation } = told, each = height / demonstrated.length;
     c.font = "12px system-ui, sans-serif";
     demonstrated.forEach((values, column) => {
-      const top = column * each + 18, bottom = (column + 1) * each - 4, means = mean[column], spread = deviation[column];
+      const top = column * each + 22, bottom = (column + 1) * each - 6, means = mean[column], spread = deviation[column];
       const finite = [...values, ...means].filter(Number.isFinite), low = Math.min(...finite), high = Math.max(...finite), span = high - low || 1;
       const x = (at) => 4 + (at / Math.max(values.length - 1, 1)) * (width - 8), y = (value) => Math.max(top - 4, Math.min(bottom + 4, bottom - ((value - low) / span) * (bottom - top)));
       c.fillStyle = color; c.globalAlpha = 0.22; c.beginPath();
@@ -147,7 +148,6 @@ export function trainView(panel, studio) {
       offset = found.offset;
       if (found.moments.length || !moments.length || failing) drawLog();
       if (method.value === "unbraid" || studio.about.method === "talk") await askPictures();
-      if (!studio.about.has_model) done.hidden = !(await get("/api/about")).has_model;
       failing = "";
     } catch (error) {
       if (error.message !== failing) say(error.message, true); // once, as it is asked for again every second
@@ -161,7 +161,7 @@ export function trainView(panel, studio) {
   return {
     shown() { ask(); drawLog(); drawPictures(); },
     left() { clearTimeout(timer); },
-    changed() { if (pictures.length) drawPictures(); },
+    changed() { done.hidden = !waited; if (pictures.length) drawPictures(); },
     redraw() { drawLog(); for (const canvas of grown.querySelectorAll("canvas")) canvas.repaint?.(); },
   };
 }
