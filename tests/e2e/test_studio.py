@@ -11,11 +11,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from unbraid.core.runs import create_run
+from unbraid.demos.episodes import Demos, Episode
+from unbraid.demos.store import save_demos
 from unbraid.pipeline.requests import StudioRequest
 from unbraid.pipeline.studio import desk_of
 from unbraid.studio.edits import Edits
+from unbraid.training.config import UnbraidConfig
+from unbraid.training.fit import fit
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -27,10 +33,12 @@ def run(fitted, tmp_path_factory) -> Path:
 
 
 @contextlib.contextmanager
-def studio(run, *more):
-    """The studio in a process of its own, as a person starts it; its address."""
+def studio(run, *more, modules=None):
+    """The studio in a process of its own, as a person starts it, with a folder of modules of one's own; its address."""
     command = [sys.executable, "-m", "unbraid", "studio", str(run), "--port", "0", "--no-browser", "--json", *more]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if modules is not None:
+        environment["PYTHONPATH"] = os.pathsep.join([str(modules), *filter(None, [os.environ.get("PYTHONPATH")])])
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
@@ -98,9 +106,9 @@ def test_a_person_sees_steers_teaches_and_undoes(run, pile, browser):
         expect(page.locator("#player canvas.stage")).to_be_visible()
 
         # Space opens what has the focus, and plays elsewhere
-        drawer, button = page.locator("#player details"), page.locator("#player button.primary")
+        drawer, button = page.locator("#player > details"), page.locator("#player button.primary")
         expect(button).to_have_text("Pause")
-        page.locator("#player summary").press("Space")
+        page.locator("#player > details > summary").press("Space")
         expect(drawer).to_have_attribute("open", "")
         expect(button).to_have_text("Pause")
         page.locator("#timeline").press("Space")
@@ -268,6 +276,10 @@ def test_what_the_page_waits_for_and_what_is_gone_is_said(run, pile, browser):
         limits = "import('/static/scene.js').then((scene) => scene.limitsOf([[1, 5]], [[3, 2], [NaN, 4]]))"
         assert page.evaluate(limits) == [[1, 3], [2, 5]]
 
+        # a picture's scale is a round length that takes up no more than a third of it
+        scale = "import('/static/scene.js').then((scene) => [40, 9, 0.1].map((pixel) => scene.scaleOf(pixel, 300)))"
+        assert page.evaluate(scale) == [2, 10, 100]
+
         page.click("#tab-steer")
         expect(page.locator("#live-status")).to_contain_text("Seed 0")
     gone = "The studio no longer answers; start it again."
@@ -275,6 +287,122 @@ def test_what_the_page_waits_for_and_what_is_gone_is_said(run, pile, browser):
     page.click("#tab-train")
     expect(page.locator("#fit-facts")).to_have_text(gone)
     expect(page.locator("#said")).to_have_text(gone)
+
+
+WIDE = """
+import gymnasium
+import numpy as np
+
+
+class Wide(gymnasium.Env):
+    metadata = {"render_fps": 30}
+    observation_space = gymnasium.spaces.Box(-9, 9, (9,), np.float32)
+    action_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.place = 0.0
+        return self.seen(), {}
+
+    def seen(self):
+        return np.append(self.np_random.normal(size=8), self.place).astype(np.float32)
+
+    def step(self, action):
+        self.place = 0.9 * self.place + float(action[0])
+        return self.seen(), 0.0, False, False, {}
+
+
+gymnasium.register("Wide-v0", Wide, max_episode_steps=200)
+"""
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory):
+    """A world of nine columns that nobody has a picture of, demonstrations by two experts there, and a run of them."""
+    folder, generator = tmp_path_factory.mktemp("elsewhere"), np.random.default_rng(0)
+    (folder / "wide_world.py").write_text(WIDE)
+
+    def episode(sign):
+        actions, seen = 0.1 * generator.standard_normal((60, 2)) + [0.5 * sign, 0], generator.normal(size=(61, 9))
+        seen[0, 8] = 0
+        for step, action in enumerate(actions):
+            seen[step + 1, 8] = 0.9 * seen[step, 8] + action[0]
+        return Episode(seen, actions)
+
+    demos = Demos.from_episodes([episode(sign) for sign in (-1, 1) * 4])
+    save_demos(demos, folder / "pile")
+    config = UnbraidConfig(n_modes=2, n_steps=40, search_steps=40, policy_hidden=(16,), encoder_width=8)
+    fit(demos, config).save_pretrained(folder / "model")
+    create_run(folder / "run", {"command": "fit"})
+    return folder
+
+
+def test_a_page_that_is_opened_while_a_fit_goes_on_in_somebody_elses_world(elsewhere, browser):
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=120_000)
+    complaints: list[str] = []
+    more = ("--demos", str(elsewhere / "pile"), "--env", "wide_world:Wide-v0")
+    with studio(elsewhere / "run", *more, modules=elsewhere) as address:
+        page = opened(browser, address, complaints)
+        expect(page.locator("#tab-train")).to_have_attribute("aria-selected", "true")
+        expect(page.locator("#fit-facts")).to_contain_text("Nothing is logged yet")
+        for tab in ("modes", "steer", "teach", "demos"):
+            page.click(f"#tab-{tab}")
+            expect(page.locator(f"#panel-{tab}")).to_contain_text("opens by itself when the fit is done")
+        page.locator("#panel-demos button").focus()
+        (elsewhere / "model").rename(elsewhere / "run" / "model")
+
+        # the tab that is looked at opens, and what had the focus gives it to the tab
+        told, player, boxes = page.locator("#told"), page.locator("#player"), page.locator("#player .boxes input")
+        expect(told).to_contain_text("8 episodes")
+        expect(page.locator("#tab-demos")).to_be_focused()
+        expect(page.locator("#run")).to_have_text("run · 2 modes · 8 episodes, 480 steps")
+
+        # the columns that tell the modes apart are drawn, until others are chosen: with the keyboard, up to eight
+        page.locator("#timeline").press("ArrowDown")
+        page.locator("#timeline").press("Enter")
+        player.locator("details details summary").press("Enter")
+        expect(boxes).to_have_count(11)
+        expect(boxes.nth(8)).to_be_checked()
+        expect(boxes.nth(9)).to_be_checked()
+        for column in (8, 9):
+            boxes.nth(column).press("Space")
+        expect(boxes.nth(8)).not_to_be_checked()
+        for column in range(11):
+            if page.locator("#player .boxes input:checked").count() < 8 and not boxes.nth(column).is_checked():
+                boxes.nth(column).press("Space")
+        expect(page.locator("#player .boxes input:disabled")).to_have_count(3)
+        player.locator("fieldset button").press("Enter")
+        expect(page.locator("#player .boxes input:checked")).to_have_count(4)
+        boxes.nth(9).press("Space")
+        expect(boxes.nth(9)).not_to_be_checked()
+
+        # the choice is that of every tab
+        page.click("#tab-modes")
+        expect(page.locator("#cards .profile canvas")).to_have_count(2)
+        label = page.locator("#cards .profile canvas").first
+        expect(label).to_have_attribute("aria-label", re.compile("^observation 8, .* over time in typical episodes"))
+        expect(label).not_to_have_attribute("aria-label", re.compile("action 0"))
+        page.click("#tab-steer")
+        expect(page.locator("#live-status")).to_contain_text("Seed 0")
+        page.locator("#panel-steer details.gap > summary").press("Enter")
+        chosen = page.locator("#panel-steer .boxes input:checked")
+        expect(chosen).to_have_count(3)
+        page.click("#step")
+        expect(page.locator("#live-status")).to_contain_text("step 1 ")
+        expect(page.locator("#agents canvas.stage")).to_have_attribute("aria-label", "Agent 1, columns over time")
+        page.click("#tab-teach")
+        expect(page.locator(".answers button").first).to_be_enabled()
+        page.locator("#panel-teach details.gap > summary").press("Enter")
+        expect(page.locator("#panel-teach .boxes input:checked")).to_have_count(3)
+        page.set_viewport_size({"width": 400, "height": 800})
+        for tab in ("demos", "modes", "steer", "teach", "train"):
+            page.click(f"#tab-{tab}")
+            expect(page.locator(f"#panel-{tab}")).to_be_visible()
+            assert page.evaluate("document.documentElement.scrollWidth") <= 400, tab
+        expect(page.locator("#panel-train .remark")).to_contain_text("The model is there.")
+    assert complaints == []
 
 
 def test_switch_reads_what_was_taught(unbraid, fitted, tmp_path, monkeypatch):

@@ -139,9 +139,7 @@ class Desk:
     def telling(self) -> list[int]:
         """The columns of observations and actions, those first that say most about the mode, as modes are shown."""
         leads = self.edits.edits.leads
-        return self._once(
-            f"telling {leads}", lambda: telling_columns(self.demos, self.catalogue.modes_of_steps(leads))
-        )
+        return self._once(f"telling {leads}", lambda: telling_columns(self.demos, self.catalogue.modes_of_steps(leads)))
 
     def profiles(self, columns: list[int]) -> list[dict[str, Any]]:
         """How some columns run in the most typical episodes of each mode shown."""

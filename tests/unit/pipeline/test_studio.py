@@ -112,6 +112,14 @@ def test_a_world_that_does_not_fit_is_refused(run):
         desk_of(StudioRequest(run, env="unbraid/Nowhere-v0"))
 
 
-def test_a_fit_that_goes_on_can_be_looked_at(tmp_path):
-    desk = desk_of(StudioRequest(create_run(tmp_path / "fitting", {"command": "fit"})))
-    assert not desk.about()["has_model"]
+def test_a_fit_that_goes_on_can_be_looked_at_and_its_worlds_are_those_that_fit_the_model_in_the_end(tmp_path, run):
+    fitting = create_run(tmp_path / "fitting", {"command": "fit"})
+    named = desk_of(StudioRequest(fitting, env="unbraid/PointGoal0-v0"))
+    desk = desk_of(StudioRequest(fitting))
+    told = desk.about()
+    assert (told["has_model"], told["env_ids"]) == (False, [])
+    assert named.about()["env_ids"] == ["unbraid/PointGoal0-v0"]
+    (run / "model").rename(fitting / "model")
+    ours = [ENV, "unbraid/PointGoal2-v0"]
+    assert desk.about()["env_ids"] == named.about()["env_ids"] == ours
+    assert "has 28 observation" in named.about()["remarks"][-1]

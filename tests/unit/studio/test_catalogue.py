@@ -23,6 +23,14 @@ def test_it_says_what_the_model_says(catalogue, model, demos):
     assert [sum(n for _, n in runs) for runs in catalogue.stretches] == demos.lengths.tolist()
 
 
+def test_the_modes_of_steps_are_those_of_the_strips(catalogue, demos):
+    of_step = catalogue.modes_of_steps(APART)
+    assert len(of_step) == demos.n_steps
+    for episode, runs in enumerate(catalogue.stretches):
+        assert run_lengths(of_step[demos.step_starts[episode] : demos.step_starts[episode + 1]]) == list(runs)
+    assert set(catalogue.modes_of_steps((1, 1)).tolist()) == {1}
+
+
 def test_the_oddest_of_a_mode_is_the_one_that_it_explains_worst(catalogue, model, demos):
     modes = model.predict(demos)
     scores = np.array([model.score(demos.select([e])) for e in range(demos.n_episodes)])

@@ -50,6 +50,21 @@ def test_an_edit_shows_everywhere(desk):
     assert {entry["mode"] for entry in desk.deciding()} == {0, 1}
 
 
+def test_columns_and_profiles_are_of_the_modes_as_they_are_shown(desk):
+    assert sorted(desk.telling()) == list(range(62))
+    found = desk.profiles(desk.telling()[:2])
+    cards = {card["mode"]: card for card in desk.cards()["cards"]}
+    assert [own["mode"] for own in found] == [0, 1]
+    for own in found:
+        n = len(cards[own["mode"]]["typical"])
+        assert (own["n_episodes"], own["steps"], len(own["columns"])) == (n, 60, 2) if n else (0, 0, 0)
+    desk.edits.say(Edit("merge", 1, 0))
+    assert desk.telling()[:3] == [0, 1, 3]  # one mode: no column tells it from others, and 2 is constant
+    (both,) = desk.profiles([0])
+    assert (both["mode"], both["n_episodes"]) == (0, 5)
+    json.dumps(both, allow_nan=False)
+
+
 def test_what_rollouts_did_is_read_from_the_results(desk, run):
     metrics = {"return": {"value": 1.0, "low": 0.5, "high": 1.5, "n": 3, "unit_of_n": "episodes"}}
     behaviour = {"units": {"return": "reward"}, "modes": [{"mode": 1, "metrics": metrics, "expert": "forward"}]}
@@ -78,6 +93,22 @@ def test_a_run_without_a_model_waits_for_it(tmp_path, run):
         desk.shown()
     (run / "model").rename(fitting / "model")
     assert desk.about()["has_model"]
+
+
+def test_worlds_are_looked_for_once_there_is_a_model_that_they_must_fit(tmp_path, run):
+    fitting, asked = create_run(tmp_path / "fitting", {"command": "fit"}), []
+
+    def find():
+        asked.append(1)
+        return (ENV,), ("A remark.",)
+
+    desk = Desk(fitting, find_worlds=find)
+    assert (desk.about()["env_ids"], asked) == ([], [])
+    (run / "model").rename(fitting / "model")
+    for _ in range(2):
+        told = desk.about()
+        assert (told["env_ids"], told["remarks"], told["widths"]) == ([ENV], ["A remark."], (60, 2))
+    assert asked == [1]
 
 
 def test_only_worlds_that_are_offered_are_made(desk):

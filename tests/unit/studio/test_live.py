@@ -1,6 +1,7 @@
 """Live agents do what a rollout does, and a change is heeded at once."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import gymnasium
 import numpy as np
@@ -106,6 +107,25 @@ def test_costs_and_goals_are_told_where_the_world_has_them(model, env, has):
         (told,) = live.frame()
         assert (told["cost"], told["goals"]) == ((0.0, 0) if has else (None, None))
         live.reset(1)
+    live.close()
+
+
+def test_of_others_worlds_all_that_an_agent_sees_is_told_to_four_digits(model, monkeypatch):
+    class Wide(gymnasium.Env):
+        metadata: ClassVar = {"render_fps": 30}
+        observation_space = gymnasium.spaces.Box(-9, 9, (30,), np.float64)
+        action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+
+        def reset(self, *, seed=None, options=None):
+            return np.arange(30) * 1.23456e-4, {}
+
+    monkeypatch.setattr("unbraid.studio.live.gymnasium.make", lambda *_, **__: Wide())
+    model = ModeModel(model.config, observation_size=30, action_size=1)
+    live = LiveRollout(model, "Wide-v0", run=Path("run"), shown=Edits(2).shown)
+    (told,) = live.frame()
+    assert "scene" not in told
+    assert len(told["observation"]) == 30
+    assert told["observation"][:2] == [0.0, 0.0001235]
     live.close()
 
 

@@ -20,7 +20,7 @@ def test_the_page_and_all_that_it_names_are_there(here):
     assert "unbraid studio" in page
     for name in ("style.css", "icon.svg", "app.js", "api.js", "marks.js", "scene.js"):
         assert here.get(f"/static/{name}").status_code == 200
-    for name in ("demos", "modes", "steer", "teach", "train"):
+    for name in ("demos", "modes", "steer", "teach", "train", "columns", "waiting"):
         script = here.get(f"/static/{name}.js")
         assert script.status_code == 200
         assert "javascript" in script.headers["content-type"]
@@ -40,6 +40,8 @@ def test_reading_is_what_the_desk_says(here, desk):
     assert len(found["rows"]) == 3
     assert here.get("/api/episode", params={"episode": 2}).json()["episode"] == 2
     assert len(here.get("/api/columns", params={"episode": 2, "column": [0, 61]}).json()["columns"]) == 2
+    assert here.get("/api/telling").json()["columns"] == desk.telling()
+    assert here.get("/api/profiles", params={"column": [0, 61]}).json()["profiles"] == desk.profiles([0, 61])
     assert len(here.get("/api/cards").json()["cards"]) == 2
     assert {entry["mode"] for entry in here.get("/api/deciding").json()["deciding"]} <= {0, 1}
     assert [moment["step"] for moment in here.get("/api/fit").json()["moments"]] == [10]
@@ -63,6 +65,8 @@ def test_edits_are_saved_undone_and_done_again(here, run):
         ("get", "/api/episodes?limit=100000", {}, 422),
         ("get", "/api/episode?episode=99", {}, 400),
         ("get", "/api/columns?episode=0&column=99", {}, 400),
+        ("get", "/api/profiles?column=99", {}, 400),
+        ("get", "/api/profiles", {}, 422),
         ("get", "/api/nothing", {}, 404),
         ("post", "/api/about", {}, 405),
         ("post", "/api/edits", {"json": {"kind": "rename", "about": 7, "text": "x"}}, 400),

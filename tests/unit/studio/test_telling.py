@@ -1,0 +1,77 @@
+"""The columns that tell modes apart come first, and profiles are what episodes are like."""
+
+import numpy as np
+import pytest
+
+from unbraid.core.errors import ConfigError
+from unbraid.demos.episodes import Demos, Episode
+from unbraid.studio.telling import profile_of, telling_columns
+
+
+def pile(observations, actions, *, n_episodes):
+    """Equal parts of tables of steps, each with a last observation."""
+    parts = zip(np.split(observations, n_episodes), np.split(actions, n_episodes), strict=True)
+    return Demos.from_episodes([Episode(np.vstack([seen, seen[-1:]]), acted) for seen, acted in parts])
+
+
+@pytest.fixture(scope="module")
+def modes():
+    return np.repeat([0, 1], 300)
+
+
+@pytest.fixture(scope="module")
+def made(modes):
+    """Columns: noise, one constant, one that lies elsewhere by mode, one that spreads further; a rare bit, and noise."""
+    generator = np.random.default_rng(0)
+    noise = generator.standard_normal((600, 6))
+    seen = np.stack([noise[:, 0], np.full(600, 3.0), noise[:, 1] + 6 * modes, noise[:, 2] * (1 + 4 * modes)], axis=1)
+    rare = (modes == 1) & (generator.random(600) < 0.1)
+    return pile(seen, np.stack([rare, noise[:, 5]], axis=1), n_episodes=6)
+
+
+def test_columns_that_lie_elsewhere_or_spread_further_come_first_and_constant_ones_last(made, modes):
+    found = telling_columns(made, modes)
+    assert found[:3] == [2, 3, 4]
+    assert found[-1] == 1
+    assert sorted(found) == list(range(6))
+
+
+def test_what_modes_are_called_does_not_matter_and_one_mode_says_nothing(made, modes):
+    assert telling_columns(made, 7 - 3 * modes) == telling_columns(made, modes)
+    assert telling_columns(made, np.zeros(600, dtype=int)) == [0, 2, 3, 4, 5, 1]
+
+
+def test_long_data_are_read_in_part(made, modes, monkeypatch):
+    monkeypatch.setattr("unbraid.studio.telling._MOST_STEPS", 100)
+    assert telling_columns(made, modes)[:2] == [2, 3]
+
+
+def test_data_without_a_step_have_columns_all_the_same():
+    empty = Demos.from_episodes([Episode(np.zeros((1, 2)), np.zeros((0, 1)))])
+    assert telling_columns(empty, np.zeros(0, dtype=int)) == [0, 1, 2]
+    assert profile_of(empty, [0], [1]) == {"steps": 0, "columns": []}
+
+
+def test_a_profile_is_the_mean_and_the_middle_of_what_episodes_did(made):
+    found = profile_of(made, [0, 4], [2, 1])
+    assert found["steps"] == 100
+    parts = np.concatenate([made.episode(e).observations[:-1, 2] for e in (0, 4)])
+    first = parts[[0, 1, 100, 101]]  # 100 steps in 60 parts: the first has two of each episode
+    column, constant = found["columns"]
+    assert [len(column[name]) for name in ("low", "mean", "high")] == [60, 60, 60]
+    assert column["mean"][0] == pytest.approx(first.mean(), rel=1e-3)
+    assert [column["low"][0], column["high"][0]] == pytest.approx(np.quantile(first, [0.1, 0.9]), rel=1e-3)
+    assert set(constant["mean"]) == {3.0}
+
+
+def test_an_episode_that_ends_early_is_in_the_first_parts_alone():
+    seen = [np.full((n + 1, 1), float(n)) for n in (10, 30)]
+    demos = Demos.from_episodes([Episode(s, np.zeros((len(s) - 1, 1))) for s in seen])
+    (column,) = profile_of(demos, [0, 1], [0])["columns"]
+    assert column["mean"] == [20.0] * 10 + [30.0] * 20
+
+
+@pytest.mark.parametrize("columns", [[], [6], [0] * 9])
+def test_other_columns_are_refused(made, columns):
+    with pytest.raises(ConfigError, match="Columns must"):
+        profile_of(made, [0], columns)
