@@ -305,7 +305,7 @@ class Wide(gymnasium.Env):
         return self.seen(), {}
 
     def seen(self):
-        return np.append(self.np_random.normal(size=8), self.place).astype(np.float32)
+        return np.append(0.1 * self.np_random.normal(size=8), self.place).astype(np.float32)
 
     def step(self, action):
         self.place = 0.9 * self.place + float(action[0])
@@ -323,15 +323,15 @@ def elsewhere(tmp_path_factory):
     (folder / "wide_world.py").write_text(WIDE)
 
     def episode(sign):
-        actions, seen = 0.1 * generator.standard_normal((60, 2)) + [0.5 * sign, 0], generator.normal(size=(61, 9))
+        actions, seen = 0.1 * generator.normal(size=(60, 2)) + [0.9 * sign, 0], 0.1 * generator.normal(size=(61, 9))
         seen[0, 8] = 0
         for step, action in enumerate(actions):
             seen[step + 1, 8] = 0.9 * seen[step, 8] + action[0]
         return Episode(seen, actions)
 
-    demos = Demos.from_episodes([episode(sign) for sign in (-1, 1) * 4])
+    demos = Demos.from_episodes([episode(sign) for sign in (-1, 1) * 6])
     save_demos(demos, folder / "pile")
-    config = UnbraidConfig(n_modes=2, n_steps=40, search_steps=40, policy_hidden=(16,), encoder_width=8)
+    config = UnbraidConfig(n_modes=2, n_steps=100, search_steps=100, policy_hidden=(16,), encoder_width=8)
     fit(demos, config).save_pretrained(folder / "model")
     create_run(folder / "run", {"command": "fit"})
     return folder
@@ -355,9 +355,9 @@ def test_a_page_that_is_opened_while_a_fit_goes_on_in_somebody_elses_world(elsew
 
         # the tab that is looked at opens, and what had the focus gives it to the tab
         told, player, boxes = page.locator("#told"), page.locator("#player"), page.locator("#player .boxes input")
-        expect(told).to_contain_text("8 episodes")
+        expect(told).to_contain_text("12 episodes")
         expect(page.locator("#tab-demos")).to_be_focused()
-        expect(page.locator("#run")).to_have_text("run · 2 modes · 8 episodes, 480 steps")
+        expect(page.locator("#run")).to_have_text("run · 2 modes · 12 episodes, 720 steps")
 
         # the columns that tell the modes apart are drawn, until others are chosen: with the keyboard, up to eight
         page.locator("#timeline").press("ArrowDown")

@@ -21,7 +21,7 @@ def modes():
 
 @pytest.fixture(scope="module")
 def made(modes):
-    """Columns: noise, one constant, one that lies elsewhere by mode, one that spreads further; a rare bit, and noise."""
+    """Columns: noise, a constant, one that lies elsewhere by mode, one that spreads further; a rare bit, and noise."""
     generator = np.random.default_rng(0)
     noise = generator.standard_normal((600, 6))
     seen = np.stack([noise[:, 0], np.full(600, 3.0), noise[:, 1] + 6 * modes, noise[:, 2] * (1 + 4 * modes)], axis=1)
