@@ -71,6 +71,15 @@ class Schedule:
         """
         return self._acted(observations, self._begun(state, episode_start, noise), noise)
 
+    def begins_with(self, noise: Float[np.ndarray, "env act"]) -> Int[np.ndarray, "env"]:
+        """(env,) which of `policies` acts first; with `by_episode`, in the whole of each episode.
+
+        Args:
+            noise: of each episode's first step, as `worlds.rollout.first_noise` gives it.
+        """
+        memory = self._begun(None, np.ones(len(noise), dtype=bool), noise)
+        return self._choose(memory[:, 0], memory[:, 1])
+
     def _begun(
         self,
         state: Float[np.ndarray, "env memory"] | None,

@@ -22,7 +22,7 @@ from unbraid.worlds.controllers import Controller, from_function, from_predict, 
 from unbraid.worlds.making import World, make_worlds, spec_of
 from unbraid.worlds.telling import successes_told, velocity_reader
 
-__all__ = ["Controller", "Rollouts", "from_function", "from_predict", "load_controller", "rollout"]
+__all__ = ["Controller", "Rollouts", "first_noise", "from_function", "from_predict", "load_controller", "rollout"]
 
 # What a world may tell of itself in `info`, kept beside the episodes for pictures and scores (never for the learner).
 _STATES = ("robot_xy", "goal_xy", "robot_heading_rad")  # told by reset and by every step: (T + 1, ...)
@@ -101,6 +101,15 @@ def rollout(
     return run.rollouts(spec)
 
 
+def first_noise(seeds: Sequence[int], action_size: int, *, noise_seed: int = 0) -> Float[np.ndarray, "episode act"]:
+    """(episode, act) the action noise of the first step of every episode that `rollout` runs on some seeds."""
+    return np.stack([_noise_of(noise_seed, int(seed)).standard_normal(action_size) for seed in seeds])
+
+
+def _noise_of(noise_seed: int, episode_seed: int) -> np.random.Generator:
+    return named_generator(noise_seed, "noise", episode_seed)
+
+
 def _checked_seeds(seeds: Sequence[int]) -> list[int]:
     if len(seeds) == 0:
         raise WorldError("A rollout needs at least one seed; got none. Give one seed per episode.")
@@ -156,7 +165,7 @@ class _Noise:
         self._block = np.zeros((n_slots, _NOISE_STEPS, action_size))
 
     def begin(self, slot: int, episode_seed: int) -> None:
-        self._generators[slot] = named_generator(self._seed, "noise", episode_seed)
+        self._generators[slot] = _noise_of(self._seed, episode_seed)
 
     def draw(self, slots: Int[np.ndarray, "live"], steps: Int[np.ndarray, "live"]) -> Float[np.ndarray, "live act"]:
         """The draws for these slots' steps, each of which is 0 or one more than the last."""

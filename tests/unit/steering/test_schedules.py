@@ -10,7 +10,7 @@ from unbraid.steering.schedules import by_episode, in_turn
 from unbraid.steering.steered import steer
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.model import ModeModel
-from unbraid.worlds.rollout import rollout
+from unbraid.worlds.rollout import first_noise, rollout
 
 WORLD = "Pendulum-v1"
 
@@ -37,12 +37,15 @@ def test_in_turn_each_acts_from_its_step_on(modes):
 def test_by_episode_each_has_its_share_whatever_runs_beside(modes, n_envs):
     seeds = list(range(40))
     alone = [rollout(policy, WORLD, seeds=seeds, max_steps=3).demos for policy in modes]
-    mixed = rollout(by_episode({modes[0]: 0.25, modes[1]: 0.75}), WORLD, seeds=seeds, max_steps=3, n_envs=n_envs).demos
+    schedule = by_episode({modes[0]: 0.25, modes[1]: 0.75})
+    mixed = rollout(schedule, WORLD, seeds=seeds, max_steps=3, n_envs=n_envs).demos
     of_whom = [
         [np.array_equal(own.actions, made.actions) for own in both] for *both, made in zip(*alone, mixed, strict=True)
     ]
     assert all(sum(found) == 1 for found in of_whom)
     assert sum(first for first, _ in of_whom) in range(4, 17)
+    assert schedule.begins_with(first_noise(seeds, 1)).tolist() == [int(second) for _, second in of_whom]
+    assert in_turn({0: modes[0], 2: modes[1]}).begins_with(first_noise(seeds, 1)).tolist() == [0] * 40
 
 
 def test_predict_counts_the_steps_of_each_episode(modes):

@@ -9,7 +9,7 @@ import pytest
 from unbraid.core.errors import WorldError
 from unbraid.worlds.controllers import from_function
 from unbraid.worlds.experts import make_expert
-from unbraid.worlds.rollout import rollout
+from unbraid.worlds.rollout import first_noise, rollout
 
 POINT_GOAL, PENDULUM, CAR = "unbraid/PointGoal1-v0", "Pendulum-v1", "MountainCarContinuous-v0"
 
@@ -84,6 +84,8 @@ def test_noise_is_standard_normal_without_seams_between_blocks():
 
     rollout(Listening(), POINT_GOAL, seeds=list(range(16)), max_steps=600)
     drawn = np.stack(noise)
+    np.testing.assert_array_equal(first_noise(range(16), 2), drawn[0])
+    assert not np.array_equal(first_noise(range(16), 2, noise_seed=1), drawn[0])
     assert drawn.shape == (600, 16, 2)
     assert len(np.unique(drawn)) == drawn.size
     assert abs(drawn.mean()) < 0.03
