@@ -20,6 +20,7 @@ from unbraid.core.runs import write_text
 from unbraid.evaluation.behaviour import UNITS, Metric, measure, require_new_metrics, units_of
 from unbraid.evaluation.intervals import Estimate, mean_interval
 from unbraid.evaluation.summary import Summary, summarise
+from unbraid.steering.schedules import Schedule
 from unbraid.steering.steered import SteeredPolicy
 from unbraid.training.loop import computing
 from unbraid.training.model import ModeModel
@@ -212,8 +213,9 @@ def _measured(
     on_progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
     own = require_new_metrics(metrics or {})  # before the work, not after it
-    if isinstance(policy, SteeredPolicy):
-        require_fitting_world(policy.model, env)
+    for steered in policy.policies if isinstance(policy, Schedule) else (policy,):
+        if isinstance(steered, SteeredPolicy):
+            require_fitting_world(steered.model, env)
     with computing(1):  # one thread is fastest for 64 rows, and sums in one order on every machine
         found = rollout(
             as_controller(policy), env, seeds=seeds, max_steps=max_steps, n_envs=n_envs, on_progress=on_progress

@@ -23,6 +23,7 @@ from unbraid.evaluation.evaluate import (
     seeds_of,
 )
 from unbraid.evaluation.intervals import mean_interval
+from unbraid.steering.schedules import in_turn
 from unbraid.steering.steered import steer
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.model import ModeModel
@@ -242,6 +243,8 @@ def test_a_model_in_a_world_of_other_widths_is_refused_before_a_step(sizes, env_
         require_fitting_world(model, env_id)
     with pytest.raises(WorldError, match="as the model was fitted on"):
         evaluate(steer(model).toward(0), env_id, seeds=[0], max_steps=1)
+    with pytest.raises(WorldError, match="as the model was fitted on"):
+        evaluate(in_turn({0: steer(model).toward(0)}), env_id, seeds=[0], max_steps=1)
 
 
 def test_a_model_in_a_world_of_its_widths_acts():
