@@ -44,6 +44,7 @@ _PUBLIC: dict[str, str] = {
     "across_seeds": "unbraid.evaluation.training_seeds",
     "compare": "unbraid.evaluation.paired",
     "obedience": "unbraid.evaluation.obedience",
+    "steps_until_obeyed": "unbraid.evaluation.obedience",
     "certify": "unbraid.evaluation.certify",
     "verify": "unbraid.evaluation.verify",
     "Certificate": "unbraid.evaluation.certificates",

@@ -1,7 +1,7 @@
 """Obedience: rollouts are read again, as if they were demonstrations; are they in the mode that was asked for?"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,8 +9,8 @@ from jaxtyping import Float, Int
 
 from unbraid.core.errors import ConfigError
 from unbraid.core.randomness import named_generator
-from unbraid.demos.episodes import Demos
-from unbraid.evaluation.intervals import Estimate, bootstrap_counts
+from unbraid.demos.episodes import Demos, Episode
+from unbraid.evaluation.intervals import Estimate, bootstrap_counts, mean_interval
 from unbraid.evaluation.scores import contingency_by_episode
 from unbraid.modes.windows import cut_windows
 from unbraid.policy.contexts import require_mode
@@ -19,12 +19,22 @@ from unbraid.training.model import ModeModel
 from unbraid.training.steps import Steps
 from unbraid.worlds.rollout import Rollouts
 
-__all__ = ["OBEYED_WINDOW", "Obedience", "floored_share", "obedience", "obedience_entries", "steps_until_obeyed"]
+__all__ = [
+    "OBEYED_WINDOW",
+    "Change",
+    "Obedience",
+    "change_obeyed",
+    "floored_share",
+    "obedience",
+    "obedience_entries",
+    "steps_until_obeyed",
+    "turn_of",
+]
 
 OBEYED_WINDOW = 50
 """Steps in the windows that obedience is read from."""
 
-_TENTHS, _CONFIRMED = 10, 3
+_TENTHS, _CONFIRMED, _CHANGE_WINDOW = 10, 3, 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +64,29 @@ class Obedience:
             "over_time": [None if part is None else part.to_json() for part in self.over_time],
             "performed": self.performed.tolist(),
         }
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """How soon a change of instruction took effect: see `steps_until_obeyed`.
+
+    Attributes:
+        mode: what was asked for from then on.
+        window_steps: the windows that modes are read from, at every step.
+        n_windows: how many of them in a row must be read as the mode.
+        steps: the mean over the episodes that went on for long enough, with its interval.
+        n_never: in how many of them it never did; these count as all steps that were left.
+    """
+
+    mode: int
+    window_steps: int
+    n_windows: int
+    steps: Estimate
+    n_never: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as a JSON object."""
+        return asdict(self)
 
 
 def obedience(
@@ -121,7 +154,7 @@ def obedience_entries(
 
 
 def steps_until_obeyed(
-    model: ModeModel, rollouts: Demos, mode: int, *, changed_at: int, window_steps: int = 10
+    model: ModeModel, rollouts: Demos | Rollouts, mode: int, *, changed_at: int, window_steps: int = _CHANGE_WINDOW
 ) -> Int[np.ndarray, "episode"]:
     """How many steps after a change of instruction it takes effect, by the encoder alone.
 
@@ -130,15 +163,19 @@ def steps_until_obeyed(
 
     Args:
         model: reads the rollouts.
-        rollouts: every one longer than the step of the change.
+        rollouts: every one longer than the step of the change; `evaluate(...).rollouts` will do.
         mode: the new one.
         changed_at: the step of the first action under the new instruction.
         window_steps: in a window.
+
+    Returns:
+        (episode,) steps, from 0 to those that were left.
 
     Raises:
         ConfigError: the mode does not exist, or an episode is not longer than that by a window and two steps.
     """
     require_mode(mode, model.n_modes)
+    rollouts = rollouts.demos if isinstance(rollouts, Rollouts) else rollouts
     if int(rollouts.lengths.min()) < changed_at + window_steps + _CONFIRMED - 1:
         raise ConfigError(
             f"Rollouts must go on for {window_steps + _CONFIRMED - 1} steps after the change at step {changed_at}; the "
@@ -154,6 +191,46 @@ def steps_until_obeyed(
         if as_asked.any():
             taken[episode] = int(as_asked.argmax())
     return taken
+
+
+def turn_of(rollouts: Demos, first_step: int, end: int | None = None) -> Demos | None:
+    """The steps of one turn of every episode, as episodes; None where no episode gets that far.
+
+    Args:
+        rollouts: whole episodes; those that end before the turn are left out.
+        first_step: of the turn.
+        end: the first step of the next turn; None for the last turn.
+    """
+    rows = slice(first_step, None if end is None else end + 1)  # and what the turn's last action led to
+    parts = [
+        Episode(observations=episode.observations[rows], actions=episode.actions[first_step:end])
+        for episode in rollouts
+        if episode.n_steps > first_step
+    ]
+    return Demos.from_episodes(parts) if parts else None
+
+
+def change_obeyed(model: ModeModel, turn: Demos, mode: int) -> Change | None:
+    """How soon a change of instruction took effect; None where no episode goes on for 12 steps after it.
+
+    Args:
+        model: reads the rollouts.
+        turn: from the change to the next one (`turn_of`).
+        mode: the one that the change asks for.
+
+    Raises:
+        ConfigError: the mode does not exist.
+    """
+    require_mode(mode, model.n_modes)
+    long_enough = np.flatnonzero(turn.lengths >= _CHANGE_WINDOW + _CONFIRMED - 1)
+    if len(long_enough) == 0:
+        return None
+    turn = turn.select(long_enough)
+    steps = steps_until_obeyed(model, turn, mode, changed_at=0)
+    mean = mean_interval(steps)
+    if mean.low is not None and mean.high is not None:  # Student's t knows no ends of time
+        mean = replace(mean, low=max(mean.low, 0.0), high=min(mean.high, float(turn.lengths.max())))
+    return Change(mode, _CHANGE_WINDOW, _CONFIRMED, mean, int((steps == turn.lengths).sum()))
 
 
 def floored_share(policy: SteeredPolicy, rollouts: Demos) -> float:

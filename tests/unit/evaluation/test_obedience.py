@@ -7,7 +7,7 @@ import torch
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.demos.episodes import Demos, Episode
 from unbraid.evaluation import obedience as module
-from unbraid.evaluation.obedience import obedience, obedience_entries, steps_until_obeyed
+from unbraid.evaluation.obedience import change_obeyed, obedience, obedience_entries, steps_until_obeyed, turn_of
 from unbraid.worlds.rollout import Rollouts
 
 
@@ -36,7 +36,7 @@ class Reader:
 @pytest.fixture(autouse=True)
 def _readers_are_models(monkeypatch):
     """The types of the arguments are checked in the tests; the check of these two is taken off."""
-    for name in ("obedience", "obedience_entries", "steps_until_obeyed"):
+    for name in ("change_obeyed", "obedience", "obedience_entries", "steps_until_obeyed"):
         plain = getattr(module, name)
         while hasattr(plain, "__wrapped__"):
             plain = plain.__wrapped__
@@ -86,6 +86,28 @@ def test_a_window_that_is_misread_once_does_not_count():
 def test_rollouts_that_end_too_early_are_refused():
     with pytest.raises(ConfigError, match="must go on for 12 steps after the change at step 95; the shortest has 100"):
         steps_until_obeyed(Reader(), episodes(np.ones(100)), 1, changed_at=95)
+
+
+def test_a_turn_is_its_steps_of_the_episodes_that_get_there():
+    whole = episodes(np.arange(10.0), np.arange(5.0), np.arange(7.0))
+    turn = turn_of(whole, 5, 8)
+    assert [episode.actions[:, 0].tolist() for episode in turn] == [[5.0, 6.0, 7.0], [5.0, 6.0]]
+    assert turn_of(whole, 5).lengths.tolist() == [5, 2]
+    assert turn_of(whole, 0, 3).lengths.tolist() == [3, 3, 3]
+    assert turn_of(whole, 10) is None
+
+
+def test_how_soon_a_change_took_effect_is_a_mean_within_the_turn(monkeypatch):
+    monkeypatch.setattr(module, "steps_until_obeyed", steps_until_obeyed)
+    at_once, late, never, short = np.ones(60), np.where(np.arange(60) < 20, -1.0, 1.0), np.full(60, -1.0), np.ones(11)
+    found = change_obeyed(Reader(), episodes(at_once, late, never, short), 1)
+    soon = 16  # of ten steps, the window that begins there has six that obey
+    assert (found.mode, found.window_steps, found.n_windows, found.n_never) == (1, 10, 3, 1)
+    assert (found.steps.value, found.steps.n) == (pytest.approx((soon + 60) / 3), 3)
+    assert (found.steps.low, found.steps.high) == (0.0, 60.0)  # Student's t would go beyond both
+    assert found.to_json()["steps"]["n"] == 3
+    assert change_obeyed(Reader(), episodes(short), 1) is None
+    assert change_obeyed(Reader(), episodes(np.ones(12)), 1).steps.low is None
 
 
 def rolled(*actions):
