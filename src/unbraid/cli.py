@@ -301,16 +301,43 @@ def _say_steer(found: dict[str, Any]) -> None:
             f"In {100 * found['floored']:.1f} % of {found['n_steps']} steps the push away was cut back, in part, so "
             "that the policy stays a proper Gaussian: what it is pushed away from is more certain there than the rest."
         )
-    if "obedience" in found:
-        of = found["obedience"]
-        if of is None:
-            print("obedience: not measured; it takes rollouts of 50 steps")
-        else:
-            what = f"obedience (share of {of['window_steps']}-step windows that the encoder reads as mode {of['mode']})"
-            print(f"{what}: {estimate_text(of['share'])}")
+    turns = found.get("in_turn", [])
+    for number, told in enumerate(turns, start=1):
+        first = told["first_step"]
+        last = turns[number]["first_step"] - 1 if number < len(turns) else None
+        steps = f"from step {first} on" if last is None else f"steps {first} to {last}"
+        print(f"{steps}: {told['instruction']}{'' if told['n_steps'] else '; no rollout got so far'}")
+        _say_obeyed(told, "    ")
+    for told in found.get("by_episode", []):
+        print(f"{told['n_episodes']} of {len(found['episodes'])} episodes: {told['instruction']}")
+        _say_obeyed(told, "    ")
+    _say_obeyed(found, "")
     for name, estimate in found["metrics"].items():
         unit = found["units"][name]
         print(f"{name}{f' ({unit})' if unit not in ('', name) else ''}: {estimate_text(estimate)}")
+
+
+def _say_obeyed(told: dict[str, Any], indent: str) -> None:
+    """How one instruction was followed, where it asks for a mode and was acted on."""
+    from unbraid.report.estimates import counted, estimate_text
+
+    of, change = told.get("obedience"), told.get("steps_until_obeyed")
+    if of is not None:
+        what = f"obedience (share of {of['window_steps']}-step windows that the encoder reads as mode {of['mode']})"
+        print(f"{indent}{what}: {estimate_text(of['share'])}")
+    elif "obedience" in told and told["n_steps"]:
+        print(
+            f"{indent}obedience: not measured; it takes {'turns' if 'first_step' in told else 'rollouts'} of 50 steps"
+        )
+    if change is not None:
+        windows = f"{change['n_windows']} windows of {change['window_steps']} steps in a row"
+        missed = counted(change["n_never"], "episodes")
+        never = f"; never in {missed}, counted as all steps that were left" if change["n_never"] else ""
+        print(
+            f"{indent}steps until {windows} are read as mode {change['mode']}: {estimate_text(change['steps'])}{never}"
+        )
+    elif "steps_until_obeyed" in told and told["n_steps"]:
+        print(f"{indent}steps until it took effect: not measured; it takes 12 steps after the change")
 
 
 def _say_certify(found: dict[str, Any]) -> None:

@@ -309,7 +309,27 @@ def test_demonstrations_that_cannot_be_collected(refused, tmp_path, asked, expec
     [
         (["--toward", 7], r"The mode must be one of 0 to 1; got 7\. `unbraid evaluate RUN` measures"),
         (["--toward", -1], "The mode must be one of 0 to 1; got -1"),
-        ([], "One of --toward, --away, --blend and --context must be given; none was"),
+        ([], "One of --toward, --away, --blend, --context, --in-turn and --by-episode must be given; none was"),
+        (["--strength", 2, "--away", 0], "--strength must come with --toward; it came alone"),
+        (["--in-turn", "0 toward 0"], "--in-turn '0 toward 0' must have a colon behind its number"),
+        (["--in-turn", "-1: toward 0", "0: toward 1"], "--in-turn '-1: toward 0' must begin with a step"),
+        (
+            ["--in-turn", "0: toward 0", "9: toward 7"],
+            "--in-turn '9: toward 7': The mode must be one of 0 to 1; got 7",
+        ),
+        (["--in-turn", "0: toward 0 style 2"], "--in-turn '0: toward 0 style 2': A model must have styles"),
+        (["--in-turn", "0: style .5"], "'0: style .5': One of toward, away, blend and context must be given; none was"),
+        (["--in-turn", "0: strength 2"], "'0: strength 2': strength must come with toward; it came alone"),
+        (["--in-turn", "0: away x"], "'0: away x': away must name modes and numbers, as in 0, or 0=2; got 'x'"),
+        (["--by-episode", "1: blend 0=1 context 1,0"], "0': Either blend or context must be given, not both"),
+        (["--by-episode", ".5: toward 0", ".4: toward 1"], "'.5: toward 0' and '.4: toward 1' sum to 0.9. Give others"),
+        (["--by-episode", "1: toward 0", "--in-turn", "0: toward 0"], "--in-turn must stand without --by-episode: its"),
+        (
+            ["--in-turn", "0: toward 0", "--toward", 0, "--strength", 1, "--away", 1, "--style", 0.5],
+            "--in-turn must stand without --toward and --strength and --away and --style: its items say all that is "
+            "wanted. Leave one of them out, or say it in the items, as in '0: toward 1 away 0'.",
+        ),
+        (["--by-episode", "1: toward 0", "--env", "Pendulum-v1"], "Pendulum-v1 must have 60 observation and 2 action"),
         (["--context", 1], "A context must have 2 finite numbers"),
         (["--context", 1, 0, 1], "A context must have 2 finite numbers"),
         (["--context", "nan", 1], "A context must have 2 finite numbers"),

@@ -21,9 +21,12 @@ from unbraid.demos.episodes import Demos, Episode
 from unbraid.demos.loading import load_demos
 from unbraid.demos.options import ReadOptions
 from unbraid.demos.store import save_demos
-from unbraid.evaluation.evaluate import fresh_seeds
+from unbraid.evaluation.evaluate import evaluate, fresh_seeds
+from unbraid.evaluation.obedience import obedience, steps_until_obeyed
 from unbraid.pipeline import requests
 from unbraid.pipeline.config import DemoConfig
+from unbraid.steering.schedules import in_turn
+from unbraid.steering.steered import steer
 from unbraid.training.model import ModeModel
 
 VERBS = {
@@ -446,6 +449,78 @@ def test_steer_toward_away_and_between(unbraid, fitted, tmp_path):
     assert "% of 16 steps the push away was cut back, in part, so that the policy stays a proper Gaussian" in often.out
 
 
+def test_steer_in_turn_acts_as_python_does_and_tells_of_every_turn(unbraid, fitted, tmp_path):
+    items = ("70: toward 1 away 0=.5", "0: toward 0", "130: blend 0=.5,1=.5", "500: toward 1")
+    asked = ("--in-turn", *items, "--episodes", 3, "--max-steps", 140)
+    said = unbraid("steer", fitted, *asked, "--save", tmp_path / "kept", "--picture", tmp_path / "turns.png")
+    assert said.code == 0, said.err
+    lines = said.out.splitlines()
+    assert lines[0].startswith(
+        "toward mode 0; from step 70 on: toward mode 1, away from mode 0 (strength 0.5); from step "
+    )
+    places = [lines.index(line) for line in lines if re.match("steps? |from", line)]
+    assert [lines[place] for place in places] == [
+        "steps 0 to 69: toward mode 0",
+        "steps 70 to 129: toward mode 1, away from mode 0 (strength 0.5)",
+        "steps 130 to 499: between 0.5 x mode 0 + 0.5 x mode 1",
+        "from step 500 on: toward mode 1; no rollout got so far",
+    ]
+    assert "reads as mode 0): " in lines[places[0] + 1]
+    assert "reads as mode 1): " in lines[places[1] + 1]
+    assert "    steps until 3 windows of 10 steps in a row are read as mode 1: " in lines[places[1] + 2]
+    found = _only_json(unbraid("steer", fitted, *asked, "--json"))
+    turns = found["in_turn"]
+    assert [(turn["first_step"], turn["n_steps"]) for turn in turns] == [(0, 210), (70, 180), (130, 30), (500, 0)]
+    assert ["obedience" in turn for turn in turns] == [True, True, False, True]
+    assert ["steps_until_obeyed" in turn for turn in turns] == [False, True, False, True]
+    assert turns[3]["obedience"] is turns[3]["steps_until_obeyed"] is turns[3]["floored"] is None
+    assert found["floored"] == pytest.approx(sum(turn["floored"] * turn["n_steps"] for turn in turns[:3]) / 420)
+
+    policy, kept = steer(ModeModel.from_pretrained(fitted)), load_demos(tmp_path / "kept")
+    schedule = in_turn({0: policy.toward(0), 70: policy.toward(1).away(0, 0.5), 130: policy.blend({0: 0.5, 1: 0.5})})
+    made = evaluate(schedule, found["env_id"], seeds=kept.seeds, max_steps=140).rollouts.demos
+    np.testing.assert_array_equal(kept.actions, made.actions)
+    until_130 = Demos.from_episodes([Episode(e.observations[:131], e.actions[:130]) for e in made])
+    late = steps_until_obeyed(policy.model, until_130, 1, changed_at=70)
+    assert turns[1]["steps_until_obeyed"]["steps"]["value"] == pytest.approx(late.mean())
+    assert turns[1]["steps_until_obeyed"]["n_never"] == (late == 60).sum()
+
+
+def test_steer_by_episode_tells_who_got_which_episodes(unbraid, fitted, tmp_path):
+    asked = (
+        "--by-episode",
+        ".6: toward 0",
+        ".3: toward 1 strength 2",
+        ".1: away 1",
+        "--episodes",
+        6,
+        "--max-steps",
+        55,
+    )
+    said = unbraid("steer", fitted, *asked, "--picture", tmp_path / "first.png")
+    assert said.code == 0, said.err
+    assert said.out.startswith(
+        "60 % of episodes: toward mode 0; 30 % of episodes: toward mode 1 (strength 2); 10 % of "
+    )
+    found = _only_json(unbraid("steer", fitted, *asked, "--json"))
+    parts, seeds = found["by_episode"], [episode["seed"] for episode in found["episodes"]]
+    assert [part["share"] for part in parts] == [0.6, 0.3, 0.1]
+    assert sorted(seed for part in parts for seed in part["seeds"]) == sorted(seeds)
+    assert len({part["n_episodes"] for part in parts}) > 1
+    policy = steer(ModeModel.from_pretrained(fitted))
+    for part, own in zip(parts, (policy.toward(0), policy.toward(1, 2.0), policy.away(1)), strict=True):
+        assert f"{part['n_episodes']} of 6 episodes: {part['instruction']}\n" in said.out
+        assert (part["n_episodes"], part["n_steps"]) == (len(part["seeds"]), 55 * len(part["seeds"]))
+        if not part["seeds"]:
+            assert part["floored"] is None
+            continue
+        alone = evaluate(own, found["env_id"], seeds=part["seeds"], max_steps=55)
+        assert alone.table == [episode for episode in found["episodes"] if episode["seed"] in part["seeds"]]
+        if "obedience" in part:
+            read = obedience(policy.model, alone.rollouts, part["obedience"]["mode"])
+            assert part["obedience"] == read.to_json()
+
+
 @pytest.mark.usefixtures("undrawn")
 def test_the_policy_learns_by_what_was_asked(unbraid, pile, tmp_path):
     kept = {}
@@ -471,7 +546,16 @@ def test_a_style_is_fitted_listed_steered_and_shown(unbraid, pile, fitted, tmp_p
     slow, typical, fast = (_only_json(unbraid("steer", run, *asked, "--style", s)) for s in (0.0, 0.5, 1.0))
     assert slow["style"] == 0.0
     assert slow["episodes"] != fast["episodes"]
-    assert _only_json(unbraid("steer", run, *asked)) == {k: v for k, v in typical.items() if k != "style"}
+    assert typical["instruction"] == "toward mode 1, style 0.5"
+    plain = {name: value for name, value in typical.items() if name != "style"} | {"instruction": "toward mode 1"}
+    assert _only_json(unbraid("steer", run, *asked)) == plain
+    turns = ("--in-turn", "0: toward 1 style 0", "1: toward 1 style 1", *asked[2:])
+    told = _only_json(unbraid("steer", run, *turns))["in_turn"]
+    assert [(turn["instruction"], turn["style"]) for turn in told] == [
+        ("toward mode 1, style 0", 0.0),
+        ("toward mode 1, style 1", 1.0),
+    ]
+    assert not any("steps_until_obeyed" in turn for turn in told)  # the mode stays
     refused = unbraid("steer", run, *asked, "--style", 1.5)
     assert refused.code == 2
     assert "A style must lie in [0, 1]; got 1.5." in refused.err

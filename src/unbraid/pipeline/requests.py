@@ -236,8 +236,8 @@ class SteerRequest:
     """A run's folder."""
     toward: int | None = None
     """The mode that is wanted: its not-hot context, 0 there and 1 elsewhere."""
-    strength: float = 1.0
-    """How far towards it: 0 is the blend (or the average of all modes), 1 the mode, more exaggerates it."""
+    strength: float | None = None
+    """How far towards it: 0 is the blend (or the average of all modes), 1 (the default) the mode, more exaggerates."""
     away: tuple[str, ...] = ()
     """Modes that are avoided, each alone or with a strength: 0, or 0=2. What they are taken away from is what else is
     asked for, or the average of all modes."""
@@ -248,6 +248,11 @@ class SteerRequest:
     style: float | None = None
     """How the mode is done, from 0 to 1, for a model that was fitted with --style on: 0.5 is its typical demonstration,
     0.8 exceeds four fifths of them."""
+    in_turn: tuple[str, ...] = ()
+    """Instead, what changes within an episode, STEP: WORDS for each turn: '0: toward 0' '200: toward 1 away 2=1.5'.
+    WORDS are flags without dashes: toward K, strength S, away K or K=W, blend K=W,K=W, context X,Y and style S."""
+    by_episode: tuple[str, ...] = ()
+    """Instead, one of several for each whole episode, SHARE: WORDS, which sum to 1: '.7: toward 0' '.3: away 1'."""
     env: str = "unbraid/PointGoal1-v0"
     """The environment that the demonstrations came from."""
     episodes: int = 20

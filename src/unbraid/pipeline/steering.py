@@ -1,40 +1,48 @@
 """The verb `steer`: an instruction in words becomes a policy, which is rolled out, measured, drawn and filmed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
+
+import numpy as np
 
 from unbraid.core.errors import ConfigError
 from unbraid.core.runs import require_free, write_bytes
+from unbraid.demos.episodes import Demos
 from unbraid.demos.store import save_demos
 from unbraid.evaluation.evaluate import Evaluation, evaluate, fresh_seeds
-from unbraid.evaluation.obedience import OBEYED_WINDOW, floored_share, obedience
+from unbraid.evaluation.obedience import OBEYED_WINDOW, change_obeyed, floored_share, obedience, turn_of
 from unbraid.pipeline.measured import collected_seeds
 from unbraid.pipeline.requests import SteerRequest
 from unbraid.pipeline.unfinished import all_or_none
+from unbraid.pipeline.words import Wanted, numbers_of_modes, shares_of, turns_of
 from unbraid.steering.instructions import Instruction
+from unbraid.steering.schedules import Schedule, by_episode, in_turn
 from unbraid.steering.steered import SteeredPolicy, steer
 from unbraid.training.model import ModeModel
+from unbraid.worlds.rollout import first_noise
 
 __all__ = ["steer_stage"]
 
 
 def steer_stage(asked: SteerRequest) -> dict[str, Any]:
     """Rolls a policy out under what was asked of it, and measures it; keeps episodes, picture and film where asked."""
-    policy = _steered(ModeModel.from_pretrained(asked.run), asked)
+    parts = _parts(ModeModel.from_pretrained(asked.run), asked)
     require_free(*(path for path in (asked.save, asked.picture, asked.video) if path is not None))
     for option, path, ending in (("--picture", asked.picture, ".png"), ("--video", asked.video, ".mp4")):
         if path is not None and path.suffix.lower() != ending:
             raise ConfigError(f"{option} must name a file that ends in {ending}; got {path.name}. Name it so.")
     seeds = fresh_seeds(asked.episodes, seed=asked.seed, avoid=collected_seeds(asked.run))
-    found = evaluate(policy, asked.env, seeds=seeds, max_steps=asked.max_steps)
+    acting = _acting(parts, asked)
+    found = evaluate(acting, asked.env, seeds=seeds, max_steps=asked.max_steps)
+    rollouts, told = found.rollouts.demos, _told(parts, asked, acting, found)
     files = {}  # made before any is written
     if asked.picture is not None:
-        files[asked.picture] = _picture(found, _in_words(policy.instruction))
+        files[asked.picture] = _picture(found, _title(told, found.seeds[0]))
     if asked.video is not None:
         from unbraid.report.video import video
 
-        files[asked.video] = video(asked.env, next(iter(found.rollouts.demos)))
-    rollouts = found.rollouts.demos
+        files[asked.video] = video(asked.env, next(iter(rollouts)))
     with all_or_none() as made:
         if asked.save is not None:
             save_demos(rollouts, asked.save)
@@ -42,59 +50,144 @@ def steer_stage(asked: SteerRequest) -> dict[str, Any]:
         for path, content in files.items():
             write_bytes(path, content)
             made.append(path)
-    obeyed: dict[str, Any] = {}
-    if policy.instruction.mode is not None:
-        long_enough = int(rollouts.lengths.max()) >= OBEYED_WINDOW
-        read = (
-            obedience(policy.model, rollouts, policy.instruction.mode, window_steps=OBEYED_WINDOW)
-            if long_enough
-            else None
+    return {**told, **found.to_json()}
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One of the policies that act, and from which step on, or in which share of episodes."""
+
+    number: float | int
+    policy: SteeredPolicy
+    style: float | None
+
+    @property
+    def words(self) -> str:
+        """What is asked of it, for a person."""
+        return _in_words(self.policy.instruction) + ("" if self.style is None else f", style {self.style:g}")
+
+
+def _parts(model: ModeModel, asked: SteerRequest) -> list[_Part]:
+    """Every policy that was asked for: one, unless instructions change."""
+    wanted = Wanted(**{field.name: getattr(asked, field.name) for field in fields(Wanted)})
+    given = {"--in-turn": asked.in_turn, "--by-episode": asked.by_episode}
+    option = next((option for option, items in given.items() if items), None)
+    if option is None:
+        return [_Part(0, _steered(model, wanted, "--"), wanted.style)]
+    beside = [f"--{name}" for name in wanted.named] + [o for o, items in given.items() if items and o != option]
+    if beside:
+        raise ConfigError(
+            f"{option} must stand without {' and '.join(beside)}: its items say all that is wanted. Leave one of them "
+            "out, or say it in the items, as in '0: toward 1 away 0'."
         )
-        obeyed = {"obedience": None if read is None else read.to_json()}
+    parts: list[_Part] = []
+    for item in turns_of(asked.in_turn) if asked.in_turn else shares_of(asked.by_episode):
+        try:
+            parts.append(_Part(item.number, _steered(model, item.wanted, ""), item.wanted.style))
+        except ConfigError as error:
+            raise ConfigError(f"{option} {item.text!r}: {error}") from None
+    return parts
+
+
+def _steered(model: ModeModel, wanted: Wanted, dashes: str) -> SteeredPolicy:
+    """The policy under what is wanted; `dashes` stand before its words in messages."""
+    policy = steer(model)
+    if wanted.blend is not None and wanted.context is not None:
+        raise ConfigError(f"Either {dashes}blend or {dashes}context must be given, not both. Leave one of them out.")
+    if wanted.strength is not None and wanted.toward is None:
+        raise ConfigError(
+            f"{dashes}strength must come with {dashes}toward; it came alone. Name a mode, or leave it out."
+        )
+    if wanted.blend is not None:
+        policy = policy.blend(numbers_of_modes(f"{dashes}blend", wanted.blend.split(",")))
+    if wanted.context is not None:
+        policy = policy.with_context(wanted.context)
+    if wanted.toward is not None:
+        policy = policy.toward(wanted.toward, 1.0 if wanted.strength is None else wanted.strength)
+    for mode, strength in numbers_of_modes(f"{dashes}away", wanted.away, default=1.0).items():
+        policy = policy.away(mode, strength)
+    if not policy.instruction.asks:
+        names = [f"{dashes}{name}" for name in ("toward", "away", "blend", "context")]
+        names += ["--in-turn", "--by-episode"] if dashes else []
+        raise ConfigError(f"One of {', '.join(names[:-1])} and {names[-1]} must be given; none was. Name a mode.")
+    return policy if wanted.style is None else policy.style(wanted.style)
+
+
+def _acting(parts: Sequence[_Part], asked: SteerRequest) -> SteeredPolicy | Schedule:
+    if asked.in_turn:
+        return in_turn({int(part.number): part.policy for part in parts})
+    if asked.by_episode:
+        return by_episode({part.policy: part.number for part in parts})
+    return parts[0].policy
+
+
+def _told(
+    parts: Sequence[_Part], asked: SteerRequest, acting: SteeredPolicy | Schedule, found: Evaluation
+) -> dict[str, Any]:
+    """What was asked, and how it was followed, in all and in every turn or by every policy."""
+    rollouts = found.rollouts.demos
+    if isinstance(acting, SteeredPolicy):
+        return _part_told(parts[0], rollouts)
+    if asked.in_turn:
+        kind, every = "in_turn", _turns_told(parts, rollouts)
+        words = [f"from step {told['first_step']} on: {told['instruction']}" for told in every[1:]]
+        words = [every[0]["instruction"], *words]
+    else:
+        kind, every = "by_episode", _shares_told(parts, acting, found)
+        words = [f"{100 * told['share']:g} % of episodes: {told['instruction']}" for told in every]
+    n_floored = sum(told["floored"] * told["n_steps"] for told in every if told["n_steps"])
     return {
-        "instruction": _in_words(policy.instruction),
-        "context": None if policy.context is None else policy.context.tolist(),
-        "floored": floored_share(policy, rollouts),
+        "instruction": "; ".join(words),
+        "context": None,
+        "floored": n_floored / rollouts.n_steps,
         "n_steps": rollouts.n_steps,
-        **obeyed,
-        **({} if asked.style is None else {"style": asked.style}),
-        **found.to_json(),
+        kind: every,
     }
 
 
-def _steered(model: ModeModel, asked: SteerRequest) -> SteeredPolicy:
-    policy = steer(model)
-    if asked.blend is not None and asked.context is not None:
-        raise ConfigError("Either --blend or --context must be given, not both. Leave one of them out.")
-    if asked.blend is not None:
-        policy = policy.blend(_numbers_of_modes("--blend", asked.blend.split(",")))
-    if asked.context is not None:
-        policy = policy.with_context(asked.context)
-    if asked.toward is not None:
-        policy = policy.toward(asked.toward, asked.strength)
-    for mode, strength in _numbers_of_modes("--away", asked.away, default=1.0).items():
-        policy = policy.away(mode, strength)
-    if not policy.instruction.asks:
-        raise ConfigError("One of --toward, --away, --blend and --context must be given; none was. Name a mode.")
-    return policy if asked.style is None else policy.style(asked.style)
+def _part_told(part: _Part, rollouts: Demos | None) -> dict[str, Any]:
+    """What one policy was asked, and how it was followed where it acted; None for what it then had no steps for."""
+    policy, mode = part.policy, part.policy.instruction.mode
+    obeyed: dict[str, Any] = {} if mode is None else {"obedience": None}
+    if mode is not None and rollouts is not None and int(rollouts.lengths.max()) >= OBEYED_WINDOW:
+        obeyed = {"obedience": obedience(policy.model, rollouts, mode, window_steps=OBEYED_WINDOW).to_json()}
+    return {
+        "instruction": part.words,
+        "context": None if policy.context is None else policy.context.tolist(),
+        "floored": None if rollouts is None else floored_share(policy, rollouts),
+        "n_steps": 0 if rollouts is None else rollouts.n_steps,
+        **obeyed,
+        **({} if part.style is None else {"style": part.style}),
+    }
 
 
-def _numbers_of_modes(
-    option: str, given: tuple[str, ...] | list[str], default: float | None = None
-) -> dict[int, float]:
-    """``0=2`` -> {0: 2.0}; without a number the default, where there is one."""
-    found: dict[int, float] = {}
-    for text in given:
-        mode, equals, number = text.partition("=")
-        try:
-            key, value = int(mode), float(number) if equals or default is None else default
-        except ValueError:
-            example = "1=.7,3=.3" if default is None else "0, or 0=2"
-            raise ConfigError(f"{option} must name modes and numbers, as in {example}; got {text!r}.") from None
-        if key in found:
-            raise ConfigError(f"{option} must name a mode once; mode {key} comes twice. Leave one of them out.")
-        found[key] = value
-    return found
+def _turns_told(parts: Sequence[_Part], rollouts: Demos) -> list[dict[str, Any]]:
+    """Of every turn; where it asks for another mode than the one before, also how soon that took effect."""
+    every: list[dict[str, Any]] = []
+    ends = [int(part.number) for part in parts[1:]]
+    mode_before = None
+    for part, end in zip(parts, [*ends, None], strict=True):
+        turn, mode = turn_of(rollouts, int(part.number), end), part.policy.instruction.mode
+        told = {"first_step": int(part.number), **_part_told(part, turn)}
+        if every and mode is not None and mode != mode_before:
+            change = None if turn is None else change_obeyed(part.policy.model, turn, mode)
+            told["steps_until_obeyed"] = None if change is None else change.to_json()
+        every.append(told)
+        mode_before = mode
+    return every
+
+
+def _shares_told(parts: Sequence[_Part], acting: Schedule, found: Evaluation) -> list[dict[str, Any]]:
+    """Of every policy, with the episodes that it got."""
+    rollouts = found.rollouts.demos
+    whose = acting.begins_with(first_noise(found.seeds, rollouts.action_size))
+    every: list[dict[str, Any]] = []
+    for index, part in enumerate(parts):
+        own = np.flatnonzero(whose == index)
+        told = _part_told(part, rollouts.select(own) if len(own) else None)
+        seeds = [found.seeds[episode] for episode in own.tolist()]
+        every.append({"share": part.number, "n_episodes": len(own), "seeds": seeds, **told})
+    return every
 
 
 def _in_words(asked: Instruction) -> str:
@@ -112,6 +205,13 @@ def _in_words(asked: Instruction) -> str:
         parts.append(f"context {[round(value, 3) for value in asked.context]}")
     parts += [f"away from mode {k}" + ("" if w == 1 else f" (strength {w:g})") for k, w in asked.away]
     return ", ".join(parts)
+
+
+def _title(told: dict[str, Any], seed: int) -> str:
+    """A short one, for the episode of that seed."""
+    if "in_turn" in told:
+        return f"{len(told['in_turn'])} instructions in turn"
+    return next((one["instruction"] for one in told.get("by_episode", []) if seed in one["seeds"]), told["instruction"])
 
 
 def _picture(found: Evaluation, title: str) -> bytes:
