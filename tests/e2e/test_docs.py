@@ -12,7 +12,8 @@ import pytest
 from torch.distributed.run import get_args_parser as torchrun_options
 
 from unbraid.demos.formats.recognise import formats
-from unbraid.pipeline.requests import FitRequest, SweepRequest
+from unbraid.pipeline.requests import FitRequest, SteerRequest, SweepRequest
+from unbraid.pipeline.words import shares_of, turns_of
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.model import ModeModel
 from unbraid.training.sweep import trials_of
@@ -68,6 +69,17 @@ def test_every_way_to_steer_acts():
     policies = names["examples"](model)
     assert len(policies) == 8
     assert len({float(policy.predict(np.ones(3), deterministic=True)[0][0]) for policy in policies}) >= 6
+
+
+def test_every_command_to_steer_is_understood(unbraid, monkeypatch):
+    page = (ROOT / "docs" / "steering.md").read_text(encoding="utf-8")
+    asked = []
+    monkeypatch.setattr("unbraid.cli._run", lambda request: asked.append(request) or 0)
+    for line in re.findall(r"^    unbraid (.*)$", page, flags=re.MULTILINE):
+        assert unbraid(*shlex.split(line)).code == 0, line
+    assert all(isinstance(request, SteerRequest) for request in asked)
+    assert [len(turns_of(request.in_turn)) for request in asked if request.in_turn] == [2]
+    assert [len(shares_of(request.by_episode)) for request in asked if request.by_episode] == [2]
 
 
 def commands_of_scale():
