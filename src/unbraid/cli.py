@@ -176,6 +176,7 @@ def _config_of(asked: FitRequest) -> Any:
             sharing=asked.sharing,
             style=asked.style,
             refine_steps=asked.refine_steps,
+            policy_head=asked.policy_head,
             policy_loss=asked.policy_loss,
             precision=asked.precision,
             seed=asked.seed,

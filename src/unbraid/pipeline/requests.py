@@ -141,8 +141,11 @@ class FitRequest:
     policy_hidden: tuple[int, ...] | None = None
     """Widths of the policy's layers, such as 256 256 256; by default the method's own. Wider ones imitate demanding
     experts better, and take longer."""
+    policy_head: Literal["auto", "gaussian", "mixture"] = "auto"
+    """An action's density: a Gaussian; a mixture of five, where actions come in heaps or have heavy tails, as people's;
+    auto: as demonstrations left out say. Only --method unbraid reads it."""
     policy_loss: Literal["auto", "likelihood", "beta", "huber"] = "auto"
-    """What the policy learns by: the likelihood, which reads unseen episodes better; beta or huber, which imitate
+    """What a Gaussian learns by: the likelihood, which reads unseen episodes better; beta or huber, which imitate
     better; auto: the likelihood for up to 20,000 recorded steps, else beta. Only --method unbraid reads it."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the policy's matrix products while it learns. bfloat16 is faster for layers of 256 and more, on processors

@@ -12,7 +12,7 @@ from typing import Any, final
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 __all__ = ["LEAST_SHARE", "Extremes", "held_within"]
@@ -56,13 +56,22 @@ class Extremes:
         high = np.where(moves & (self._at_high >= least), self._high, np.inf).astype(np.float32)
         return (low, high) if np.isfinite(low).any() or np.isfinite(high).any() else None
 
+    def on_bounds(self, actions: Float[np.ndarray, "step act"]) -> Bool[np.ndarray, "step"]:
+        """(step,) whether an action, in the columns' own units, lies on one of `bounds` in any column."""
+        bounds = self.bounds()
+        if bounds is None:
+            return np.zeros(len(actions), dtype=bool)
+        low, high = bounds
+        on_bound = (actions <= low + _slack(self._low)) | (actions >= high - _slack(self._high))
+        return np.asarray(on_bound.any(1))
+
 
 def _slack(extreme: Float[np.ndarray, "act"]) -> Float[np.ndarray, "act"]:
     return _SLACK * np.maximum(1, np.abs(extreme))
 
 
 def held_within(
-    mean: Float[Tensor, "*batch act"], low: Float[Tensor, "act"], high: Float[Tensor, "act"]
+    mean: Float[Tensor, "*batch act"], low: Float[Tensor, "*#act"], high: Float[Tensor, "*#act"]
 ) -> Float[Tensor, "*batch act"]:
     """min(max(mean, low), high), with a gradient that leads back inside from beyond a bound, and never further out.
 

@@ -16,14 +16,15 @@ from unbraid.core.side_by_side import SideBySide
 from unbraid.modes.calibration import CALIBRATED_LENGTHS, Calibration, LeftOut, fitted_temperatures
 from unbraid.modes.stretches import some_within
 from unbraid.modes.windows import cut_windows, joined_windows
-from unbraid.policy.gaussian import GaussianPolicy
+from unbraid.policy.gaussian import ActionPolicy
 from unbraid.training.config import UnbraidConfig
+from unbraid.training.heads import FEWEST_STEPS, HeadTrial, tried_heads
 from unbraid.training.joint import MOST_READ_STEPS, Given, UnbraidLearner
 from unbraid.training.model import ModeModel
 from unbraid.training.networks import Evidence, ModeNetworks
-from unbraid.training.policy_losses import PolicyLoss
+from unbraid.training.policy_losses import Batch, PolicyLoss
 from unbraid.training.ranks import ONE_RANK, Ranks
-from unbraid.training.refining import Batch, PolicyRefiner, held_out_error
+from unbraid.training.refining import PolicyRefiner, held_out_error
 from unbraid.training.steps import Steps
 
 __all__ = ["FEWEST_SPANS", "LEFT_OUT", "MANY_STEPS", "CalibratedLearner"]
@@ -70,9 +71,14 @@ class CalibratedLearner:
         self._pace = 2 if steps.n_steps >= MANY_STEPS else 1
         left_out = _left_out(self.first.responsibilities.argmax(1).numpy(), config.seed)
         self.twin: UnbraidLearner | None = None
+        self.head_trial: HeadTrial | None = None
         if config.calibration != "off" and left_out.any() and self.first.model.n_modes > 1:
             self._left_out = torch.from_numpy(np.flatnonzero(left_out))
-            self.twin = self._twin(torch.from_numpy(np.flatnonzero(~left_out)), device)
+            seen = torch.from_numpy(np.flatnonzero(~left_out))
+            if config.policy_head == "auto" and self.first.n_steps >= FEWEST_STEPS:
+                self.head_trial = tried_heads(self.first, seen, *self._judges(), device)
+                self.first.take_head(self.head_trial.head)
+            self.twin = self._twin(seen, device)
         self._refiners = {which: _refiner_of(own) for which, own in self._own().items()}
         self._side_by_side: SideBySide | None = None
         if self.twin is not None and self.first.model.device.type == "cpu" and not ranks.in_group:
@@ -179,7 +185,9 @@ class CalibratedLearner:
         self.first.settle()
         model = self.first.finished()
         if model.search is not None:
-            model.search = model.search | {"refining": self._refining_facts()}
+            trial = {} if self.head_trial is None else {"trial": vars(self.head_trial)}
+            head = {"head": self.first.config.policy_head, **trial}
+            model.search = model.search | {"refining": self._refining_facts(), "policy_head": head}
         if self.twin is not None:
             left_out, modes = self._judges()
             model.calibration = _calibration(self.twin.model, left_out, modes.numpy())
@@ -229,7 +237,7 @@ class CalibratedLearner:
         self.pilot = {name.removeprefix("pilot_"): float(error) for name, error in pilot.items()}
 
 
-def _refiner_of(learner: UnbraidLearner, copied: GaussianPolicy | None = None) -> PolicyRefiner:
+def _refiner_of(learner: UnbraidLearner, copied: ActionPolicy | None = None) -> PolicyRefiner:
     """Refines the policy of a learner, or a copy of it that leaves the learner's generator alone."""
     draws = learner.generator
     if copied is not None:

@@ -88,10 +88,14 @@ class UnbraidConfig:
     few, a smooth policy reads unseen episodes better, of many, one that imitates them."""
     policy_hidden: tuple[int, ...] = (128, 128, 128)
     """Widths of the policy's SiLU layers."""
+    policy_head: Literal["auto", "gaussian", "mixture"] = "auto"
+    """What the policy says of an action: a Gaussian, or a mixture of five, for actions with heavy tails or in several
+    heaps, such as people's; "auto" takes the one that tells modes apart better on demonstrations left out. A model
+    that was fitted has one of the two; "auto" in an older one's file is a Gaussian."""
     policy_loss: Literal["auto", "likelihood", "beta", "huber"] = "auto"
-    """What the policy learns by: the likelihood; the likelihood with gradients weighted with the deviation (beta);
+    """What a Gaussian learns by: the likelihood; the likelihood with gradients weighted with the deviation (beta);
     Huber's loss of the mean; "auto" takes the likelihood for up to 20,000 recorded steps, which reads unseen episodes
-    better, and beta for more, which imitates better."""
+    better, and beta for more, which imitates better. A mixture learns by its likelihood."""
     refine_steps: int | Literal["auto"] = "auto"
     """Gradient steps that the policy takes alone after the joint fit; "auto" takes four times those of the joint fit
     where errors on demonstrations left out say that this pays, and else none; none for up to 20,000 recorded steps."""
@@ -123,6 +127,11 @@ class UnbraidConfig:
 
     def __post_init__(self) -> None:
         _require_possible(self)
+        if self.policy_head == "mixture" and self.policy_loss in ("beta", "huber"):
+            raise ConfigError(
+                f"A mixture must learn by its likelihood; got policy_loss {self.policy_loss!r}. Leave it at 'auto', or "
+                "take the policy_head 'gaussian'."
+            )
 
     def sized_for(self, n_recorded: int) -> "UnbraidConfig":
         """The same with numbers of gradient steps and of a batch, and a weight decay, for so many recorded steps.
@@ -137,6 +146,8 @@ class UnbraidConfig:
 
     def joint_loss_for(self, n_recorded: int) -> Literal["likelihood", "beta", "huber"]:
         """What the policy learns by in the joint fit, for so many recorded steps."""
+        if self.policy_head == "mixture":
+            return "likelihood"
         if self.policy_loss != "auto":
             return self.policy_loss
         return "likelihood" if self.are_few(n_recorded) else "beta"
@@ -193,7 +204,7 @@ def _require_possible(config: "FitConfig") -> None:
 _METHODS: dict[str, type[TalkConfig] | type[UnbraidConfig]] = {c.method: c for c in (TalkConfig, UnbraidConfig)}
 
 
-_LATER = ("style", "precision")
+_LATER = ("style", "precision", "policy_head")
 """Settings that came later: left out at their defaults, so that files of fits without them stay as they were."""
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, final
+from typing import Any, Literal, final
 
 import numpy as np
 import torch
@@ -30,9 +30,8 @@ from unbraid.training.config import UnbraidConfig
 from unbraid.training.model import ModeModel
 from unbraid.training.networks import DISTANCE_TEMPERATURE
 from unbraid.training.pictures import MOST_SHOWN_STEPS, picture_modes
-from unbraid.training.policy_losses import PolicyLoss, policy_loss, predicted
+from unbraid.training.policy_losses import Batch, PolicyLoss, policy_loss
 from unbraid.training.ranks import ONE_RANK, Ranks
-from unbraid.training.refining import Batch
 from unbraid.training.steps import Steps
 from unbraid.training.style import SpanStyles
 
@@ -122,14 +121,9 @@ class UnbraidLearner:
                 given = Given(self.spans, self.found.responsibilities)
             given = _told(ranks, given)
         self.spans, self.responsibilities = given.spans, given.responsibilities
-        self.config = replace(config, n_modes=self.responsibilities.shape[1])
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(named_seed(config.seed, "unbraid", "weights"))
-            self.model = ModeModel(self.config, observation_size=steps.observation_size, action_size=steps.action_size)
-        self.model.observation_normaliser, self.model.action_normaliser = seen, done
-        if (bounds := extremes.bounds()) is not None:
-            self.model.policy.hold_within(*(done(torch.from_numpy(bound)) for bound in bounds))
-        self.model.to(device)
+        head = "gaussian" if config.policy_head == "auto" else config.policy_head
+        self.config = replace(config, n_modes=self.responsibilities.shape[1], policy_head=head)
+        self.model, self.optimizer = self._networks(seen, done, device)
         lengths = sorted({min(length, int(steps.lengths.max())) for length in config.window_lengths})
         self.places = [WindowPlaces(steps.lengths, length) for length in lengths]
         self.padded_places = [PaddedPlaces(steps.lengths, length) for length in lengths]
@@ -137,15 +131,32 @@ class UnbraidLearner:
         # tell one another must have one order.
         apart = config.codes == "simplex" and self.model.device.type == "cpu" and not one_thread and not ranks.in_group
         self._side_by_side = SideBySide() if apart else None
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-        )
         self.styles: SpanStyles | None = None
         if config.style == "on":
             draws = torch.Generator().manual_seed(named_seed(config.seed, "unbraid", "styles"))
             self.styles = SpanStyles(self.responsibilities, self.spans.lengths, draws)
 
     # What is prepared before the first step
+
+    def _networks(self, seen: Normaliser, done: Normaliser, device: str) -> tuple[ModeModel, torch.optim.Optimizer]:
+        """An untrained model, and its optimiser."""
+        config, sizes = self.config, (self.steps.observation_size, self.steps.action_size)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(named_seed(config.seed, "unbraid", "weights"))
+            model = ModeModel(config, observation_size=sizes[0], action_size=sizes[1])
+        model.observation_normaliser, model.action_normaliser = seen, done
+        if (bounds := self.extremes.bounds()) is not None:
+            model.policy.hold_within(*(done(torch.from_numpy(bound)) for bound in bounds))
+        model.to(device)
+        assert config.weight_decay != "auto"
+        rate, decay = config.learning_rate, config.weight_decay
+        return model, torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay, fused=True)
+
+    def take_head(self, head: Literal["gaussian", "mixture"]) -> None:
+        """Begins with this head of the policy; before the first step."""
+        self.config, old = replace(self.config, policy_head=head), self.model
+        self.loss_kind = self.config.joint_loss_for(self.steps.n_steps)
+        self.model, self.optimizer = self._networks(old.observation_normaliser, old.action_normaliser, str(old.device))
 
     def _search(self, config: UnbraidConfig, seen: Normaliser, done: Normaliser) -> Found:
         """Who is in which mode, the calmest mode first: a number that another seed gives to the same behaviour.
@@ -274,9 +285,8 @@ class UnbraidLearner:
 
     def _policy_loss(self) -> Float[Tensor, ""]:
         """(a) The policy's loss on random steps, and what the styles cost."""
-        states, actions, contexts = self.drawn(self.samples_per_step, self.generator)
-        told = predicted(self.model.policy, states, contexts, self.config.precision)
-        loss = policy_loss(self.loss_kind, actions, *told)
+        batch = self.drawn(self.samples_per_step, self.generator)
+        loss = policy_loss(self.model.policy, self.loss_kind, batch, self.config.precision)
         return loss if self.styles is None else loss + self.styles.cost().to(loss.device)
 
     def _encoder_loss(self) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:

@@ -1,7 +1,7 @@
 """The networks of a model: encoder, codebook, policy and normalisers, and what they make of recorded steps."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -16,7 +16,8 @@ from unbraid.modes.pieces import PaddedWindows, mean_over_pieces, padded
 from unbraid.modes.sequence_encoders import SequenceEncoder
 from unbraid.modes.windows import Windows
 from unbraid.policy.contexts import every_not_hot
-from unbraid.policy.gaussian import GaussianPolicy, log_likelihoods_of_modes
+from unbraid.policy.gaussian import ActionPolicy, GaussianPolicy, log_likelihoods_of_modes
+from unbraid.policy.mixture import MixturePolicy
 from unbraid.policy.normaliser import Normaliser
 from unbraid.policy.style import STYLE_INPUTS, TYPICAL_STYLE, StyleReader, with_style
 from unbraid.training.config import FitConfig, TalkConfig, UnbraidConfig
@@ -83,14 +84,7 @@ class ModeNetworks(nn.Module):
             free = config.codes == "free"
             self.codebook = (FreeCodebook if free else SimplexCodebook)(self.n_modes, latent_size)
         styled = isinstance(config, UnbraidConfig) and config.style == "on"
-        self.policy = GaussianPolicy(
-            observation_size + (STYLE_INPUTS if styled else 0),
-            action_size,
-            n_modes=self.n_modes,
-            hidden=config.policy_hidden,
-            activation="tanh" if isinstance(config, TalkConfig) else "silu",
-            spread="state_independent" if isinstance(config, TalkConfig) else "context",
-        )
+        self.policy = _policy(config, observation_size + (STYLE_INPUTS if styled else 0), action_size, self.n_modes)
         self.style_reader = StyleReader(action_size, n_modes=self.n_modes) if styled else None
 
     @property
@@ -275,6 +269,16 @@ class ModeNetworks(nn.Module):
             states = with_style(states, self.style_reader.latents_of(style, contexts, self.contexts))
         mean, log_std = self.policy(states, contexts)
         return self.action_normaliser.undo(mean).cpu(), (log_std.exp() * self.action_normaliser.scale).cpu()
+
+
+def _policy(config: FitConfig, input_size: int, action_size: int, n_modes: int) -> ActionPolicy:
+    """The policy with the head that was asked for; where none was, a Gaussian."""
+    sizes: dict[str, Any] = {"n_modes": n_modes, "hidden": config.policy_hidden}
+    if isinstance(config, TalkConfig):
+        return GaussianPolicy(input_size, action_size, activation="tanh", spread="state_independent", **sizes)
+    if config.policy_head == "mixture":
+        return MixturePolicy(input_size, action_size, **sizes)
+    return GaussianPolicy(input_size, action_size, activation="silu", spread="context", **sizes)
 
 
 def _encoder_of_transitions(

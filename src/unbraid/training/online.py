@@ -15,7 +15,8 @@ from unbraid.core.errors import ConfigError, DataError
 from unbraid.modes.chain import bounded, next_log_belief
 from unbraid.modes.encoders import StepWindowEncoder, TransitionEncoder
 from unbraid.modes.sequence_encoders import SequenceEncoder
-from unbraid.policy.gaussian import LOG_STD_HIGH, LOG_STD_LOW
+from unbraid.policy.gaussian import LOG_STD_HIGH, LOG_STD_LOW, GaussianPolicy
+from unbraid.policy.mixture import N_COMPONENTS, MixturePolicy
 from unbraid.policy.normaliser import Normaliser
 from unbraid.training.networks import DISTANCE_TEMPERATURE, POLICY_SHARE, STEP_SHARE, STEP_WINDOW, ModeNetworks
 
@@ -62,7 +63,10 @@ class Observer:
         Raises:
             ConfigError: a model of the talk's method, whose encoder reads steps that are still to come.
         """
-        if isinstance(networks.encoder, TransitionEncoder) or networks.policy.log_std_of_context is None:
+        policy = networks.policy
+        assert isinstance(policy, GaussianPolicy | MixturePolicy)
+        linear = policy.log_std_of_context
+        if isinstance(networks.encoder, TransitionEncoder) or linear is None:
             raise ConfigError(
                 "A mode can be observed with a model of unbraid's own method; this one is of the talk's, which reads "
                 "where a step leads. Fit with --method unbraid."
@@ -81,15 +85,17 @@ class Observer:
         else:
             self._sequence = copy.deepcopy(networks.encoder).cpu()
         self._weights = np.full(networks.action_size, -POLICY_SHARE, dtype=np.float32)
+        self._n_parts = N_COMPONENTS if isinstance(policy, MixturePolicy) else 1
         contexts = _array(networks.contexts)
-        (first, bias), *self._rest = _layers(networks.policy.trunk)
+        (first, bias), *self._rest = _layers(policy.trunk)
         n_observed = networks.observation_size
         self._of_state = np.ascontiguousarray(first[:n_observed])
         self._of_context = contexts @ first[-networks.n_modes :] + bias
-        linear = networks.policy.log_std_of_context
-        self._log_stds = contexts @ _array(linear.weight).T + _array(linear.bias)
-        low, high = networks.policy.low, networks.policy.high
-        self._bounds = None if low is None or high is None else (_array(low), _array(high))
+        of_part = contexts @ _array(linear.weight).T + _array(linear.bias)
+        self._log_stds = np.tile(of_part, self._n_parts)
+        self._bounds = None
+        if policy.low is not None and policy.high is not None:
+            self._bounds = tuple(np.tile(_array(bound), self._n_parts) for bound in (policy.low, policy.high))
         self._rate = switch_rate
         self._sizes = (networks.observation_size, networks.action_size)
         self._shapes = tuple((n,) for n in self._sizes)
@@ -133,12 +139,24 @@ class Observer:
     def _policy(self, state: Float[np.ndarray, "obs"], action: Float[np.ndarray, "act"]) -> Float[np.ndarray, "mode"]:
         """The policy's share of log pi(a | s, k), up to what all modes share."""
         hidden = _silu(np.dot(state, self._of_state) + self._of_context)
-        out, n = _through(self._rest, hidden, _silu), len(action)
-        wished = self._log_stds + 1.5 * np.tanh(out[:, n:] / 1.5)
+        out, n = _through(self._rest, hidden, _silu), self._n_parts * len(action)
+        wished = self._log_stds + 1.5 * np.tanh(out[:, n : 2 * n] / 1.5)
         mean, log_std = out[:, :n], np.minimum(np.maximum(wished, LOG_STD_LOW), LOG_STD_HIGH)
         if self._bounds is not None:
             mean = np.minimum(np.maximum(mean, self._bounds[0]), self._bounds[1])
-        return np.dot(0.5 * np.square((action - mean) * np.exp(-log_std)) + log_std, self._weights)
+        if self._n_parts == 1:
+            return np.dot(0.5 * np.square((action - mean) * np.exp(-log_std)) + log_std, self._weights)
+        wanted = np.concatenate([action] * self._n_parts)
+        misfits = 0.5 * np.square((wanted - mean) * np.exp(-log_std)) + log_std
+        weights = out[:, 2 * n :]
+        densities = weights - misfits.reshape(len(out), self._n_parts, -1).sum(2)
+        return self._share_of(densities) - self._share_of(weights)
+
+    @staticmethod
+    def _share_of(exponents: Float[np.ndarray, "mode part"]) -> Float[np.ndarray, "mode"]:
+        """The policy's share of the logarithm of a sum of exponentials."""
+        most = exponents.max(1)
+        return POLICY_SHARE * (most + np.log(np.exp(exponents - most[:, None]).sum(1)))
 
     def _encoder(self, recent: Float[np.ndarray, "step width"]) -> Float[np.ndarray, "mode"]:
         """This step's share of the encoder's log-probabilities of the steps up to now, up to what all modes share."""

@@ -1,4 +1,4 @@
-"""What a Gaussian policy can learn by: the likelihood, or what imitates better where experts act without noise."""
+"""What a policy can learn by: the likelihood, or, if Gaussian, what imitates better where experts act without noise."""
 
 from typing import Literal
 
@@ -6,9 +6,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unbraid.policy.gaussian import GaussianPolicy, diagonal_log_prob
+from unbraid.policy.gaussian import ActionPolicy, GaussianPolicy, clamped_log_std, diagonal_log_prob
+from unbraid.policy.mixture import MixturePolicy, mixture_log_prob
 
-__all__ = ["PolicyLoss", "Precision", "policy_loss", "predicted"]
+__all__ = ["Batch", "PolicyLoss", "Precision", "gaussian_loss", "policy_loss", "predicted"]
+
+Batch = tuple[Float[Tensor, "batch input"], Float[Tensor, "batch act"], Float[Tensor, "batch mode"]]
+"""What the policy sees of some steps, what was done, and the contexts, in scaled units."""
 
 PolicyLoss = Literal["likelihood", "beta", "huber"]
 Precision = Literal["float32", "bfloat16"]
@@ -16,22 +20,48 @@ Precision = Literal["float32", "bfloat16"]
 _BETA, _HUBER_DELTA = 0.5, 0.1
 
 
+def policy_loss(
+    policy: ActionPolicy, kind: PolicyLoss, batch: Batch, precision: Precision = "float32"
+) -> Float[Tensor, ""]:
+    """The mean loss of a batch: a Gaussian's `gaussian_loss`; of a mixture, -log pi(a | s, c) in nats, whatever `kind`.
+
+    Args:
+        policy: what learns.
+        kind: by what, if it is Gaussian.
+        batch: states, actions and contexts.
+        precision: of the policy's matrix products.
+    """
+    states, actions, contexts = batch
+    if isinstance(policy, MixturePolicy):
+        with torch.autocast(states.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            parts = policy.components(states, contexts)
+        return -mixture_log_prob(actions, *(part.float() for part in parts)).mean()
+    assert isinstance(policy, GaussianPolicy)
+    mean, log_std = predicted(policy, states, contexts, precision, freely=kind == "likelihood")
+    return gaussian_loss(kind, actions, mean, log_std)
+
+
 def predicted(
     policy: GaussianPolicy,
     states: Float[Tensor, "batch input"],
     contexts: Float[Tensor, "batch mode"],
     precision: Precision,
+    *,
+    freely: bool = False,
 ) -> tuple[Float[Tensor, "batch act"], Float[Tensor, "batch act"]]:
     """(mean, log_std) of the action in scaled units, float32, by matrix products of this number type.
 
-    With bfloat16 weights, sums of gradients and the loss stay in float32 (PyTorch's autocast).
+    With bfloat16 weights, sums of gradients and the loss stay in float32 (PyTorch's autocast). `freely` lets a
+    deviation find back from beyond its bounds (`clamped_log_std`); the values are the same.
     """
     with torch.autocast(states.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        mean, log_std = policy(states, contexts)
+        mean, log_std = policy.wished(states, contexts) if freely else policy(states, contexts)
+    if freely and policy.log_std_of_context is not None:
+        log_std = clamped_log_std(log_std.float())
     return mean.float(), log_std.float()
 
 
-def policy_loss(
+def gaussian_loss(
     kind: PolicyLoss,
     actions: Float[Tensor, "batch act"],
     mean: Float[Tensor, "batch act"],

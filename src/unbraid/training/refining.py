@@ -12,16 +12,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from unbraid.policy.gaussian import GaussianPolicy
+from unbraid.policy.gaussian import ActionPolicy
 from unbraid.training.networks import ModeNetworks
-from unbraid.training.policy_losses import PolicyLoss, Precision, policy_loss, predicted
+from unbraid.training.policy_losses import Batch, PolicyLoss, Precision, policy_loss
 from unbraid.training.ranks import ONE_RANK, Ranks
 from unbraid.training.steps import Steps
 
-__all__ = ["Batch", "PolicyRefiner", "held_out_error"]
-
-Batch = tuple[Float[Tensor, "batch input"], Float[Tensor, "batch act"], Float[Tensor, "batch mode"]]
-"""What the policy sees of some steps, what was done, and the contexts, in scaled units."""
+__all__ = ["PolicyRefiner", "held_out_error"]
 
 _LEARNING_RATE, _OF_WIDTH = 4e-3, 128
 """The highest learning rate of layers of this width. Wider ones learn at one that is as much smaller: of the same rate
@@ -44,7 +41,7 @@ class PolicyRefiner:
 
     def __init__(
         self,
-        policy: GaussianPolicy,
+        policy: ActionPolicy,
         draw: Callable[[], Batch],
         ranks: Ranks = ONE_RANK,
         *,
@@ -75,8 +72,7 @@ class PolicyRefiner:
 
     def step(self) -> Float[Tensor, ""]:
         """One gradient step; the loss of its batch."""
-        states, actions, contexts = self._draw()
-        own = policy_loss(self.kind, actions, *predicted(self.policy, states, contexts, self._precision)) * self._share
+        own = policy_loss(self.policy, self.kind, self._draw(), self._precision) * self._share
         own.backward()
         (loss,) = self._ranks.total([self.policy], own.detach())
         nn.utils.clip_grad_norm_(self.policy.parameters(), _CLIP_NORM)
@@ -90,7 +86,7 @@ class PolicyRefiner:
 
 
 @torch.no_grad()
-def held_out_error(networks: ModeNetworks, policy: GaussianPolicy, steps: Steps, modes: Int[Tensor, "step"]) -> float:
+def held_out_error(networks: ModeNetworks, policy: ActionPolicy, steps: Steps, modes: Int[Tensor, "step"]) -> float:
     """The mean absolute error of a policy's mean action under the given modes, in deviations of the training set.
 
     Args:

@@ -11,9 +11,9 @@ from unbraid.training.fit import fit
 from unbraid.training.online import Observer
 
 
-@pytest.fixture(scope="module")
-def model(demos, tiny):
-    return fit(demos, tiny("unbraid", n_modes=3))
+@pytest.fixture(scope="module", params=["gaussian", "mixture"])
+def model(request, demos, tiny):
+    return fit(demos, tiny("unbraid", n_modes=3, policy_head=request.param))
 
 
 @pytest.fixture(params=[0.0, 0.03])
@@ -40,8 +40,9 @@ def test_it_is_the_posterior_that_sees_the_same_past(switching, demos):
         np.testing.assert_allclose(own, found[start : start + n], atol=1e-5)
 
 
-def test_it_knows_the_bounds_of_actions(demos, tiny):
-    model = fit(demos, tiny("unbraid"))
+@pytest.mark.parametrize("head", ["gaussian", "mixture"])
+def test_it_knows_the_bounds_of_actions(demos, tiny, head):
+    model = fit(demos, tiny("unbraid", policy_head=head))
     free, n = model.filter(demos), int(demos.lengths[0])
     model.policy.hold_within(torch.full((2,), -0.1), torch.tensor([torch.inf, 0.1]))
     held = model.filter(demos)

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from unbraid.policy.gaussian import GaussianPolicy, diagonal_log_prob
-from unbraid.training.policy_losses import policy_loss, predicted
+from unbraid.policy.mixture import MixturePolicy
+from unbraid.training.policy_losses import gaussian_loss, policy_loss, predicted
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def batch():
 def gradients(kind, batch):
     actions, mean, log_std = batch
     mean.grad = log_std.grad = None
-    policy_loss(kind, actions, mean, log_std).backward()
+    gaussian_loss(kind, actions, mean, log_std).backward()
     return mean.grad.clone(), log_std.grad.clone()
 
 
@@ -27,7 +28,7 @@ def test_the_likelihood_is_that_of_a_gaussian(batch):
     actions, mean, log_std = batch
     normal = torch.distributions.Normal(mean, log_std.exp())
     wanted = -normal.log_prob(actions).sum(1).mean()
-    assert policy_loss("likelihood", *batch).item() == pytest.approx(wanted.item(), abs=1e-5)
+    assert gaussian_loss("likelihood", *batch).item() == pytest.approx(wanted.item(), abs=1e-5)
 
 
 def test_beta_weights_the_gradients_of_the_likelihood_with_the_deviation(batch):
@@ -42,7 +43,7 @@ def test_beta_weights_the_gradients_of_the_likelihood_with_the_deviation(batch):
 def test_huber_pulls_at_far_actions_no_harder_than_at_its_threshold():
     mean = torch.zeros(3, 1, requires_grad=True)
     actions = torch.tensor([[0.05], [0.1], [5.0]])
-    policy_loss("huber", actions, mean, torch.zeros(3, 1)).backward()
+    gaussian_loss("huber", actions, mean, torch.zeros(3, 1)).backward()
     torch.testing.assert_close(mean.grad * 3, torch.tensor([[-0.5], [-1.0], [-1.0]]))
 
 
@@ -52,18 +53,18 @@ def test_hubers_deviation_is_that_of_what_the_mean_leaves():
     optimizer = torch.optim.Adam([log_std], lr=0.05)
     for _ in range(200):
         optimizer.zero_grad()
-        policy_loss("huber", actions, torch.zeros_like(actions), log_std.expand_as(actions)).backward()
+        gaussian_loss("huber", actions, torch.zeros_like(actions), log_std.expand_as(actions)).backward()
         optimizer.step()
     assert math.exp(float(log_std.detach())) == pytest.approx(float(actions.std()), rel=0.02)
 
 
 def test_a_batch_counts_every_action_dimension(batch):
     actions, mean, log_std = (values.detach() for values in batch)
-    one_by_one = sum(policy_loss("huber", *(v[:, k : k + 1] for v in (actions, mean, log_std))) for k in range(2))
-    assert policy_loss("huber", actions, mean, log_std).item() == pytest.approx(float(one_by_one), abs=1e-5)
+    one_by_one = sum(gaussian_loss("huber", *(v[:, k : k + 1] for v in (actions, mean, log_std))) for k in range(2))
+    assert gaussian_loss("huber", actions, mean, log_std).item() == pytest.approx(float(one_by_one), abs=1e-5)
     likelihoods = diagonal_log_prob(actions, mean, log_std)
     wanted = -float(likelihoods.sum()) / len(actions)
-    assert policy_loss("likelihood", actions, mean, log_std).item() == pytest.approx(wanted, abs=1e-5)
+    assert gaussian_loss("likelihood", actions, mean, log_std).item() == pytest.approx(wanted, abs=1e-5)
 
 
 def test_products_of_bfloat16_predict_about_the_same_in_float32():
@@ -77,3 +78,27 @@ def test_products_of_bfloat16_predict_about_the_same_in_float32():
         assert 0 < (exact - rounded).abs().max() < 0.05
     sum(part.sum() for part in reduced).backward()
     assert {weights.grad.dtype for weights in policy.parameters()} == {torch.float32}
+
+
+def policies():
+    torch.manual_seed(0)
+    gaussian = GaussianPolicy(5, 2, n_modes=2, hidden=(16,), activation="silu", spread="context")
+    return gaussian, MixturePolicy(5, 2, n_modes=2, hidden=(16,))
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_every_head_learns_by_the_likelihood_of_its_own_density(which, precision):
+    policy = policies()[which]
+    states, actions, contexts = torch.randn(64, 5), torch.randn(64, 2), torch.rand(64, 2)
+    loss = policy_loss(policy, "likelihood", (states, actions, contexts), precision)
+    wanted = -policy.log_prob(states, contexts, actions).mean()
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(wanted.item(), rel=1e-5 if precision == "float32" else 0.02)
+
+
+def test_a_gaussian_learns_by_what_is_asked():
+    policy, _ = policies()
+    batch = torch.randn(64, 5), torch.randn(64, 2), torch.rand(64, 2)
+    losses = {kind: policy_loss(policy, kind, batch).item() for kind in ("likelihood", "beta", "huber")}
+    assert len(set(losses.values())) == 3

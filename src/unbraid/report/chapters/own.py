@@ -140,7 +140,7 @@ def training(record: RunRecord) -> Section | None:
     sections: list[Section] = []
     if own:
         pictures = _pictures("unbraid", [Training("unbraid", own, color=mode_color(0))])
-        blocks = (_speed(own), *_imitation(record.unbraid), *pictures)
+        blocks = (_speed(own), *_head(record.unbraid), *_imitation(record.unbraid), *pictures)
         sections.append(Section("training-unbraid", "unbraid's fit", blocks))
     if talk:
         fits = _talk_fits(talk)
@@ -154,6 +154,27 @@ def _speed(moments: Sequence[Mapping[str, Any]]) -> Paragraph:
     speed = last.get("samples_per_s")
     said = f" It saw {count_text(speed)} samples a second at the end." if speed is not None else ""
     return Paragraph(f"{counted(last['step'], 'gradient steps')}.{said}", tone="note")
+
+
+def _head(own: Mapping[str, Any]) -> tuple[Paragraph, ...]:
+    """Whether the policy is a Gaussian or a mixture, and what spoke for it."""
+    head = (own.get("search") or {}).get("policy_head") or {}
+    if not head:
+        return ()
+    what = "a mixture of five Gaussians" if head["head"] == "mixture" else "a Gaussian"
+    if "trial" not in head:
+        return (Paragraph(f"The policy is {what} for every state and mode."),)
+    trial = head["trial"]
+    better = "likelier" if trial["gain_nats"] >= 0 else "less likely"
+    error = "" if trial["standard_error"] is None else f" (standard error {trial['standard_error']:.2g})"
+    missed = " and ".join(f"{value:.3g}" for value in trial["missed"])
+    return (
+        Paragraph(
+            f"The policy is {what} for every state and mode. Of demonstrations left out, an action inside its bounds "
+            f"was {abs(trial['gain_nats']):.2g} nats{error} {better} by a mixture of five Gaussians than by one, after "
+            f"a short trial of both; their mean actions were off by {missed} standard deviations."
+        ),
+    )
 
 
 def _imitation(own: Mapping[str, Any]) -> tuple[Paragraph, ...]:

@@ -1,0 +1,83 @@
+"""pi(a | s, c) as a mixture of Gaussians: for people, whose actions have heavy tails and several heaps."""
+
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from unbraid.policy.gaussian import ActionPolicy, clamped_log_std, diagonal_log_prob, perceptron
+
+__all__ = ["N_COMPONENTS", "MixturePolicy", "mixture_log_prob", "moments_of_mixture"]
+
+N_COMPONENTS = 5
+
+_Components = tuple[Float[Tensor, "*batch part"], Float[Tensor, "*batch part act"], Float[Tensor, "*batch part act"]]
+
+
+@final
+class MixturePolicy(ActionPolicy):
+    """A perceptron on [state, context] -> weights, means and log-deviations of five Gaussians of the action.
+
+    Deviations are made as `GaussianPolicy`'s are: linear(context), which all parts share, + 1.5 tanh(h / 1.5), clamped
+    to [-3, 0.5]. What is steered, exported and refined against is the Gaussian with the mixture's mean and variance:
+    powers of Gaussians have a closed form, and those of mixtures have none.
+
+    Source: Bishop 1994, "Mixture density networks".
+    """
+
+    def __init__(self, observation_size: int, action_size: int, *, n_modes: int, hidden: Sequence[int]) -> None:
+        """Untrained."""
+        super().__init__(hidden, action_size)
+        outputs = N_COMPONENTS * (2 * action_size + 1)
+        self.trunk = perceptron([observation_size + n_modes, *hidden, outputs], nn.SiLU)
+        self.log_std_of_context = nn.Linear(n_modes, action_size)
+
+    def components(self, states: Float[Tensor, "*batch obs"], contexts: Float[Tensor, "*batch mode"]) -> _Components:
+        """Of every part: its log-weight, (part,), whose exponentials sum to 1; its means and its log-deviations."""
+        out = self.trunk(torch.cat([states, contexts], dim=-1))
+        n = N_COMPONENTS * self.action_size
+        means, wishes = (
+            values.unflatten(-1, (N_COMPONENTS, self.action_size)) for values in (out[..., :n], out[..., n : 2 * n])
+        )
+        log_stds = self.log_std_of_context(contexts)[..., None, :] + 1.5 * torch.tanh(wishes / 1.5)
+        return torch.log_softmax(out[..., 2 * n :], -1), self.held(means), clamped_log_std(log_stds)
+
+    def forward(
+        self, states: Float[Tensor, "*batch obs"], contexts: Float[Tensor, "*batch mode"]
+    ) -> tuple[Float[Tensor, "*batch act"], Float[Tensor, "*batch act"]]:
+        """(mean, log_std) of the Gaussian with the mean and the variance of the mixture, in scaled units."""
+        return moments_of_mixture(*self.components(states, contexts))
+
+    def log_prob(
+        self,
+        states: Float[Tensor, "*batch obs"],
+        contexts: Float[Tensor, "*batch mode"],
+        actions: Float[Tensor, "*batch act"],
+    ) -> Float[Tensor, "*batch"]:
+        """log of the mixture's density, in nats."""
+        return mixture_log_prob(actions, *self.components(states, contexts))
+
+
+def mixture_log_prob(
+    actions: Float[Tensor, "*batch act"],
+    log_weights: Float[Tensor, "*batch part"],
+    means: Float[Tensor, "*batch part act"],
+    log_stds: Float[Tensor, "*batch part act"],
+) -> Float[Tensor, "*batch"]:
+    """log sum_m w_m N(a; mean_m, std_m^2), in nats."""
+    of_part = diagonal_log_prob(actions[..., None, :].expand_as(means), means, log_stds).sum(-1)
+    return torch.logsumexp(log_weights + of_part, dim=-1)
+
+
+def moments_of_mixture(
+    log_weights: Float[Tensor, "*batch part"],
+    means: Float[Tensor, "*batch part act"],
+    log_stds: Float[Tensor, "*batch part act"],
+) -> tuple[Float[Tensor, "*batch act"], Float[Tensor, "*batch act"]]:
+    """(mean, log_std) of the mixture, each dimension apart."""
+    weights = log_weights.exp()[..., None]
+    mean = (weights * means).sum(-2)
+    variance = (weights * ((2 * log_stds).exp() + (means - mean[..., None, :]).square())).sum(-2)
+    return mean, 0.5 * variance.log()

@@ -1,0 +1,101 @@
+"""Which head a policy gets: each learns for a while from four fifths of the demonstrations, and the others tell."""
+
+import copy
+import json
+from dataclasses import dataclass, replace
+from typing import Literal, final
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from unbraid.training.joint import Given, UnbraidLearner
+from unbraid.training.refining import held_out_error
+from unbraid.training.steps import Steps
+
+__all__ = ["FEWEST_STEPS", "HeadTrial", "tried_heads"]
+
+TRIAL_STEPS, TRIAL_BATCH = 300, 256
+FEWEST_STEPS = 500
+"""A joint fit of fewer gradient steps has no trial, which takes a fifth of them: it would say nothing."""
+LEAST_GAIN, LEAST_ERRORS, MOST_MISSED = 0.1, 2.0, 1.02
+"""A mixture must explain a step by so many nats better, and by so many standard errors over demonstrations; its mean
+action may miss by so much more. Trials of docs/experiments.md, 15."""
+
+
+@final
+@dataclass(frozen=True)
+class HeadTrial:
+    """What a Gaussian and a mixture make of demonstrations that neither saw, under the modes that were found.
+
+    Actions on a bound are left out of the likelihoods: there a density may grow without end, which tells of the bound.
+
+    Attributes:
+        gain_nats: how much likelier an action is by the mixture, in nats a step, the mean over spans.
+        standard_error: of that, over spans; None where there is one span.
+        missed: the mean absolute error of the Gaussian's mean action, and of the mixture's, in deviations.
+    """
+
+    gain_nats: float
+    standard_error: float | None
+    missed: tuple[float, float]
+
+    @property
+    def head(self) -> Literal["gaussian", "mixture"]:
+        """The mixture where it is clearly likelier, and imitates as well."""
+        sure = self.standard_error is not None and self.gain_nats >= LEAST_ERRORS * self.standard_error
+        likelier = sure and self.gain_nats >= LEAST_GAIN
+        return "mixture" if likelier and self.missed[1] <= MOST_MISSED * self.missed[0] else "gaussian"
+
+
+def tried_heads(
+    first: UnbraidLearner,
+    seen: Int[Tensor, "span"],
+    left_out: Steps,
+    modes: Int[Tensor, "left"],
+    device: str,
+) -> HeadTrial:
+    """Lets policies with both heads learn for a while, and judges them on what was left out: by the likelihoods of a
+    Gaussian and a mixture that learned by it, and by the errors of a Gaussian that learned by the joint fit's loss.
+
+    Args:
+        first: a learner that has found modes.
+        seen: the spans that are learned from.
+        left_out: the others, or some of them, each an episode.
+        modes: the mode of each of those.
+        device: where to learn.
+    """
+    steps = first.steps.of_stretches(first.spans, seen)
+    normaliser = copy.deepcopy(first.model.observation_normaliser)
+    given = Given(steps.episodes, first.responsibilities[seen], normaliser, first.extremes)
+    n_steps = min(TRIAL_STEPS, int(first.n_steps) // 5)
+    of_steps = modes.repeat_interleave(torch.from_numpy(left_out.lengths))
+    inside = torch.from_numpy(~np.concatenate([first.extremes.on_bounds(block) for block in left_out.action_blocks()]))
+    likelihoods: dict[str, Tensor] = {}
+    missed: dict[str, float] = {}
+    trials = [("gaussian", first.loss_kind), ("gaussian", "likelihood"), ("mixture", "likelihood")]
+    for head, loss in dict.fromkeys(trials):
+        config = replace(first.config, policy_head=head, policy_loss=loss, style="off")
+        config = replace(config, n_steps=n_steps, policy_batch=TRIAL_BATCH)
+        tried = UnbraidLearner(steps, config, device, given=given, one_thread=True)
+        for _ in range(n_steps):
+            tried.policy_part()
+            tried.follow()
+        if loss == "likelihood":
+            likelihoods[head] = tried.model.log_likelihoods(left_out).gather(1, of_steps[:, None])[:, 0]
+        if head not in missed:
+            missed[head] = held_out_error(tried.model, tried.model.policy, left_out, of_steps)
+    gains = _means((likelihoods["mixture"] - likelihoods["gaussian"]).double(), inside, left_out)
+    error = float(gains.std() / len(gains) ** 0.5) if len(gains) > 1 else None
+    found = [float(gains.mean()) if len(gains) else 0.0, error, missed["gaussian"], missed["mixture"]]
+    gain, error, *both = json.loads(first.ranks.shared(json.dumps(found).encode()))  # all decide alike
+    return HeadTrial(gain, error, (both[0], both[1]))
+
+
+def _means(values: Float[Tensor, "step"], counted: Bool[Tensor, "step"], steps: Steps) -> Float[Tensor, "span"]:
+    """The mean of the counted steps of every span that has any."""
+    spans = steps.episodes[torch.arange(steps.n_steps)]
+    sums = torch.zeros(2, steps.n_episodes, dtype=torch.float64)
+    sums.index_add_(1, spans, torch.stack([values * counted, counted.double()]))
+    return sums[0, sums[1] > 0] / sums[1, sums[1] > 0]

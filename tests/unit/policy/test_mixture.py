@@ -1,0 +1,77 @@
+"""The mixture policy: its density is a mixture's, and the Gaussian that stands for it has the same moments."""
+
+import pytest
+import torch
+
+from unbraid.policy.gaussian import log_likelihoods_of_modes
+from unbraid.policy.mixture import N_COMPONENTS, MixturePolicy, mixture_log_prob, moments_of_mixture
+
+
+@pytest.fixture
+def policy():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return MixturePolicy(5, 2, n_modes=3, hidden=(16, 16))
+
+
+@pytest.fixture
+def parts():
+    """Log-weights, means and log-deviations of mixtures in seven states."""
+    draws = torch.Generator().manual_seed(0)
+    weights = torch.log_softmax(torch.randn(7, 4, generator=draws), -1)
+    return weights, torch.randn(7, 4, 2, generator=draws), torch.randn(7, 4, 2, generator=draws) - 1
+
+
+def as_torch(log_weights, means, log_stds):
+    of_part = torch.distributions.Independent(torch.distributions.Normal(means, log_stds.exp()), 1)
+    return torch.distributions.MixtureSameFamily(torch.distributions.Categorical(logits=log_weights), of_part)
+
+
+def test_its_density_is_a_mixtures(parts):
+    actions = torch.randn(7, 2, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(mixture_log_prob(actions, *parts), as_torch(*parts).log_prob(actions))
+
+
+def test_the_gaussian_that_is_steered_has_its_mean_and_its_variance(parts):
+    mean, log_std = moments_of_mixture(*parts)
+    torch.testing.assert_close(mean, as_torch(*parts).mean)
+    torch.testing.assert_close(log_std.exp().square(), as_torch(*parts).variance)
+
+
+@torch.no_grad()
+def test_each_state_and_mode_has_a_mixture_of_its_own(policy):
+    states, contexts = torch.randn(6, 5), torch.rand(6, 3)
+    weights, means, log_stds = policy.components(states, contexts)
+    assert weights.shape == (6, N_COMPONENTS)
+    assert means.shape == log_stds.shape == (6, N_COMPONENTS, 2)
+    torch.testing.assert_close(weights.exp().sum(1), torch.ones(6))
+    for part in (weights, means, log_stds):
+        assert float((part[0] - part[1]).abs().max()) > 1e-3
+    for got, wanted in zip(policy(states, contexts), moments_of_mixture(weights, means, log_stds), strict=True):
+        torch.testing.assert_close(got, wanted)
+
+
+@torch.no_grad()
+def test_modes_are_read_by_the_mixture_and_not_by_its_gaussian(policy):
+    states, actions, contexts = torch.randn(6, 5), torch.randn(6, 2), 1 - torch.eye(3)
+    read = log_likelihoods_of_modes(policy, states, actions, contexts)
+    for mode in range(3):
+        own = policy.log_prob(states, contexts[mode].expand(6, -1), actions)
+        torch.testing.assert_close(read[:, mode], own)
+
+
+@torch.no_grad()
+def test_all_its_means_are_held_within_bounds_and_these_are_saved(policy):
+    policy.hold_within(torch.tensor([-0.01, -torch.inf]), torch.tensor([0.01, torch.inf]))
+    other = MixturePolicy(5, 2, n_modes=3, hidden=(16, 16))
+    other.load_state_dict(policy.state_dict())
+    _, means, _ = other.components(torch.randn(50, 5), torch.rand(50, 3))
+    assert float(means[..., 0].abs().max()) <= 0.01
+    assert float(means[..., 1].abs().max()) > 0.01
+
+
+def test_gradient_reaches_states_contexts_and_every_weight(policy):
+    states, contexts = torch.randn(6, 5, requires_grad=True), torch.rand(6, 3, requires_grad=True)
+    policy.log_prob(states, contexts, torch.randn(6, 2)).sum().backward()
+    for tensor in (states, contexts, *policy.parameters()):
+        assert float(tensor.grad.abs().sum()) > 0

@@ -1,0 +1,92 @@
+"""Which head a policy gets: the one that explains demonstrations left out, and imitates them."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from unbraid.core.errors import ConfigError
+from unbraid.demos.episodes import Demos, Episode
+from unbraid.policy.gaussian import GaussianPolicy
+from unbraid.policy.mixture import MixturePolicy
+from unbraid.training.config import UnbraidConfig
+from unbraid.training.fit import fit
+from unbraid.training.heads import HeadTrial
+from unbraid.training.model import ModeModel
+
+
+def demos_with(noise, *, low=-np.inf, high=np.inf):
+    """Two experts that answer what they see in opposite ways; `noise` of a generator and a shape is what they add."""
+    draws, episodes = np.random.default_rng(0), []
+    for sign in np.tile([1.0, -1.0], 8):
+        seen = draws.normal(size=(121, 3)).astype(np.float32)
+        done = np.clip(sign * seen[:-1, :2] + noise(draws, (120, 2)), low, high)
+        episodes.append(Episode(observations=seen, actions=done.astype(np.float32)))
+    return Demos.from_episodes(episodes)
+
+
+def gaussian(draws, shape):
+    return 0.3 * draws.normal(size=shape)
+
+
+def in_two_heaps(draws, shape):
+    """To the left or to the right, as by the toss of a coin: as people pass an obstacle."""
+    return 0.5 * draws.choice([-1.0, 1.0], size=shape) + 0.05 * draws.normal(size=shape)
+
+
+@pytest.fixture
+def judged(tiny):
+    return tiny("unbraid", calibration="left_out", n_steps=1000, policy_hidden=(32, 32), learning_rate=1e-2)
+
+
+def test_a_mixture_is_taken_of_actions_in_heaps(judged):
+    model = fit(demos_with(in_two_heaps), judged)
+    assert isinstance(model.policy, MixturePolicy)
+    assert model.config.policy_head == model.search["policy_head"]["head"] == "mixture"
+    assert model.search["policy_head"]["trial"]["gain_nats"] > 0.3
+
+
+def test_a_gaussian_is_taken_of_what_is_gaussian_and_the_trial_leaves_no_trace(judged):
+    demos = demos_with(gaussian)
+    tried, asked = (fit(demos, dataclasses.replace(judged, policy_head=head)) for head in ("auto", "gaussian"))
+    assert isinstance(tried.policy, GaussianPolicy)
+    assert "trial" in tried.search["policy_head"]
+    assert asked.search["policy_head"] == {"head": "gaussian"}
+    for name, value in asked.state_dict().items():
+        assert torch.equal(value, tried.state_dict()[name]), name
+
+
+def test_a_density_that_grows_on_a_bound_does_not_count(judged):
+    """A third of the actions lie on a bound, where a narrow part of a mixture may gain nats without end."""
+    model = fit(demos_with(gaussian, low=-0.5, high=0.5), judged)
+    assert model.search["policy_head"]["trial"]["gain_nats"] < 0.1
+    assert isinstance(model.policy, GaussianPolicy)
+
+
+@pytest.mark.parametrize(
+    ("gain", "error", "missed", "head"),
+    [
+        (0.3, 0.02, (0.2, 0.2), "mixture"),
+        (0.01, 0.0, (0.2, 0.2), "gaussian"),  # too little
+        (0.3, 0.2, (0.2, 0.2), "gaussian"),  # not sure
+        (0.3, None, (0.2, 0.2), "gaussian"),  # one demonstration
+        (0.3, 0.02, (0.2, 0.3), "gaussian"),  # imitates worse
+    ],
+)
+def test_a_mixture_must_be_surely_likelier_and_imitate_as_well(gain, error, missed, head):
+    assert HeadTrial(gain, error, missed).head == head
+
+
+def test_a_mixture_goes_to_its_file_and_back(demos, tiny, tmp_path):
+    model = fit(demos, tiny("unbraid", policy_head="mixture"))
+    model.save_pretrained(tmp_path / "model")
+    again = ModeModel.from_pretrained(tmp_path / "model")
+    assert isinstance(again.policy, MixturePolicy)
+    np.testing.assert_array_equal(again.predict_proba(demos), model.predict_proba(demos))
+
+
+def test_a_mixture_has_no_other_loss():
+    with pytest.raises(ConfigError, match=r"A mixture must learn by its likelihood; got policy_loss 'beta'\."):
+        UnbraidConfig(policy_head="mixture", policy_loss="beta")
+    assert UnbraidConfig(policy_head="mixture").joint_loss_for(10**6) == "likelihood"
