@@ -33,7 +33,7 @@ class HeadTrial:
 
     Attributes:
         gain_nats: how much likelier an action is by the mixture, in nats a step, the mean over spans.
-        standard_error: of that, over spans; None where there is one span.
+        standard_error: of that, over the spans of each mode; None where no mode has two.
         missed: the mean absolute error of the Gaussian's mean action, and of the mixture's, in deviations.
     """
 
@@ -86,16 +86,26 @@ def tried_heads(
             likelihoods[head] = tried.model.log_likelihoods(left_out).gather(1, of_steps[:, None])[:, 0]
         if head not in missed:
             missed[head] = held_out_error(tried.model, tried.model.policy, left_out, of_steps)
-    gains = _means((likelihoods["mixture"] - likelihoods["gaussian"]).double(), inside, left_out)
-    error = float(gains.std() / len(gains) ** 0.5) if len(gains) > 1 else None
-    found = [float(gains.mean()) if len(gains) else 0.0, error, missed["gaussian"], missed["mixture"]]
+    gain, error = _mean_gain((likelihoods["mixture"] - likelihoods["gaussian"]).double(), inside, left_out, modes)
+    found = [gain, error, missed["gaussian"], missed["mixture"]]
     gain, error, *both = json.loads(first.ranks.shared(json.dumps(found).encode()))  # all decide alike
     return HeadTrial(gain, error, (both[0], both[1]))
 
 
-def _means(values: Float[Tensor, "step"], counted: Bool[Tensor, "step"], steps: Steps) -> Float[Tensor, "span"]:
-    """The mean of the counted steps of every span that has any."""
+def _mean_gain(
+    gains: Float[Tensor, "step"], counted: Bool[Tensor, "step"], steps: Steps, modes: Int[Tensor, "span"]
+) -> tuple[float, float | None]:
+    """The mean over spans of the mean of their counted steps, and its standard error; None where no mode has two spans.
+
+    Modes are strata: that one gains and another does not is no error.
+    """
     spans = steps.episodes[torch.arange(steps.n_steps)]
     sums = torch.zeros(2, steps.n_episodes, dtype=torch.float64)
-    sums.index_add_(1, spans, torch.stack([values * counted, counted.double()]))
-    return sums[0, sums[1] > 0] / sums[1, sums[1] > 0]
+    sums.index_add_(1, spans, torch.stack([gains * counted, counted.double()]))
+    there = sums[1] > 0
+    of_span, of_mode = (sums[0, there] / sums[1, there]).numpy(), modes[there].numpy()
+    strata = [own for mode in np.unique(of_mode) if len(own := of_span[of_mode == mode]) > 1]
+    if not strata:
+        return 0.0, None
+    of_strata = sum(len(own) * own.var(ddof=1) for own in strata) / sum(map(len, strata))
+    return float(of_span.mean()), float((of_strata / len(of_span)) ** 0.5)

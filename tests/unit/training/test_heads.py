@@ -12,8 +12,9 @@ from unbraid.policy.gaussian import GaussianPolicy
 from unbraid.policy.mixture import MixturePolicy
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.fit import fit
-from unbraid.training.heads import HeadTrial
+from unbraid.training.heads import HeadTrial, _mean_gain
 from unbraid.training.model import ModeModel
+from unbraid.training.steps import Steps
 
 
 def demos_with(noise, *, low=-np.inf, high=np.inf):
@@ -76,6 +77,17 @@ def test_a_density_that_grows_on_a_bound_does_not_count(judged):
 )
 def test_a_mixture_must_be_surely_likelier_and_imitate_as_well(gain, error, missed, head):
     assert HeadTrial(gain, error, missed).head == head
+
+
+def test_that_one_mode_gains_and_another_does_not_is_no_error():
+    """Two spans of each of two modes, two steps each; the last step of each span lies on a bound."""
+    gains = torch.tensor([1.0, 9.0, 1.2, 9.0, 0.0, 9.0, 0.2, 9.0])
+    actions = Demos.from_episodes([Episode(observations=np.zeros((3, 1)), actions=np.zeros((2, 1)))] * 4)
+    counted, modes = torch.tensor([True, False] * 4), torch.tensor([0, 0, 1, 1])
+    gain, error = _mean_gain(gains, counted, Steps.of(actions), modes)
+    assert gain == pytest.approx(0.6)
+    assert error == pytest.approx((0.02 / 4) ** 0.5)  # each pair's variance is .02
+    assert _mean_gain(gains, counted, Steps.of(actions), torch.arange(4))[1] is None
 
 
 def test_a_mixture_goes_to_its_file_and_back(demos, tiny, tmp_path):
