@@ -54,7 +54,8 @@ class CheckReport:
     Attributes:
         findings: errors first.
         n_episodes, n_steps: how much was looked at.
-        saturated_shares: for each actuator, the share of steps on which it was at a bound.
+        saturated_shares: for each actuator, the share of steps on which it was at a bound; 0 where it has two values
+            alone (a gripper that is open or shut): it is discrete, and has nowhere else to be.
     """
 
     findings: tuple[Finding, ...]
@@ -347,16 +348,21 @@ def _bounds(demos: Demos) -> tuple[Float[np.ndarray, "act"], Float[np.ndarray, "
 
 
 def _saturated_shares(demos: Demos) -> Float[np.ndarray, "act"]:
-    """For each actuator, the share of steps at a bound; where the bounds are unknown, at its own extremes."""
+    """For each actuator, the share of steps at a bound; where the bounds are unknown, at its own extremes.
+
+    0 for one that never changes, or has two values alone.
+    """
     if demos.n_steps == 0:
         return np.zeros(demos.action_size)
     lowest, highest = (e.astype(np.float64) for e in _extremes(demos.actions, finite=False))
     low, high = _bounds(demos) or (lowest, highest)
     slack = 1e-6 * np.maximum(1.0, np.where(np.isfinite(high - low), high - low, 1.0))
     at_bound = np.zeros(demos.action_size)
+    between = np.zeros(demos.action_size, dtype=bool)  # whether there is a third value, between the two extremes
     for chunk in _chunks(demos.actions):
         at_bound += ((chunk <= low + slack) | (chunk >= high - slack)).sum(axis=0)
-    return np.where(lowest < highest, at_bound / demos.n_steps, 0.0)
+        between |= ((chunk > lowest) & (chunk < highest)).any(axis=0)
+    return np.where(between, at_bound / demos.n_steps, 0.0)
 
 
 def _about_saturation(shares: Float[np.ndarray, "act"]) -> list[Finding]:

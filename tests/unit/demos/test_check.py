@@ -111,6 +111,19 @@ def test_saturated_actuators_have_their_share(known):
     assert check_demos(demos).saturated_shares[0] == 0.75
 
 
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("shut", [-1.0, 0.0])
+def test_a_gripper_of_two_values_is_not_saturated(shut, known):
+    open_ = np.random.default_rng(1).random(240) < 0.5
+    demos = _changed("actions", (slice(None), 0), np.where(open_, 1.0, shut))
+    bounds = {"action_low": np.array([shut, -1.0])} if known else {"action_low": None, "action_high": None}
+    demos = replace(demos, **bounds)
+    report = check_demos(demos)
+    assert report.findings == ()
+    assert report.saturated_shares[0] == 0
+    assert _only(_changed("actions", (7, 0), 0.5, demos)).code == "saturated-actuator"  # a third value: it is not
+
+
 def test_episodes_of_no_steps():
     episodes = list(_healthy())
     empty = Episode(np.zeros((1, 3)), np.zeros((0, 2)), rewards=np.zeros(0))
