@@ -97,13 +97,16 @@ class CountOfModes:
         """The next number, where the evidence neither supports it nor rules it out; None where it does either.
 
         A mode more than is supported is open where it adds more than its standard error, more than a few nats, and
-        more than nothing beside all that modes explain: by groups found from other spans, where that was asked.
+        more than nothing beside all that modes explain: by groups found from other spans, where that was asked. It is
+        open, too, where its standard error is as large as what it adds or takes, or larger, and one such error more
+        would be as much.
         """
         following = next((c for c in self.counts if c.n_modes == self.n_supported + 1), None)
         if following is None or following.added is None:
             return None
         added, error = following.added
-        return following if added > max(error, OPEN_NATS, LEAST_SHARE * following.gain_nats) else None
+        may_add = added + error if abs(added) <= error else added
+        return following if may_add > max(OPEN_NATS, LEAST_SHARE * following.gain_nats) else None
 
     @property
     def sureness(self) -> float | None:
@@ -127,7 +130,8 @@ class CountOfModes:
         if self.sureness is not None:
             found += f" (the last of them by {self.sureness:.1f} standard errors, on {self.n_spans} spans)"
         if asked is not None and asked < n:
-            return f"{found}: {asked} are too few, by {n - asked}. Some modes hold several behaviours."
+            several = "Some modes hold several behaviours, or several habits of one expert"
+            return f"{found}: {asked} are too few, by {n - asked}. {several}."
         if following is not None and following.added is not None:
             nats, error = following.added
             again = f"found again from a part of the {self.n_spans} spans, " if following.again_nats is not None else ""

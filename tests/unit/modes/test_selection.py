@@ -68,8 +68,8 @@ def test_what_each_number_adds_is_said():
     ("asked", "n_supported", "said"),
     [
         (3, 3, "The evidence supports 3 modes"),
-        (2, 3, "2 are too few, by 1. Some modes hold several behaviours."),
-        (1, 3, "1 are too few, by 2. Some modes hold several behaviours."),
+        (2, 3, "2 are too few, by 1. Some modes hold several behaviours, or several habits of one expert."),
+        (1, 3, "1 are too few, by 2. Some modes hold several behaviours, or several habits of one expert."),
         (4, 3, "4 are too many, by 1. Some modes are parts of one behaviour."),
         (6, 3, "6 are too many, by 3. Some modes are parts of one behaviour."),
     ],
@@ -145,10 +145,11 @@ def count_of(n_supported, step_nats=None, step_error=None):
     return CountOfModes(n_supported, 80, (last,))
 
 
-def undecided(n_supported, nats, error, again=(None, None), n_spans=80):
-    """One mode more is not supported."""
+def undecided(n_supported, nats, error, again=(None, None), n_spans=80, gain=None):
+    """One mode more is not supported; with it, modes gain `gain` over one."""
     last = CountEvidence(n_supported, 0.0, None, None, True)
-    return CountOfModes(n_supported, n_spans, (last, CountEvidence(n_supported + 1, nats, nats, error, False, *again)))
+    more = CountEvidence(n_supported + 1, nats if gain is None else gain, nats, error, False, *again)
+    return CountOfModes(n_supported, n_spans, (last, more))
 
 
 @pytest.mark.parametrize(
@@ -156,7 +157,14 @@ def undecided(n_supported, nats, error, again=(None, None), n_spans=80):
     [
         (count_of(2, 8.0, 2.0), False),  # three were not tried
         (undecided(1, 40.0, 15.5), True),
-        (undecided(1, 40.0, 41.0), False),  # no more than chance often gives
+        (undecided(1, 40.0, 41.0), True),  # no more than chance often gives, but who knows
+        (undecided(3, 2.56, 3.09), True),  # one standard error more would be something
+        (undecided(3, 2.5, 2.6, gain=400.0), False),  # beside 400 it would be nothing
+        (undecided(3, 2.5, 2.4), False),
+        (undecided(1, -16.3, 122.3), True),  # or much more, or much less
+        (undecided(1, -9.0, 10.0), False),
+        (undecided(3, 0.48, 0.86), False),  # nothing, or next to it
+        (undecided(3, 9.0, 1.0, again=(0.5, 4.0)), True),
         (undecided(1, 3.0, 1.0), False),  # next to nothing
         (undecided(1, -9.0, 1.0), False),
         (undecided(1, 9.0, 1.0, again=(-0.2, 0.5)), False),  # found again from other spans, it adds nothing
@@ -190,9 +198,21 @@ def test_a_number_is_open_where_it_is_neither_supported_nor_ruled_out(count, is_
             "the last of 2 would add 30.0 ± 16.0 nats a span.",
         ),
         (
+            undecided(3, 2.56, 3.09),
+            4,
+            "The evidence supports 3 modes, and does not rule out more: the last of 4 would add 2.6 ± 3.1 nats a span, "
+            "on 80 spans.",
+        ),
+        (
+            undecided(3, -0.2, 0.5),
+            4,
+            "The evidence supports 3 modes: 4 are too many, by 1. Some modes are parts of one behaviour.",
+        ),
+        (
             undecided(3, 40.0, 15.5),
             2,
-            "The evidence supports 3 modes: 2 are too few, by 1. Some modes hold several behaviours.",
+            "The evidence supports 3 modes: 2 are too few, by 1. Some modes hold several behaviours, or several habits "
+            "of one expert.",
         ),
         (
             undecided(1, 40.0, 15.5, n_spans=4),
@@ -226,7 +246,7 @@ def test_a_number_is_open_where_it_is_neither_supported_nor_ruled_out(count, is_
             count_of(3, 8.0, 2.0),
             2,
             "The evidence supports 3 modes (the last of them by 4.0 standard errors, on 80 spans): 2 are too few, "
-            "by 1. Some modes hold several behaviours.",
+            "by 1. Some modes hold several behaviours, or several habits of one expert.",
         ),
         (
             count_of(3, 8.0, 2.0),
