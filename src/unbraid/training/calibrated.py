@@ -75,7 +75,9 @@ class CalibratedLearner:
         if config.calibration != "off" and left_out.any() and self.first.model.n_modes > 1:
             self._left_out = torch.from_numpy(np.flatnonzero(left_out))
             seen = torch.from_numpy(np.flatnonzero(~left_out))
-            if config.policy_head == "auto" and self.first.n_steps >= FEWEST_STEPS:
+            # What styles are for, a speed that varies, would look like heaps to a policy without them.
+            tried = config.policy_head == "auto" and config.style == "off" and self.first.n_steps >= FEWEST_STEPS
+            if tried:
                 self.head_trial = tried_heads(self.first, seen, *self._judges(), device)
                 self.first.take_head(self.head_trial.head)
             self.twin = self._twin(seen, device)

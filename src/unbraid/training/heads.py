@@ -76,7 +76,7 @@ def tried_heads(
     missed: dict[str, float] = {}
     trials = [("gaussian", first.loss_kind), ("gaussian", "likelihood"), ("mixture", "likelihood")]
     for head, loss in dict.fromkeys(trials):
-        config = replace(first.config, policy_head=head, policy_loss=loss, style="off")
+        config = replace(first.config, policy_head=head, policy_loss=loss)
         config = replace(config, n_steps=n_steps, policy_batch=TRIAL_BATCH)
         tried = UnbraidLearner(steps, config, device, given=given, one_thread=True)
         for _ in range(n_steps):

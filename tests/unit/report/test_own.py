@@ -10,8 +10,8 @@ from unbraid.report.sections import Cards, Paragraph
 MOMENT = {"step": 40, "loss": 1.5, "terms": {"policy": 1.5}, "samples_per_s": 1e4}
 
 
-def _said(refining: dict[str, Any]) -> str:
-    results = {"unbraid": {"n_modes": 2, "search": {"refining": refining}}}
+def _said(refining: dict[str, Any], **more: Any) -> str:
+    results = {"unbraid": {"n_modes": 2, "search": {"refining": refining, **more}}}
     section = training(RunRecord(asked={}, results=results, moments=(MOMENT,), paths={}))
     assert section is not None
     return " ".join(block.text for block in section.sections[0].blocks if isinstance(block, Paragraph))
@@ -29,6 +29,17 @@ def test_the_error_on_what_was_left_out_is_told_with_what_followed():
 
 def test_a_fit_without_a_pilot_says_nothing_of_it():
     assert "left out" not in _said({"loss": None, "n_steps": 0, "pilot": {}})
+
+
+def test_the_head_of_the_policy_is_told_with_what_spoke_for_it():
+    trial = {"gain_nats": 0.234, "standard_error": 0.031, "missed": (0.151, 0.147)}
+    mixture = _said({}, policy_head={"head": "mixture", "trial": trial})
+    assert "The policy is a mixture of five Gaussians for every state and mode." in mixture
+    assert "was 0.23 nats (standard error 0.031) likelier by a mixture" in mixture
+    assert "off by 0.151 and 0.147 standard deviations" in mixture
+    trial |= {"gain_nats": -0.4, "standard_error": None}
+    assert "was 0.4 nats less likely by a mixture" in _said({}, policy_head={"head": "gaussian", "trial": trial})
+    assert _said({}, policy_head={"head": "gaussian"}).endswith("The policy is a Gaussian for every state and mode.")
 
 
 def _of(results: dict[str, Any]) -> RunRecord:
