@@ -8,8 +8,9 @@ Each file holds recordings of people with one target: `state` (step, 5), the pus
 the T's angle (rad); `action` (step, 2), where the pusher is told to go (pixels); `episode_ends` (episode,). The pile is
 both together, in random order. Angles go in as sine and cosine, since a full turn apart they are the same.
 
-Each mode then acts in gym-pusht with the target in either place, from the same starts: how much of the target the T
-covers at best. A second fit, the same in everything, that was told whose is whose stands beside it.
+Each mode then acts, with the spread that it learned, in gym-pusht with the target in either place, from the same
+starts: how much of the target the T covers at best. A second fit, the same in everything, that was told whose is whose
+stands beside it.
 """
 
 import argparse
@@ -28,7 +29,6 @@ from unbraid.core.runs import read_json, write_json
 from unbraid.demos.selection import Selection
 from unbraid.evaluation.baselines import supervised_fit
 from unbraid.evaluation.intervals import share_interval
-from unbraid.worlds.controllers import from_predict
 
 TARGETS = {"center": (256.0, 256.0, np.pi / 4), "corner": (356.0, 356.0, np.pi / 4)}  # x, y (pixels), angle (rad)
 COVERED_AT_REWARD_1 = 0.95  # gym-pusht's reward is the share covered, over this, at most 1
@@ -130,7 +130,7 @@ def main(arguments: list[str] | None = None, *, world: Callable[[str], gymnasium
             cell = {}
             for who, policy in {"mode": (model, mode), "told": (told, label)}.items():
                 found = unbraid.evaluate(
-                    from_predict(unbraid.steer(policy[0]).toward(policy[1])),
+                    unbraid.steer(policy[0]).toward(policy[1]),
                     lambda target=target: world(target),
                     n_episodes=asked.episodes,
                     max_steps=asked.max_steps,

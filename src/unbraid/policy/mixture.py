@@ -21,8 +21,8 @@ class MixturePolicy(ActionPolicy):
     """A perceptron on [state, context] -> weights, means and log-deviations of five Gaussians of the action.
 
     Deviations are made as `GaussianPolicy`'s are: linear(context), which all parts share, + 1.5 tanh(h / 1.5), clamped
-    to [-3, 0.5]. What is steered, exported and refined against is the Gaussian with the mixture's mean and variance:
-    powers of Gaussians have a closed form, and those of mixtures have none.
+    to [-3, 0.5]. A single mode acts by a part that is drawn for each step; products of powers, the mean action and what
+    is exported are those of the Gaussian with the mixture's mean and variance: powers of mixtures have no closed form.
 
     Source: Bishop 1994, "Mixture density networks".
     """
@@ -49,6 +49,25 @@ class MixturePolicy(ActionPolicy):
     ) -> tuple[Float[Tensor, "*batch act"], Float[Tensor, "*batch act"]]:
         """(mean, log_std) of the Gaussian with the mean and the variance of the mixture, in scaled units."""
         return moments_of_mixture(*self.components(states, contexts))
+
+    def drawn(
+        self,
+        states: Float[Tensor, "batch obs"],
+        contexts: Float[Tensor, "batch mode"],
+        numbers: Float[Tensor, "batch"],
+    ) -> tuple[Float[Tensor, "batch act"], Float[Tensor, "batch act"]]:
+        """(mean, log_std) of one part in each state, drawn by weight with a number in [0, 1); where it is negative, of
+        the whole, as `forward`."""
+        log_weights, means, log_stds = self.components(states, contexts)
+        ends = log_weights.exp().cumsum(-1)[:, :-1].contiguous()
+        part = torch.searchsorted(ends, numbers[:, None].to(ends.dtype), right=True)[..., None]
+        part = part.expand(-1, 1, self.action_size)
+        whole, of_part = moments_of_mixture(log_weights, means, log_stds), (means, log_stds)
+        mean, log_std = (
+            torch.where(numbers[:, None] < 0, all_of_it, one.gather(1, part)[:, 0])
+            for all_of_it, one in zip(whole, of_part, strict=True)
+        )
+        return mean, log_std
 
     def log_prob(
         self,

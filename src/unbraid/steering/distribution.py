@@ -17,7 +17,11 @@ _Steered = tuple[Float[Tensor, "batch act"], Float[Tensor, "batch act"], Bool[Te
 
 
 def steered_distribution(
-    networks: ModeNetworks, observations: Float[Tensor, "batch obs"], asked: Instruction, style: float
+    networks: ModeNetworks,
+    observations: Float[Tensor, "batch obs"],
+    asked: Instruction,
+    style: float,
+    numbers: Float[Tensor, "batch"] | None = None,
 ) -> _Steered:
     """(mean, deviation, floored) of the action, in its own units: see `Instruction.powers`.
 
@@ -26,16 +30,21 @@ def steered_distribution(
         observations: in the environment's own units.
         asked: what the person asks for.
         style: how the modes are done, for a model that has styles.
+        numbers: which part of a mixture acts, where a single mode or context is asked for (`MixturePolicy.drawn`).
 
     Returns:
         Mean and deviation; and whether a precision had to be floored, in any dimension (`product_of_powers`).
     """
-    return steered_distributions(networks, observations, [asked], style)
+    return steered_distributions(networks, observations, [asked], style, numbers)
 
 
 @torch.no_grad()
 def steered_distributions(
-    networks: ModeNetworks, observations: Float[Tensor, "batch obs"], asked: Sequence[Instruction], style: float
+    networks: ModeNetworks,
+    observations: Float[Tensor, "batch obs"],
+    asked: Sequence[Instruction],
+    style: float,
+    numbers: Float[Tensor, "batch"] | None = None,
 ) -> _Steered:
     """The same where each observation has an instruction of its own, or all have one.
 
@@ -46,21 +55,26 @@ def steered_distributions(
         observations: in the environment's own units.
         asked: of each observation, or one of all; all of one kind (`kind_of`).
         style: how the modes are done, for a model that has styles.
+        numbers: as above.
     """
-
-    def under(contexts: Float[Tensor, "#batch mode"]) -> _Gaussian:
-        return networks.action_distribution(observations, contexts.expand(len(observations), -1), style)
-
     powers = [one.powers for one in asked]
+    if len(powers[0]) > 1:
+        numbers = None  # what is multiplied are Gaussians
+
+    def under(contexts: Float[Tensor, "#batch mode"], drawn: Tensor | None = None) -> _Gaussian:
+        return networks.action_distribution(observations, contexts.expand(len(observations), -1), style, drawn)
+
     averaged = BASE in powers[0] and asked[0].context is None
     of_mode = [under(networks.contexts[mode][None]) for mode in range(networks.n_modes)] if averaged else []
     factors: list[_Gaussian] = []
     for modes in zip(*powers, strict=True):
         if modes[0] != BASE:
-            factors.append(_each(of_mode, modes) if averaged else under(networks.contexts[list(modes)]))
+            factors.append(_each(of_mode, modes) if averaged else under(networks.contexts[list(modes)], numbers))
         else:
             factors.append(
-                _average(networks, of_mode) if averaged else under(torch.tensor([one.context for one in asked]))
+                _average(networks, of_mode)
+                if averaged
+                else under(torch.tensor([one.context for one in asked]), numbers)
             )
     if len(factors) == 1:  # a product of one Gaussian to the power of 1, to the last bit
         mean, deviation = factors[0]

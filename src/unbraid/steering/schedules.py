@@ -5,15 +5,13 @@ from typing import final
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.special import ndtr
 
 from unbraid.core.errors import ConfigError
-from unbraid.steering.steered import SteeredPolicy, observation_rows
+from unbraid.steering.steered import SteeredPolicy, number_of, observation_rows
 
 __all__ = ["Schedule", "by_episode", "in_turn"]
 
 _Choice = Callable[[Float[np.ndarray, "env"], Float[np.ndarray, "env"]], Int[np.ndarray, "env"]]
-_DIGITS = 1e4  # the first four decide the action's noise; those behind them are as good as drawn anew
 
 
 @final
@@ -88,7 +86,7 @@ class Schedule:
     ) -> Float[np.ndarray, "env memory"]:
         memory = np.zeros((len(noise), 2)) if state is None else state.copy()
         memory[episode_start, 0] = 0
-        memory[episode_start, 1] = (_DIGITS * ndtr(noise[episode_start, 0])) % 1
+        memory[episode_start, 1] = np.maximum(number_of(noise[episode_start]), 0)
         return memory
 
     def _acted(

@@ -7,6 +7,7 @@ from typing import Any, final
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
+from scipy.special import ndtr
 
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.core.shapes import require_finite
@@ -15,8 +16,9 @@ from unbraid.steering.distribution import steered_distribution
 from unbraid.steering.instructions import BASE, Instruction
 from unbraid.training.model import ModeModel
 
-__all__ = ["ROWS", "SteeredPolicy", "observation_rows", "steer"]
+__all__ = ["ROWS", "SteeredPolicy", "number_of", "observation_rows", "steer"]
 
+_DIGITS = 1e4  # the first four decide the action's noise; those behind them are as good as drawn anew
 ROWS = 64  # linear layers are bit-equal for equal row counts only, so every batch is padded to a multiple of this
 
 
@@ -149,11 +151,14 @@ class SteeredPolicy:
     ) -> tuple[Float[np.ndarray, "env act"], Any]:
         """Actions for many environments: mean + deviation x noise, clipped to the bounds (worlds.rollout.Controller).
 
+        Of a mixture under one mode or context, mean and deviation are those of a part that the noise draws; without
+        noise, those of the whole.
+
         Raises:
             ConfigError: no mode was chosen yet.
             DataError: observations of the wrong width, or not finite as float32.
         """
-        mean, deviation, _ = self._distribution(observations)
+        mean, deviation, _ = self._distribution(observations, number_of(noise))
         actions = mean + deviation * noise
         if self.action_low is not None or self.action_high is not None:
             actions = np.clip(actions, self.action_low, self.action_high)
@@ -182,17 +187,26 @@ class SteeredPolicy:
         return self._distribution(observations)[2]
 
     def _distribution(
-        self, observations: Float[np.ndarray, "env obs"]
+        self, observations: Float[np.ndarray, "env obs"], numbers: Float[np.ndarray, "env"] | None = None
     ) -> tuple[Float[np.ndarray, "env act"], Float[np.ndarray, "env act"], Bool[np.ndarray, "env"]]:
         """Mean and deviation in the action's own units, and whether a precision was floored."""
         self.require_acting_on(observations)
         n = len(observations)
         padded = np.zeros((-(-n // ROWS) * ROWS, self.model.observation_size), dtype=np.float32)
         padded[:n] = observations
+        drawn = None
+        if numbers is not None:
+            drawn = torch.full((len(padded),), -1.0, dtype=torch.float64)
+            drawn[:n] = torch.from_numpy(numbers)
         mean, deviation, floored = steered_distribution(
-            self.model, torch.from_numpy(padded), self.instruction, self.style_quantile
+            self.model, torch.from_numpy(padded), self.instruction, self.style_quantile, drawn
         )
         return mean[:n].double().numpy(), deviation[:n].double().numpy(), floored[:n].numpy()
+
+
+def number_of(noise: Float[np.ndarray, "env act"]) -> Float[np.ndarray, "env"]:
+    """(env,) a number in [0, 1), as good as drawn beside the noise; -1 where there is none, for the mean action."""
+    return np.where(noise.any(1), (_DIGITS * ndtr(noise[:, 0])) % 1, -1.0)
 
 
 def observation_rows(observation: np.ndarray) -> Float[np.ndarray, "env obs"]:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 
 from unbraid.steering.distribution import kind_of, steered_distributions
-from unbraid.steering.steered import ROWS, SteeredPolicy
+from unbraid.steering.steered import ROWS, SteeredPolicy, number_of
 
 __all__ = ["act_together"]
 
@@ -39,7 +39,8 @@ def act_together(
     for rows in groups.values():
         for start in range(0, len(rows), ROWS):
             some = rows[start : start + ROWS]
-            mean, deviation = _gaussians([policies[row] for row in some], observations[some])
+            numbers = number_of(noise[some])
+            mean, deviation = _gaussians([policies[row] for row in some], observations[some], numbers)
             actions[some] = mean + deviation * noise[some]
     for row, policy in enumerate(policies):
         if policy.action_low is not None or policy.action_high is not None:
@@ -48,12 +49,18 @@ def act_together(
 
 
 def _gaussians(
-    policies: Sequence[SteeredPolicy], observations: Float[np.ndarray, "agent obs"]
+    policies: Sequence[SteeredPolicy],
+    observations: Float[np.ndarray, "agent obs"],
+    numbers: Float[np.ndarray, "agent"],
 ) -> tuple[Float[np.ndarray, "agent act"], Float[np.ndarray, "agent act"]]:
     """Means and deviations of at most 64 agents of one kind; rows that nobody needs ask what the first asks."""
     n, first = len(policies), policies[0]
     padded = np.zeros((ROWS, first.model.observation_size), dtype=np.float32)
     padded[:n] = observations
     asked = [policy.instruction for policy in policies] + [first.instruction] * (ROWS - n)
-    mean, deviation, _ = steered_distributions(first.model, torch.from_numpy(padded), asked, first.style_quantile)
+    drawn = torch.full((ROWS,), -1.0, dtype=torch.float64)
+    drawn[:n] = torch.from_numpy(numbers)
+    mean, deviation, _ = steered_distributions(
+        first.model, torch.from_numpy(padded), asked, first.style_quantile, drawn
+    )
     return mean[:n].double().numpy(), deviation[:n].double().numpy()

@@ -262,12 +262,19 @@ class ModeNetworks(nn.Module):
         observations: Float[Tensor, "batch obs"],
         contexts: Float[Tensor, "batch mode"],
         style: float = TYPICAL_STYLE,
+        numbers: Float[Tensor, "batch"] | None = None,
     ) -> tuple[Float[Tensor, "batch act"], Float[Tensor, "batch act"]]:
-        """(mean, deviation) of pi(a | s, c) in the action's own units; at a style, for a model that has styles."""
+        """(mean, deviation) of pi(a | s, c) in the action's own units; at a style, for a model that has styles.
+
+        Of a mixture, those of the part that `numbers` draw (`MixturePolicy.drawn`); without them, of the whole.
+        """
         states, contexts = self.observation_normaliser(observations), contexts.to(self.device)
         if self.style_reader is not None:
             states = with_style(states, self.style_reader.latents_of(style, contexts, self.contexts))
-        mean, log_std = self.policy(states, contexts)
+        if numbers is not None and isinstance(self.policy, MixturePolicy):
+            mean, log_std = self.policy.drawn(states, contexts, numbers.to(self.device))
+        else:
+            mean, log_std = self.policy(states, contexts)
         return self.action_normaliser.undo(mean).cpu(), (log_std.exp() * self.action_normaliser.scale).cpu()
 
 

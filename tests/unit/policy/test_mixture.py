@@ -52,6 +52,19 @@ def test_each_state_and_mode_has_a_mixture_of_its_own(policy):
 
 
 @torch.no_grad()
+def test_a_part_is_drawn_by_its_weight_and_the_whole_without_a_number(policy):
+    states, contexts = torch.randn(1, 5).expand(1000, -1), torch.rand(1, 3).expand(1000, -1)
+    weights, means, log_stds = (values[0] for values in policy.components(states, contexts))
+    mean, log_std = policy.drawn(states, contexts, (torch.arange(1000) + 0.5) / 1000)
+    for part in range(N_COMPONENTS):
+        same = (mean == means[part]).all(1) & (log_std == log_stds[part]).all(1)
+        assert float(same.float().mean()) == pytest.approx(float(weights[part].exp()), abs=2e-3)
+    whole = policy(states[:1], contexts[:1])
+    for got, wanted in zip(policy.drawn(states[:1], contexts[:1], torch.tensor([-1.0])), whole, strict=True):
+        torch.testing.assert_close(got, wanted)
+
+
+@torch.no_grad()
 def test_modes_are_read_by_the_mixture_and_not_by_its_gaussian(policy):
     states, actions, contexts = torch.randn(6, 5), torch.randn(6, 2), 1 - torch.eye(3)
     read = log_likelihoods_of_modes(policy, states, actions, contexts)

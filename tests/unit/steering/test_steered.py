@@ -176,6 +176,34 @@ def styled():
     return ModeModel(UnbraidConfig(n_modes=3, style="on"), observation_size=60, action_size=2).eval()
 
 
+def test_a_single_mode_of_a_mixture_acts_by_its_parts_and_a_product_by_its_gaussian(observations):
+    torch.manual_seed(0)
+    model = ModeModel(UnbraidConfig(n_modes=2, policy_head="mixture"), observation_size=60, action_size=2).eval()
+    with torch.no_grad():
+        model.policy.trunk[-1].weight.mul_(20)  # parts that lie apart
+        model.policy.log_std_of_context.bias.fill_(-10)
+    n, one = 4000, observations[:1]
+    noise, never = np.random.default_rng(0).standard_normal((n, 2)), np.zeros(n, bool)
+    seen, many = torch.from_numpy(one).float(), np.repeat(one, n, axis=0)
+    mean, deviation = model.action_distribution(seen, model.contexts[:1])
+    weights, means, _ = (values[0].detach().numpy() for values in model.policy.components(seen, model.contexts[:1]))
+
+    sampled, _ = steer(model).toward(0).act(many, None, never, noise)
+    apart = np.linalg.norm(sampled[:, None] - means, axis=2)  # an untrained model scales nothing
+    nearest = np.bincount(apart.argmin(1), minlength=len(means)) / n
+    np.testing.assert_allclose(nearest, np.exp(weights), atol=0.03)
+    np.testing.assert_allclose(sampled.mean(0), mean[0], atol=0.1)
+    np.testing.assert_allclose(sampled.std(0), deviation[0], rtol=0.1)
+    still, _ = steer(model).toward(0).act(one, None, never[:1], np.zeros((1, 2)))
+    np.testing.assert_allclose(still, mean, atol=1e-5)
+
+    product = steer(model).toward(0).away(1)
+    sampled, _ = product.act(many, None, never, noise)
+    still, _ = product.act(one, None, never[:1], np.zeros((1, 2)))
+    spread = (sampled - still) / noise
+    np.testing.assert_allclose(spread, np.broadcast_to(spread[:1], spread.shape), rtol=1e-3)
+
+
 def test_a_style_is_kept_whatever_comes_before_or_after(styled, observations):
     first = steer(styled).style(0.8).toward(1)
     then = steer(styled).toward(1).style(0.8)

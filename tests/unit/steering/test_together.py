@@ -14,8 +14,13 @@ from unbraid.training.model import ModeModel
 
 @pytest.fixture(
     scope="module",
-    params=[UnbraidConfig(n_modes=3), UnbraidConfig(n_modes=3, style="on"), TalkConfig(n_modes=3)],
-    ids=["unbraid", "styles", "talk"],
+    params=[
+        UnbraidConfig(n_modes=3),
+        UnbraidConfig(n_modes=3, style="on"),
+        UnbraidConfig(n_modes=3, policy_head="mixture"),
+        TalkConfig(n_modes=3),
+    ],
+    ids=["unbraid", "styles", "mixture", "talk"],
 )
 def model(request):
     torch.manual_seed(0)
