@@ -10,13 +10,17 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from unbraid.core.side_by_side import SideBySide
 from unbraid.training.joint import Given, UnbraidLearner
+from unbraid.training.networks import ModeNetworks
+from unbraid.training.policy_losses import PolicyLoss
 from unbraid.training.refining import held_out_error
 from unbraid.training.steps import Steps
 
 __all__ = ["FEWEST_STEPS", "HeadTrial", "tried_heads"]
 
 TRIAL_STEPS, TRIAL_BATCH = 300, 256
+_CHUNK = 16384
 FEWEST_STEPS = 500
 """A joint fit of fewer gradient steps has no trial, which takes a fifth of them: it would say nothing."""
 LEAST_GAIN, LEAST_ERRORS, MOST_MISSED = 0.1, 2.0, 1.02
@@ -72,24 +76,41 @@ def tried_heads(
     n_steps = min(TRIAL_STEPS, int(first.n_steps) // 5)
     of_steps = modes.repeat_interleave(torch.from_numpy(left_out.lengths))
     inside = torch.from_numpy(~np.concatenate([first.extremes.on_bounds(block) for block in left_out.action_blocks()]))
-    likelihoods: dict[str, Tensor] = {}
-    missed: dict[str, float] = {}
-    trials = [("gaussian", first.loss_kind), ("gaussian", "likelihood"), ("mixture", "likelihood")]
-    for head, loss in dict.fromkeys(trials):
+
+    def learner(head: Literal["gaussian", "mixture"], loss: PolicyLoss) -> UnbraidLearner:
         config = replace(first.config, policy_head=head, policy_loss=loss)
         config = replace(config, n_steps=n_steps, policy_batch=TRIAL_BATCH)
-        tried = UnbraidLearner(steps, config, device, given=given, one_thread=True)
+        return UnbraidLearner(steps, config, device, given=given, one_thread=True)
+
+    losses: list[PolicyLoss] = list(dict.fromkeys([first.loss_kind, "likelihood"]))
+    gaussians, mixture = [learner("gaussian", loss) for loss in losses], learner("mixture", "likelihood")
+
+    def judged(tried: UnbraidLearner) -> tuple[Float[Tensor, "step"], float]:
         for _ in range(n_steps):
             tried.policy_part()
             tried.follow()
-        if loss == "likelihood":
-            likelihoods[head] = tried.model.log_likelihoods(left_out).gather(1, of_steps[:, None])[:, 0]
-        if head not in missed:
-            missed[head] = held_out_error(tried.model, tried.model.policy, left_out, of_steps)
-    gain, error = _mean_gain((likelihoods["mixture"] - likelihoods["gaussian"]).double(), inside, left_out, modes)
-    found = [gain, error, missed["gaussian"], missed["mixture"]]
+        networks = tried.model
+        return _log_probs(networks, left_out, of_steps), held_out_error(networks, networks.policy, left_out, of_steps)
+
+    if first.model.device.type == "cpu" and not first.ranks.in_group:
+        of_gaussians, of_mixture = SideBySide()(lambda: [judged(own) for own in gaussians], lambda: judged(mixture))
+    else:
+        of_gaussians, of_mixture = [judged(own) for own in gaussians], judged(mixture)
+    gains = (of_mixture[0] - of_gaussians[-1][0]).double()  # the last learned by the likelihood
+    found = [*_mean_gain(gains, inside, left_out, modes), of_gaussians[0][1], of_mixture[1]]
     gain, error, *both = json.loads(first.ranks.shared(json.dumps(found).encode()))  # all decide alike
     return HeadTrial(gain, error, (both[0], both[1]))
+
+
+@torch.no_grad()
+def _log_probs(networks: ModeNetworks, steps: Steps, modes: Int[Tensor, "step"]) -> Float[Tensor, "step"]:
+    """log pi(a | s, k) of every step under its own mode, in scaled units."""
+    out = torch.empty(steps.n_steps)
+    for chosen in torch.arange(steps.n_steps).split(_CHUNK):
+        contexts = networks.contexts[modes[chosen].to(networks.device)]
+        actions = networks.action_normaliser(steps.actions(chosen))
+        out[chosen] = networks.policy.log_prob(networks.policy_inputs(steps, chosen), contexts, actions).cpu()
+    return out
 
 
 def _mean_gain(
