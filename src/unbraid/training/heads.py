@@ -38,7 +38,8 @@ class HeadTrial:
     Attributes:
         gain_nats: how much likelier an action is by the mixture, in nats a step, the mean over spans.
         standard_error: of that, over the spans of each mode; None where no mode has two.
-        missed: the mean absolute error of the Gaussian's mean action, and of the mixture's, in deviations.
+        missed: the mean absolute errors of the Gaussian's mean action and of the mixture's, in deviations. Where it
+            matters, the Gaussian's is that of one that learned by the joint fit's loss.
     """
 
     gain_nats: float
@@ -60,8 +61,8 @@ def tried_heads(
     modes: Int[Tensor, "left"],
     device: str,
 ) -> HeadTrial:
-    """Lets policies with both heads learn for a while, and judges them on what was left out: by the likelihoods of a
-    Gaussian and a mixture that learned by it, and by the errors of a Gaussian that learned by the joint fit's loss.
+    """Lets policies with both heads learn by the likelihood for a while, and judges them on what was left out. Before a
+    mixture is taken, a Gaussian that learns by the joint fit's loss may show that it imitates better.
 
     Args:
         first: a learner that has found modes.
@@ -82,9 +83,6 @@ def tried_heads(
         config = replace(config, n_steps=n_steps, policy_batch=TRIAL_BATCH)
         return UnbraidLearner(steps, config, device, given=given, one_thread=True)
 
-    losses: list[PolicyLoss] = list(dict.fromkeys([first.loss_kind, "likelihood"]))
-    gaussians, mixture = [learner("gaussian", loss) for loss in losses], learner("mixture", "likelihood")
-
     def judged(tried: UnbraidLearner) -> tuple[Float[Tensor, "step"], float]:
         for _ in range(n_steps):
             tried.policy_part()
@@ -92,14 +90,18 @@ def tried_heads(
         networks = tried.model
         return _log_probs(networks, left_out, of_steps), held_out_error(networks, networks.policy, left_out, of_steps)
 
+    gaussian, mixture = learner("gaussian", "likelihood"), learner("mixture", "likelihood")
     if first.model.device.type == "cpu" and not first.ranks.in_group:
-        of_gaussians, of_mixture = SideBySide()(lambda: [judged(own) for own in gaussians], lambda: judged(mixture))
+        of_gaussian, of_mixture = SideBySide()(lambda: judged(gaussian), lambda: judged(mixture))
     else:
-        of_gaussians, of_mixture = [judged(own) for own in gaussians], judged(mixture)
-    gains = (of_mixture[0] - of_gaussians[-1][0]).double()  # the last learned by the likelihood
-    found = [*_mean_gain(gains, inside, left_out, modes), of_gaussians[0][1], of_mixture[1]]
-    gain, error, *both = json.loads(first.ranks.shared(json.dumps(found).encode()))  # all decide alike
-    return HeadTrial(gain, error, (both[0], both[1]))
+        of_gaussian, of_mixture = judged(gaussian), judged(mixture)
+    gain, error = _mean_gain((of_mixture[0] - of_gaussian[0]).double(), inside, left_out, modes)
+    trial = HeadTrial(gain, error, (of_gaussian[1], of_mixture[1]))
+    if trial.head == "mixture" and first.loss_kind != "likelihood":  # which may imitate better than both
+        trial = replace(trial, missed=(judged(learner("gaussian", first.loss_kind))[1], of_mixture[1]))
+    found = json.dumps([trial.gain_nats, trial.standard_error, trial.missed])
+    gain, error, missed = json.loads(first.ranks.shared(found.encode()))  # all processes decide alike
+    return HeadTrial(gain, error, tuple(missed))
 
 
 @torch.no_grad()
