@@ -8,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from unbraid.policy.gaussian import ActionPolicy, clamped_log_std, diagonal_log_prob, perceptron
+from unbraid.policy.products import moments_of_mixture
 
-__all__ = ["N_COMPONENTS", "MixturePolicy", "mixture_log_prob", "moments_of_mixture"]
+__all__ = ["N_COMPONENTS", "MixturePolicy", "mixture_log_prob"]
 
 N_COMPONENTS = 5
 
@@ -48,7 +49,7 @@ class MixturePolicy(ActionPolicy):
         self, states: Float[Tensor, "*batch obs"], contexts: Float[Tensor, "*batch mode"]
     ) -> tuple[Float[Tensor, "*batch act"], Float[Tensor, "*batch act"]]:
         """(mean, log_std) of the Gaussian with the mean and the variance of the mixture, in scaled units."""
-        return moments_of_mixture(*self.components(states, contexts))
+        return _whole(*self.components(states, contexts))
 
     def drawn(
         self,
@@ -62,7 +63,7 @@ class MixturePolicy(ActionPolicy):
         ends = log_weights.exp().cumsum(-1)[:, :-1].contiguous()
         part = torch.searchsorted(ends, numbers[:, None].to(ends.dtype), right=True)[..., None]
         part = part.expand(-1, 1, self.action_size)
-        whole, of_part = moments_of_mixture(log_weights, means, log_stds), (means, log_stds)
+        whole, of_part = _whole(log_weights, means, log_stds), (means, log_stds)
         mean, log_std = (
             torch.where(numbers[:, None] < 0, all_of_it, one.gather(1, part)[:, 0])
             for all_of_it, one in zip(whole, of_part, strict=True)
@@ -90,13 +91,10 @@ def mixture_log_prob(
     return torch.logsumexp(log_weights + of_part, dim=-1)
 
 
-def moments_of_mixture(
+def _whole(
     log_weights: Float[Tensor, "*batch part"],
     means: Float[Tensor, "*batch part act"],
     log_stds: Float[Tensor, "*batch part act"],
 ) -> tuple[Float[Tensor, "*batch act"], Float[Tensor, "*batch act"]]:
-    """(mean, log_std) of the mixture, each dimension apart."""
     weights = log_weights.exp()[..., None]
-    mean = (weights * means).sum(-2)
-    variance = (weights * ((2 * log_stds).exp() + (means - mean[..., None, :]).square())).sum(-2)
-    return mean, 0.5 * variance.log()
+    return moments_of_mixture(*(values.movedim(-2, 0) for values in (weights, means, log_stds)))

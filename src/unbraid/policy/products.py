@@ -4,10 +4,21 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-__all__ = ["LEAST_PRECISION", "moment_matched", "product_of_powers"]
+__all__ = ["LEAST_PRECISION", "moment_matched", "moments_of_mixture", "product_of_powers"]
 
 LEAST_PRECISION = 0.25
 """What a product keeps of the precision that its positive powers have: at most twice their deviation."""
+
+
+def moments_of_mixture(
+    weights: Float[Tensor, "part *#batch 1"],
+    means: Float[Tensor, "part *batch act"],
+    log_stds: Float[Tensor, "part *batch act"],
+) -> tuple[Float[Tensor, "*batch act"], Float[Tensor, "*batch act"]]:
+    """(mean, log_std) of a mixture of Gaussians whose weights sum to 1, each dimension apart."""
+    mean = (weights * means).sum(0)
+    variance = (weights * ((2 * log_stds).exp() + (means - mean).square())).sum(0)
+    return mean, 0.5 * variance.log()
 
 
 def moment_matched(
@@ -16,10 +27,7 @@ def moment_matched(
     shares: Float[Tensor, "mode"],
 ) -> tuple[Float[Tensor, "batch act"], Float[Tensor, "batch act"]]:
     """(mean, log_std) of the Gaussian with the mean and the variance of the mixture of all modes, per dimension."""
-    weights = (shares / shares.sum())[:, None, None]
-    mean = (weights * means).sum(0)
-    variance = (weights * ((2 * log_stds).exp() + (means - mean).square())).sum(0)
-    return mean, 0.5 * variance.log()
+    return moments_of_mixture((shares / shares.sum())[:, None, None], means, log_stds)
 
 
 def product_of_powers(

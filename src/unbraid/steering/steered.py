@@ -16,7 +16,7 @@ from unbraid.steering.distribution import steered_distribution
 from unbraid.steering.instructions import BASE, Instruction
 from unbraid.training.model import ModeModel
 
-__all__ = ["ROWS", "SteeredPolicy", "number_of", "observation_rows", "steer"]
+__all__ = ["ROWS", "SteeredPolicy", "number_of", "observation_rows", "padded", "steer"]
 
 _DIGITS = 1e4  # the first four decide the action's noise; those behind them are as good as drawn anew
 ROWS = 64  # linear layers are bit-equal for equal row counts only, so every batch is padded to a multiple of this
@@ -192,16 +192,20 @@ class SteeredPolicy:
         """Mean and deviation in the action's own units, and whether a precision was floored."""
         self.require_acting_on(observations)
         n = len(observations)
-        padded = np.zeros((-(-n // ROWS) * ROWS, self.model.observation_size), dtype=np.float32)
-        padded[:n] = observations
-        drawn = None
-        if numbers is not None:
-            drawn = torch.full((len(padded),), -1.0, dtype=torch.float64)
-            drawn[:n] = torch.from_numpy(numbers)
-        mean, deviation, floored = steered_distribution(
-            self.model, torch.from_numpy(padded), self.instruction, self.style_quantile, drawn
-        )
+        seen, drawn = padded(observations, np.full(n, -1.0) if numbers is None else numbers)
+        mean, deviation, floored = steered_distribution(self.model, seen, self.instruction, self.style_quantile, drawn)
         return mean[:n].double().numpy(), deviation[:n].double().numpy(), floored[:n].numpy()
+
+
+def padded(
+    observations: Float[np.ndarray, "row obs"], numbers: Float[np.ndarray, "row"]
+) -> tuple[Float[torch.Tensor, "padded obs"], Float[torch.Tensor, "padded"]]:
+    """Observations as float32 and the numbers of `number_of`, with rows that nobody needs up to a multiple of 64."""
+    n = len(observations)
+    seen = np.zeros((-(-n // ROWS) * ROWS, observations.shape[1]), dtype=np.float32)
+    drawn = np.full(len(seen), -1.0)
+    seen[:n], drawn[:n] = observations, numbers
+    return torch.from_numpy(seen), torch.from_numpy(drawn)
 
 
 def number_of(noise: Float[np.ndarray, "env act"]) -> Float[np.ndarray, "env"]:

@@ -3,11 +3,10 @@
 from collections.abc import Hashable, Sequence
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from unbraid.steering.distribution import kind_of, steered_distributions
-from unbraid.steering.steered import ROWS, SteeredPolicy, number_of
+from unbraid.steering.steered import ROWS, SteeredPolicy, number_of, padded
 
 __all__ = ["act_together"]
 
@@ -55,12 +54,7 @@ def _gaussians(
 ) -> tuple[Float[np.ndarray, "agent act"], Float[np.ndarray, "agent act"]]:
     """Means and deviations of at most 64 agents of one kind; rows that nobody needs ask what the first asks."""
     n, first = len(policies), policies[0]
-    padded = np.zeros((ROWS, first.model.observation_size), dtype=np.float32)
-    padded[:n] = observations
     asked = [policy.instruction for policy in policies] + [first.instruction] * (ROWS - n)
-    drawn = torch.full((ROWS,), -1.0, dtype=torch.float64)
-    drawn[:n] = torch.from_numpy(numbers)
-    mean, deviation, _ = steered_distributions(
-        first.model, torch.from_numpy(padded), asked, first.style_quantile, drawn
-    )
+    seen, drawn = padded(observations, numbers)
+    mean, deviation, _ = steered_distributions(first.model, seen, asked, first.style_quantile, drawn)
     return mean[:n].double().numpy(), deviation[:n].double().numpy()

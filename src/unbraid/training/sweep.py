@@ -114,9 +114,7 @@ def _values_of(kind: type[TalkConfig] | type[UnbraidConfig], name: str, texts: S
         raise ConfigError(f"The values of {name} in --grid must differ; got {','.join(texts)}. Name each once.")
     for value in found:
         kind(**{name: value})  # its own message says what a value may be
-        if (
-            name == "n_modes" and isinstance(value, int) and value < 2
-        ):  # a model may end with one; no fit is asked for it
+        if name == "n_modes" and isinstance(value, int) and value < 2:  # of which there may be one only in the end
             raise ConfigError(f"n_modes in --grid must be at least 2; got {value}. One mode has nothing to tell apart.")
     return found
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from unbraid.policy.gaussian import log_likelihoods_of_modes
-from unbraid.policy.mixture import N_COMPONENTS, MixturePolicy, mixture_log_prob, moments_of_mixture
+from unbraid.policy.mixture import N_COMPONENTS, MixturePolicy, mixture_log_prob
+from unbraid.policy.products import moments_of_mixture
 
 
 @pytest.fixture
@@ -12,6 +13,11 @@ def policy():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return MixturePolicy(5, 2, n_modes=3, hidden=(16, 16))
+
+
+def moments(log_weights, means, log_stds):
+    weights = log_weights.exp()[..., None]
+    return moments_of_mixture(*(values.movedim(-2, 0) for values in (weights, means, log_stds)))
 
 
 @pytest.fixture
@@ -33,7 +39,7 @@ def test_its_density_is_a_mixtures(parts):
 
 
 def test_the_gaussian_that_is_steered_has_its_mean_and_its_variance(parts):
-    mean, log_std = moments_of_mixture(*parts)
+    mean, log_std = moments(*parts)
     torch.testing.assert_close(mean, as_torch(*parts).mean)
     torch.testing.assert_close(log_std.exp().square(), as_torch(*parts).variance)
 
@@ -47,7 +53,7 @@ def test_each_state_and_mode_has_a_mixture_of_its_own(policy):
     torch.testing.assert_close(weights.exp().sum(1), torch.ones(6))
     for part in (weights, means, log_stds):
         assert float((part[0] - part[1]).abs().max()) > 1e-3
-    for got, wanted in zip(policy(states, contexts), moments_of_mixture(weights, means, log_stds), strict=True):
+    for got, wanted in zip(policy(states, contexts), moments(weights, means, log_stds), strict=True):
         torch.testing.assert_close(got, wanted)
 
 
