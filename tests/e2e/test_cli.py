@@ -249,7 +249,7 @@ def test_as_many_modes_as_the_evidence_supports(unbraid, counted):
 
 @pytest.mark.usefixtures("undrawn")
 def test_what_the_search_said_and_warned_of_is_passed_on(unbraid, pile, tmp_path, monkeypatch):
-    from unbraid.modes.search import Found
+    from unbraid.modes.found import Found
 
     told = {"verdict": "A made-up verdict.", "warnings": ["A made-up warning. Do this."], "n_modes": 2}
     monkeypatch.setattr(Found, "facts", lambda self: told)

@@ -30,6 +30,7 @@ from unbraid.modes.latents import SpanLatents
 from unbraid.modes.search import MOST_STEPS, ModeSearch
 from unbraid.modes.spans import SpanSource
 from unbraid.modes.starts import single_threaded_and_quiet
+from unbraid.modes.varying import VaryingModes
 
 __all__ = ["Changes", "changes_within", "stretches_of_one_mode"]
 
@@ -58,6 +59,8 @@ class Changes:
         turn_steps: how long an expert acts before another takes over, as it looks under these modes; None where that
             was not asked.
         alike_nats: the gain where all modes scatter alike; None where that was not asked, since the rest says no.
+        within_nats: what is gained where modes may not change, but each episode has a number of its own within its
+            mode; None where that was not asked.
     """
 
     gain_nats: float
@@ -65,17 +68,20 @@ class Changes:
     modes_nats: float
     turn_steps: float | None = None
     alike_nats: float | None = None
+    within_nats: float | None = None
 
     @property
     def are_there(self) -> bool:
-        """Whether the gain is more than chance, more than a price of a change, and something beside the modes' own;
-        and not for the most part one of calmer modes in calmer moments."""
+        """Whether the gain is more than chance, more than a price of a change, and something beside the modes' own; not
+        for the most part one of calmer modes in calmer moments; and more than that of episodes that differ as a whole.
+        """
         return (
             self.gain_error is not None
             and self.gain_nats > _LEAST_ERRORS * self.gain_error
             and self.gain_nats > _LEAST_NATS
             and self.gain_nats > _LEAST_SHARE * self.modes_nats
             and (self.alike_nats is None or self.alike_nats > _LEAST_ALIKE * self.gain_nats)
+            and (self.within_nats is None or self.gain_nats > self.within_nats)
         )
 
     def facts(self) -> dict[str, Any]:
@@ -86,6 +92,7 @@ class Changes:
             "gain_error": self.gain_error,
             "modes_nats": self.modes_nats,
             "alike_nats": self.alike_nats,
+            "within_nats": self.within_nats,
         }
 
 
@@ -94,7 +101,8 @@ def changes_within(search: ModeSearch, n_modes: int, *, assumed: bool = False) -
 
     Every episode is scored by what the other half of the episodes taught. A mode that scatters little explains the calm
     parts of everybody's episodes best (an arm that holds still), and that is no change of expert: what looks like one
-    must be one, too, where all modes scatter alike.
+    must be one, too, where all modes scatter alike. An episode between two modes, slower than the one and faster than
+    the other, is explained by turns of both, and better by a speed of its own: changes must explain more than that.
 
     Args:
         search: a search among episodes.
@@ -116,6 +124,8 @@ def changes_within(search: ModeSearch, n_modes: int, *, assumed: bool = False) -
     if found.are_there:
         alike, _ = _across_halves(search, responsibilities, halves, chosen, variances="shared")
         found = replace(found, alike_nats=float(_gain(alike, lengths).mean()))
+    if found.are_there:
+        found = replace(found, within_nats=_gain_within(search, responsibilities))
     return replace(found, turn_steps=1 / estimated_rate(some, lengths)) if assumed or found.are_there else found
 
 
@@ -123,6 +133,17 @@ def _gain(scores: Float[np.ndarray, "step mode"], lengths: Int[np.ndarray, "span
     """What the log-likelihood of every episode gains where its mode may change, once an episode or so."""
     rate = 1 / max(float(lengths.mean()), 2.0)
     return smoothed(scores, lengths, rate).log_evidence - constant_log_evidence(scores, lengths)
+
+
+def _gain_within(search: ModeSearch, responsibilities: Float[Tensor, "span mode"]) -> float:
+    """What the log-likelihood of a left-out episode gains, in the mean, where each has a number of its own."""
+    used = [s for s, k in zip(search.statistics, search.latents.kinds, strict=True) if k.says_something_of_a_step]
+    log_shares = responsibilities.mean(0).clamp_min(1e-6).log()
+    steady, varying = (
+        (modes.scored_across_halves(responsibilities[None])[0] + log_shares).logsumexp(1)
+        for modes in (mixture.SteadyModes(used), VaryingModes(used, search.latents.means))
+    )
+    return float((varying - steady).mean())
 
 
 def _across_halves(

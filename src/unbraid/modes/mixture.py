@@ -21,7 +21,9 @@ __all__ = [
     "RIDGE",
     "Predictors",
     "SpanStatistics",
+    "SteadyModes",
     "alternating_halves",
+    "everybody",
     "expectation_maximisation",
     "fit_predictors",
     "log_likelihoods",
@@ -30,6 +32,7 @@ __all__ = [
     "span_statistics",
     "step_statistics",
     "sum_of",
+    "symmetric",
 ]
 
 RIDGE = 3.0
@@ -147,7 +150,7 @@ def fit_predictors(s: SpanStatistics, responsibilities: Float[Tensor, "start spa
     """
     n_features = s.cross.shape[1]
     weights = responsibilities.transpose(1, 2).flatten(0, 1)  # (start mode, span)
-    gram = _symmetric(weights @ s.gram, n_features)
+    gram = symmetric(weights @ s.gram, n_features)
     cross = (weights @ s.cross.flatten(1)).view(len(weights), n_features, -1)
     square, counts = weights @ s.square, weights @ s.counts
     ridge = RIDGE * torch.eye(n_features)
@@ -155,7 +158,7 @@ def fit_predictors(s: SpanStatistics, responsibilities: Float[Tensor, "start spa
     gram_of_all, cross_of_all, square_of_all, counts_of_all = (
         part.view(*shape, *part.shape[1:]).sum(1) for part in (gram, cross, square, counts)
     )
-    shared, variance = _everybody(gram_of_all, cross_of_all, square_of_all, counts_of_all, ridge, s.floor)
+    shared, variance = everybody(gram_of_all, cross_of_all, square_of_all, counts_of_all, ridge, s.floor)
     slopes = torch.linalg.solve(gram + ridge, cross + RIDGE * shared.repeat_interleave(shape[1], 0))
     residual = (square - 2 * (slopes * cross).sum(1) + (slopes * (gram @ slopes)).sum(1)).clamp_min(0)
     # one observation's worth of everybody's variance
@@ -163,7 +166,7 @@ def fit_predictors(s: SpanStatistics, responsibilities: Float[Tensor, "start spa
     return Predictors(slopes.view(*shape, *slopes.shape[1:]), variances.view(*shape, -1))
 
 
-def _everybody(
+def everybody(
     gram: Float[Tensor, "start feature feature"],
     cross: Float[Tensor, "start feature target"],
     square: Float[Tensor, "start target"],
@@ -272,9 +275,56 @@ def sum_of(parts: Sequence[Tensor]) -> Tensor:
     return torch.stack(list(parts)).sum(0)
 
 
-def _symmetric(upper: Float[Tensor, "row pair"], size: int) -> Float[Tensor, "row size size"]:
+def symmetric(upper: Float[Tensor, "row pair"], size: int) -> Float[Tensor, "row size size"]:
+    """Matrices from their upper triangles, row by row."""
     where = torch.triu_indices(size, size)
     whole = torch.zeros(len(upper), size, size)
     whole[:, where[0], where[1]] = upper
     whole[:, where[1], where[0]] = upper
     return whole
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class SteadyModes:
+    """What a search asks of modes that have one predictor each; `varying.VaryingModes` answers the same.
+
+    Attributes:
+        statistics: the spans', of every kind of evidence.
+    """
+
+    statistics: Sequence[SpanStatistics]
+
+    def refined(
+        self, responsibilities: Float[Tensor, "start span mode"], first_beta: Float[Tensor, "start"]
+    ) -> Float[Tensor, "kept span mode"]:
+        """See `expectation_maximisation`."""
+        return expectation_maximisation(self.statistics, responsibilities, first_beta=first_beta)
+
+    def scored(self, responsibilities: Float[Tensor, "start span mode"]) -> Float[Tensor, "start span mode"]:
+        """The log-likelihood of every span under every mode, in nats."""
+        return sum_of([scored(s, fit_predictors(s, responsibilities)) for s in self.statistics])
+
+    def scored_across_halves(
+        self, responsibilities: Float[Tensor, "start span mode"]
+    ) -> Float[Tensor, "start span mode"]:
+        """The same under the modes of the half of the spans that each is not in."""
+        return sum_of(scored_across_halves(self.statistics, responsibilities))
+
+    def scored_of_others(
+        self,
+        evidences: Sequence[Evidence],
+        features: Float[Tensor, "step feature"],
+        spans: Int[Tensor, "step"],
+        responsibilities: Float[Tensor, "span mode"],
+    ) -> Float[Tensor, "other mode"]:
+        """The log-likelihood of other spans under every mode, from their steps, a block at a time.
+
+        Args:
+            evidences: what is to be predicted of their steps, of every kind.
+            features: phi of every step.
+            spans: the span of each, without gaps.
+            responsibilities: how much of each of the known spans each mode learns from.
+        """
+        predictors = [fit_predictors(s, responsibilities[None]) for s in self.statistics]
+        return log_likelihoods(evidences, features, spans, predictors)

@@ -4,10 +4,9 @@ Nothing here knows a policy, a label or a data set. A good start is never lost: 
 makes of it.
 """
 
-import dataclasses
 import math
-from dataclasses import dataclass
-from typing import Any, Literal, final
+from dataclasses import dataclass, field, replace
+from typing import Literal, final
 
 import numpy as np
 import torch
@@ -17,10 +16,10 @@ from torch import Tensor
 from unbraid.core.errors import ConfigError
 from unbraid.core.side_by_side import SideBySide
 from unbraid.modes import mixture
-from unbraid.modes.codebook import code_usage, perplexity
 from unbraid.modes.evidence import Recorded, kinds_of_evidence
+from unbraid.modes.found import Found
 from unbraid.modes.latents import span_latents
-from unbraid.modes.selection import CountOfModes, HeldOut, Walk, is_gain
+from unbraid.modes.selection import CountOfModes, HeldOut, Walk, WithinModes, are_clearly_better, is_gain
 from unbraid.modes.spans import SpanSource
 from unbraid.modes.starts import (
     Starts,
@@ -31,8 +30,9 @@ from unbraid.modes.starts import (
     single_threaded_and_quiet,
     splits,
 )
+from unbraid.modes.varying import VaryingModes
 
-__all__ = ["Candidate", "Found", "ModeSearch"]
+__all__ = ["Candidate", "ModeSearch"]
 
 MOST_SPANS, MOST_STEPS, PIECE_STEPS = 2000, 300_000, 5000
 """The mixture is fitted on a uniform sample of at most so many spans and steps; the others are assigned after. Of spans
@@ -43,7 +43,7 @@ _MOST_MODES = 16
 _CLOSE_ERRORS = 2.0
 """Modes that explain left-out spans as well as the best, up to so many standard errors of the difference, are chosen
 among by how well they explain all spans: a mode of a single span is known to neither half."""
-_STABLE, _ENOUGH_FOR_HALVES = 0.5, 40
+_ENOUGH_FOR_HALVES = 40
 
 
 @final
@@ -68,89 +68,18 @@ class Candidate:
 
 @final
 @dataclass(frozen=True, eq=False)
-class Found:
-    """What a search gives.
+class _Tried:
+    """What was found under one model of a mode.
 
     Attributes:
-        responsibilities: (span, mode) of all spans; rows sum to 1.
-        count: what the evidence says of the number of modes.
-        gain_of_kind: kind of evidence -> what the modes add to it held out, in nats a span.
-        stability_of: number of modes -> the mean adjusted Rand index between the best and what else EM made of the
-            starts, the eight likeliest of them; of each number that was tried, above one.
-        merge_into: (mode,) the group of each mode; modes whose union explains left-out spans as well share one.
-        silhouette: of the latents under the modes, in [-1, 1]; None with one mode.
-        origin: what proposed the modes.
+        modes: the model.
+        candidates: number of modes -> the best.
+        refined: number of modes -> what EM made of the starts.
     """
 
-    responsibilities: Float[Tensor, "span mode"]
-    count: CountOfModes
-    gain_of_kind: dict[str, float]
-    stability_of: dict[int, float]
-    merge_into: tuple[int, ...]
-    silhouette: float | None
-    origin: str
-
-    def ordered(self, order: Int[Tensor, "mode"]) -> "Found":
-        """The same modes under other numbers: the first is the one that was `order[0]`."""
-        groups = [self.merge_into[old] for old in order.tolist()]
-        number = {group: i for i, group in enumerate(dict.fromkeys(groups))}
-        return dataclasses.replace(
-            self,
-            responsibilities=self.responsibilities[:, order],
-            merge_into=tuple(number[group] for group in groups),
-        )
-
-    def _alike(self) -> list[list[int]]:
-        """Modes that merge, where the count supports all of them: two tests that differ."""
-        if self.count.are_few or len(self.merge_into) > self.count.n_supported:
-            return []
-        groups = [[mode for mode, of in enumerate(self.merge_into) if of == group] for group in set(self.merge_into)]
-        return sorted(group for group in groups if len(group) > 1)
-
-    def facts(self) -> dict[str, Any]:
-        """All but the responsibilities, as JSON, with the perplexity of the modes' shares and warnings in words."""
-        n_modes = self.responsibilities.shape[1]
-        shares = code_usage(self.responsibilities.argmax(1), n_modes)
-        stability = self.stability_of.get(n_modes)
-        return {
-            "n_modes": n_modes,
-            "n_supported": self.count.n_supported,
-            "verdict": self.count.verdict(self.responsibilities.shape[1]),
-            "is_decided": not self.count.are_few and (self.count.open is None or n_modes < self.count.n_supported),
-            "sureness_standard_errors": None if self.count.are_few else self.count.sureness,
-            "n_spans": self.count.n_spans,
-            "counts": [
-                dataclasses.asdict(count) | {"stability": self.stability_of.get(count.n_modes)}
-                for count in self.count.counts
-            ],
-            "gain_of_kind_nats": self.gain_of_kind,
-            "shares": shares.tolist(),
-            "perplexity": perplexity(shares),
-            "stability": stability,
-            "merge_into": list(self.merge_into),
-            "silhouette": self.silhouette,
-            "origin": self.origin,
-            "warnings": _warnings(shares, stability, self._alike()),
-        }
-
-
-def _warnings(shares: Float[Tensor, "mode"], stability: float | None, alike: list[list[int]]) -> list[str]:
-    """What a person should know before they trust the modes, each with a remedy."""
-    found: list[str] = []
-    for mode in torch.nonzero(shares == 0)[:, 0].tolist():
-        found.append(f"Mode {mode} holds no demonstration: the codes collapsed. Ask for fewer modes, or for auto.")
-    if stability is not None and stability < _STABLE:
-        found.append(
-            f"Other starts of the search lead elsewhere (mean adjusted Rand index {stability:.2f}). Compare two seeds, "
-            "or bring more demonstrations."
-        )
-    for modes in alike:
-        told = f"{', '.join(map(str, modes[:-1]))} and {modes[-1]}"
-        found.append(
-            f"Modes {told} could be one: together they explain left-out spans as well, though fewer modes found anew "
-            "do not. Look at them before you trust the difference, or bring more demonstrations."
-        )
-    return found
+    modes: mixture.SteadyModes | VaryingModes
+    candidates: dict[int, Candidate] = field(default_factory=dict[int, Candidate])
+    refined: dict[int, list[Tensor]] = field(default_factory=dict[int, list[Tensor]])
 
 
 @final
@@ -198,15 +127,45 @@ class ModeSearch:
         self.sample = sample
         self._descriptions, self._n_steps = described(sample), n_steps
         self._searches_apart: list[_SearchApart] = []
-        self._candidates: dict[int, Candidate] = {}
-        self._refined: dict[int, list[Tensor]] = {}
+        self._steady = self._tried = _Tried(mixture.SteadyModes(self.statistics))
+        self._varying = _Tried(VaryingModes(self.statistics, self.latents.means))
 
     def found(self, n_modes: int | Literal["auto"]) -> Found:
-        """K modes, or as many as the evidence supports; and what it says of more and of fewer."""
-        walk = Walk(self._held_out_of, self._found_again, most=min(_MOST_MODES, self.n_spans))
-        count = walk.whole() if n_modes == "auto" else walk.around(n_modes)
+        """K modes, or as many as the evidence supports; and what it says of more and of fewer.
+
+        Where the demonstrations of one mode differ among themselves, modes are found again that vary within
+        themselves; no more of them, since what varies made more. They are taken where it is much that varies, or where
+        they are others and clearly better.
+        """
+        count = self._counted(n_modes, min(_MOST_MODES, self.n_spans))
         n_chosen = count.n_supported if n_modes == "auto" else n_modes
-        return self._described(self._candidate(n_chosen), n_chosen, count)
+        within = self._within(n_chosen) if n_chosen > 1 else None
+        if within is not None and within.is_modelled:
+            self._vary()
+            count = self._counted(n_modes, max(count.n_supported, n_chosen))
+            n_chosen = count.n_supported if n_modes == "auto" else n_modes
+        return self._described(self._candidate(n_chosen), n_chosen, count, within)
+
+    def _counted(self, n_modes: int | Literal["auto"], most: int) -> CountOfModes:
+        walk = Walk(self._held_out_of, self._found_again, most=most)
+        return walk.whole() if n_modes == "auto" else walk.around(n_modes)
+
+    def _within(self, n_modes: int) -> WithinModes:
+        """What one number of each span, within its mode, explains of left-out spans; whether modes should have it."""
+        modes, one = self._candidate(n_modes), self._candidate(1)
+        gain = self._held_out(modes.responsibilities[None], self._varying.modes)[0] - modes.held_out
+        within = WithinModes.of(gain.numpy(), (modes.held_out - one.held_out).numpy())
+        if within.is_much or not within.is_there:
+            return within
+        best = self._candidate_of(self._varying, n_modes)
+        return replace(within, are_others=best.refined is not self._varying.refined[n_modes][0])
+
+    def _vary(self) -> None:
+        """From now on modes vary within themselves."""
+        self._tried = self._varying
+        for apart in self._searches_apart:
+            if apart.search is not None:
+                apart.search._vary()
 
     def of_sample(self, n_modes: int) -> Float[Tensor, "span mode"]:
         """Responsibilities of K modes for the spans of `sample`."""
@@ -268,48 +227,72 @@ class ModeSearch:
                 starts=self._starts_asked,
                 n_steps=n_steps,
             )
+            if self._tried is not self._steady:
+                apart.search._vary()
         left_out = self.sample.of_spans(apart.left_out)
         return apart.search.log_likelihoods(left_out, apart.search._candidate(n_modes)).logsumexp(1)
 
     def _candidate(self, n_modes: int) -> Candidate:
-        if n_modes not in self._candidates:
-            self._candidates[n_modes] = self._best(n_modes)
-        return self._candidates[n_modes]
+        return self._candidate_of(self._tried, n_modes)
 
-    def _best(self, n_modes: int) -> Candidate:
+    def _candidate_of(self, tried: _Tried, n_modes: int) -> Candidate:
+        if n_modes not in tried.candidates:
+            best = self._best if tried is self._steady else self._best_varying
+            tried.candidates[n_modes] = best(tried, n_modes)
+        return tried.candidates[n_modes]
+
+    def _best(self, tried: _Tried, n_modes: int) -> Candidate:
         """Starts, what EM makes of them, and the choice."""
-        starts = self._starts(n_modes)
+        assert isinstance(tried.modes, mixture.SteadyModes)
+        starts = self._starts(tried, n_modes)
         begun = torch.stack([responsibilities for _, responsibilities, _ in starts])
-        first_beta = torch.tensor([beta for _, _, beta in starts])
-        refined = mixture.expectation_maximisation(self.statistics, begun, first_beta=first_beta)
-        self._refined[n_modes] = list(refined)
+        refined = tried.modes.refined(begun, torch.tensor([beta for _, _, beta in starts]))
+        tried.refined[n_modes] = list(refined)
         both = torch.cat([begun, refined])
-        held_out, fitted = self._held_out(both), self._fitted(both)
+        held_out, fitted = self._held_out(both, tried.modes), self._fitted(both, tried.modes)
         behind = held_out[held_out.sum(1).argmax()] - held_out
         close = behind.sum(1) <= _CLOSE_ERRORS * behind.std(1, correction=0) * len(behind[0]) ** 0.5
         best = int(torch.where(close, fitted, -torch.inf).argmax())
-        made = None if best < len(starts) else self._refined[n_modes][best - len(starts)]
+        made = None if best < len(starts) else tried.refined[n_modes][best - len(starts)]
         origin = starts[best][0] if made is None else "EM"
         return Candidate(both[best], held_out[best], float(fitted[best]), origin, made)
 
-    def _starts(self, n_modes: int) -> Starts:
+    def _best_varying(self, tried: _Tried, n_modes: int) -> Candidate:
+        """What EM makes of the modes that were found without variation within them, or, where they are clearly better,
+        of the starts: with a number for each span, other groups may explain almost as much."""
+        assert isinstance(tried.modes, VaryingModes)
+        steady = self._candidate_of(self._steady, n_modes)
+        begun = [responsibilities for _, responsibilities, beta in self._starts(tried, n_modes) if beta == 1]
+        begun = torch.stack([*begun, *self._steady.refined[n_modes]])
+        refined = torch.cat([tried.modes.refined(steady.responsibilities[None]), tried.modes.refined(begun)])
+        tried.refined[n_modes] = list(refined)
+        held_out, fitted = self._held_out(refined, tried.modes), self._fitted(refined, tried.modes)
+        best = int(held_out.sum(1).argmax())
+        of_steady = steady.held_out - self._candidate_of(self._steady, 1).held_out
+        if not are_clearly_better((held_out[best] - held_out[0]).numpy(), of_steady.numpy()):
+            best = 0
+        return Candidate(
+            refined[best], held_out[best], float(fitted[best]), "EM, varying", tried.refined[n_modes][best]
+        )
+
+    def _starts(self, tried: _Tried, n_modes: int) -> Starts:
         """Proposals; of those that make the same groups, one."""
-        every, found = self._proposed(n_modes), dict[bytes, tuple[str, Tensor, float]]()
+        every, found = self._proposed(tried, n_modes), dict[bytes, tuple[str, Tensor, float]]()
         for start in every:
             groups = start[1].argmax(1).numpy()
             _, first, numbers = np.unique(groups, return_index=True, return_inverse=True)
             found.setdefault(first.argsort().argsort()[numbers].tobytes(), start)
         return list(found.values())
 
-    def _proposed(self, n_modes: int) -> Starts:
+    def _proposed(self, tried: _Tried, n_modes: int) -> Starts:
         random_only = self._starts_asked == "random"
         starts = proposals(
             self.latents.means, self._descriptions, n_modes, self._generator, random_only=random_only or n_modes == 1
         )
         if random_only or n_modes == 1:
             return starts
-        if n_modes - 1 in self._candidates:
-            starts += splits(self._candidates[n_modes - 1].responsibilities, self.latents.means, self._generator)
+        if n_modes - 1 in tried.candidates:
+            starts += splits(tried.candidates[n_modes - 1].responsibilities, self.latents.means, self._generator)
         return starts + self._merged_from_many(n_modes)
 
     def _merged_from_many(self, n_modes: int) -> Starts:
@@ -322,10 +305,17 @@ class ModeSearch:
             start = merges(start)[self._held_out_of_unions(start).sum(1).argmax()]
         return [("more groups, merged", start, 1.0)]
 
-    def _held_out(self, responsibilities: Float[Tensor, "start span mode"]) -> Float[Tensor, "start span"]:
+    def _held_out(
+        self, responsibilities: Float[Tensor, "start span mode"], modes: mixture.SteadyModes | VaryingModes
+    ) -> Float[Tensor, "start span"]:
         log_shares = responsibilities.mean(1).clamp_min(1e-6).log()[:, None]
-        across = mixture.scored_across_halves(self.statistics, responsibilities)
-        return (mixture.sum_of(across) + log_shares).logsumexp(-1)
+        return (modes.scored_across_halves(responsibilities) + log_shares).logsumexp(-1)
+
+    def _fitted(
+        self, responsibilities: Float[Tensor, "start span mode"], modes: mixture.SteadyModes | VaryingModes
+    ) -> Float[Tensor, "start"]:
+        log_shares = responsibilities.mean(1).clamp_min(1e-6).log()[:, None]
+        return (modes.scored(responsibilities) + log_shares).logsumexp(-1).sum(-1)
 
     def _held_out_of_unions(self, responsibilities: Float[Tensor, "span mode"]) -> Float[Tensor, "pair span"]:
         """About `_held_out` of every pair of modes made one, to choose among pairs: what all the other modes say is
@@ -346,14 +336,9 @@ class ModeSearch:
         union_shares = unions.mean(1).clamp_min(1e-6).log()
         return torch.cat([others, (as_one + union_shares)[..., None]], dim=2).logsumexp(-1)
 
-    def _fitted(self, responsibilities: Float[Tensor, "start span mode"]) -> Float[Tensor, "start"]:
-        log_shares = responsibilities.mean(1).clamp_min(1e-6).log()[:, None]
-        own = [mixture.scored(s, mixture.fit_predictors(s, responsibilities)) for s in self.statistics]
-        return (mixture.sum_of(own) + log_shares).logsumexp(-1).sum(-1)
-
     # What is said of the chosen
 
-    def _described(self, chosen: Candidate, n_modes: int, count: CountOfModes) -> Found:
+    def _described(self, chosen: Candidate, n_modes: int, count: CountOfModes, within: WithinModes | None) -> Found:
         from sklearn.metrics import adjusted_rand_score, silhouette_score
 
         modes = chosen.responsibilities.argmax(1)
@@ -363,9 +348,9 @@ class ModeSearch:
         own = [part[0].gather(1, modes[:, None])[:, 0].mean() for part in apart]
         gains = [float(mine - part[0].mean()) for mine, part in zip(own, alone, strict=True)]
         stability_of: dict[int, float] = {}
-        for k, candidate in self._candidates.items():
+        for k, candidate in self._tried.candidates.items():
             groups = candidate.responsibilities.argmax(1)
-            others = [r for r in self._refined[k] if r is not candidate.refined] if k > 1 else []
+            others = [r for r in self._tried.refined[k] if r is not candidate.refined] if k > 1 else []
             if others:
                 stability_of[k] = float(np.mean([adjusted_rand_score(groups, r.argmax(1)) for r in others]))
         several = 1 < len(modes.unique()) < self.n_spans
@@ -377,6 +362,7 @@ class ModeSearch:
             merge_into=self._merged(chosen),
             silhouette=float(silhouette_score(self.latents.means, modes)) if several else None,
             origin=chosen.origin,
+            within=within,
         )
 
     def _of_everybody(self, chosen: Candidate) -> Float[Tensor, "span mode"]:
@@ -392,21 +378,21 @@ class ModeSearch:
 
     def log_likelihoods(self, recorded: Recorded, modes: Candidate) -> Float[Tensor, "span mode"]:
         """Of other spans: log of a mode's share, and the log-likelihood of the span under it, in nats."""
-        predictors = [mixture.fit_predictors(s, modes.responsibilities[None]) for s in self.statistics]
         evidences = [kind.read(recorded) for kind in self.latents.kinds]
         features = self.latents.features_of(recorded.states)
         log_shares = modes.responsibilities.mean(0).clamp_min(1e-6).log()
-        return mixture.log_likelihoods(evidences, features, recorded.spans, predictors) + log_shares
+        found = self._tried.modes.scored_of_others(evidences, features, recorded.spans, modes.responsibilities)
+        return found + log_shares
 
     def _merged(self, chosen: Candidate) -> tuple[int, ...]:
         """The group of each mode, where two are made one as long as left-out spans are explained as well."""
         responsibilities, held_out = chosen.responsibilities, chosen.held_out
         groups = list(range(responsibilities.shape[1]))
-        alone = self._held_out(torch.ones(1, self.n_spans, 1))[0]
+        alone = self._held_out(torch.ones(1, self.n_spans, 1), self._tried.modes)[0]
         while responsibilities.shape[1] > 1:
             best = int(self._held_out_of_unions(responsibilities).sum(1).argmax())
             merged = merges(responsibilities)[best]
-            held_out_merged = self._held_out(merged[None])[0]
+            held_out_merged = self._held_out(merged[None], self._tried.modes)[0]
             if is_gain((held_out - held_out_merged).numpy(), (held_out - alone).numpy()):
                 break
             first, second = torch.combinations(torch.arange(responsibilities.shape[1]))[best].tolist()

@@ -12,19 +12,30 @@ Source: cross-validated likelihood for the number of components, Smyth 2000 (Sta
 standard error over spans.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from jaxtyping import Float
 
-__all__ = ["CountEvidence", "CountOfModes", "HeldOut", "Walk", "is_gain"]
+__all__ = [
+    "CountEvidence",
+    "CountOfModes",
+    "HeldOut",
+    "Walk",
+    "WithinModes",
+    "are_clearly_better",
+    "is_gain",
+]
 
 STANDARD_ERRORS, LEAST_SHARE, PATIENCE = 3.0, 0.02, 2
 PLAIN_ERRORS, AGAIN_ERRORS = 7.0, 2.0
 FEW_SPANS, OPEN_NATS = 10, 4.0
+LEAST_WITHIN, TRIMMED, CLEARLY_ERRORS = 0.25, 0.1, 2.5
+"""Trials of docs/experiments.md, 20."""
 
 
 @final
@@ -143,6 +154,50 @@ class CountOfModes:
 
 
 @final
+@dataclass(frozen=True)
+class WithinModes:
+    """How far the demonstrations of one mode differ among themselves, as far as one number of each explains it.
+
+    Attributes:
+        gain_nats: what a left-out span's log-likelihood gains where each has a number of its own within its mode (see
+            `modes.varying`): a trimmed mean, since an odd span may gain more than all others together.
+        gain_error: its standard error over spans; None with one span.
+        modes_nats: what the modes explain without it, over one mode; a trimmed mean.
+        are_others: whether, with the number, other groups of spans explain them clearly better.
+    """
+
+    gain_nats: float
+    gain_error: float | None
+    modes_nats: float
+    are_others: bool = False
+
+    @classmethod
+    def of(cls, gain: Float[np.ndarray, "span"], of_modes: Float[np.ndarray, "span"]) -> "WithinModes":
+        """From what every span gains by a number of its own, and by the modes."""
+        mean, error = _trimmed(gain)
+        return cls(mean, error if math.isfinite(error) else None, _trimmed(of_modes)[0])
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it is more than chance."""
+        return self.gain_error is not None and self.gain_nats > STANDARD_ERRORS * self.gain_error
+
+    @property
+    def is_much(self) -> bool:
+        """Whether it is there, and not little beside what the modes explain: a quarter of it."""
+        return self.is_there and self.gain_nats > LEAST_WITHIN * self.modes_nats
+
+    @property
+    def is_modelled(self) -> bool:
+        """Whether modes are told apart, and counted, beside the number."""
+        return self.is_much or self.are_others
+
+    def facts(self) -> dict[str, Any]:
+        """As JSON."""
+        return dataclasses.asdict(self) | {"is_modelled": self.is_modelled}
+
+
+@final
 class Walk:
     """Compares neighbouring numbers of modes, and no more of them than the answer needs."""
 
@@ -238,6 +293,31 @@ def is_gain(step: Float[np.ndarray, "span"], so_far: Float[np.ndarray, "span"]) 
         so_far: what all modes add, this one with them.
     """
     return bool(step.mean() > STANDARD_ERRORS * _standard_error(step) and step.mean() > LEAST_SHARE * so_far.mean())
+
+
+def are_clearly_better(step: Float[np.ndarray, "span"], so_far: Float[np.ndarray, "span"]) -> bool:
+    """Whether other groups of spans explain more: as `is_gain`, by trimmed means and 2.5 standard errors. With a number
+    for each span, many groups explain almost as much, and an odd span would decide among them.
+
+    Args:
+        step: what the other groups add to each span's log-likelihood, in nats.
+        so_far: what the modes that they would replace add.
+    """
+    (gain, error), (all_nats, _) = _trimmed(step), _trimmed(so_far)
+    return gain > max(CLEARLY_ERRORS * error, LEAST_SHARE * all_nats)
+
+
+def _trimmed(values: Float[np.ndarray, "span"]) -> tuple[float, float]:
+    """The mean without the tenth that is highest and the tenth that is lowest, and its standard error.
+
+    Source: Yuen 1974 (Biometrika 61), the winsorised deviation of a trimmed mean.
+    """
+    from scipy.stats import mstats, trim_mean
+
+    if len(values) < 2:
+        return float(values.mean()), math.inf
+    error = mstats.trimmed_stde(values.astype(np.float64), (TRIMMED, TRIMMED), (True, True))
+    return float(trim_mean(values, TRIMMED)), float(error)
 
 
 def _standard_error(values: Float[np.ndarray, "span"]) -> float:

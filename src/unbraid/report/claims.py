@@ -27,6 +27,7 @@ __all__ = [
     "scores_text",
     "step_text",
     "steps_share_text",
+    "within_text",
 ]
 
 SCORES = {"nmi": "NMI", "ari": "ARI", "accuracy": "accuracy", "purity": "purity", "episode_nmi": "episode NMI"}
@@ -42,7 +43,20 @@ def changes_text(changes: Mapping[str, Any]) -> str:
         return f"Experts take over from one another within episodes: {told}; {gains}."
     if changes.get("alike_nats") is not None:
         gains += f", and {value_text(changes['alike_nats'])} where all modes scatter alike, too"
+    if changes.get("within_nats") is not None:
+        gains += f"; {value_text(changes['within_nats'])} where it may not, but may be faster or slower as a whole, say"
     return f"No change of expert is seen within an episode: {gains}."
+
+
+def within_text(within: Mapping[str, Any]) -> str:
+    """How far the demonstrations of one mode differ among themselves, where it is much."""
+    error = "" if within["gain_error"] is None else f" ± {value_text(within['gain_error'])}"
+    return (
+        "Demonstrations of one mode differ among themselves: one number of each (a speed, say) explains "
+        f"{value_text(within['gain_nats'])}{error} nats more of a left-out one, where the modes alone explain "
+        f"{value_text(within['modes_nats'])}. Modes are told apart beside that number, and counted beside it. A fit "
+        "with --style on learns it."
+    )
 
 
 def scores_text(scored: Mapping[str, Any]) -> str:

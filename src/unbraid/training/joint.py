@@ -19,8 +19,9 @@ from unbraid.modes.chain import estimated_rate
 from unbraid.modes.changes import Changes, changes_within, stretches_of_one_mode
 from unbraid.modes.codebook import code_usage, perplexity
 from unbraid.modes.encoders import masked_mean
+from unbraid.modes.found import Found
 from unbraid.modes.pieces import PaddedPlaces
-from unbraid.modes.search import Found, ModeSearch
+from unbraid.modes.search import ModeSearch
 from unbraid.modes.spans import SpanSource, WindowPlaces
 from unbraid.modes.stretches import Stretches, some_within
 from unbraid.modes.windows import cut_windows

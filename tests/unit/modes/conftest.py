@@ -56,6 +56,20 @@ def make_drifters(n_experts=2, *, n_per_expert=10, n_steps=40, seed=0, drift=0.0
     return make_recorded(observations, actions), labels
 
 
+def make_at_own_strengths(*, n_per_expert=24, n_steps=40, seed=0, noise=0.3):
+    """(recorded, label of each span): two experts lean to either side of what they do, each episode as strongly as it
+    will."""
+    generator = np.random.default_rng(seed)
+    labels = np.arange(2 * n_per_expert) % 2
+    observations, actions = [], []
+    for label in labels:
+        seen, strength = generator.normal(size=(n_steps + 1, 3)), np.exp(0.85 * generator.uniform(-1, 1))
+        done = np.stack([strength * seen[:-1, 0], (0.35, -0.35)[label] * seen[:-1, 1]], axis=1)
+        observations.append(seen)
+        actions.append(done + noise * generator.normal(size=done.shape))
+    return make_recorded(observations, actions), labels
+
+
 def same_partition(found, labels):
     pairs = set(zip(found.tolist(), labels.tolist(), strict=True))
     return len(pairs) == len(set(labels.tolist())) == len(set(found.tolist()))
@@ -74,6 +88,11 @@ def reflexes():
 @pytest.fixture(scope="session")
 def drifters():
     return make_drifters
+
+
+@pytest.fixture(scope="session")
+def at_own_strengths():
+    return make_at_own_strengths
 
 
 @pytest.fixture(scope="session")

@@ -113,6 +113,24 @@ def test_a_part_in_which_all_hold_still_is_no_change_of_expert(recorded_of):
     assert found.turn_steps is None
 
 
+def test_an_episode_at_a_speed_of_its_own_is_no_change_of_expert(recorded_of):
+    """One expert, at a speed that is drawn for the episode and wavers within it, in a slow mode and a fast one."""
+    generator, n_steps = np.random.default_rng(0), 80
+    speeds = np.exp(0.8 * generator.normal(size=40))
+    observations, actions = [], []
+    for speed in speeds:
+        seen = generator.normal(size=(n_steps + 1, 2))
+        now = speed + 0.7 * np.sin(2 * np.pi * np.arange(n_steps) / 40 + generator.uniform(0, 6))
+        observations.append(seen)
+        actions.append(now[:, None] * seen[:-1] + 0.7 * generator.normal(size=(n_steps, 2)))
+    search = search_of(recorded_of(observations, actions), np.random.default_rng(0))
+    groups = torch.nn.functional.one_hot(torch.from_numpy((speeds > 1.1).astype(np.int64))).float()
+    search.of_sample = lambda n_modes: groups
+    found = changes_within(search, 2)
+    assert dataclasses.replace(found, within_nats=None).are_there  # what would be taken for a change of expert
+    assert not found.are_there
+
+
 def test_cutting_leaves_whole_what_does_not_change(taking_over):
     recorded, _ = taking_over(changing=False, n_episodes=8)
     cut = cut_of(recorded, 50.0)
@@ -134,18 +152,19 @@ def test_a_generator_suffices(taking_over):
 
 
 @pytest.mark.parametrize(
-    ("gain", "error", "modes", "alike", "there"),
+    ("gain", "error", "modes", "alike", "within", "there"),
     [
-        (9.0, 1.0, 20.0, 8.0, True),
-        (9.0, 4.0, 20.0, None, False),  # could be chance
-        (2.0, 0.1, 4.0, None, False),  # less than the price of a change
-        (9.0, 1.0, 200.0, None, False),  # a trifle beside what tells modes apart
-        (9.0, None, 20.0, None, False),  # one episode
-        (9.0, 1.0, 20.0, 2.0, False),  # calmer modes in calmer moments
+        (9.0, 1.0, 20.0, 8.0, 3.0, True),
+        (9.0, 4.0, 20.0, None, None, False),  # could be chance
+        (2.0, 0.1, 4.0, None, None, False),  # less than the price of a change
+        (9.0, 1.0, 200.0, None, None, False),  # a trifle beside what tells modes apart
+        (9.0, None, 20.0, None, None, False),  # one episode
+        (9.0, 1.0, 20.0, 2.0, None, False),  # calmer modes in calmer moments
+        (9.0, 1.0, 20.0, 8.0, 10.0, False),  # episodes that differ as a whole
     ],
 )
-def test_what_counts_as_changes(gain, error, modes, alike, there):
-    found = Changes(gain, error, modes, alike_nats=alike)
+def test_what_counts_as_changes(gain, error, modes, alike, within, there):
+    found = Changes(gain, error, modes, alike_nats=alike, within_nats=within)
     assert found.are_there == there
-    told = {"gain_nats": gain, "gain_error": error, "modes_nats": modes, "alike_nats": alike}
+    told = {"gain_nats": gain, "gain_error": error, "modes_nats": modes, "alike_nats": alike, "within_nats": within}
     assert found.facts() == {"within_episodes": there, **told}

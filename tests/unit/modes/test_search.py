@@ -191,9 +191,9 @@ def test_fewer_modes_come_first_so_that_one_of_them_split_is_a_start(reflexes, m
 def test_stability_leaves_the_chosen_itself_out(reflexes):
     sought = search_of(reflexes(2)[0])
     found = sought.found(2)
-    chosen = sought._candidates[2]
-    others = [r for r in sought._refined[2] if r is not chosen.refined]
-    assert len(others) == len(sought._refined[2]) - (chosen.origin == "EM")
+    chosen = sought._steady.candidates[2]
+    others = [r for r in sought._steady.refined[2] if r is not chosen.refined]
+    assert len(others) == len(sought._steady.refined[2]) - (chosen.origin == "EM")
     assert (2 in found.stability_of) == bool(others)
 
 
@@ -268,3 +268,34 @@ def test_facts_are_json(reflexes, n_modes):
     if n_modes == 1:
         assert facts["stability"] is None
         assert facts["silhouette"] is None
+
+
+def test_what_varies_within_experts_makes_no_modes(at_own_strengths, tells_apart):
+    """Their episodes differ more than they do: modes without variation are strengths, with it they are experts."""
+    recorded, labels = at_own_strengths()
+    sought = search_of(recorded)
+    found = sought.found(2)
+    assert tells_apart(found.responsibilities.argmax(1), labels)
+    assert not tells_apart(sought._steady.candidates[2].responsibilities.argmax(1), labels)
+    assert found.count.n_supported == 2
+    assert found.within.are_others
+    assert found.facts()["within"]["gain_nats"] > 5
+    assert found.facts()["within"]["is_modelled"]
+    assert json.dumps(found.facts(), allow_nan=False)
+    assert search_of(recorded).found(2).facts() == found.facts()
+
+
+def test_spans_beyond_the_sample_get_modes_that_vary(at_own_strengths, tells_apart, monkeypatch):
+    recorded, labels = at_own_strengths(n_per_expert=36)
+    monkeypatch.setattr(search, "MOST_SPANS", 60)
+    found = search_of(recorded).found(2)
+    assert found.within.is_modelled
+    assert tells_apart(found.responsibilities.argmax(1), labels)
+
+
+def test_experts_that_do_not_vary_are_found_as_if_none_could(reflexes):
+    sought = search_of(reflexes(3)[0])
+    found = sought.found(3)
+    assert sought._tried is sought._steady
+    assert not found.within.is_modelled
+    assert search_of(reflexes(1)[0]).found(1).within is None

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from unbraid.modes.selection import CountEvidence, CountOfModes, HeldOut, Walk
+from unbraid.modes.selection import CountEvidence, CountOfModes, HeldOut, Walk, WithinModes, are_clearly_better
 
 N_SPANS = 100
 JITTER = np.where(np.arange(N_SPANS) % 2, 1.0, -1.0)  # mean 0, standard error 0.1005
@@ -264,3 +264,47 @@ def test_sureness_is_in_standard_errors():
     assert count_of(3, 8.0, 2.0).sureness == 4
     assert count_of(1).sureness is None
     assert count_of(2, 8.0, 0.0).sureness is None
+
+
+# What varies within modes
+
+
+@pytest.mark.parametrize(
+    ("gain", "error", "modes", "others", "there", "much", "modelled"),
+    [
+        (6.0, 1.0, 20.0, False, True, True, True),
+        (6.0, 2.5, 20.0, False, False, False, False),  # could be chance
+        (3.5, 1.0, 20.0, False, True, False, False),  # little beside what the modes explain
+        (3.5, 1.0, 20.0, True, True, False, True),  # but enough to tell others apart
+        (6.0, None, 20.0, False, False, False, False),  # one span
+    ],
+)
+def test_what_varies_within_modes_counts_where_it_is_much_or_changes_them(
+    gain, error, modes, others, there, much, modelled
+):
+    found = WithinModes(gain, error, modes, others)
+    assert (found.is_there, found.is_much, found.is_modelled) == (there, much, modelled)
+    told = {"gain_nats": gain, "gain_error": error, "modes_nats": modes, "are_others": others}
+    assert found.facts() == told | {"is_modelled": modelled}
+
+
+def test_an_odd_span_does_not_decide():
+    """The mean of the middle four fifths, and the standard error of Yuen's trimmed mean."""
+    gain = np.concatenate([np.linspace(-1, 3, 99), [4000.0]])
+    found = WithinModes.of(gain, np.full(100, 8.0))
+    assert found.gain_nats == pytest.approx(np.sort(gain)[10:90].mean())
+    winsorised = np.clip(gain, *np.sort(gain)[[10, 89]])
+    assert found.gain_error == pytest.approx(winsorised.std(ddof=1) / (0.8 * 10), rel=0.02)
+    assert found.modes_nats == 8.0
+    assert WithinModes.of(np.ones(1), np.ones(1)).gain_error is None
+
+
+@pytest.mark.parametrize(
+    ("mean", "so_far", "better"),
+    [(1.0, 20.0, True), (0.2, 5.0, False), (1.0, 60.0, False), (-1.0, 20.0, False)],
+)
+def test_other_groups_must_be_clearly_better(mean, so_far, better):
+    """By 2.5 standard errors, which are 0.125 here, and by a fiftieth; an odd span counts no more than others."""
+    step = mean + JITTER
+    step[0] = -5000.0
+    assert are_clearly_better(step, np.full(N_SPANS, so_far)) == better

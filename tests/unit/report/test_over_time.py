@@ -64,6 +64,15 @@ def test_without_a_change_among_the_shown_there_is_no_table(found: dict[str, Any
     assert not [block for block in _told(found).blocks if isinstance(block, Table)]
 
 
+def test_an_episode_that_differs_as_a_whole_is_said_to(results: dict[str, Any]):
+    told = {"gain_nats": 5.0, "gain_error": 0.7, "modes_nats": 20.0, "alike_nats": 4.0, "within_nats": 9.0}
+    own = {**results["unbraid"]["search"], "changes": told | {"n_changes": 0}}
+    section = search(_record({"search": own}))
+    assert section is not None
+    (block,) = [block for block in section.blocks if isinstance(block, Verdicts)]
+    assert block.verdicts[1].text.endswith("; 9 where it may not, but may be faster or slower as a whole, say.")
+
+
 @pytest.mark.parametrize(
     ("n_changes", "alike", "answer", "said"),
     [

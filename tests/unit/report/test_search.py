@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from unbraid.report.chapters.search import search
+from unbraid.report.claims import within_text
 from unbraid.report.record import RunRecord
 from unbraid.report.sections import KeyNumbers, Picture, Section, Table, Verdicts
 
@@ -118,6 +119,16 @@ def test_what_the_encoder_reads_has_a_column_where_it_was_measured(found: dict[s
 def test_warnings_stand_below_the_verdict(found: dict[str, Any]):
     section = _told({**found, "warnings": ["A made-up warning. Do this."]})
     assert _verdicts(section) == [("supported", True), ("warning", False)]
+
+
+def test_what_varies_within_modes_is_said_where_they_are_told_apart_beside_it(found: dict[str, Any]):
+    within = {"gain_nats": 10.2, "gain_error": 1.1, "modes_nats": 20.0, "are_others": True, "is_modelled": True}
+    (block,) = [block for block in _told({**found, "within": within}).blocks if isinstance(block, Verdicts)]
+    assert block.verdicts[1].text == within_text(within)
+    assert "explains 10.2 ± 1.10 nats more of a left-out one, where the modes alone explain 20" in within_text(within)
+    assert " ± " not in within_text({**within, "gain_error": None})
+    for unsaid in (None, {**within, "is_modelled": False}):
+        assert _verdicts(_told({**found, "within": unsaid})) == [("supported", True)]
 
 
 def test_modes_that_are_not_told_apart_are_named(found: dict[str, Any]):

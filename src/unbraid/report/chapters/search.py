@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from unbraid.report.chapters.building import drawn
-from unbraid.report.claims import again_text, changes_text, step_text
+from unbraid.report.claims import again_text, changes_text, step_text, within_text
 from unbraid.report.estimates import SCORE_DECIMALS, counted, decimals_of, percent_text, value_text
 from unbraid.report.figures import mode_counts_figure
 from unbraid.report.record import RunRecord
@@ -54,7 +54,7 @@ def search(record: RunRecord) -> Section | None:
 
 
 def _verdicts(found: Mapping[str, Any]) -> Verdicts:
-    """The verdict, whether experts change within an episode, and the search's warnings below it."""
+    """The verdict, whether experts change within an episode or a mode's episodes differ, and the search's warnings."""
     n_modes, n_supported = found["n_modes"], found["n_supported"]
     answer = "supported" if n_modes == n_supported else "too few" if n_modes < n_supported else "too many"
     verdict = Verdict(found["verdict"], n_modes == n_supported, answer=answer)
@@ -63,6 +63,8 @@ def _verdicts(found: Mapping[str, Any]) -> Verdicts:
     told = [verdict]
     if changes := found.get("changes"):
         told.append(Verdict(changes_text(changes), None, "seen" if changes["n_changes"] else "none seen"))
+    if (within := found.get("within")) and within["is_modelled"]:
+        told.append(Verdict(within_text(within), None, "seen"))
     told += [Verdict(warning, False, answer="warning") for warning in found.get("warnings") or []]
     return Verdicts(tuple(told))
 
