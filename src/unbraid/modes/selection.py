@@ -34,7 +34,7 @@ __all__ = [
 STANDARD_ERRORS, LEAST_SHARE, PATIENCE = 3.0, 0.02, 2
 PLAIN_ERRORS, AGAIN_ERRORS = 7.0, 2.0
 FEW_SPANS, OPEN_NATS = 10, 4.0
-LEAST_WITHIN, TRIMMED, CLEARLY_ERRORS = 0.25, 0.1, 2.5
+LEAST_WITHIN, MUCH_WITHIN, TRIMMED, CLEARLY_ERRORS = 0.1, 0.25, 0.1, 2.5
 """Trials of docs/experiments.md, 20."""
 
 
@@ -179,13 +179,18 @@ class WithinModes:
 
     @property
     def is_there(self) -> bool:
-        """Whether it is more than chance."""
-        return self.gain_error is not None and self.gain_nats > STANDARD_ERRORS * self.gain_error
+        """Whether it is more than chance, and not nothing beside what the modes explain: a tenth of it."""
+        return self._is_more_than(LEAST_WITHIN)
 
     @property
     def is_much(self) -> bool:
-        """Whether it is there, and not little beside what the modes explain: a quarter of it."""
-        return self.is_there and self.gain_nats > LEAST_WITHIN * self.modes_nats
+        """Whether it is more than chance, and a quarter of what the modes explain."""
+        return self._is_more_than(MUCH_WITHIN)
+
+    def _is_more_than(self, share: float) -> bool:
+        if self.gain_error is None:
+            return False
+        return self.gain_nats > max(STANDARD_ERRORS * self.gain_error, share * self.modes_nats)
 
     @property
     def is_modelled(self) -> bool:

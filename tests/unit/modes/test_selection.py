@@ -276,6 +276,7 @@ def test_sureness_is_in_standard_errors():
         (6.0, 2.5, 20.0, False, False, False, False),  # could be chance
         (3.5, 1.0, 20.0, False, True, False, False),  # little beside what the modes explain
         (3.5, 1.0, 20.0, True, True, False, True),  # but enough to tell others apart
+        (1.5, 0.1, 20.0, False, False, False, False),  # next to nothing
         (6.0, None, 20.0, False, False, False, False),  # one span
     ],
 )

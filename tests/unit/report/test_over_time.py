@@ -70,7 +70,7 @@ def test_an_episode_that_differs_as_a_whole_is_said_to(results: dict[str, Any]):
     section = search(_record({"search": own}))
     assert section is not None
     (block,) = [block for block in section.blocks if isinstance(block, Verdicts)]
-    assert block.verdicts[1].text.endswith("; 9 where it may not, but may be faster or slower as a whole, say.")
+    assert block.verdicts[1].text.endswith("; 9.00 where it may not, but may be faster or slower as a whole, say.")
 
 
 @pytest.mark.parametrize(
