@@ -53,6 +53,11 @@ class HeadTrial:
         likelier = sure and self.gain_nats >= LEAST_GAIN
         return "mixture" if likelier and self.missed[1] <= MOST_MISSED * self.missed[0] else "gaussian"
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the mixture may yet be likelier by enough."""
+        return self.standard_error is not None and self.gain_nats + LEAST_ERRORS * self.standard_error >= LEAST_GAIN
+
 
 def tried_heads(
     first: UnbraidLearner,
@@ -61,8 +66,9 @@ def tried_heads(
     modes: Int[Tensor, "left"],
     device: str,
 ) -> HeadTrial:
-    """Lets policies with both heads learn by the likelihood for a while, and judges them on what was left out. Before a
-    mixture is taken, a Gaussian that learns by the joint fit's loss may show that it imitates better.
+    """Lets policies with both heads learn by the likelihood for a while, and judges them on what was left out, first
+    halfway: where the mixture is not close to being likelier by enough there, it is done. Before a mixture is taken, a
+    Gaussian that learns by the joint fit's loss may show that it imitates better.
 
     Args:
         first: a learner that has found modes.
@@ -83,22 +89,28 @@ def tried_heads(
         config = replace(config, n_steps=n_steps, policy_batch=TRIAL_BATCH)
         return UnbraidLearner(steps, config, device, given=given, one_thread=True)
 
-    def judged(tried: UnbraidLearner) -> tuple[Float[Tensor, "step"], float]:
-        for _ in range(n_steps):
+    def judged(tried: UnbraidLearner, n_more: int) -> tuple[Float[Tensor, "step"], float]:
+        for _ in range(n_more):
             tried.policy_part()
             tried.follow()
         networks = tried.model
         return _log_probs(networks, left_out, of_steps), held_out_error(networks, networks.policy, left_out, of_steps)
 
+    def both_judged(n_more: int) -> HeadTrial:
+        if first.model.device.type == "cpu" and not first.ranks.in_group:
+            side_by_side = SideBySide()
+            of_gaussian, of_mixture = side_by_side(lambda: judged(gaussian, n_more), lambda: judged(mixture, n_more))
+        else:
+            of_gaussian, of_mixture = judged(gaussian, n_more), judged(mixture, n_more)
+        gain, error = _mean_gain((of_mixture[0] - of_gaussian[0]).double(), inside, left_out, modes)
+        return HeadTrial(gain, error, (of_gaussian[1], of_mixture[1]))
+
     gaussian, mixture = learner("gaussian", "likelihood"), learner("mixture", "likelihood")
-    if first.model.device.type == "cpu" and not first.ranks.in_group:
-        of_gaussian, of_mixture = SideBySide()(lambda: judged(gaussian), lambda: judged(mixture))
-    else:
-        of_gaussian, of_mixture = judged(gaussian), judged(mixture)
-    gain, error = _mean_gain((of_mixture[0] - of_gaussian[0]).double(), inside, left_out, modes)
-    trial = HeadTrial(gain, error, (of_gaussian[1], of_mixture[1]))
+    trial = both_judged(n_steps // 2)
+    if trial.is_open:
+        trial = both_judged(n_steps - n_steps // 2)
     if trial.head == "mixture" and first.loss_kind != "likelihood":  # which may imitate better than both
-        trial = replace(trial, missed=(judged(learner("gaussian", first.loss_kind))[1], of_mixture[1]))
+        trial = replace(trial, missed=(judged(learner("gaussian", first.loss_kind), n_steps)[1], trial.missed[1]))
     found = json.dumps([trial.gain_nats, trial.standard_error, trial.missed])
     gain, error, missed = json.loads(first.ranks.shared(found.encode()))  # all processes decide alike
     return HeadTrial(gain, error, tuple(missed))

@@ -11,8 +11,9 @@ from unbraid.demos.episodes import Demos, Episode
 from unbraid.policy.gaussian import GaussianPolicy
 from unbraid.policy.mixture import MixturePolicy
 from unbraid.training.config import UnbraidConfig
-from unbraid.training.fit import fit
+from unbraid.training.fit import fit, learner_for
 from unbraid.training.heads import HeadTrial, _mean_gain
+from unbraid.training.joint import UnbraidLearner
 from unbraid.training.model import ModeModel
 from unbraid.training.steps import Steps
 
@@ -77,6 +78,23 @@ def test_a_density_that_grows_on_a_bound_does_not_count(judged):
 )
 def test_a_mixture_must_be_surely_likelier_and_imitate_as_well(gain, error, missed, head):
     assert HeadTrial(gain, error, missed).head == head
+
+
+@pytest.mark.parametrize(
+    ("gain", "error", "is_open"), [(0.02, 0.01, False), (0.02, 0.05, True), (0.3, 0.01, True), (0.3, None, False)]
+)
+def test_a_trial_goes_on_where_the_mixture_may_yet_be_taken(gain, error, is_open):
+    assert HeadTrial(gain, error, (0.2, 0.2)).is_open == is_open
+
+
+@pytest.mark.parametrize(("gain", "n_each"), [(0.0, 100), (0.3, 200)])
+def test_a_trial_ends_halfway_where_it_is_plain(judged, monkeypatch, gain, n_each):
+    """A trial has a fifth of the joint fit's steps."""
+    taken, own = [], UnbraidLearner.policy_part
+    monkeypatch.setattr(UnbraidLearner, "policy_part", lambda self: taken.append(id(self)) or own(self))
+    monkeypatch.setattr("unbraid.training.heads._mean_gain", lambda *_: (gain, 0.01))
+    learner_for(demos_with(in_two_heaps), judged)
+    assert {taken.count(which) for which in set(taken)} == {n_each}
 
 
 def test_that_one_mode_gains_and_another_does_not_is_no_error():
