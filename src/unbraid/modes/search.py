@@ -5,7 +5,7 @@ makes of it.
 """
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal, final
 
 import numpy as np
@@ -16,10 +16,19 @@ from torch import Tensor
 from unbraid.core.errors import ConfigError
 from unbraid.core.side_by_side import SideBySide
 from unbraid.modes import mixture
+from unbraid.modes.candidates import Candidate, Tried
 from unbraid.modes.evidence import Recorded, kinds_of_evidence
 from unbraid.modes.found import Found
 from unbraid.modes.latents import span_latents
-from unbraid.modes.selection import CountOfModes, HeldOut, Walk, WithinModes, are_clearly_better, is_gain
+from unbraid.modes.selection import (
+    CountOfModes,
+    HeldOut,
+    Walk,
+    WithinModes,
+    are_clearly_better,
+    are_clearly_worse,
+    is_gain,
+)
 from unbraid.modes.spans import SpanSource
 from unbraid.modes.starts import (
     Starts,
@@ -32,7 +41,7 @@ from unbraid.modes.starts import (
 )
 from unbraid.modes.varying import VaryingModes
 
-__all__ = ["Candidate", "ModeSearch"]
+__all__ = ["ModeSearch"]
 
 MOST_SPANS, MOST_STEPS, PIECE_STEPS = 2000, 300_000, 5000
 """The mixture is fitted on a uniform sample of at most so many spans and steps; the others are assigned after. Of spans
@@ -44,42 +53,6 @@ _CLOSE_ERRORS = 2.0
 """Modes that explain left-out spans as well as the best, up to so many standard errors of the difference, are chosen
 among by how well they explain all spans: a mode of a single span is known to neither half."""
 _ENOUGH_FOR_HALVES = 40
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Candidate:
-    """K modes, and what they are worth.
-
-    Attributes:
-        responsibilities: (span, mode) of the sampled spans.
-        held_out: (span,) each span's log-likelihood under the mixture of the half that it is not in, in nats.
-        fitted: the log-likelihood of all spans under the mixture fitted to all of them, in nats.
-        origin: what proposed it.
-        refined: which of EM's results it is; None for a start.
-    """
-
-    responsibilities: Float[Tensor, "span mode"]
-    held_out: Float[Tensor, "span"]
-    fitted: float
-    origin: str
-    refined: Tensor | None
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class _Tried:
-    """What was found under one model of a mode.
-
-    Attributes:
-        modes: the model.
-        candidates: number of modes -> the best.
-        refined: number of modes -> what EM made of the starts.
-    """
-
-    modes: mixture.SteadyModes | VaryingModes
-    candidates: dict[int, Candidate] = field(default_factory=dict[int, Candidate])
-    refined: dict[int, list[Tensor]] = field(default_factory=dict[int, list[Tensor]])
 
 
 @final
@@ -127,23 +100,27 @@ class ModeSearch:
         self.sample = sample
         self._descriptions, self._n_steps = described(sample), n_steps
         self._searches_apart: list[_SearchApart] = []
-        self._steady = self._tried = _Tried(mixture.SteadyModes(self.statistics))
-        self._varying = _Tried(VaryingModes(self.statistics, self.latents.means))
+        self._steady = self._tried = Tried(mixture.SteadyModes(self.statistics))
+        self._varying = Tried(VaryingModes(self.statistics, self.latents.means))
 
     def found(self, n_modes: int | Literal["auto"]) -> Found:
         """K modes, or as many as the evidence supports; and what it says of more and of fewer.
 
         Where the demonstrations of one mode differ among themselves, modes are found again that vary within
         themselves; no more of them, since what varies made more. They are taken where it is much that varies, or where
-        they are others and clearly better.
+        they are others and clearly better; where the number was left open, if they are fewer, too, and as good.
         """
         count = self._counted(n_modes, min(_MOST_MODES, self.n_spans))
         n_chosen = count.n_supported if n_modes == "auto" else n_modes
         within = self._within(n_chosen) if n_chosen > 1 else None
-        if within is not None and within.is_modelled:
+        if within is not None and (within.is_modelled or (n_modes == "auto" and self._fewer_may_do(n_chosen))):
             self._vary()
-            count = self._counted(n_modes, max(count.n_supported, n_chosen))
-            n_chosen = count.n_supported if n_modes == "auto" else n_modes
+            anew = self._counted(n_modes, max(count.n_supported, n_chosen))
+            if n_modes != "auto" or self._do(anew.n_supported, n_chosen, within):
+                count, n_chosen = anew, anew.n_supported if n_modes == "auto" else n_modes
+                within = replace(self._by_numbers(self._candidate(n_chosen)), is_modelled=True)
+            else:
+                self._tried, within = self._steady, replace(within, is_modelled=False)
         return self._described(self._candidate(n_chosen), n_chosen, count, within)
 
     def _counted(self, n_modes: int | Literal["auto"], most: int) -> CountOfModes:
@@ -152,13 +129,39 @@ class ModeSearch:
 
     def _within(self, n_modes: int) -> WithinModes:
         """What one number of each span, within its mode, explains of left-out spans; whether modes should have it."""
-        modes, one = self._candidate(n_modes), self._candidate(1)
-        gain = self._held_out(modes.responsibilities[None], self._varying.modes)[0] - modes.held_out
-        within = WithinModes.of(gain.numpy(), (modes.held_out - one.held_out).numpy())
-        if within.is_much or not within.is_there:
+        within = self._by_numbers(self._candidate(n_modes))
+        if not within.is_there:
             return within
         best = self._candidate_of(self._varying, n_modes)
-        return replace(within, are_others=best.refined is not self._varying.refined[n_modes][0])
+        are_others = best.refined is not self._varying.refined[n_modes][0]
+        is_modelled = (within.is_much or are_others) and not self._in_heaps(best)
+        return replace(within, is_modelled=is_modelled)
+
+    def _by_numbers(self, modes: Candidate) -> WithinModes:
+        steady, varying = (
+            self._held_out(modes.responsibilities[None], tried.modes)[0] for tried in (self._steady, self._varying)
+        )
+        one = self._candidate_of(self._steady, 1).held_out
+        return WithinModes.of((varying - steady).numpy(), (steady - one).numpy())
+
+    def _fewer_may_do(self, n_modes: int) -> bool:
+        """Whether fewer modes, found without a number for each span, explain as much with it, and are not in heaps."""
+        fewer = [self._candidate(k) for k in range(1, n_modes)]
+        return any(self._explain_as_much(modes, n_modes) and not self._in_heaps(modes) for modes in fewer)
+
+    def _do(self, n_anew: int, n_modes: int, within: WithinModes) -> bool:
+        """Whether as many modes that vary, or fewer, are not in heaps, and explain as much as those that do not."""
+        modes = self._candidate_of(self._varying, n_anew)
+        may = n_anew < n_modes or within.is_modelled
+        return may and self._explain_as_much(modes, n_modes) and not self._in_heaps(modes)
+
+    def _explain_as_much(self, modes: Candidate, n_modes: int) -> bool:
+        gain = self._held_out(modes.responsibilities[None], self._varying.modes)[0]
+        return not are_clearly_worse((gain - self._candidate_of(self._steady, n_modes).held_out).numpy())
+
+    def _in_heaps(self, modes: Candidate) -> bool:
+        assert isinstance(self._varying.modes, VaryingModes)
+        return self._varying.modes.are_in_heaps(modes.responsibilities)
 
     def _vary(self) -> None:
         """From now on modes vary within themselves."""
@@ -235,13 +238,13 @@ class ModeSearch:
     def _candidate(self, n_modes: int) -> Candidate:
         return self._candidate_of(self._tried, n_modes)
 
-    def _candidate_of(self, tried: _Tried, n_modes: int) -> Candidate:
+    def _candidate_of(self, tried: Tried, n_modes: int) -> Candidate:
         if n_modes not in tried.candidates:
             best = self._best if tried is self._steady else self._best_varying
             tried.candidates[n_modes] = best(tried, n_modes)
         return tried.candidates[n_modes]
 
-    def _best(self, tried: _Tried, n_modes: int) -> Candidate:
+    def _best(self, tried: Tried, n_modes: int) -> Candidate:
         """Starts, what EM makes of them, and the choice."""
         assert isinstance(tried.modes, mixture.SteadyModes)
         starts = self._starts(tried, n_modes)
@@ -257,7 +260,7 @@ class ModeSearch:
         origin = starts[best][0] if made is None else "EM"
         return Candidate(both[best], held_out[best], float(fitted[best]), origin, made)
 
-    def _best_varying(self, tried: _Tried, n_modes: int) -> Candidate:
+    def _best_varying(self, tried: Tried, n_modes: int) -> Candidate:
         """What EM makes of the modes that were found without variation within them, or, where they are clearly better,
         of the starts: with a number for each span, other groups may explain almost as much."""
         assert isinstance(tried.modes, VaryingModes)
@@ -275,7 +278,7 @@ class ModeSearch:
             refined[best], held_out[best], float(fitted[best]), "EM, varying", tried.refined[n_modes][best]
         )
 
-    def _starts(self, tried: _Tried, n_modes: int) -> Starts:
+    def _starts(self, tried: Tried, n_modes: int) -> Starts:
         """Proposals; of those that make the same groups, one."""
         every, found = self._proposed(tried, n_modes), dict[bytes, tuple[str, Tensor, float]]()
         for start in every:
@@ -284,7 +287,7 @@ class ModeSearch:
             found.setdefault(first.argsort().argsort()[numbers].tobytes(), start)
         return list(found.values())
 
-    def _proposed(self, tried: _Tried, n_modes: int) -> Starts:
+    def _proposed(self, tried: Tried, n_modes: int) -> Starts:
         random_only = self._starts_asked == "random"
         starts = proposals(
             self.latents.means, self._descriptions, n_modes, self._generator, random_only=random_only or n_modes == 1

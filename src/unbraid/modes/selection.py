@@ -28,13 +28,14 @@ __all__ = [
     "Walk",
     "WithinModes",
     "are_clearly_better",
+    "are_clearly_worse",
     "is_gain",
 ]
 
 STANDARD_ERRORS, LEAST_SHARE, PATIENCE = 3.0, 0.02, 2
 PLAIN_ERRORS, AGAIN_ERRORS = 7.0, 2.0
 FEW_SPANS, OPEN_NATS = 10, 4.0
-LEAST_WITHIN, MUCH_WITHIN, TRIMMED, CLEARLY_ERRORS = 0.1, 0.25, 0.1, 2.5
+LEAST_WITHIN, MUCH_WITHIN, TRIMMED, CLEARLY_ERRORS, WORSE_ERRORS = 0.1, 0.25, 0.1, 2.5, 2.0
 """Trials of docs/experiments.md, 20."""
 
 
@@ -163,13 +164,13 @@ class WithinModes:
             `modes.varying`): a trimmed mean, since an odd span may gain more than all others together.
         gain_error: its standard error over spans; None with one span.
         modes_nats: what the modes explain without it, over one mode; a trimmed mean.
-        are_others: whether, with the number, other groups of spans explain them clearly better.
+        is_modelled: whether modes are told apart, and counted, beside the number.
     """
 
     gain_nats: float
     gain_error: float | None
     modes_nats: float
-    are_others: bool = False
+    is_modelled: bool = False
 
     @classmethod
     def of(cls, gain: Float[np.ndarray, "span"], of_modes: Float[np.ndarray, "span"]) -> "WithinModes":
@@ -192,14 +193,9 @@ class WithinModes:
             return False
         return self.gain_nats > max(STANDARD_ERRORS * self.gain_error, share * self.modes_nats)
 
-    @property
-    def is_modelled(self) -> bool:
-        """Whether modes are told apart, and counted, beside the number."""
-        return self.is_much or self.are_others
-
     def facts(self) -> dict[str, Any]:
         """As JSON."""
-        return dataclasses.asdict(self) | {"is_modelled": self.is_modelled}
+        return dataclasses.asdict(self)
 
 
 @final
@@ -310,6 +306,12 @@ def are_clearly_better(step: Float[np.ndarray, "span"], so_far: Float[np.ndarray
     """
     (gain, error), (all_nats, _) = _trimmed(step), _trimmed(so_far)
     return gain > max(CLEARLY_ERRORS * error, LEAST_SHARE * all_nats)
+
+
+def are_clearly_worse(step: Float[np.ndarray, "span"]) -> bool:
+    """Whether a trimmed mean of spans is explained worse, by two standard errors; see `are_clearly_better`."""
+    gain, error = _trimmed(step)
+    return gain < -WORSE_ERRORS * error
 
 
 def _trimmed(values: Float[np.ndarray, "span"]) -> tuple[float, float]:

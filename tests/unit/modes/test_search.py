@@ -278,7 +278,6 @@ def test_what_varies_within_experts_makes_no_modes(at_own_strengths, tells_apart
     assert tells_apart(found.responsibilities.argmax(1), labels)
     assert not tells_apart(sought._steady.candidates[2].responsibilities.argmax(1), labels)
     assert found.count.n_supported == 2
-    assert found.within.are_others
     assert found.facts()["within"]["gain_nats"] > 5
     assert found.facts()["within"]["is_modelled"]
     assert json.dumps(found.facts(), allow_nan=False)
@@ -291,6 +290,34 @@ def test_spans_beyond_the_sample_get_modes_that_vary(at_own_strengths, tells_apa
     found = search_of(recorded).found(2)
     assert found.within.is_modelled
     assert tells_apart(found.responsibilities.argmax(1), labels)
+
+
+def test_auto_does_not_count_strengths(at_own_strengths):
+    """Of one expert alone: without a number for each span, two modes."""
+    recorded, labels = at_own_strengths(n_per_expert=30)
+    one = recorded.of_spans(torch.from_numpy(np.flatnonzero(labels == 0)))
+    sought = search_of(one)
+    found = sought.found("auto")
+    assert max(k for k in sought._steady.candidates) > 3  # two more than are supported are looked at
+    assert found.count.n_supported == found.responsibilities.shape[1] == 1
+    assert found.within.is_modelled
+    assert found.within.gain_nats > 5
+    assert found.facts()["verdict"] == "The evidence supports one behaviour: these demonstrations look like one."
+
+
+def test_experts_that_lie_along_a_line_are_counted(recorded_of, tells_apart):
+    """Three experts who do more or less of the same: one mode and a number would explain them, but lies in heaps."""
+    generator = np.random.default_rng(0)
+    labels = np.arange(36) % 3
+    observations = [generator.normal(size=(41, 3)) for _ in labels]
+    actions = [
+        (0.5, 1.0, 1.5)[label] * seen[:-1, :2] + 0.3 * generator.normal(size=(40, 2))
+        for label, seen in zip(labels, observations, strict=True)
+    ]
+    found = search_of(recorded_of(observations, actions)).found("auto")
+    assert found.count.n_supported == 3
+    assert tells_apart(found.responsibilities.argmax(1), labels)
+    assert not found.within.is_modelled
 
 
 def test_experts_that_do_not_vary_are_found_as_if_none_could(reflexes):

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from unbraid.modes.selection import CountEvidence, CountOfModes, HeldOut, Walk, WithinModes, are_clearly_better
+from unbraid.modes.selection import (
+    CountEvidence,
+    CountOfModes,
+    HeldOut,
+    Walk,
+    WithinModes,
+    are_clearly_better,
+    are_clearly_worse,
+)
 
 N_SPANS = 100
 JITTER = np.where(np.arange(N_SPANS) % 2, 1.0, -1.0)  # mean 0, standard error 0.1005
@@ -270,23 +278,20 @@ def test_sureness_is_in_standard_errors():
 
 
 @pytest.mark.parametrize(
-    ("gain", "error", "modes", "others", "there", "much", "modelled"),
+    ("gain", "error", "modes", "there", "much"),
     [
-        (6.0, 1.0, 20.0, False, True, True, True),
-        (6.0, 2.5, 20.0, False, False, False, False),  # could be chance
-        (3.5, 1.0, 20.0, False, True, False, False),  # little beside what the modes explain
-        (3.5, 1.0, 20.0, True, True, False, True),  # but enough to tell others apart
-        (1.5, 0.1, 20.0, False, False, False, False),  # next to nothing
-        (6.0, None, 20.0, False, False, False, False),  # one span
+        (6.0, 1.0, 20.0, True, True),
+        (6.0, 2.5, 20.0, False, False),  # could be chance
+        (3.5, 1.0, 20.0, True, False),  # little beside what the modes explain
+        (1.5, 0.1, 20.0, False, False),  # next to nothing
+        (6.0, None, 20.0, False, False),  # one span
     ],
 )
-def test_what_varies_within_modes_counts_where_it_is_much_or_changes_them(
-    gain, error, modes, others, there, much, modelled
-):
-    found = WithinModes(gain, error, modes, others)
-    assert (found.is_there, found.is_much, found.is_modelled) == (there, much, modelled)
-    told = {"gain_nats": gain, "gain_error": error, "modes_nats": modes, "are_others": others}
-    assert found.facts() == told | {"is_modelled": modelled}
+def test_what_varies_within_modes_counts_beside_what_they_explain(gain, error, modes, there, much):
+    found = WithinModes(gain, error, modes, is_modelled=much)
+    assert (found.is_there, found.is_much) == (there, much)
+    told = {"gain_nats": gain, "gain_error": error, "modes_nats": modes}
+    assert found.facts() == told | {"is_modelled": much}
 
 
 def test_an_odd_span_does_not_decide():
@@ -309,3 +314,10 @@ def test_other_groups_must_be_clearly_better(mean, so_far, better):
     step = mean + JITTER
     step[0] = -5000.0
     assert are_clearly_better(step, np.full(N_SPANS, so_far)) == better
+
+
+@pytest.mark.parametrize(("mean", "worse"), [(1.0, False), (-0.2, False), (-0.5, True)])
+def test_clearly_worse_is_two_standard_errors(mean, worse):
+    step = mean + JITTER
+    step[0] = 5000.0
+    assert are_clearly_worse(step) == worse

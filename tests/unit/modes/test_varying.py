@@ -14,10 +14,14 @@ FLOOR = 1e-3
 
 @pytest.fixture
 def spans_of_lines():
+    return lines_of(np.random.default_rng(1).normal(size=60))
+
+
+def lines_of(numbers):
     """(features, evidence, spans, label, number of each span): y = (B_k + z C_k)' phi and noise, 30 steps each."""
     generator = np.random.default_rng(0)
-    n_spans, n_steps = 60, 30
-    labels, numbers = np.arange(n_spans) % 2, generator.normal(size=n_spans)
+    n_spans, n_steps = len(numbers), 30
+    labels = np.arange(n_spans) % 2
     centre, direction = generator.normal(size=(2, 3, 2)), generator.normal(size=(2, 3, 2))
     spans = np.repeat(np.arange(n_spans), n_steps)
     features = np.concatenate([generator.normal(size=(len(spans), 2)), np.ones((len(spans), 1))], axis=1)
@@ -114,3 +118,23 @@ def test_what_is_left_out_teaches_nothing(spans_of_lines):
     half = VaryingModes([span_statistics(features, evidence, spans, floor=FLOOR)], latents)
     taught = half.scored(responsibilities * (~first)[None, :, None].float())
     torch.testing.assert_close(before[0, first], taught[0, first], rtol=1e-4, atol=1e-2)
+
+
+def test_numbers_in_heaps_are_no_speed_that_varies():
+    """Two or three experts in one mode, and one expert at speeds of its own."""
+    generator = np.random.default_rng(2)
+    in_heaps = np.where(np.arange(60) % 4 < 2, 1.0, -1.0) + 0.1 * generator.normal(size=60)
+    in_three = 1.2 * (np.arange(60) // 2 % 3 - 1.0) + 0.1 * generator.normal(size=60)
+    for numbers, are in (
+        (in_heaps, True),
+        (in_three, True),
+        (generator.normal(size=60), False),
+        (generator.uniform(-2, 2, 60), False),
+    ):
+        features, evidence, spans, labels, _ = lines_of(numbers)
+        statistics = [span_statistics(features, evidence, spans, floor=FLOOR)]
+        varying = VaryingModes(statistics, latents_of(labels, numbers))
+        assert varying.are_in_heaps(one_hot(labels)[0]) == are
+    few = lines_of(in_heaps[:16])
+    statistics = [span_statistics(*few[:3], floor=FLOOR)]
+    assert not VaryingModes(statistics, latents_of(few[3], few[4])).are_in_heaps(one_hot(few[3])[0])

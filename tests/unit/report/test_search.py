@@ -122,7 +122,7 @@ def test_warnings_stand_below_the_verdict(found: dict[str, Any]):
 
 
 def test_what_varies_within_modes_is_said_where_they_are_told_apart_beside_it(found: dict[str, Any]):
-    within = {"gain_nats": 10.2, "gain_error": 1.1, "modes_nats": 20.0, "are_others": True, "is_modelled": True}
+    within = {"gain_nats": 10.2, "gain_error": 1.1, "modes_nats": 20.0, "is_modelled": True}
     (block,) = [block for block in _told({**found, "within": within}).blocks if isinstance(block, Verdicts)]
     assert block.verdicts[1].text == within_text(within)
     assert "explains 10.2 ± 1.10 nats more of a left-out one, where the modes alone explain 20" in within_text(within)
