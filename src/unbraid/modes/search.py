@@ -134,7 +134,7 @@ class ModeSearch:
             return within
         best = self._candidate_of(self._varying, n_modes)
         are_others = best.refined is not self._varying.refined[n_modes][0]
-        is_modelled = (within.is_much or are_others) and not self._in_heaps(best)
+        is_modelled = (within.is_much or are_others) and self._lie_about_one_place(best)
         return replace(within, is_modelled=is_modelled)
 
     def _by_numbers(self, modes: Candidate) -> WithinModes:
@@ -145,23 +145,23 @@ class ModeSearch:
         return WithinModes.of((varying - steady).numpy(), (steady - one).numpy())
 
     def _fewer_may_do(self, n_modes: int) -> bool:
-        """Whether fewer modes, found without a number for each span, explain as much with it, and are not in heaps."""
+        """Whether fewer modes, found without a number for each span, explain as much with it; see `_do`."""
         fewer = [self._candidate(k) for k in range(1, n_modes)]
-        return any(self._explain_as_much(modes, n_modes) and not self._in_heaps(modes) for modes in fewer)
+        return any(self._explain_as_much(modes, n_modes) and self._lie_about_one_place(modes) for modes in fewer)
 
     def _do(self, n_anew: int, n_modes: int, within: WithinModes) -> bool:
-        """Whether as many modes that vary, or fewer, are not in heaps, and explain as much as those that do not."""
+        """Whether as many modes that vary, or fewer, explain as much as those that do not, by numbers in no heaps."""
         modes = self._candidate_of(self._varying, n_anew)
         may = n_anew < n_modes or within.is_modelled
-        return may and self._explain_as_much(modes, n_modes) and not self._in_heaps(modes)
+        return may and self._explain_as_much(modes, n_modes) and self._lie_about_one_place(modes)
 
     def _explain_as_much(self, modes: Candidate, n_modes: int) -> bool:
         gain = self._held_out(modes.responsibilities[None], self._varying.modes)[0]
         return not are_clearly_worse((gain - self._candidate_of(self._steady, n_modes).held_out).numpy())
 
-    def _in_heaps(self, modes: Candidate) -> bool:
+    def _lie_about_one_place(self, modes: Candidate) -> bool:
         assert isinstance(self._varying.modes, VaryingModes)
-        return self._varying.modes.are_in_heaps(modes.responsibilities)
+        return self._varying.modes.lie_about_one_place(modes.responsibilities)
 
     def _vary(self) -> None:
         """From now on modes vary within themselves."""

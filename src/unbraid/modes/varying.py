@@ -35,8 +35,8 @@ _FIRST_ROUNDS, _MORE_ROUNDS, _KEPT = 5, 8, 8
 _Z_ROUNDS = 3
 """Rounds in which the numbers are found again from a part of the spans, whose modes are known."""
 _FURTHEST, _FIRST_VARIANCE = 3.0, 0.1
-_HEAPS, _FEWEST_IN_HEAPS, _HEAP_FOLDS, _HEAP_ERRORS, _HEAP_NATS = (2, 3, 4), 10, 5, 3.0, 0.2
-"""Of numbers that are drawn between two bounds with equal chances, heaps explain at most 0.18 nats more than one Gaussian.
+_HEAPS, _FEWEST_JUDGED, _HEAP_FOLDS, _HEAP_ERRORS, _HEAP_NATS = (2, 3, 4), 10, 5, 3.0, 0.2
+"""Of numbers that are drawn between two bounds with equal chances, heaps explain at most 0.18 nats more than one does.
 Trials of docs/experiments.md, 20."""
 
 
@@ -128,17 +128,17 @@ class VaryingModes:
         ]
         return _scored(others, self._settled(responsibilities[None]))[0][0]
 
-    def are_in_heaps(self, responsibilities: Float[Tensor, "span mode"]) -> bool:
-        """Whether the numbers of any mode's spans lie in heaps, and not about one place: then they are no speed that
-        varies, but tell behaviours apart that share the mode.
+    def lie_about_one_place(self, responsibilities: Float[Tensor, "span mode"]) -> bool:
+        """Whether the numbers of every mode's spans lie about one place, and not in heaps: in heaps they are no speed
+        that varies, but tell behaviours apart that share the mode.
 
         In heaps: two, three or four Gaussians explain left-out numbers better than one, by 0.2 nats and by three
-        standard errors. Of fewer than ten spans nothing is said.
+        standard errors. Of a mode of fewer than ten spans it can not be said, so that the answer is no.
         """
         _, numbers = _scored(self.statistics, self._settled(responsibilities[None]))
         modes = responsibilities.argmax(1)
         of_modes = [numbers.mean[0, modes == mode, mode].double().numpy() for mode in range(responsibilities.shape[1])]
-        return any(_in_heaps(own) for own in of_modes if len(own) >= _FEWEST_IN_HEAPS)
+        return all(len(own) >= _FEWEST_JUDGED and not _in_heaps(own) for own in of_modes)
 
     def _settled(self, responsibilities: Float[Tensor, "start span mode"]) -> list[_Lines]:
         """Lines that learn from spans whose modes are known, and whose numbers are not."""
