@@ -51,11 +51,11 @@ def changes_text(changes: Mapping[str, Any]) -> str:
 def within_text(within: Mapping[str, Any]) -> str:
     """How far the demonstrations of one mode differ among themselves, where it is much."""
     error = "" if within["gain_error"] is None else f" ± {value_text(within['gain_error'])}"
+    alone = value_text(max(within["modes_nats"], 0.0))
     return (
         "Demonstrations of one mode differ among themselves: one number of each (a speed, say) explains "
-        f"{value_text(within['gain_nats'])}{error} nats more of a left-out one, where the modes alone explain "
-        f"{value_text(within['modes_nats'])}. Modes are told apart beside that number, and counted beside it. A fit "
-        "with --style on learns it."
+        f"{value_text(within['gain_nats'])}{error} nats more of a left-out one, where the modes alone explain {alone}. "
+        "Modes are told apart beside that number, and counted beside it. A fit with --style on learns it."
     )
 
 

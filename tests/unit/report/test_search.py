@@ -127,6 +127,7 @@ def test_what_varies_within_modes_is_said_where_they_are_told_apart_beside_it(fo
     assert block.verdicts[1].text == within_text(within)
     assert "explains 10.2 ± 1.10 nats more of a left-out one, where the modes alone explain 20" in within_text(within)
     assert " ± " not in within_text({**within, "gain_error": None})
+    assert "alone explain 0." in within_text({**within, "modes_nats": -5e-6})  # one mode: rounding
     for unsaid in (None, {**within, "is_modelled": False}):
         assert _verdicts(_told({**found, "within": unsaid})) == [("supported", True)]
 
