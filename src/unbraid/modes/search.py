@@ -25,8 +25,8 @@ from unbraid.modes.selection import (
     HeldOut,
     Walk,
     WithinModes,
+    are_as_good,
     are_clearly_better,
-    are_clearly_worse,
     is_gain,
 )
 from unbraid.modes.spans import SpanSource
@@ -157,7 +157,7 @@ class ModeSearch:
 
     def _explain_as_much(self, modes: Candidate, n_modes: int) -> bool:
         gain = self._held_out(modes.responsibilities[None], self._varying.modes)[0]
-        return not are_clearly_worse((gain - self._candidate_of(self._steady, n_modes).held_out).numpy())
+        return are_as_good((gain - self._candidate_of(self._steady, n_modes).held_out).numpy())
 
     def _lie_about_one_place(self, modes: Candidate) -> bool:
         assert isinstance(self._varying.modes, VaryingModes)
