@@ -236,7 +236,7 @@ def _say_convert(found: dict[str, Any]) -> None:
 
 
 def _say_fit(found: dict[str, Any]) -> None:
-    from unbraid.report.claims import changes_text, within_text
+    from unbraid.report.claims import search_texts
     from unbraid.report.estimates import counted, estimate_text
 
     fitted = found["fit"]
@@ -244,11 +244,7 @@ def _say_fit(found: dict[str, Any]) -> None:
     print(f"{modes} after {counted(found['gradient_steps'], 'gradient steps')} ({fitted['method']}).")
     search = found.get("search") or {}
     if search:
-        print(search["verdict"])
-        if search.get("changes"):
-            print(changes_text(search["changes"]))
-        if (search.get("within") or {}).get("is_modelled"):
-            print(within_text(search["within"]))
+        print("\n".join(search_texts(search)))
     for warning in search.get("warnings") or []:
         print(f"warning: {warning}")
     if "held_out_log_likelihood_nats" in fitted:

@@ -138,9 +138,8 @@ def _gain(scores: Float[np.ndarray, "step mode"], lengths: Int[np.ndarray, "span
 def _gain_within(search: ModeSearch, responsibilities: Float[Tensor, "span mode"]) -> float:
     """What the log-likelihood of a left-out episode gains, in the mean, where each has a number of its own."""
     used = [s for s, k in zip(search.statistics, search.latents.kinds, strict=True) if k.says_something_of_a_step]
-    log_shares = responsibilities.mean(0).clamp_min(1e-6).log()
     steady, varying = (
-        (modes.scored_across_halves(responsibilities[None])[0] + log_shares).logsumexp(1)
+        mixture.log_evidence(modes.scored_across_halves(responsibilities[None])[0], responsibilities)
         for modes in (mixture.SteadyModes(used), VaryingModes(used, search.latents.means))
     )
     return float((varying - steady).mean())

@@ -26,7 +26,10 @@ __all__ = [
     "everybody",
     "expectation_maximisation",
     "fit_predictors",
+    "log_evidence",
     "log_likelihoods",
+    "log_shares",
+    "scatter",
     "scored",
     "scored_across_halves",
     "span_statistics",
@@ -153,31 +156,47 @@ def fit_predictors(s: SpanStatistics, responsibilities: Float[Tensor, "start spa
     gram = symmetric(weights @ s.gram, n_features)
     cross = (weights @ s.cross.flatten(1)).view(len(weights), n_features, -1)
     square, counts = weights @ s.square, weights @ s.counts
-    ridge = RIDGE * torch.eye(n_features)
     shape = responsibilities.shape[0], responsibilities.shape[2]
-    gram_of_all, cross_of_all, square_of_all, counts_of_all = (
-        part.view(*shape, *part.shape[1:]).sum(1) for part in (gram, cross, square, counts)
-    )
-    shared, variance = everybody(gram_of_all, cross_of_all, square_of_all, counts_of_all, ridge, s.floor)
-    slopes = torch.linalg.solve(gram + ridge, cross + RIDGE * shared.repeat_interleave(shape[1], 0))
-    residual = (square - 2 * (slopes * cross).sum(1) + (slopes * (gram @ slopes)).sum(1)).clamp_min(0)
+    shared, variance = everybody(gram, cross, square, counts, n_modes=shape[1], floor=s.floor)
+    slopes = torch.linalg.solve(gram + RIDGE * torch.eye(n_features), cross + RIDGE * shared)
+    residual = scatter(slopes, gram, cross, square).clamp_min(0)
     # one observation's worth of everybody's variance
-    variances = (residual + variance.repeat_interleave(shape[1], 0)) / (counts[:, None] + 1) + s.floor
+    variances = (residual + variance) / (counts[:, None] + 1) + s.floor
     return Predictors(slopes.view(*shape, *slopes.shape[1:]), variances.view(*shape, -1))
 
 
 def everybody(
-    gram: Float[Tensor, "start feature feature"],
-    cross: Float[Tensor, "start feature target"],
-    square: Float[Tensor, "start target"],
-    counts: Float[Tensor, "start"],
-    ridge: Float[Tensor, "feature feature"],
+    gram: Float[Tensor, "row feature feature"],
+    cross: Float[Tensor, "row feature target"],
+    square: Float[Tensor, "row target"],
+    counts: Float[Tensor, "row"],
+    *,
+    n_modes: int,
     floor: float,
-) -> tuple[Float[Tensor, "start feature target"], Float[Tensor, "start target"]]:
-    """One predictor of all that a start's modes learn from: its slopes, and its variance."""
-    slopes = torch.linalg.solve(gram + ridge, cross)
-    residual = square - 2 * (slopes * cross).sum(1) + (slopes * (gram @ slopes)).sum(1)
-    return slopes, (residual / counts.clamp_min(1e-6)[:, None]).clamp_min(floor)
+) -> tuple[Float[Tensor, "row feature target"], Float[Tensor, "row target"]]:
+    """One predictor of all that a start's modes learn from, its slopes and its variance, for each of these modes.
+
+    Args:
+        gram, cross, square, counts: the sums of each mode of each start: row r is mode r % K of start r // K.
+        n_modes: K.
+        floor: the least variance.
+    """
+    gram, cross, square, counts = (
+        part.view(-1, n_modes, *part.shape[1:]).sum(1) for part in (gram, cross, square, counts)
+    )
+    slopes = torch.linalg.solve(gram + RIDGE * torch.eye(gram.shape[1]), cross)
+    variances = (scatter(slopes, gram, cross, square) / counts.clamp_min(1e-6)[:, None]).clamp_min(floor)
+    return slopes.repeat_interleave(n_modes, 0), variances.repeat_interleave(n_modes, 0)
+
+
+def scatter(
+    slopes: Float[Tensor, "row feature target"],
+    gram: Float[Tensor, "row feature feature"],
+    cross: Float[Tensor, "row feature target"],
+    square: Float[Tensor, "row target"],
+) -> Float[Tensor, "row target"]:
+    """The weighted sum of the squares that predictors leave, from the sums of what they learn from."""
+    return square - 2 * (slopes * cross).sum(1) + (slopes * (gram @ slopes)).sum(1)
 
 
 def scored(s: SpanStatistics, predictors: Predictors) -> Float[Tensor, "start span mode"]:
@@ -214,8 +233,9 @@ def expectation_maximisation(
     kept = torch.arange(len(responsibilities))
     for round_ in range(_FIRST_ROUNDS + _MORE_ROUNDS):
         beta = (first_beta[kept] * _GROWTH**round_).clamp_max(1)
-        log_shares = responsibilities.mean(1).clamp_min(1e-6).log()[:, None]
-        joint = log_shares + sum_of([scored(s, fit_predictors(s, responsibilities)) for s in statistics])
+        joint = log_shares(responsibilities) + sum_of(
+            [scored(s, fit_predictors(s, responsibilities)) for s in statistics]
+        )
         responsibilities = torch.softmax(beta[:, None, None] * joint, dim=-1)
         if round_ + 1 in (_FIRST_ROUNDS, _FIRST_ROUNDS + _MORE_ROUNDS):
             best = joint.logsumexp(-1).sum(-1).argsort(descending=True)[:_KEPT]
@@ -268,6 +288,18 @@ def log_likelihoods(
             misfit = (evidence.targets[chosen, None] - mean).square() / variance + (2 * torch.pi * variance).log()
             found.index_add_(0, spans[chosen], -0.5 * misfit.sum(-1) * evidence.weights[chosen, None])
     return found
+
+
+def log_shares(responsibilities: Float[Tensor, "*start span mode"]) -> Float[Tensor, "*start 1 mode"]:
+    """The logarithm of each mode's share of the spans, to be added to the log-likelihoods of spans under modes."""
+    return responsibilities.mean(-2, keepdim=True).clamp_min(1e-6).log()
+
+
+def log_evidence(
+    scores: Float[Tensor, "*start span mode"], responsibilities: Float[Tensor, "*start span mode"]
+) -> Float[Tensor, "*start span"]:
+    """The log-likelihood of every span under a mixture: its log-likelihoods under modes, weighted by their shares."""
+    return (scores + log_shares(responsibilities)).logsumexp(-1)
 
 
 def sum_of(parts: Sequence[Tensor]) -> Tensor:

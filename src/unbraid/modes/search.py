@@ -100,8 +100,9 @@ class ModeSearch:
         self.sample = sample
         self._descriptions, self._n_steps = described(sample), n_steps
         self._searches_apart: list[_SearchApart] = []
-        self._steady = self._tried = Tried(mixture.SteadyModes(self.statistics))
+        self._steady = Tried(mixture.SteadyModes(self.statistics))
         self._varying = Tried(VaryingModes(self.statistics, self.latents.means))
+        self._varies = False
 
     def found(self, n_modes: int | Literal["auto"]) -> Found:
         """K modes, or as many as the evidence supports; and what it says of more and of fewer.
@@ -114,13 +115,13 @@ class ModeSearch:
         n_chosen = count.n_supported if n_modes == "auto" else n_modes
         within = self._within(n_chosen) if n_chosen > 1 else None
         if within is not None and (within.is_modelled or (n_modes == "auto" and self._fewer_may_do(n_chosen))):
-            self._vary()
+            self._varies = True
             anew = self._counted(n_modes, max(count.n_supported, n_chosen))
             if n_modes != "auto" or self._do(anew.n_supported, n_chosen, within):
                 count, n_chosen = anew, anew.n_supported if n_modes == "auto" else n_modes
                 within = replace(self._by_numbers(self._candidate(n_chosen)), is_modelled=True)
             else:
-                self._tried, within = self._steady, replace(within, is_modelled=False)
+                self._varies, within = False, replace(within, is_modelled=False)
         return self._described(self._candidate(n_chosen), n_chosen, count, within)
 
     def _counted(self, n_modes: int | Literal["auto"], most: int) -> CountOfModes:
@@ -147,28 +148,28 @@ class ModeSearch:
     def _fewer_may_do(self, n_modes: int) -> bool:
         """Whether fewer modes, found without a number for each span, explain as much with it; see `_do`."""
         fewer = [self._candidate(k) for k in range(1, n_modes)]
-        return any(self._explain_as_much(modes, n_modes) and self._lie_about_one_place(modes) for modes in fewer)
+        return any(
+            self._is_as_much(self._held_out(modes.responsibilities[None], self._varying.modes)[0], n_modes)
+            and self._lie_about_one_place(modes)
+            for modes in fewer
+        )
 
     def _do(self, n_anew: int, n_modes: int, within: WithinModes) -> bool:
         """Whether as many modes that vary, or fewer, explain as much as those that do not, by numbers in no heaps."""
         modes = self._candidate_of(self._varying, n_anew)
         may = n_anew < n_modes or within.is_modelled
-        return may and self._explain_as_much(modes, n_modes) and self._lie_about_one_place(modes)
+        return may and self._is_as_much(modes.held_out, n_modes) and self._lie_about_one_place(modes)
 
-    def _explain_as_much(self, modes: Candidate, n_modes: int) -> bool:
-        gain = self._held_out(modes.responsibilities[None], self._varying.modes)[0]
-        return are_as_good((gain - self._candidate_of(self._steady, n_modes).held_out).numpy())
+    def _is_as_much(self, held_out: Float[Tensor, "span"], n_modes: int) -> bool:
+        return are_as_good((held_out - self._candidate_of(self._steady, n_modes).held_out).numpy())
 
     def _lie_about_one_place(self, modes: Candidate) -> bool:
         assert isinstance(self._varying.modes, VaryingModes)
         return self._varying.modes.lie_about_one_place(modes.responsibilities)
 
-    def _vary(self) -> None:
-        """From now on modes vary within themselves."""
-        self._tried = self._varying
-        for apart in self._searches_apart:
-            if apart.search is not None:
-                apart.search._vary()
+    @property
+    def _tried(self) -> Tried:
+        return self._varying if self._varies else self._steady
 
     def of_sample(self, n_modes: int) -> Float[Tensor, "span mode"]:
         """Responsibilities of K modes for the spans of `sample`."""
@@ -230,8 +231,7 @@ class ModeSearch:
                 starts=self._starts_asked,
                 n_steps=n_steps,
             )
-            if self._tried is not self._steady:
-                apart.search._vary()
+        apart.search._varies = self._varies
         left_out = self.sample.of_spans(apart.left_out)
         return apart.search.log_likelihoods(left_out, apart.search._candidate(n_modes)).logsumexp(1)
 
@@ -311,14 +311,12 @@ class ModeSearch:
     def _held_out(
         self, responsibilities: Float[Tensor, "start span mode"], modes: mixture.SteadyModes | VaryingModes
     ) -> Float[Tensor, "start span"]:
-        log_shares = responsibilities.mean(1).clamp_min(1e-6).log()[:, None]
-        return (modes.scored_across_halves(responsibilities) + log_shares).logsumexp(-1)
+        return mixture.log_evidence(modes.scored_across_halves(responsibilities), responsibilities)
 
     def _fitted(
         self, responsibilities: Float[Tensor, "start span mode"], modes: mixture.SteadyModes | VaryingModes
     ) -> Float[Tensor, "start"]:
-        log_shares = responsibilities.mean(1).clamp_min(1e-6).log()[:, None]
-        return (modes.scored(responsibilities) + log_shares).logsumexp(-1).sum(-1)
+        return mixture.log_evidence(modes.scored(responsibilities), responsibilities).sum(-1)
 
     def _held_out_of_unions(self, responsibilities: Float[Tensor, "span mode"]) -> Float[Tensor, "pair span"]:
         """About `_held_out` of every pair of modes made one, to choose among pairs: what all the other modes say is
@@ -330,13 +328,12 @@ class ModeSearch:
         as_one = mixture.sum_of(mixture.scored_across_halves(self.statistics, unions, halves.expand(len(pairs), -1)))[
             ..., 0
         ]
-        log_shares = responsibilities.mean(0).clamp_min(1e-6).log()
         others = (
-            (alone + log_shares)
+            (alone + mixture.log_shares(responsibilities))
             .expand(len(pairs), -1, -1)
             .scatter(2, pairs[:, None].expand(-1, len(responsibilities), -1), -torch.inf)
         )
-        union_shares = unions.mean(1).clamp_min(1e-6).log()
+        union_shares = mixture.log_shares(unions)[..., 0]
         return torch.cat([others, (as_one + union_shares)[..., None]], dim=2).logsumexp(-1)
 
     # What is said of the chosen
@@ -383,9 +380,8 @@ class ModeSearch:
         """Of other spans: log of a mode's share, and the log-likelihood of the span under it, in nats."""
         evidences = [kind.read(recorded) for kind in self.latents.kinds]
         features = self.latents.features_of(recorded.states)
-        log_shares = modes.responsibilities.mean(0).clamp_min(1e-6).log()
         found = self._tried.modes.scored_of_others(evidences, features, recorded.spans, modes.responsibilities)
-        return found + log_shares
+        return found + mixture.log_shares(modes.responsibilities)
 
     def _merged(self, chosen: Candidate) -> tuple[int, ...]:
         """The group of each mode, where two are made one as long as left-out spans are explained as well."""

@@ -24,6 +24,8 @@ from unbraid.modes.mixture import (
     SpanStatistics,
     alternating_halves,
     everybody,
+    log_shares,
+    scatter,
     span_statistics,
     sum_of,
     symmetric,
@@ -82,9 +84,9 @@ class VaryingModes:
         """Plain EM of all starts side by side, then of the best eight by log-likelihood; the best comes first."""
         numbers = self._first_numbers(responsibilities)
         for round_ in range(_FIRST_ROUNDS + _MORE_ROUNDS):
-            log_shares = responsibilities.mean(1).clamp_min(1e-6).log()[:, None]
+            shares = log_shares(responsibilities)
             scores, numbers = _scored(self.statistics, self._lines(responsibilities, numbers))
-            joint = scores + log_shares
+            joint = scores + shares
             responsibilities = torch.softmax(joint, dim=-1)
             if round_ + 1 in (_FIRST_ROUNDS, _FIRST_ROUNDS + _MORE_ROUNDS):
                 best = joint.logsumexp(-1).sum(-1).argsort(descending=True)[:_KEPT]
@@ -175,17 +177,13 @@ def _fit_lines(s: SpanStatistics, responsibilities: Float[Tensor, "start span mo
     flat = s.cross.flatten(1)
     cross, cross_by_mean = ((w @ flat).view(len(w), n_features, -1) for w in (weights, by_mean))
     square, counts = weights @ s.square, weights @ s.counts
-    gram_of_all, cross_of_all, square_of_all, counts_of_all = (
-        part.view(n_starts, n_modes, *part.shape[1:]).sum(1) for part in (gram, cross, square, counts)
-    )
-    ridge = RIDGE * torch.eye(n_features)
-    shared, variance = everybody(gram_of_all, cross_of_all, square_of_all, counts_of_all, ridge, s.floor)
+    shared, variance = everybody(gram, cross, square, counts, n_modes=n_modes, floor=s.floor)
     both = torch.cat([torch.cat([gram, gram_by_mean], 2), torch.cat([gram_by_mean, gram_by_square], 2)], 1)
     target = torch.cat([cross, cross_by_mean], 1)
-    prior = torch.cat([RIDGE * shared.repeat_interleave(n_modes, 0), torch.zeros_like(cross_by_mean)], 1)
+    prior = torch.cat([RIDGE * shared, torch.zeros_like(cross_by_mean)], 1)
     slopes = torch.linalg.solve(both + RIDGE * torch.eye(2 * n_features), target + prior)
-    residual = (square - 2 * (slopes * target).sum(1) + (slopes * (both @ slopes)).sum(1)).clamp_min(0)
-    variances = (residual + variance.repeat_interleave(n_modes, 0)) / (counts[:, None] + 1) + s.floor
+    residual = scatter(slopes, both, target, square).clamp_min(0)
+    variances = (residual + variance) / (counts[:, None] + 1) + s.floor
     centre, direction = slopes.view(n_starts, n_modes, 2 * n_features, -1).split(n_features, dim=2)
     return _Lines(centre, direction, variances.view(n_starts, n_modes, -1))
 

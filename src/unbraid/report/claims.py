@@ -25,6 +25,7 @@ __all__ = [
     "headline",
     "match_of",
     "scores_text",
+    "search_texts",
     "step_text",
     "steps_share_text",
     "within_text",
@@ -57,6 +58,13 @@ def within_text(within: Mapping[str, Any]) -> str:
         f"{value_text(within['gain_nats'])}{error} nats more of a left-out one, where the modes alone explain {alone}. "
         "Modes are told apart beside that number, and counted beside it. A fit with --style on learns it."
     )
+
+
+def search_texts(search: Mapping[str, Any]) -> list[str]:
+    """What a search says: the verdict, changes within episodes, and how far the episodes of a mode differ."""
+    changes = [changes_text(search["changes"])] if search.get("changes") else []
+    within = [within_text(search["within"])] if (search.get("within") or {}).get("is_modelled") else []
+    return [search["verdict"], *changes, *within]
 
 
 def scores_text(scored: Mapping[str, Any]) -> str:

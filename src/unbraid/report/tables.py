@@ -5,13 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from unbraid.report.claims import (
-    changes_text,
     difference_texts,
     headline,
     scores_text,
+    search_texts,
     step_text,
     steps_share_text,
-    within_text,
 )
 from unbraid.report.estimates import (
     counted,
@@ -120,9 +119,7 @@ def _search_parts(results: Mapping[str, Any]) -> "list[RenderableType]":
         added = step_text(count)
         answer = "" if not added else "yes" if count["supported"] else "no"
         grid.add_row(*map(_plain, (str(count["n_modes"]), value_text(count["gain_nats"]), added, answer)))
-    changes = [changes_text(found["changes"])] if found.get("changes") else []
-    within = [within_text(found["within"])] if (found.get("within") or {}).get("is_modelled") else []
-    said = [found["verdict"], *changes, *within, *(f"warning: {warning}" for warning in found.get("warnings") or [])]
+    said = [*search_texts(found), *(f"warning: {warning}" for warning in found.get("warnings") or [])]
     return [_titled("How many modes", grid, "\n".join(said))]
 
 

@@ -14,13 +14,12 @@ from unbraid.core.side_by_side import SideBySide
 from unbraid.training.joint import Given, UnbraidLearner
 from unbraid.training.networks import ModeNetworks
 from unbraid.training.policy_losses import PolicyLoss
-from unbraid.training.refining import held_out_error
+from unbraid.training.refining import held_out_error, in_blocks
 from unbraid.training.steps import Steps
 
 __all__ = ["FEWEST_STEPS", "HeadTrial", "tried_heads"]
 
 TRIAL_STEPS, TRIAL_BATCH = 300, 256
-_CHUNK = 16384
 FEWEST_STEPS = 500
 """A joint fit of fewer gradient steps has no trial, which takes a fifth of them: it would say nothing."""
 LEAST_GAIN, LEAST_ERRORS, MOST_MISSED = 0.1, 2.0, 1.02
@@ -119,12 +118,10 @@ def tried_heads(
 @torch.no_grad()
 def _log_probs(networks: ModeNetworks, steps: Steps, modes: Int[Tensor, "step"]) -> Float[Tensor, "step"]:
     """log pi(a | s, k) of every step under its own mode, in scaled units."""
-    out = torch.empty(steps.n_steps)
-    for chosen in torch.arange(steps.n_steps).split(_CHUNK):
-        contexts = networks.contexts[modes[chosen].to(networks.device)]
-        actions = networks.action_normaliser(steps.actions(chosen))
-        out[chosen] = networks.policy.log_prob(networks.policy_inputs(steps, chosen), contexts, actions).cpu()
-    return out
+    blocks = in_blocks(networks, steps, modes)
+    return torch.cat(
+        [networks.policy.log_prob(inputs, contexts, actions).cpu() for inputs, contexts, actions in blocks]
+    )
 
 
 def _mean_gain(

@@ -5,7 +5,7 @@ has more to learn than that takes, and whether it has, shows on what it did not 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import final
 
 import torch
@@ -18,7 +18,7 @@ from unbraid.training.policy_losses import Batch, PolicyLoss, Precision, policy_
 from unbraid.training.ranks import ONE_RANK, Ranks
 from unbraid.training.steps import Steps
 
-__all__ = ["PolicyRefiner", "held_out_error"]
+__all__ = ["PolicyRefiner", "held_out_error", "in_blocks"]
 
 _LEARNING_RATE, _OF_WIDTH = 4e-3, 128
 """The highest learning rate of layers of this width. Wider ones learn at one that is as much smaller: of the same rate
@@ -96,8 +96,16 @@ def held_out_error(networks: ModeNetworks, policy: ActionPolicy, steps: Steps, m
         modes: (step,) one of each.
     """
     total = 0.0
+    for inputs, contexts, actions in in_blocks(networks, steps, modes):
+        mean, _ = policy(inputs, contexts)
+        total += float((mean - actions).abs().mean(1).sum())
+    return total / steps.n_steps
+
+
+def in_blocks(
+    networks: ModeNetworks, steps: Steps, modes: Int[Tensor, "step"]
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """(inputs, contexts, actions) of a policy for all steps in their order, each under its mode, a block at a time."""
     for chosen in torch.arange(steps.n_steps).split(_CHUNK):
         contexts = networks.contexts[modes[chosen].to(networks.device)]
-        mean, _ = policy(networks.policy_inputs(steps, chosen), contexts)
-        total += float((mean - networks.action_normaliser(steps.actions(chosen))).abs().mean(1).sum())
-    return total / steps.n_steps
+        yield networks.policy_inputs(steps, chosen), contexts, networks.action_normaliser(steps.actions(chosen))
