@@ -195,7 +195,7 @@ def _cases() -> Iterable[Case]:
     loop = (*compared, vae, *TALK, "closed_loop")
     yield made("two", "two experts of PointGoal1", 2, "25", *loop, "auto", "online", *TALK_ENCODERS, "encoders")
     yield made("four", "four experts of PointGoal1", 4, "25", *loop, "starts_random", "too_many", "encoders")
-    six = (*compared, "auto", "too_few", "online")
+    six = (*compared, "auto", "too_few", "online", "closed_loop")
     yield made("six", "six experts of PointGoal1, with more noise", 6, "100", *six, noise=0.2)
     yield read(
         "half_cheetah",

@@ -141,9 +141,9 @@ class FitRequest:
     policy_hidden: tuple[int, ...] | None = None
     """Widths of the policy's layers, such as 256 256 256; by default the method's own. Wider ones imitate demanding
     experts better, and take longer."""
-    policy_head: Literal["auto", "gaussian", "mixture"] = "auto"
+    policy_head: Literal["auto", "gaussian", "mixture", "tanh"] = "auto"
     """An action's density: a Gaussian; a mixture of five, where actions come in heaps or have heavy tails, as people's;
-    auto: as demonstrations left out say. Only --method unbraid reads it."""
+    tanh: a tanh-Gaussian; auto: of the first two, as demonstrations left out say. Only --method unbraid reads it."""
     policy_loss: Literal["auto", "likelihood", "beta", "huber"] = "auto"
     """What a Gaussian learns by: the likelihood, which reads unseen episodes better; beta or huber, which imitate
     better; auto: the likelihood for up to 20,000 recorded steps, else beta. Only --method unbraid reads it."""

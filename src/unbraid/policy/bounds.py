@@ -56,6 +56,10 @@ class Extremes:
         high = np.where(moves & (self._at_high >= least), self._high, np.inf).astype(np.float32)
         return (low, high) if np.isfinite(low).any() or np.isfinite(high).any() else None
 
+    def extent(self) -> tuple[Float[np.ndarray, "act"], Float[np.ndarray, "act"]]:
+        """(low, high): the least and the largest action of each column, in its own units."""
+        return self._low, self._high
+
     def on_bounds(self, actions: Float[np.ndarray, "step act"]) -> Bool[np.ndarray, "step"]:
         """(step,) whether an action, in the columns' own units, lies on one of `bounds` in any column."""
         bounds = self.bounds()

@@ -4,7 +4,7 @@ import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Literal, final
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -54,6 +54,8 @@ def diagonal_log_prob(
 class ActionPolicy(nn.Module, ABC):
     """pi(a | s, c) in scaled units: a density of actions, and the Gaussian that stands for it where it is steered.
 
+    That Gaussian is one of actions, or, of a policy that squashes, of what `acted` makes actions of.
+
     Attributes:
         hidden: the widths of its layers.
         action_size: the number of columns of an action.
@@ -87,7 +89,21 @@ class ActionPolicy(nn.Module, ABC):
     def forward(
         self, states: Float[Tensor, "*batch obs"], contexts: Float[Tensor, "*batch mode"]
     ) -> tuple[Float[Tensor, "*batch act"], Float[Tensor, "*batch act"]]:
-        """(mean, log_std) of the Gaussian with the mean and variance of the action, each dimension apart."""
+        """(mean, log_std) of the Gaussian that stands for the density, each dimension apart."""
+
+    def moments(
+        self, states: Float[Tensor, "*batch obs"], contexts: Float[Tensor, "*batch mode"]
+    ) -> tuple[Float[Tensor, "*batch act"], Float[Tensor, "*batch act"]]:
+        """(mean, log_std) of the action."""
+        return self(states, contexts)
+
+    def freed(self, actions: Float[Tensor, "*batch act"]) -> Float[Tensor, "*batch act"]:
+        """The values of actions that the Gaussian is of: themselves, unless it squashes."""
+        return actions
+
+    def acted(self, free: Float[Tensor, "*batch act"]) -> Float[Tensor, "*batch act"]:
+        """The actions of such values."""
+        return free
 
     @abstractmethod
     def log_prob(
@@ -99,7 +115,6 @@ class ActionPolicy(nn.Module, ABC):
         """log pi(a | s, c), in nats."""
 
 
-@final
 class GaussianPolicy(ActionPolicy):
     """A perceptron on [state, context] -> the mean of the action, and its log-deviation.
 

@@ -23,7 +23,7 @@ def steered_distribution(
     style: float,
     numbers: Float[Tensor, "batch"] | None = None,
 ) -> _Steered:
-    """(mean, deviation, floored) of the action, in its own units: see `Instruction.powers`.
+    """(mean, deviation, floored) of what `ModeNetworks.actions_of` makes actions of: see `Instruction.powers`.
 
     Args:
         networks: the policy, and its normalisers.
@@ -62,7 +62,7 @@ def steered_distributions(
         numbers = None  # what is multiplied are Gaussians
 
     def under(contexts: Float[Tensor, "#batch mode"], drawn: Tensor | None = None) -> _Gaussian:
-        return networks.action_distribution(observations, contexts.expand(len(observations), -1), style, drawn)
+        return networks.free_distribution(observations, contexts.expand(len(observations), -1), style, drawn)
 
     averaged = BASE in powers[0] and asked[0].context is None
     of_mode = [under(networks.contexts[mode][None]) for mode in range(networks.n_modes)] if averaged else []

@@ -187,7 +187,7 @@ class _PolicyGraph(nn.Module):
         if self.style_reader is not None and style is not None:
             latents = self.style_reader.latents_at_each(style.clamp(0, 1)) * mode_shares(context, self.inverse)
             states = with_style(states, latents.sum(1, keepdim=True))
-        mean, log_std = self.policy(states, context)
+        mean, log_std = self.policy.moments(states, context)
         return self.action_normaliser.undo(mean), log_std + self.log_scale
 
 

@@ -149,7 +149,8 @@ class SteeredPolicy:
         episode_start: Bool[np.ndarray, "env"],
         noise: Float[np.ndarray, "env act"],
     ) -> tuple[Float[np.ndarray, "env act"], Any]:
-        """Actions for many environments: mean + deviation x noise, clipped to the bounds (worlds.rollout.Controller).
+        """Actions for many environments: mean + deviation x noise, clipped to the bounds (worlds.rollout.Controller);
+        of a tanh-Gaussian, what that is squashed to.
 
         Of a mixture under one mode or context, mean and deviation are those of a part that the noise draws; without
         noise, those of the whole.
@@ -159,7 +160,7 @@ class SteeredPolicy:
             DataError: observations of the wrong width, or not finite as float32.
         """
         mean, deviation, _ = self._distribution(observations, number_of(noise))
-        actions = mean + deviation * noise
+        actions = self.model.actions_of(mean + deviation * noise)
         if self.action_low is not None or self.action_high is not None:
             actions = np.clip(actions, self.action_low, self.action_high)
         return actions, state
@@ -189,7 +190,7 @@ class SteeredPolicy:
     def _distribution(
         self, observations: Float[np.ndarray, "env obs"], numbers: Float[np.ndarray, "env"] | None = None
     ) -> tuple[Float[np.ndarray, "env act"], Float[np.ndarray, "env act"], Bool[np.ndarray, "env"]]:
-        """Mean and deviation in the action's own units, and whether a precision was floored."""
+        """Mean and deviation of what `ModeNetworks.actions_of` takes, and whether a precision was floored."""
         self.require_acting_on(observations)
         n = len(observations)
         seen, drawn = padded(observations, np.full(n, -1.0) if numbers is None else numbers)

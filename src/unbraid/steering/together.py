@@ -40,7 +40,7 @@ def act_together(
             some = rows[start : start + ROWS]
             numbers = number_of(noise[some])
             mean, deviation = _gaussians([policies[row] for row in some], observations[some], numbers)
-            actions[some] = mean + deviation * noise[some]
+            actions[some] = policies[some[0]].model.actions_of(mean + deviation * noise[some])
     for row, policy in enumerate(policies):
         if policy.action_low is not None or policy.action_high is not None:
             actions[row] = np.clip(actions[row], policy.action_low, policy.action_high)
@@ -52,7 +52,8 @@ def _gaussians(
     observations: Float[np.ndarray, "agent obs"],
     numbers: Float[np.ndarray, "agent"],
 ) -> tuple[Float[np.ndarray, "agent act"], Float[np.ndarray, "agent act"]]:
-    """Means and deviations of at most 64 agents of one kind; rows that nobody needs ask what the first asks."""
+    """Means and deviations, of what `actions_of` takes, of at most 64 agents of one kind; rows that nobody needs ask
+    what the first asks."""
     n, first = len(policies), policies[0]
     asked = [policy.instruction for policy in policies] + [first.instruction] * (ROWS - n)
     seen, drawn = padded(observations, numbers)

@@ -88,10 +88,11 @@ class UnbraidConfig:
     few, a smooth policy reads unseen episodes better, of many, one that imitates them."""
     policy_hidden: tuple[int, ...] = (128, 128, 128)
     """Widths of the policy's SiLU layers."""
-    policy_head: Literal["auto", "gaussian", "mixture"] = "auto"
-    """What the policy says of an action: a Gaussian, or a mixture of five, for actions with heavy tails or in several
-    heaps, such as people's; "auto" takes the one that tells modes apart better on demonstrations left out. A model
-    that was fitted has one of the two; "auto" in an older one's file is a Gaussian."""
+    policy_head: Literal["auto", "gaussian", "mixture", "tanh"] = "auto"
+    """What the policy says of an action: a Gaussian; a mixture of five, for actions with heavy tails or in several
+    heaps, such as people's; a tanh-Gaussian, soft actor-critic's, between the bounds that the demonstrations keep.
+    "auto" takes one of the first two, as demonstrations left out say. A model that was fitted has one of the three;
+    "auto" in an older one's file is a Gaussian."""
     policy_loss: Literal["auto", "likelihood", "beta", "huber"] = "auto"
     """What a Gaussian learns by: the likelihood; the likelihood with gradients weighted with the deviation (beta);
     Huber's loss of the mean; "auto" takes the likelihood for up to 20,000 recorded steps, which reads unseen episodes

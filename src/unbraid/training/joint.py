@@ -146,7 +146,8 @@ class UnbraidLearner:
             torch.manual_seed(named_seed(config.seed, "unbraid", "weights"))
             model = ModeModel(config, observation_size=sizes[0], action_size=sizes[1])
         model.observation_normaliser, model.action_normaliser = seen, done
-        if (bounds := self.extremes.bounds()) is not None:
+        bounds = self.extremes.extent() if config.policy_head == "tanh" else self.extremes.bounds()
+        if bounds is not None:
             model.policy.hold_within(*(done(torch.from_numpy(bound)) for bound in bounds))
         model.to(device)
         assert config.weight_decay != "auto"

@@ -19,6 +19,7 @@ from unbraid.policy.contexts import every_not_hot
 from unbraid.policy.gaussian import ActionPolicy, GaussianPolicy, log_likelihoods_of_modes
 from unbraid.policy.mixture import MixturePolicy
 from unbraid.policy.normaliser import Normaliser
+from unbraid.policy.squashed import TanhGaussianPolicy
 from unbraid.policy.style import STYLE_INPUTS, TYPICAL_STYLE, StyleReader, with_style
 from unbraid.training.config import FitConfig, TalkConfig, UnbraidConfig
 from unbraid.training.steps import Steps
@@ -262,20 +263,48 @@ class ModeNetworks(nn.Module):
         observations: Float[Tensor, "batch obs"],
         contexts: Float[Tensor, "batch mode"],
         style: float = TYPICAL_STYLE,
+    ) -> tuple[Float[Tensor, "batch act"], Float[Tensor, "batch act"]]:
+        """(mean, deviation) of pi(a | s, c) in the action's own units; at a style, for a model that has styles."""
+        mean, log_std = self.policy.moments(*self._seen(observations, contexts, style))
+        return self.action_normaliser.undo(mean).cpu(), (log_std.exp() * self.action_normaliser.scale).cpu()
+
+    @torch.no_grad()
+    def free_distribution(
+        self,
+        observations: Float[Tensor, "batch obs"],
+        contexts: Float[Tensor, "batch mode"],
+        style: float = TYPICAL_STYLE,
         numbers: Float[Tensor, "batch"] | None = None,
     ) -> tuple[Float[Tensor, "batch act"], Float[Tensor, "batch act"]]:
-        """(mean, deviation) of pi(a | s, c) in the action's own units; at a style, for a model that has styles.
+        """(mean, deviation) of the Gaussian that is drawn from, multiplied and averaged; see `actions_of`.
 
         Of a mixture, those of the part that `numbers` draw (`MixturePolicy.drawn`); without them, of the whole.
         """
-        states, contexts = self.observation_normaliser(observations), contexts.to(self.device)
-        if self.style_reader is not None:
-            states = with_style(states, self.style_reader.latents_of(style, contexts, self.contexts))
+        states, contexts = self._seen(observations, contexts, style)
         if numbers is not None and isinstance(self.policy, MixturePolicy):
             mean, log_std = self.policy.drawn(states, contexts, numbers.to(self.device))
         else:
             mean, log_std = self.policy(states, contexts)
+        if isinstance(self.policy, TanhGaussianPolicy):
+            return mean.cpu(), log_std.exp().cpu()
         return self.action_normaliser.undo(mean).cpu(), (log_std.exp() * self.action_normaliser.scale).cpu()
+
+    @torch.no_grad()
+    def actions_of(self, free: Float[np.ndarray, "batch act"]) -> Float[np.ndarray, "batch act"]:
+        """Actions in their own units of values that `free_distribution` is of: themselves, unless they are squashed."""
+        if not isinstance(self.policy, TanhGaussianPolicy):
+            return free
+        scaled = self.policy.acted(torch.from_numpy(free).to(self.device))
+        return self.action_normaliser.undo(scaled).cpu().numpy()
+
+    def _seen(
+        self, observations: Float[Tensor, "batch obs"], contexts: Float[Tensor, "batch mode"], style: float
+    ) -> tuple[Float[Tensor, "batch input"], Float[Tensor, "batch mode"]]:
+        """What the policy sees."""
+        states, contexts = self.observation_normaliser(observations), contexts.to(self.device)
+        if self.style_reader is not None:
+            states = with_style(states, self.style_reader.latents_of(style, contexts, self.contexts))
+        return states, contexts
 
 
 def _policy(config: FitConfig, input_size: int, action_size: int, n_modes: int) -> ActionPolicy:
@@ -285,6 +314,8 @@ def _policy(config: FitConfig, input_size: int, action_size: int, n_modes: int) 
         return GaussianPolicy(input_size, action_size, activation="tanh", spread="state_independent", **sizes)
     if config.policy_head == "mixture":
         return MixturePolicy(input_size, action_size, **sizes)
+    if config.policy_head == "tanh":
+        return TanhGaussianPolicy(input_size, action_size, **sizes)
     return GaussianPolicy(input_size, action_size, activation="silu", spread="context", **sizes)
 
 

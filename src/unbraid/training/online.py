@@ -18,6 +18,7 @@ from unbraid.modes.sequence_encoders import SequenceEncoder
 from unbraid.policy.gaussian import LOG_STD_HIGH, LOG_STD_LOW, GaussianPolicy
 from unbraid.policy.mixture import N_COMPONENTS, MixturePolicy
 from unbraid.policy.normaliser import Normaliser
+from unbraid.policy.squashed import TanhGaussianPolicy
 from unbraid.training.networks import DISTANCE_TEMPERATURE, POLICY_SHARE, STEP_SHARE, STEP_WINDOW, ModeNetworks
 
 __all__ = ["Belief", "Observer"]
@@ -65,6 +66,7 @@ class Observer:
         """
         policy = networks.policy
         assert isinstance(policy, GaussianPolicy | MixturePolicy)
+        self._freed = copy.deepcopy(policy).cpu().freed if isinstance(policy, TanhGaussianPolicy) else None
         linear = policy.log_std_of_context
         if isinstance(networks.encoder, TransitionEncoder) or linear is None:
             raise ConfigError(
@@ -94,7 +96,7 @@ class Observer:
         of_part = contexts @ _array(linear.weight).T + _array(linear.bias)
         self._log_stds = np.tile(of_part, self._n_parts)
         self._bounds = None
-        if policy.low is not None and policy.high is not None:
+        if self._freed is None and policy.low is not None and policy.high is not None:
             self._bounds = tuple(np.tile(_array(bound), self._n_parts) for bound in (policy.low, policy.high))
         self._rate = switch_rate
         self._sizes = (networks.observation_size, networks.action_size)
@@ -140,6 +142,8 @@ class Observer:
         """The policy's share of log pi(a | s, k), up to what all modes share."""
         hidden = _silu(np.dot(state, self._of_state) + self._of_context)
         out, n = _through(self._rest, hidden, _silu), self._n_parts * len(action)
+        if self._freed is not None:  # the density's factor is the same under all modes
+            action = self._freed(torch.from_numpy(action)).numpy()
         wished = self._log_stds + 1.5 * np.tanh(out[:, n : 2 * n] / 1.5)
         mean, log_std = out[:, :n], np.minimum(np.maximum(wished, LOG_STD_LOW), LOG_STD_HIGH)
         if self._bounds is not None:

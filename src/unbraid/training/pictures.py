@@ -108,7 +108,7 @@ def _policy(
     states = networks.observation_normaliser(observations)
     if networks.style_reader is not None:
         states = with_style(states, None)
-    mean, log_std = networks.policy(states, context.to(states.device).expand(len(states), -1))
+    mean, log_std = networks.policy.moments(states, context.to(states.device).expand(len(states), -1))
     scaled = networks.action_normaliser
     return scaled.undo(mean).cpu(), (log_std.exp() * scaled.scale).cpu()
 

@@ -25,6 +25,8 @@ def policy_loss(
 ) -> Float[Tensor, ""]:
     """The mean loss of a batch: a Gaussian's `gaussian_loss`; of a mixture, -log pi(a | s, c) in nats, whatever `kind`.
 
+    A tanh-Gaussian's is that of the Gaussian inside; from -log pi(a | s, c) it differs by what no weight changes.
+
     Args:
         policy: what learns.
         kind: by what, if it is Gaussian.
@@ -38,7 +40,7 @@ def policy_loss(
         return -mixture_log_prob(actions, *(part.float() for part in parts)).mean()
     assert isinstance(policy, GaussianPolicy)
     mean, log_std = predicted(policy, states, contexts, precision, freely=kind == "likelihood")
-    return gaussian_loss(kind, actions, mean, log_std)
+    return gaussian_loss(kind, policy.freed(actions), mean, log_std)
 
 
 def predicted(

@@ -97,7 +97,7 @@ def held_out_error(networks: ModeNetworks, policy: ActionPolicy, steps: Steps, m
     """
     total = 0.0
     for inputs, contexts, actions in in_blocks(networks, steps, modes):
-        mean, _ = policy(inputs, contexts)
+        mean, _ = policy.moments(inputs, contexts)
         total += float((mean - actions).abs().mean(1).sum())
     return total / steps.n_steps
 

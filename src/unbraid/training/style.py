@@ -152,5 +152,5 @@ def _features(
 ) -> Float[Tensor, "chosen feature"]:
     """The style's features of some steps under a mode."""
     states = with_style(networks.observation_normaliser(steps.observations(chosen)), None)
-    expected, _ = networks.policy(states, networks.contexts[mode].expand(len(chosen), -1))
+    expected, _ = networks.policy.moments(states, networks.contexts[mode].expand(len(chosen), -1))
     return style_features(networks.action_normaliser(steps.actions(chosen)), expected).cpu()

@@ -161,7 +161,7 @@ def _head(own: Mapping[str, Any]) -> tuple[Paragraph, ...]:
     head = (own.get("search") or {}).get("policy_head") or {}
     if not head:
         return ()
-    what = "a mixture of five Gaussians" if head["head"] == "mixture" else "a Gaussian"
+    what = {"mixture": "a mixture of five Gaussians", "tanh": "a tanh-Gaussian"}.get(head["head"], "a Gaussian")
     if "trial" not in head:
         return (Paragraph(f"The policy is {what} for every state and mode."),)
     trial = head["trial"]
