@@ -1,12 +1,14 @@
 """How many modes: what one more adds to the evidence on spans left out, and where that ends.
 
 One more mode is supported where it explains left-out spans better by more than three standard errors, and by more than
-a fiftieth of all that modes explain so far: with enough data a difference of no account is significant, too.
+a fiftieth of all that modes explain so far: with enough data a difference of no account is significant, too. The mean
+of all spans must say so, as it does of a rare mode, which means much to few; or the trimmed mean, and by a twentieth: a
+mode that means something to most spans is one, though a few odd ones gain or lose more than all others.
 
 What is left out is scored by predictors that never saw it, of groups that were found with it in sight; of enough
 directions one always looks like two groups. So what is not plain (seven standard errors) is found again from half of
 the spans (three quarters, where they are few), nothing of the others in sight, and must gain there, too, by two
-standard errors.
+standard errors of the same mean.
 
 Source: cross-validated likelihood for the number of components, Smyth 2000 (Statistics and Computing 10), with a
 standard error over spans.
@@ -32,7 +34,7 @@ __all__ = [
     "is_gain",
 ]
 
-STANDARD_ERRORS, LEAST_SHARE, PATIENCE = 3.0, 0.02, 2
+STANDARD_ERRORS, LEAST_SHARE, LEAST_TRIMMED_SHARE, PATIENCE = 3.0, 0.02, 0.05, 2
 PLAIN_ERRORS, AGAIN_ERRORS = 7.0, 2.0
 FEW_SPANS, OPEN_NATS = 10, 4.0
 LEAST_WITHIN, MUCH_WITHIN, TRIMMED, CLEARLY_ERRORS = 0.1, 0.25, 0.1, 2.5
@@ -64,8 +66,11 @@ class CountEvidence:
         step_nats: over K - 1 modes; None for one mode.
         step_error: its standard error over spans; None with one span.
         supported: whether the K-th mode is.
-        again_nats: the same step, found from a part of the spans and scored on the others; None where not asked.
+        again_nats: the same step, found from a part of the spans and scored on the others; None where not asked. The
+            trimmed mean, where trimmed_nats is there.
         again_error: its standard error over spans.
+        trimmed_nats: the trimmed mean of the step, where that alone is clear; else None.
+        trimmed_error: its standard error.
     """
 
     n_modes: int
@@ -75,6 +80,8 @@ class CountEvidence:
     supported: bool
     again_nats: float | None = None
     again_error: float | None = None
+    trimmed_nats: float | None = None
+    trimmed_error: float | None = None
 
     @property
     def added(self) -> tuple[float, float] | None:
@@ -124,9 +131,11 @@ class CountOfModes:
     def sureness(self) -> float | None:
         """How many standard errors separate the last mode that is supported from nothing; None for one mode."""
         last = next((c for c in self.counts if c.n_modes == self.n_supported), None)
-        if last is None or last.step_nats is None or not last.step_error:
+        if last is None:
             return None
-        return last.step_nats / last.step_error
+        if last.trimmed_nats is not None and last.trimmed_error:
+            return last.trimmed_nats / last.trimmed_error
+        return last.step_nats / last.step_error if last.step_nats is not None and last.step_error else None
 
     def verdict(self, asked: int | None = None) -> str:
         """One sentence, for people.
@@ -256,44 +265,47 @@ class Walk:
 
     def _supported(self, n_modes: int) -> bool:
         """Whether the mode that comes last adds anything over one fewer."""
+        return bool(self._clear_means(n_modes))
+
+    def _clear_means(self, n_modes: int) -> list["_Mean"]:
         step = self._step(n_modes)
-        so_far = self._held_out(n_modes).log_likelihoods - self._held_out(1).log_likelihoods
-        return is_gain(step, so_far)
+        return _clear_means(step, self._held_out(n_modes).log_likelihoods - self._held_out(1).log_likelihoods)
 
     def _confirmed(self, n_modes: int) -> bool:
         """Whether a supported mode is plain, or is found again from a part of the spans."""
-        step = self._step(n_modes)
-        if self._again_of is None or step.mean() > PLAIN_ERRORS * _standard_error(step):
+        step, means = self._step(n_modes), self._clear_means(n_modes)
+        if self._again_of is None or any(_is_above(mean(step), PLAIN_ERRORS) for mean in means):
             return True
         fewer = self._found_again(n_modes - 1).log_likelihoods  # first: a mode of theirs split is a start of K modes
         again = self._found_again(n_modes).log_likelihoods - fewer
-        return bool(again.mean() > AGAIN_ERRORS * _standard_error(again))
+        return any(_is_above(mean(again), AGAIN_ERRORS) for mean in means)
 
     def _evidence(self, n_modes: int, n_supported: int) -> CountEvidence:
         here = self._held_out(n_modes).log_likelihoods
         gain = float((here - self._held_out(1).log_likelihoods).mean())
         if n_modes - 1 not in self._known:
             return CountEvidence(n_modes, gain, None, None, supported=n_modes == 1)
-        step, again = self._step(n_modes), (None, None)
+        step, means = self._step(n_modes), self._clear_means(n_modes)
+        again, trimmed = (None, None), (None, None)
+        by_trimmed = means == [_trimmed]
         if {n_modes, n_modes - 1} <= set(self._again):
             difference = self._again[n_modes].log_likelihoods - self._again[n_modes - 1].log_likelihoods
-            again_error = _standard_error(difference)
-            again = float(difference.mean()), again_error if math.isfinite(again_error) else None
-        supported = n_modes <= n_supported and self._supported(n_modes)
-        error = _standard_error(step)
-        return CountEvidence(
-            n_modes, gain, float(step.mean()), error if math.isfinite(error) else None, supported, *again
-        )
+            again = _known((_trimmed if by_trimmed else _plain)(difference))
+        if by_trimmed:
+            trimmed = _known(_trimmed(step))
+        supported = n_modes <= n_supported and bool(means)
+        return CountEvidence(n_modes, gain, *_known(_plain(step)), supported, *again, *trimmed)
 
 
 def is_gain(step: Float[np.ndarray, "span"], so_far: Float[np.ndarray, "span"]) -> bool:
-    """Whether a step is more than chance, and more than nothing beside all that modes explain so far.
+    """Whether a step is more than chance, and more than nothing beside all that modes explain so far, by the mean of
+    spans or by their trimmed mean.
 
     Args:
         step: what a mode adds to each span's log-likelihood, in nats.
         so_far: what all modes add, this one with them.
     """
-    return bool(step.mean() > STANDARD_ERRORS * _standard_error(step) and step.mean() > LEAST_SHARE * so_far.mean())
+    return bool(_clear_means(step, so_far))
 
 
 def are_clearly_better(step: Float[np.ndarray, "span"], so_far: Float[np.ndarray, "span"]) -> bool:
@@ -311,6 +323,33 @@ def are_clearly_better(step: Float[np.ndarray, "span"], so_far: Float[np.ndarray
 def are_as_good(step: Float[np.ndarray, "span"]) -> bool:
     """Whether a trimmed mean of spans is explained no worse; see `are_clearly_better`."""
     return _trimmed(step)[0] >= 0
+
+
+_Mean = Callable[[Float[np.ndarray, "span"]], tuple[float, float]]
+"""A mean of spans, and its standard error."""
+
+
+def _clear_means(step: Float[np.ndarray, "span"], so_far: Float[np.ndarray, "span"]) -> list[_Mean]:
+    """By which means a step is more than chance, and its share of all more than nothing."""
+    return [
+        mean
+        for mean, share in ((_plain, LEAST_SHARE), (_trimmed, LEAST_TRIMMED_SHARE))
+        if _is_above(mean(step), STANDARD_ERRORS, share * mean(so_far)[0])
+    ]
+
+
+def _is_above(mean: tuple[float, float], errors: float, least: float = 0.0) -> bool:
+    return mean[0] > max(errors * mean[1], least)
+
+
+def _known(mean: tuple[float, float]) -> tuple[float, float | None]:
+    """A mean, and its standard error; None where one span tells none."""
+    return mean[0], mean[1] if math.isfinite(mean[1]) else None
+
+
+def _plain(values: Float[np.ndarray, "span"]) -> tuple[float, float]:
+    """The mean, and its standard error."""
+    return float(values.mean()), _standard_error(values)
 
 
 def _trimmed(values: Float[np.ndarray, "span"]) -> tuple[float, float]:

@@ -131,14 +131,20 @@ def match_of(results: Mapping[str, Any]) -> dict[int, str] | None:
     return match if match and len(match) == len(modes) else None
 
 
+_MEANS, _TRIMMED = ("step", "trimmed"), "trimmed mean "
+
+
 def step_text(count: Mapping[str, Any]) -> str:
-    """What the last of K modes adds, in nats, with its standard error: "113 ± 2"; "" where that was not compared."""
-    return _with_error(count.get("step_nats"), count.get("step_error"))
+    """What the last of K modes adds, in nats, with its standard error: "113 ± 2"; "" where that was not compared. Where
+    the trimmed mean alone is clear, that, too."""
+    step, trimmed = (_with_error(count.get(f"{which}_nats"), count.get(f"{which}_error")) for which in _MEANS)
+    return f"{step}; {_TRIMMED}{trimmed}" if trimmed else step
 
 
 def again_text(count: Mapping[str, Any]) -> str:
     """The same of modes found from a part of the episodes, scored on the others; "" where that was not asked."""
-    return _with_error(count.get("again_nats"), count.get("again_error"))
+    again = _with_error(count.get("again_nats"), count.get("again_error"))
+    return f"{_TRIMMED}{again}" if again and count.get("trimmed_nats") is not None else again
 
 
 def _with_error(step: float | None, error: float | None) -> str:

@@ -3,7 +3,8 @@
 The graph holds normaliser, policy and the way back to the action's own units. Its inputs are float32: `observation`
 (batch, obs) in the environment's own units, `context` (batch, mode), and, for a model with styles alone, `style`
 (batch, 1), a quantile that is held to [0, 1]. Its outputs are `mean` and `log_std` (batch, act), of an action in its
-own units. Since the context is an input, whoever runs it steers: towards a mode, between modes, or as they like.
+own units: of a mixture those of the whole, of a tanh-Gaussian to first order. Since the context is an input, whoever
+runs it steers: towards a mode, between modes, or as they like.
 
 Beside the graph stand facts (format 1), for people without unbraid: in an ONNX file as metadata, each a JSON value
 under its name; in a program as the extra file `unbraid.json`. They are ``format``, ``version``, ``unbraid_version``,

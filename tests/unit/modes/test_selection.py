@@ -145,6 +145,57 @@ def test_a_mode_must_add_a_fiftieth_of_all_so_far(gain, supported):
     assert (count.n_supported == 3) == supported
 
 
+class Steps:
+    """Held-out evidence from what the second mode, and the third, add to each span."""
+
+    def __init__(self, *steps):
+        self.totals = [np.zeros(N_SPANS), *np.cumsum(steps, axis=0)]
+
+    def __call__(self, n_modes):
+        return HeldOut(n_modes, self.totals[min(n_modes, len(self.totals)) - 1])
+
+
+def odd(step, value):
+    """The same step, but for two spans."""
+    return np.where(np.arange(N_SPANS) < 2, value, step)
+
+
+@pytest.mark.parametrize(
+    ("step", "supported", "by_trimmed"),
+    [
+        (5 + JITTER, True, False),  # all gain
+        (odd(5 + JITTER, -150.0), True, True),  # nearly all do, and two lose more than all others gain a span
+        (odd(5 + JITTER, 400.0), True, True),  # or two gain so much that nobody knows how much it is on average
+        (odd(np.zeros(N_SPANS), 100.0) + (np.arange(N_SPANS) < 14) * 40.0, True, False),  # a rare mode
+        (odd(0.25 + JITTER, -150.0), False, False),  # chance
+    ],
+)
+def test_a_mode_means_something_to_all_spans_on_average_or_to_most(step, supported, by_trimmed):
+    count = Walk(Steps(step), most=4).whole()
+    assert (count.n_supported == 2) == supported
+    second = count.counts[1]
+    assert (second.trimmed_nats is not None) == by_trimmed
+    assert second.step_nats == pytest.approx(step.mean())
+    if by_trimmed:
+        assert second.trimmed_nats == pytest.approx(5.0, abs=0.1)
+        assert count.sureness == pytest.approx(second.trimmed_nats / second.trimmed_error)
+        assert count.sureness > 3
+
+
+@pytest.mark.parametrize(("gain", "supported"), [(4.0, False), (6.0, True)])
+def test_what_means_something_to_most_must_be_a_twentieth_of_all_so_far(gain, supported):
+    count = Walk(Steps(np.full(N_SPANS, 100.0), odd(gain + JITTER, -300.0)), most=4).whole()
+    assert (count.n_supported == 3) == supported
+
+
+def test_what_supports_a_mode_must_be_found_again():
+    """The second gains by the trimmed mean alone; found again, it gains by the mean alone."""
+    step = odd(0.5 + JITTER, -150.0)
+    again = np.where(np.arange(N_SPANS) < 15, 6.0, -0.1)
+    assert Walk(Steps(step), Steps(again), most=4).whole().n_supported == 1
+    assert Walk(Steps(step), Steps(step), most=4).whole().n_supported == 2
+
+
 # Words
 
 

@@ -40,6 +40,7 @@ def test_the_head_of_the_policy_is_told_with_what_spoke_for_it():
     trial |= {"gain_nats": -0.4, "standard_error": None}
     assert "was 0.4 nats less likely by a mixture" in _said({}, policy_head={"head": "gaussian", "trial": trial})
     assert _said({}, policy_head={"head": "gaussian"}).endswith("The policy is a Gaussian for every state and mode.")
+    assert _said({}, policy_head={"head": "tanh"}).endswith("The policy is a tanh-Gaussian for every state and mode.")
 
 
 def _of(results: dict[str, Any]) -> RunRecord:

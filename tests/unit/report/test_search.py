@@ -76,6 +76,13 @@ def test_what_is_found_again_has_a_column_where_it_was_asked(found: dict[str, An
     assert [cells[place] for cells in _cells(table).values()] == ["not asked", "12.0 ± 3.0", "not asked"]
 
 
+def test_the_trimmed_mean_is_named_where_it_alone_is_clear(found: dict[str, Any]):
+    found["counts"][1] |= {"step_error": 150.0, "trimmed_nats": 420.0, "trimmed_error": 12.0}
+    found["counts"][1] |= {"again_nats": 12.0, "again_error": 3.0}
+    cells = _cells(_tables(_told(found))["The numbers of modes that were compared"])["2 modes"]
+    assert cells[1:3] == ("413 ± 150; trimmed mean 420 ± 12", "trimmed mean 12.0 ± 3.0")
+
+
 def test_stability_has_a_column_only_where_it_was_measured(found: dict[str, Any]):
     for count in found["counts"]:
         del count["stability"]

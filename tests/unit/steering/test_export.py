@@ -31,6 +31,7 @@ CONFIGS = {
     "unbraid": UnbraidConfig(n_modes=MODES, policy_hidden=(16, 16)),
     "styled": UnbraidConfig(n_modes=MODES, policy_hidden=(16, 16), style="on"),
     "bounded": UnbraidConfig(n_modes=MODES, policy_hidden=(16, 16)),
+    "squashed": UnbraidConfig(n_modes=MODES, policy_hidden=(16, 16), policy_head="tanh"),
     "talk": TalkConfig(n_modes=MODES, policy_hidden=(16,)),
 }
 
@@ -46,6 +47,8 @@ def make_model(kind):
         model.contexts.mul_(37.5).add_(0.25)
     if kind == "bounded":
         model.policy.hold_within(torch.full((ACTIONS,), -0.02), torch.full((ACTIONS,), torch.inf))
+    if kind == "squashed":
+        model.policy.hold_within(torch.full((ACTIONS,), -0.3), torch.full((ACTIONS,), 0.8))
     if model.style_reader is not None:
         model.style_reader.latents.copy_(model.style_reader.latents.pow(3) * torch.tensor([[1.0], [-1.0], [0.4]]))
     return model.eval()
@@ -116,8 +119,9 @@ def test_a_thousand_inputs_get_what_pytorch_gives(models, ask, kind, form):
         policy = steered(model, context)
         mean, log_std = ask(form, kind, inputs_of(kind, observations, context))
         np.testing.assert_allclose(mean, policy.predict(observations, deterministic=True)[0], atol=1e-5, rtol=0)
-        drawn, _ = policy.act(observations.astype(float), None, np.zeros(1000, dtype=bool), np.ones((1000, ACTIONS)))
-        np.testing.assert_allclose(mean + np.exp(log_std), drawn, atol=2e-5, rtol=0)
+        noise = np.full((1000, ACTIONS), 1e-3 if kind == "squashed" else 1.0)  # of what is squashed, the slope is told
+        drawn, _ = policy.act(observations.astype(float), None, np.zeros(1000, dtype=bool), noise)
+        np.testing.assert_allclose(mean + noise * np.exp(log_std), drawn, atol=2e-5, rtol=0)
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -18,9 +18,10 @@ from unbraid.training.model import ModeModel
         UnbraidConfig(n_modes=3),
         UnbraidConfig(n_modes=3, style="on"),
         UnbraidConfig(n_modes=3, policy_head="mixture"),
+        UnbraidConfig(n_modes=3, policy_head="tanh"),
         TalkConfig(n_modes=3),
     ],
-    ids=["unbraid", "styles", "mixture", "talk"],
+    ids=["unbraid", "styles", "mixture", "tanh", "talk"],
 )
 def model(request):
     torch.manual_seed(0)

@@ -10,6 +10,8 @@ from unbraid.core.errors import ConfigError
 from unbraid.demos.episodes import Demos, Episode
 from unbraid.policy.gaussian import GaussianPolicy
 from unbraid.policy.mixture import MixturePolicy
+from unbraid.policy.squashed import TanhGaussianPolicy
+from unbraid.steering.steered import steer
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.fit import fit, learner_for
 from unbraid.training.heads import HeadTrial, _mean_gain
@@ -114,6 +116,21 @@ def test_a_mixture_goes_to_its_file_and_back(demos, tiny, tmp_path):
     again = ModeModel.from_pretrained(tmp_path / "model")
     assert isinstance(again.policy, MixturePolicy)
     np.testing.assert_array_equal(again.predict_proba(demos), model.predict_proba(demos))
+
+
+@pytest.mark.parametrize("loss", ["likelihood", "beta", "huber"])
+def test_a_tanh_gaussian_learns_by_every_loss_and_goes_to_its_file_and_back(demos, tiny, tmp_path, loss):
+    model = fit(demos, tiny("unbraid", policy_head="tanh", policy_loss=loss))
+    assert model.search["policy_head"] == {"head": "tanh"}
+    model.save_pretrained(tmp_path / "model")
+    again = ModeModel.from_pretrained(tmp_path / "model")
+    assert isinstance(again.policy, TanhGaussianPolicy)
+    np.testing.assert_array_equal(again.predict_proba(demos), model.predict_proba(demos))
+    rows = 9 * np.random.default_rng(0).normal(size=(50, demos.observations.shape[1]))
+    actions, _ = steer(again).away(0, 3.0).predict(rows)
+    lowest, highest = demos.actions.min(0), demos.actions.max(0)
+    assert (actions >= lowest - 1e-5).all()
+    assert (actions <= highest + 1e-5).all()
 
 
 def test_a_mixture_has_no_other_loss():

@@ -11,7 +11,7 @@ from unbraid.training.fit import fit
 from unbraid.training.online import Observer
 
 
-@pytest.fixture(scope="module", params=["gaussian", "mixture"])
+@pytest.fixture(scope="module", params=["gaussian", "mixture", "tanh"])
 def model(request, demos, tiny):
     return fit(demos, tiny("unbraid", n_modes=3, policy_head=request.param))
 

@@ -154,8 +154,10 @@ def _counts_table(found: Mapping[str, Any]) -> Table:
         ),
         rows=rows,
         note="A mode is supported when it predicts left-out episodes better than one mode fewer does, by clearly more "
-        "than the standard error (after ±) and than a trifle of the whole gain. Where that is not plain, the modes are "
-        "found again from a part of the episodes, and must gain on the others, which that search has not seen. n = "
+        "than the standard error (after ±) and than a trifle of the whole gain. The mean of all episodes must say so, "
+        "or the mean without the tenth that gain most and the tenth that gain least (trimmed). Where it is not plain, "
+        "modes are found again from a part of the episodes, and must gain on the others, which that search has not "
+        "seen. n = "
         f"{counted(found['n_spans'], _spans(found))}.",
     )
 
