@@ -8,7 +8,7 @@ mode that means something to most spans is one, though a few odd ones gain or lo
 What is left out is scored by predictors that never saw it, of groups that were found with it in sight; of enough
 directions one always looks like two groups. So what is not plain (seven standard errors) is found again from half of
 the spans (three quarters, where they are few), nothing of the others in sight, and must gain there, too, by two
-standard errors of the same mean.
+standard errors of the same mean. Where either mean will do, the plain one is told.
 
 Source: cross-validated likelihood for the number of components, Smyth 2000 (Statistics and Computing 10), with a
 standard error over spans.
@@ -69,7 +69,7 @@ class CountEvidence:
         again_nats: the same step, found from a part of the spans and scored on the others; None where not asked. The
             trimmed mean, where trimmed_nats is there.
         again_error: its standard error over spans.
-        trimmed_nats: the trimmed mean of the step, where that alone is clear; else None.
+        trimmed_nats: the trimmed mean of the step, where that decides; else None.
         trimmed_error: its standard error.
     """
 
@@ -133,9 +133,10 @@ class CountOfModes:
         last = next((c for c in self.counts if c.n_modes == self.n_supported), None)
         if last is None:
             return None
-        if last.trimmed_nats is not None and last.trimmed_error:
-            return last.trimmed_nats / last.trimmed_error
-        return last.step_nats / last.step_error if last.step_nats is not None and last.step_error else None
+        nats, error = last.step_nats, last.step_error
+        if last.trimmed_nats is not None:
+            nats, error = last.trimmed_nats, last.trimmed_error
+        return nats / error if nats is not None and error else None
 
     def verdict(self, asked: int | None = None) -> str:
         """One sentence, for people.
@@ -273,27 +274,39 @@ class Walk:
 
     def _confirmed(self, n_modes: int) -> bool:
         """Whether a supported mode is plain, or is found again from a part of the spans."""
-        step, means = self._step(n_modes), self._clear_means(n_modes)
-        if self._again_of is None or any(_is_above(mean(step), PLAIN_ERRORS) for mean in means):
+        if self._again_of is None or self._plain_means(n_modes):
             return True
-        fewer = self._found_again(n_modes - 1).log_likelihoods  # first: a mode of theirs split is a start of K modes
-        again = self._found_again(n_modes).log_likelihoods - fewer
-        return any(_is_above(mean(again), AGAIN_ERRORS) for mean in means)
+        self._found_again(n_modes - 1)  # first: a mode of theirs split is a start of K modes
+        self._found_again(n_modes)
+        return bool(self._means_again(n_modes))
+
+    def _plain_means(self, n_modes: int) -> list["_Mean"]:
+        """By which of the means a step is not only clear, but plain."""
+        step = self._step(n_modes)
+        return [mean for mean in self._clear_means(n_modes) if _is_above(mean(step), PLAIN_ERRORS)]
+
+    def _means_again(self, n_modes: int) -> list["_Mean"]:
+        """By which of them it is found again; none where that was not asked."""
+        again = self._step_again(n_modes)
+        if again is None:
+            return []
+        return [mean for mean in self._clear_means(n_modes) if _is_above(mean(again), AGAIN_ERRORS)]
+
+    def _step_again(self, n_modes: int) -> Float[np.ndarray, "span"] | None:
+        if not {n_modes, n_modes - 1} <= set(self._again):
+            return None
+        return self._again[n_modes].log_likelihoods - self._again[n_modes - 1].log_likelihoods
 
     def _evidence(self, n_modes: int, n_supported: int) -> CountEvidence:
         here = self._held_out(n_modes).log_likelihoods
         gain = float((here - self._held_out(1).log_likelihoods).mean())
         if n_modes - 1 not in self._known:
             return CountEvidence(n_modes, gain, None, None, supported=n_modes == 1)
-        step, means = self._step(n_modes), self._clear_means(n_modes)
-        again, trimmed = (None, None), (None, None)
-        by_trimmed = means == [_trimmed]
-        if {n_modes, n_modes - 1} <= set(self._again):
-            difference = self._again[n_modes].log_likelihoods - self._again[n_modes - 1].log_likelihoods
-            again = _known((_trimmed if by_trimmed else _plain)(difference))
-        if by_trimmed:
-            trimmed = _known(_trimmed(step))
-        supported = n_modes <= n_supported and bool(means)
+        step, step_again, clear = self._step(n_modes), self._step_again(n_modes), self._clear_means(n_modes)
+        decides = [*self._plain_means(n_modes), *self._means_again(n_modes), *clear, _plain][0]
+        again = (None, None) if step_again is None else _known(decides(step_again))
+        trimmed = _known(_trimmed(step)) if decides is _trimmed else (None, None)
+        supported = n_modes <= n_supported and bool(clear)
         return CountEvidence(n_modes, gain, *_known(_plain(step)), supported, *again, *trimmed)
 
 
@@ -330,11 +343,14 @@ _Mean = Callable[[Float[np.ndarray, "span"]], tuple[float, float]]
 
 
 def _clear_means(step: Float[np.ndarray, "span"], so_far: Float[np.ndarray, "span"]) -> list[_Mean]:
-    """By which means a step is more than chance, and its share of all more than nothing."""
+    """By which means a step is more than chance, and its share of all more than nothing. (Of all, also where what a few
+    spans gain is most of it, and trimmed away.)"""
+    least = LEAST_SHARE * _plain(so_far)[0]
+    least_trimmed = max(least, LEAST_TRIMMED_SHARE * _trimmed(so_far)[0])
     return [
         mean
-        for mean, share in ((_plain, LEAST_SHARE), (_trimmed, LEAST_TRIMMED_SHARE))
-        if _is_above(mean(step), STANDARD_ERRORS, share * mean(so_far)[0])
+        for mean, at_least in ((_plain, least), (_trimmed, least_trimmed))
+        if _is_above(mean(step), STANDARD_ERRORS, at_least)
     ]
 
 

@@ -15,7 +15,7 @@ __all__ = ["MARGIN", "TanhGaussianPolicy"]
 MARGIN = 1e-2
 """How much further than the bounds, as a share of their distance from the middle, tanh reaches: so an action on a bound
 has a finite value. Trials of docs/experiments.md, 15."""
-_LEAST_HALF = 1e-3  # of a column that never moves
+_LEAST_HALF = 1.0  # for a column that never moves; half the range of one that does is about a deviation, or more
 
 
 @final
@@ -24,8 +24,8 @@ class TanhGaussianPolicy(GaussianPolicy):
 
     m is the middle of the bounds of an action's column, and h half their distance and a little more (`MARGIN`): near
     the middle, a - m is u. The density of a has the factor da/du = 1 - tanh(u / h)^2. Means, deviations, products of
-    powers and averages are of u: since powers sum to 1, the factors cancel, and a product of powers of tanh-Gaussians
-    is one, exactly.
+    powers and averages are of u: where powers sum to 1 (and none is cut back, see `product_of_powers`), the factors
+    cancel, and a product of powers of tanh-Gaussians is one, exactly.
 
     Source: Haarnoja et al. 2018, arXiv 1801.01290, appendix C. Departs: the bounds are those of the demonstrations,
     whoever acted, and u has the action's units.

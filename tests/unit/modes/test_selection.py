@@ -188,6 +188,35 @@ def test_what_means_something_to_most_must_be_a_twentieth_of_all_so_far(gain, su
     assert (count.n_supported == 3) == supported
 
 
+def test_a_trifle_is_none_beside_a_mode_that_few_spans_hold():
+    """Of what the second mode explains, the trimmed mean sees nothing: eight spans have it all."""
+    rare, trifle = np.where(np.arange(N_SPANS) < 8, 500.0, 0.0), np.full(N_SPANS, 0.3) + 0.1 * JITTER
+    assert Walk(Steps(rare + JITTER, trifle), most=4).whole().n_supported < 3
+    steps = Steps(rare + (np.arange(N_SPANS) < 14) * 60.0, trifle)
+    assert Walk(steps, most=4).whole().n_supported == 2
+    assert Walk(Steps(rare + (np.arange(N_SPANS) < 14) * 60.0, 10 * trifle), most=4).whole().n_supported == 3
+
+
+def test_the_mean_that_decides_is_told():
+    """Both means are clear, and neither is plain: found again, the mean of all is not; the trimmed one is."""
+    step = 0.5 + JITTER
+    count = Walk(Steps(step), Steps(odd(0.5 + JITTER, -20.0)), most=4).whole()
+    assert count.n_supported == 2
+    second = count.counts[1]
+    assert second.trimmed_nats == pytest.approx(0.5, abs=0.05)
+    assert second.again_nats / second.again_error > 2
+    plain = Walk(Steps(step), Steps(step), most=4).whole().counts[1]
+    assert plain.trimmed_nats is None
+    assert plain.again_nats == pytest.approx(0.5)
+
+
+def test_most_spans_may_gain_the_same():
+    """No error at all: no number of errors is told, rather than that of the mean, which is below nothing."""
+    count = Walk(Steps(np.where(np.arange(N_SPANS) < 4, -500.0, 2.0)), most=4).whole()
+    assert count.n_supported == 2
+    assert count.sureness is None
+
+
 def test_what_supports_a_mode_must_be_found_again():
     """The second gains by the trimmed mean alone; found again, it gains by the mean alone."""
     step = odd(0.5 + JITTER, -150.0)

@@ -67,7 +67,7 @@ def test_a_column_that_never_moves_stays(policy, asked):
     policy.hold_within(torch.tensor([2.0, -1.0]), torch.tensor([2.0, 1.0]))
     mean, log_std = policy.moments(*asked)
     assert (mean[:, 0] == 2).all()
-    assert torch.isfinite(log_std).all()
+    assert (log_std > -10).all()  # or the deviation would vanish, and its logarithm with it
     assert torch.isfinite(policy.log_prob(*asked, torch.tensor([[2.0, 0.3]]).expand(6, -1))).all()
 
 

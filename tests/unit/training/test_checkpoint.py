@@ -47,15 +47,15 @@ def test_responsibilities_come_back_too(demos, tiny, tmp_path):
     assert torch.equal(first.responsibilities, second.responsibilities)
 
 
-@pytest.mark.parametrize("method", ["talk", "unbraid", "unbraid, clipped"])
+@pytest.mark.parametrize("method", ["talk", "unbraid", "unbraid, clipped", "unbraid, tanh"])
 @pytest.mark.parametrize("stop_after", [1, 7, 10])
 def test_a_fit_that_stops_anywhere_ends_where_an_unbroken_one_does(
     demos, clipped, tiny, same_weights, fit_in_two, tmp_path, method, stop_after
 ):
     """Bit for bit, metrics too, wherever it stopped between two lines of them."""
     if method == "unbraid, clipped":
-        demos, method = clipped(demos), "unbraid"
-    config = tiny(method)
+        demos = clipped(demos)
+    config = tiny("unbraid", policy_head="tanh") if "tanh" in method else tiny(method.split(",")[0])
     unbroken = fit(demos, config, LoopOptions(run=tmp_path / "unbroken", log_every=4, checkpoint_every=stop_after))
     stopped = LoopOptions(run=tmp_path / "stopped", log_every=4, checkpoint_every=stop_after)
     went_on = fit_in_two(demos, config, stopped, stop_after)
