@@ -157,8 +157,11 @@ class ModeSearch:
     def _do(self, n_anew: int, n_modes: int, within: WithinModes) -> bool:
         """Whether as many modes that vary, or fewer, explain as much as those that do not, by numbers in no heaps."""
         modes = self._candidate_of(self._varying, n_anew)
-        may = n_anew < n_modes or within.is_modelled
-        return may and self._is_as_much(modes.held_out, n_modes) and self._lie_about_one_place(modes)
+        if not self._is_as_much(modes.held_out, n_modes):
+            return False
+        if n_anew == n_modes:
+            return within.is_modelled  # `_within` has asked after the heaps of as many
+        return self._lie_about_one_place(modes)
 
     def _is_as_much(self, held_out: Float[Tensor, "span"], n_modes: int) -> bool:
         return are_as_good((held_out - self._candidate_of(self._steady, n_modes).held_out).numpy())

@@ -185,8 +185,7 @@ class WithinModes:
     @classmethod
     def of(cls, gain: Float[np.ndarray, "span"], of_modes: Float[np.ndarray, "span"]) -> "WithinModes":
         """From what every span gains by a number of its own, and by the modes."""
-        mean, error = _trimmed(gain)
-        return cls(mean, error if math.isfinite(error) else None, _trimmed(of_modes)[0])
+        return cls(*_known(_trimmed(gain)), _trimmed(of_modes)[0])
 
     @property
     def is_there(self) -> bool:
@@ -201,7 +200,7 @@ class WithinModes:
     def _is_more_than(self, share: float) -> bool:
         if self.gain_error is None:
             return False
-        return self.gain_nats > max(STANDARD_ERRORS * self.gain_error, share * self.modes_nats)
+        return _is_above((self.gain_nats, self.gain_error), STANDARD_ERRORS, share * self.modes_nats)
 
     def facts(self) -> dict[str, Any]:
         """As JSON."""
@@ -274,36 +273,26 @@ class Walk:
 
     def _confirmed(self, n_modes: int) -> bool:
         """Whether a supported mode is plain, or is found again from a part of the spans."""
-        if self._again_of is None or self._plain_means(n_modes):
+        clear = self._clear_means(n_modes)
+        if self._again_of is None or _above(self._step(n_modes), PLAIN_ERRORS, clear):
             return True
-        self._found_again(n_modes - 1)  # first: a mode of theirs split is a start of K modes
-        self._found_again(n_modes)
-        return bool(self._means_again(n_modes))
+        return bool(_above(self._step_again(n_modes), AGAIN_ERRORS, clear))
 
-    def _plain_means(self, n_modes: int) -> list["_Mean"]:
-        """By which of the means a step is not only clear, but plain."""
-        step = self._step(n_modes)
-        return [mean for mean in self._clear_means(n_modes) if _is_above(mean(step), PLAIN_ERRORS)]
-
-    def _means_again(self, n_modes: int) -> list["_Mean"]:
-        """By which of them it is found again; none where that was not asked."""
-        again = self._step_again(n_modes)
-        if again is None:
-            return []
-        return [mean for mean in self._clear_means(n_modes) if _is_above(mean(again), AGAIN_ERRORS)]
-
-    def _step_again(self, n_modes: int) -> Float[np.ndarray, "span"] | None:
-        if not {n_modes, n_modes - 1} <= set(self._again):
-            return None
-        return self._again[n_modes].log_likelihoods - self._again[n_modes - 1].log_likelihoods
+    def _step_again(self, n_modes: int) -> Float[np.ndarray, "span"]:
+        fewer = self._found_again(n_modes - 1).log_likelihoods  # first: a mode of theirs split is a start of K modes
+        return self._found_again(n_modes).log_likelihoods - fewer
 
     def _evidence(self, n_modes: int, n_supported: int) -> CountEvidence:
         here = self._held_out(n_modes).log_likelihoods
         gain = float((here - self._held_out(1).log_likelihoods).mean())
         if n_modes - 1 not in self._known:
             return CountEvidence(n_modes, gain, None, None, supported=n_modes == 1)
-        step, step_again, clear = self._step(n_modes), self._step_again(n_modes), self._clear_means(n_modes)
-        decides = [*self._plain_means(n_modes), *self._means_again(n_modes), *clear, _plain][0]
+        step, clear, step_again = self._step(n_modes), self._clear_means(n_modes), None
+        enough = _above(step, PLAIN_ERRORS, clear)
+        if {n_modes, n_modes - 1} <= set(self._again):
+            step_again = self._step_again(n_modes)
+            enough += _above(step_again, AGAIN_ERRORS, clear)
+        decides = [*enough, *clear, _plain][0]
         again = (None, None) if step_again is None else _known(decides(step_again))
         trimmed = _known(_trimmed(step)) if decides is _trimmed else (None, None)
         supported = n_modes <= n_supported and bool(clear)
@@ -329,8 +318,7 @@ def are_clearly_better(step: Float[np.ndarray, "span"], so_far: Float[np.ndarray
         step: what the other groups add to each span's log-likelihood, in nats.
         so_far: what the modes that they would replace add.
     """
-    (gain, error), (all_nats, _) = _trimmed(step), _trimmed(so_far)
-    return gain > max(CLEARLY_ERRORS * error, LEAST_SHARE * all_nats)
+    return _is_above(_trimmed(step), CLEARLY_ERRORS, LEAST_SHARE * _trimmed(so_far)[0])
 
 
 def are_as_good(step: Float[np.ndarray, "span"]) -> bool:
@@ -354,7 +342,13 @@ def _clear_means(step: Float[np.ndarray, "span"], so_far: Float[np.ndarray, "spa
     ]
 
 
-def _is_above(mean: tuple[float, float], errors: float, least: float = 0.0) -> bool:
+def _above(step: Float[np.ndarray, "span"], errors: float, means: list[_Mean]) -> list[_Mean]:
+    """Those of some means by which a step is so many standard errors above nothing."""
+    return [mean for mean in means if _is_above(mean(step), errors, 0.0)]
+
+
+def _is_above(mean: tuple[float, float], errors: float, least: float) -> bool:
+    """Whether a mean is more than so many of its standard errors, and more than a least."""
     return mean[0] > max(errors * mean[1], least)
 
 

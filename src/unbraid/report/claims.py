@@ -131,13 +131,14 @@ def match_of(results: Mapping[str, Any]) -> dict[int, str] | None:
     return match if match and len(match) == len(modes) else None
 
 
-_MEANS, _TRIMMED = ("step", "trimmed"), "trimmed mean "
+_TRIMMED = "trimmed mean "
 
 
 def step_text(count: Mapping[str, Any]) -> str:
     """What the last of K modes adds, in nats, with its standard error: "113 ± 2"; "" where that was not compared. Where
-    the trimmed mean alone is clear, that, too."""
-    step, trimmed = (_with_error(count.get(f"{which}_nats"), count.get(f"{which}_error")) for which in _MEANS)
+    the trimmed mean decides, that, too."""
+    step = _with_error(count.get("step_nats"), count.get("step_error"))
+    trimmed = _with_error(count.get("trimmed_nats"), count.get("trimmed_error"))
     return f"{step}; {_TRIMMED}{trimmed}" if trimmed else step
 
 

@@ -265,8 +265,7 @@ class ModeNetworks(nn.Module):
         style: float = TYPICAL_STYLE,
     ) -> tuple[Float[Tensor, "batch act"], Float[Tensor, "batch act"]]:
         """(mean, deviation) of pi(a | s, c) in the action's own units; at a style, for a model that has styles."""
-        mean, log_std = self.policy.moments(*self._seen(observations, contexts, style))
-        return self.action_normaliser.undo(mean).cpu(), (log_std.exp() * self.action_normaliser.scale).cpu()
+        return self.in_own_units(*self.policy.moments(*self._seen(observations, contexts, style)))
 
     @torch.no_grad()
     def free_distribution(
@@ -287,6 +286,12 @@ class ModeNetworks(nn.Module):
             mean, log_std = self.policy(states, contexts)
         if isinstance(self.policy, TanhGaussianPolicy):
             return mean.cpu(), log_std.exp().cpu()
+        return self.in_own_units(mean, log_std)
+
+    def in_own_units(
+        self, mean: Float[Tensor, "batch act"], log_std: Float[Tensor, "batch act"]
+    ) -> tuple[Float[Tensor, "batch act"], Float[Tensor, "batch act"]]:
+        """(mean, deviation) of actions in their own units, of a policy's (mean, log_std) in scaled ones."""
         return self.action_normaliser.undo(mean).cpu(), (log_std.exp() * self.action_normaliser.scale).cpu()
 
     @torch.no_grad()

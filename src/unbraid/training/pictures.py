@@ -108,9 +108,8 @@ def _policy(
     states = networks.observation_normaliser(observations)
     if networks.style_reader is not None:
         states = with_style(states, None)
-    mean, log_std = networks.policy.moments(states, context.to(states.device).expand(len(states), -1))
-    scaled = networks.action_normaliser
-    return scaled.undo(mean).cpu(), (log_std.exp() * scaled.scale).cpu()
+    contexts = context.to(states.device).expand(len(states), -1)
+    return networks.in_own_units(*networks.policy.moments(states, contexts))
 
 
 def _columns(rows: Float[Tensor, "step act"]) -> list[list[float | None]]:
