@@ -20,14 +20,12 @@ class Candidate:
     Attributes:
         responsibilities: (span, mode) of the sampled spans.
         held_out: (span,) each span's log-likelihood under the mixture of the half that it is not in, in nats.
-        fitted: the log-likelihood of all spans under the mixture fitted to all of them, in nats.
         origin: what proposed it.
         refined: which of EM's results it is; None for a start.
     """
 
     responsibilities: Float[Tensor, "span mode"]
     held_out: Float[Tensor, "span"]
-    fitted: float
     origin: str
     refined: Tensor | None
 

@@ -93,6 +93,7 @@ class EvidenceKind:
         n_targets: the width of what is predicted.
         share: what a step's weight is multiplied by, since residuals are correlated; in (0, 1].
         horizon_steps: h; None for actions, and for what is left of a span.
+        columns: (target,) the action columns that are predicted; None for all of them, and for transitions.
         centre: (obs,) the mean transition; None for actions.
         directions: (obs, target) whitened principal components of a transition; None for actions.
     """
@@ -102,6 +103,7 @@ class EvidenceKind:
     n_targets: int
     share: float = 1.0
     horizon_steps: int | None = None
+    columns: Int[Tensor, "target"] | None = None
     centre: Float[Tensor, "obs"] | None = None
     directions: Float[Tensor, "obs target"] | None = None
 
@@ -113,7 +115,8 @@ class EvidenceKind:
     def read(self, recorded: Recorded) -> Evidence:
         """Targets and weights of every step."""
         if self.centre is None or self.directions is None:
-            return Evidence(recorded.actions, self.weights(recorded))
+            actions = recorded.actions if self.columns is None else recorded.actions[:, self.columns]
+            return Evidence(actions, self.weights(recorded))
         moves = _transitions(recorded, self.horizon_steps)
         return Evidence((moves - self.centre) @ self.directions, self.weights(recorded))
 
@@ -142,18 +145,26 @@ def kinds_of_evidence(
 ) -> tuple[EvidenceKind, ...]:
     """The kinds of evidence that demonstrations hold; a transition over h steps counts for 1 / h of an observation.
 
+    An action column that never changes (an idle gripper) is no evidence: what a network leaves of it is its own noise,
+    which would be taken for a residual that is correlated over a long time.
+
     Args:
         recorded: the demonstrations.
         asked: which are wanted.
     """
-    found: list[EvidenceKind] = []
-    if asked != "transitions":
-        found.append(EvidenceKind("actions", ACTION_FLOOR, recorded.actions.shape[1]))
-    if asked != "actions":
-        median = float(torch.bincount(recorded.spans).double().median())
-        horizons = sorted({max(1, round(share * median)) for share in _HORIZON_SHARES})
-        found += [k for h in (*horizons, None) if (k := _transition_kind(recorded, h)) is not None]
-    return tuple(found)
+    moves = asked != "actions"
+    median = float(torch.bincount(recorded.spans).double().median())
+    horizons = sorted({max(1, round(share * median)) for share in _HORIZON_SHARES})
+    found = [k for h in (*horizons, None) if moves and (k := _transition_kind(recorded, h)) is not None]
+    return tuple(found) if asked == "transitions" else (_action_kind(recorded.actions), *found)
+
+
+def _action_kind(actions: Float[Tensor, "step act"]) -> EvidenceKind:
+    """What is done, in the columns that change; in all, where none does."""
+    columns = torch.nonzero((actions != actions[:1]).any(0))[:, 0]
+    if len(columns) in (0, actions.shape[1]):
+        return EvidenceKind("actions", ACTION_FLOOR, actions.shape[1])
+    return EvidenceKind("actions", ACTION_FLOOR, len(columns), columns=columns)
 
 
 def _steps_left(recorded: Recorded) -> Int[Tensor, "step"]:
@@ -192,7 +203,7 @@ def _transition_kind(recorded: Recorded, horizon_steps: int | None) -> EvidenceK
         return None
     name = "transitions to the end" if horizon_steps is None else f"transitions over {horizon_steps} steps"
     whiten = (directions[:, kept] / variances[kept].sqrt()).float()
-    return EvidenceKind(name, TRANSITION_FLOOR, len(kept), 1.0, horizon_steps, centre, whiten)
+    return EvidenceKind(name, TRANSITION_FLOOR, len(kept), 1.0, horizon_steps, None, centre, whiten)
 
 
 def correlation_time_steps(residuals: Float[Tensor, "step target"], there: Tensor, spans: Int[Tensor, "step"]) -> float:

@@ -4,6 +4,7 @@ Nothing here knows a policy, a label or a data set. A good start is never lost: 
 makes of it.
 """
 
+import copy
 import math
 from dataclasses import dataclass, replace
 from typing import Literal, final
@@ -31,8 +32,10 @@ from unbraid.modes.selection import (
 )
 from unbraid.modes.spans import SpanSource
 from unbraid.modes.starts import (
+    Start,
     Starts,
     described,
+    groups_of,
     kmeans_groups,
     merges,
     proposals,
@@ -126,7 +129,36 @@ class ModeSearch:
 
     def _counted(self, n_modes: int | Literal["auto"], most: int) -> CountOfModes:
         walk = Walk(self._held_out_of, self._found_again, most=most)
-        return walk.whole() if n_modes == "auto" else walk.around(n_modes)
+        if n_modes == "auto":
+            return walk.whole()
+        if not self._varies and n_modes > 2 and not self._is_found_twice(n_modes):
+            self._grow(n_modes)
+        return walk.around(n_modes)
+
+    def _is_found_twice(self, n_modes: int) -> bool:
+        """Whether EM came to the same groups from two starts."""
+        self._candidate(n_modes - 1)  # a mode of theirs split is a start
+        groups = groups_of(self._candidate(n_modes).responsibilities)
+        return sum(groups_of(found) == groups for found in self._steady.refined[n_modes]) > 1
+
+    def _grow(self, n_modes: int) -> None:
+        """Takes modes that grew from one, a split at a time, in place of those found at once where they are clearly
+        better. EM does not get from two groups for one expert and one for two others to a group for each, which among
+        many modes is common."""
+        modes, draws = self._steady.modes, copy.deepcopy(self._generator)  # what else is drawn is as without this
+        assert isinstance(modes, mixture.SteadyModes)
+        at_once, one = self._candidate(n_modes), self._candidate(1)
+        grown = one
+        for _ in range(1, n_modes):
+            starts = [start for _, start, _ in splits(grown.responsibilities, self.latents.means, draws)]
+            if not starts:
+                return  # no mode has three spans
+            refined = modes.refined(torch.stack(starts), torch.ones(len(starts)))
+            held_out = self._held_out(refined, modes)
+            best = int(held_out.sum(1).argmax())
+            grown = Candidate(refined[best], held_out[best], "one mode, split", refined[best])
+        if is_gain((grown.held_out - at_once.held_out).numpy(), (at_once.held_out - one.held_out).numpy()):
+            self._steady.candidates[n_modes] = grown
 
     def _within(self, n_modes: int) -> WithinModes:
         """What one number of each span, within its mode, explains of left-out spans; whether modes should have it."""
@@ -261,7 +293,7 @@ class ModeSearch:
         best = int(torch.where(close, fitted, -torch.inf).argmax())
         made = None if best < len(starts) else tried.refined[n_modes][best - len(starts)]
         origin = starts[best][0] if made is None else "EM"
-        return Candidate(both[best], held_out[best], float(fitted[best]), origin, made)
+        return Candidate(both[best], held_out[best], origin, made)
 
     def _best_varying(self, tried: Tried, n_modes: int) -> Candidate:
         """What EM makes of the modes that were found without variation within them, or, where they are clearly better,
@@ -272,22 +304,18 @@ class ModeSearch:
         begun = torch.stack([*begun, *self._steady.refined[n_modes]])
         refined = torch.cat([tried.modes.refined(steady.responsibilities[None]), tried.modes.refined(begun)])
         tried.refined[n_modes] = list(refined)
-        held_out, fitted = self._held_out(refined, tried.modes), self._fitted(refined, tried.modes)
+        held_out = self._held_out(refined, tried.modes)
         best = int(held_out.sum(1).argmax())
         of_steady = steady.held_out - self._candidate_of(self._steady, 1).held_out
         if not are_clearly_better((held_out[best] - held_out[0]).numpy(), of_steady.numpy()):
             best = 0
-        return Candidate(
-            refined[best], held_out[best], float(fitted[best]), "EM, varying", tried.refined[n_modes][best]
-        )
+        return Candidate(refined[best], held_out[best], "EM, varying", tried.refined[n_modes][best])
 
     def _starts(self, tried: Tried, n_modes: int) -> Starts:
         """Proposals; of those that make the same groups, one."""
-        every, found = self._proposed(tried, n_modes), dict[bytes, tuple[str, Tensor, float]]()
-        for start in every:
-            groups = start[1].argmax(1).numpy()
-            _, first, numbers = np.unique(groups, return_index=True, return_inverse=True)
-            found.setdefault(first.argsort().argsort()[numbers].tobytes(), start)
+        found: dict[bytes, Start] = {}
+        for start in self._proposed(tried, n_modes):
+            found.setdefault(groups_of(start[1]), start)
         return list(found.values())
 
     def _proposed(self, tried: Tried, n_modes: int) -> Starts:

@@ -11,13 +11,24 @@ from torch import Tensor
 
 from unbraid.modes.evidence import Recorded
 
-__all__ = ["Starts", "described", "kmeans_groups", "merges", "proposals", "single_threaded_and_quiet", "splits"]
+__all__ = [
+    "Start",
+    "Starts",
+    "described",
+    "groups_of",
+    "kmeans_groups",
+    "merges",
+    "proposals",
+    "single_threaded_and_quiet",
+    "splits",
+]
 
 _KMEANS, _MIXTURES, _RANDOM = 3, 3, 2
 _CERTAINTY, _RANDOM_BETA = 0.98, 0.02
 
-Starts = list[tuple[str, Float[Tensor, "span mode"], float]]
+Start = tuple[str, Float[Tensor, "span mode"], float]
 """(what proposed it, responsibilities, the inverse temperature at which EM sets out from there)."""
+Starts = list[Start]
 
 
 def described(recorded: Recorded) -> Float[np.ndarray, "span statistic"]:
@@ -33,6 +44,12 @@ def described(recorded: Recorded) -> Float[np.ndarray, "span statistic"]:
     change = recorded.rows[recorded.row_of_step[last] + 1] - recorded.rows[recorded.row_of_step[first]]
     table = torch.cat([means, deviations, change.double()], dim=1)
     return ((table - table.mean(0)) / table.std(0, correction=0).clamp_min(1e-6)).numpy()
+
+
+def groups_of(responsibilities: Float[Tensor, "span mode"]) -> bytes:
+    """Each span's likeliest mode, numbered by who comes first: the same for the same groups in any order."""
+    _, first, numbers = np.unique(responsibilities.argmax(1).numpy(), return_index=True, return_inverse=True)
+    return first.argsort().argsort()[numbers].tobytes()
 
 
 def proposals(

@@ -164,6 +164,18 @@ def test_transitions_to_the_end_are_one_observation_already(long):
     assert kind.thinned(long, autoregressive(0.9)[0]) is kind
 
 
+def test_an_idle_action_column_is_no_evidence(recorded_of):
+    generator = np.random.default_rng(0)
+    observations = [generator.normal(size=(41, 2)).cumsum(0) for _ in range(6)]
+    actions = [np.insert(generator.normal(size=(40, 2)), 1, 0.25, axis=1) for _ in range(6)]
+    recorded = recorded_of(observations, actions)
+    kind = kinds_of_evidence(recorded, "actions")[0]
+    assert kind.n_targets == 2
+    assert torch.equal(kind.read(recorded).targets, recorded.actions[:, [0, 2]])
+    all_idle = recorded_of(observations, [np.full((40, 2), 0.25)] * 6)
+    assert kinds_of_evidence(all_idle, "actions")[0].n_targets == 2  # one behaviour, and no error
+
+
 # Spans
 
 

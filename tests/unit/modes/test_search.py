@@ -1,7 +1,9 @@
 """The search: it finds who is who, and how many, by what is done and by where it leads."""
 
+import itertools
 import json
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import torch
 
 from unbraid.core.errors import ConfigError
 from unbraid.modes import mixture, search
+from unbraid.modes.candidates import Candidate
 from unbraid.modes.search import ModeSearch
 
 STEPS = 120
@@ -36,6 +39,45 @@ def test_experts_with_policies_of_their_own_are_found(reflexes, tells_apart, n_e
     assert found.merge_into == tuple(range(n_experts))
     assert found.facts()["warnings"] == []
     assert found.silhouette > 0.3
+
+
+def test_an_action_column_that_never_changes_changes_nothing(reflexes):
+    recorded, _ = reflexes(3)
+    idle = replace(recorded, actions=torch.cat([recorded.actions, torch.full((len(recorded.actions), 1), 0.3)], dim=1))
+    found, without = search_of(idle).found(3), search_of(recorded).found(3)
+    assert torch.equal(found.responsibilities, without.responsibilities)
+    assert found.gain_of_kind == without.gain_of_kind
+
+
+def test_modes_found_at_once_give_way_to_clearly_better_ones_that_grew_from_one(reflexes, tells_apart):
+    """As among many modes: two groups for one expert, and one for two others, which EM does not leave."""
+    recorded, labels = reflexes(4)
+    searched = search_of(recorded)
+    searched._candidate(3)
+    good = searched._candidate(4)
+    searched._grow(4)
+    assert searched._candidate(4) is good  # what is as good stays
+    groups = np.where(labels == 3, 2, labels)
+    groups[np.flatnonzero(labels == 0)[::2]] = 3
+    start = 0.98 * torch.nn.functional.one_hot(torch.from_numpy(groups), 4).float() + 0.005
+    stuck = searched._steady.modes.refined(start[None], torch.ones(1))
+    assert not tells_apart(stuck[0].argmax(1), labels)
+    held_out = searched._held_out(stuck, searched._steady.modes)[0]
+    searched._steady.candidates[4] = Candidate(stuck[0], held_out, "EM", stuck[0])
+    searched._grow(4)
+    assert searched._candidate(4).origin == "one mode, split"
+    assert tells_apart(searched._candidate(4).responsibilities.argmax(1), labels)
+
+
+def test_modes_that_two_starts_lead_to_are_not_sought_again(reflexes, monkeypatch):
+    grown = []
+    monkeypatch.setattr(ModeSearch, "_grow", lambda self, n_modes: grown.append(n_modes))
+    search_of(reflexes(3)[0]).found(3)
+    assert grown == []
+    number = itertools.count()
+    monkeypatch.setattr(search, "groups_of", lambda responsibilities: b"%d" % next(number))  # never twice
+    search_of(reflexes(3)[0]).found(3)
+    assert grown == [3]
 
 
 @pytest.mark.parametrize("n_experts", [1, 2, 3])
