@@ -20,7 +20,7 @@ def with_left_out(facts: Mapping[str, Any], *lines: str) -> dict[str, Any]:
 
 
 def said_of(facts: Mapping[str, Any]) -> tuple[str, ...]:
-    """Sentences on what the file had not, or a reader left out; on one of several sources with its title before them."""
+    """Sentences on what the file had not, or a reader left out; on one of several sources with its title first."""
     said: list[str] = []
     if facts.get("dropped_last_actions") is True:
         said.append("There are no final observations: each episode's last action is left out, with reward and cost.")

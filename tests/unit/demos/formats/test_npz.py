@@ -85,9 +85,7 @@ def test_without_final_observations_it_asks_and_then_drops_the_last_actions(tmp_
         assert shorter.fingerprint() == demos.fingerprint()
         assert shorter.seeds is None or shorter.seeds.tolist() == [7, 9]
     short = _file(tmp_path, observations=steps[:3], actions=steps[:3], lengths=np.ones(3, int), rewards=None)
-    with pytest.raises(
-        DataError, match="must hold an episode of at least 2 steps to drop last actions; its 3"
-    ):
+    with pytest.raises(DataError, match="must hold an episode of at least 2 steps to drop last actions; its 3"):
         load_demos(short, drop_last_action=True)
 
 
