@@ -109,6 +109,8 @@ def read_npz_parts(path: Path, options: ReadOptions, n_steps: int) -> Iterator[D
     observed = options.obs or ((key,) if (key := named(keys, "observations")) is not None else ())
     of_field = {field: key for field in _FIELDS if (key := named(keys, field)) is not None}
     asked = (*observed, *(() if options.labels_from is None else (options.labels_from,)))
+    if options.labels_from is not None:
+        of_field.pop("labels", None)
     steps = {field: of_field.pop(field) for field in STEP_ARRAYS if field in of_field}
     # no others: they may be large, or Python objects
     held = archive_arrays(path, {*of_field.values(), "meta", options.labels_from or "meta"})
@@ -264,7 +266,7 @@ def _require_steps(form: Mapping[str, np.ndarray], lengths: Int[np.ndarray, "epi
 
 FORMAT = Format(
     name="npz",
-    title="flat arrays in an .npz or a folder of .npy",
+    title="flat arrays",
     endings=(".npz",),
     options=frozenset({"drop_last_action", "obs", "labels_from"}),
     recognise=recognise_npz,

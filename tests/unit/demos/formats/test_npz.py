@@ -202,11 +202,13 @@ def test_seeds_that_do_not_fit_in_64_bits_are_left_out_and_said(tmp_path):
 
 def test_other_names_keys_and_labels_are_taken(tmp_path):
     flat = _flat()
-    path = tmp_path / "left.npz"
+    path = tmp_path / "others.npz"
     np.savez(path, state=flat["observations"], act=flat["actions"], ep_len=LENGTHS, who=np.array(["é", "a", "é"]))
     assert find_source(path).format.name == "npz"
     demos = load_demos(path, options=ReadOptions(labels_from="who"))
     assert [demos.label_names[i] for i in demos.labels] == ["é", "a", "é"]
+    demos = load_demos(_file(tmp_path, labels=np.full(3, -1), who=[7, 7, 8]), options=ReadOptions(labels_from="who"))
+    assert demos.facts == {"left_out": ["These arrays are not read: labels."]}
     np.savez(
         path, pos=flat["observations"], grip=np.arange(11), act=flat["actions"], ep_len=LENGTHS, who=np.full(3, 0.5)
     )
