@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Int
 
 from unbraid.core.errors import DataError
-from unbraid.demos.episodes import Demos, require_rows
+from unbraid.demos.episodes import Demos, require_labels, require_rows
 
 __all__ = [
     "EPISODE_ARRAYS",
@@ -31,6 +31,7 @@ __all__ = [
     "STEP_ARRAYS",
     "arrays_of",
     "demos_from_arrays",
+    "labels_and_names",
     "names_from",
     "require_dtype",
     "require_form",
@@ -102,18 +103,28 @@ def require_form(arrays: Mapping[str, np.ndarray], source: Path) -> None:
 
 
 def require_dtype(name: str, values: np.ndarray, source: Path) -> np.ndarray:
-    """`values` in the type and with the number of axes that the array of this name must have.
+    """`values` in the type and with the number of axes that the array of this name must have; a table of one column is
+    taken for the one row of numbers that it holds.
 
     Raises:
-        DataError: Python objects, text or complex numbers; whole numbers for actions; a wrong number of axes.
+        DataError: Python objects, text or complex numbers; whole numbers for actions; a wrong number of axes; numbers
+            that do not fit in 64 bits with a sign.
     """
-    return values.astype(_dtype_of(name, values, source), copy=False)
+    dtype = _dtype_of(name, values, source)
+    if dtype.kind == "i" and values.dtype.kind == "u" and (values > np.iinfo(np.int64).max).any():
+        raise DataError(f"`{name}` of {source} must fit in 64 bits with a sign; got {values.max()}. Leave them out.")
+    return (values[:, 0] if _is_column(name, values) else values).astype(dtype, copy=False)
+
+
+def _is_column(name: str, values: np.ndarray) -> bool:
+    """Whether this is a table of one column where one row of numbers is meant."""
+    return name not in _AXES and values.ndim == 2 and values.shape[1] == 1
 
 
 def _dtype_of(name: str, values: np.ndarray, source: Path) -> np.dtype:
     """The type that the array of this name becomes."""
     n_axes = _AXES.get(name, 1)
-    if values.ndim != n_axes:
+    if values.ndim != n_axes and not _is_column(name, values):
         wanted = "a table (row, column)" if n_axes == 2 else "one row of numbers"
         raise DataError(f"`{name}` of {source} must be {wanted}; got shape {values.shape}. Reshape it.")
     wanted, kind = _KINDS.get(name, "floating-point"), values.dtype.kind
@@ -125,7 +136,12 @@ def _dtype_of(name: str, values: np.ndarray, source: Path) -> np.dtype:
         return values.dtype.newbyteorder("=")
     if wanted == "floating-point" and kind in "iu" and name != "actions":
         return np.dtype(np.float64)
-    if name == "actions" and kind in "iub":
+    if name == "actions" and kind in "iu":
+        remedy = (
+            "This release covers continuous actions only: if they are continuous, convert them to float; if they are "
+            "a choice among few, choose another data set."
+        )
+    elif name == "actions" and kind == "b":
         remedy = "This release covers continuous actions only; choose a data set that has them."
     elif kind == "O":
         remedy = "Arrays of Python objects are never read; lay ragged episodes end to end, with `lengths`."
@@ -156,6 +172,47 @@ def without_last_actions(
     shorter["lengths"] = lengths[kept] - 1
     shorter["terminated"] = np.zeros(int(kept.sum()), dtype=bool)
     return shorter
+
+
+def labels_and_names(
+    values: np.ndarray, names: tuple[str, ...], key: str, source: Path
+) -> tuple[Int[np.ndarray, "episode"], tuple[str, ...]]:
+    """(episode,) who acted as indices into `names`, and the names; where there are none, experts are called by their
+    numbers.
+
+    Args:
+        values: (episode,) what a file says: whole numbers in any type.
+        names: the experts' names, or none.
+        key: how the file calls the array.
+        source: the file or folder.
+
+    Raises:
+        DataError: something else than whole numbers from 0 on, or a number that has no name.
+    """
+    values = values[:, 0] if _is_column("labels", values) else values
+    if values.ndim != 1 or values.dtype.kind not in "biuf":
+        raise DataError(
+            f"`{key}` of {source} must be one whole number for each episode; got shape {values.shape} of "
+            f"{values.dtype}. Convert it, or drop the array."
+        )
+    numbers = values.astype(np.float64)
+    astray = np.flatnonzero(~(np.isfinite(numbers) & (numbers == np.floor(numbers)) & (numbers >= 0)))
+    if len(astray):
+        episode = int(astray[0])
+        raise DataError(
+            f"`{key}` of {source} must say who acted, by a whole number from 0 on; it gives episode {episode} "
+            f"{values[episode]}. Number the experts; or drop the array where it is not known of every episode who "
+            "acted: nothing is learned from it."
+        )
+    if not names:
+        distinct, labels = np.unique(values.astype(np.uint64), return_inverse=True)
+        return labels.reshape(-1).astype(np.int64), tuple(str(number) for number in distinct.tolist())
+    labels = values.astype(np.int64)
+    try:
+        require_labels(labels, len(names))
+    except DataError as error:
+        raise DataError(f"{source}: {error}") from None
+    return labels, names
 
 
 def names_from(value: object, what: str, source: Path) -> tuple[str, ...]:

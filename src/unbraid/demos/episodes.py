@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from unbraid.core.errors import ConfigError, DataError
+from unbraid.demos.left_out import LARGE_SEEDS, seeds_that_fit, with_left_out
 
-__all__ = ["Demos", "Episode", "require_rows", "split_numbers"]
+__all__ = ["Demos", "Episode", "require_labels", "require_rows", "split_numbers"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,12 +110,8 @@ class Demos:
                     f"`{name}` must hold one number for each of {self.actions.shape[1]} actuators; got shape "
                     f"{bound.shape}. Give all of them, or none."
                 )
-        labels = self.labels
-        if labels is not None and ((labels < 0) | (labels >= len(self.label_names))).any():
-            raise DataError(
-                f"`labels` must lie in [0, {len(self.label_names)}), one for every name in `label_names`; got "
-                f"{labels.min()} to {labels.max()}. Name every expert."
-            )
+        if self.labels is not None:
+            require_labels(self.labels, len(self.label_names))
         if self.observation_names and len(self.observation_names) != self.observations.shape[1]:
             raise DataError(
                 f"`observation_names` must name all {self.observations.shape[1]} columns; got "
@@ -131,7 +128,8 @@ class Demos:
         action_bounds: tuple[np.ndarray, np.ndarray] | None = None,
         facts: dict[str, Any] | None = None,
     ) -> "Demos":
-        """Lays episodes end to end. Rewards, costs, seeds and labels are kept where every episode has them.
+        """Lays episodes end to end. Rewards, costs, seeds and labels are kept where every episode has them; seeds that
+        do not fit in 64 bits are left out, and `facts["left_out"]` says so.
 
         Raises:
             DataError: no episodes, or episodes of different widths.
@@ -156,10 +154,10 @@ class Demos:
             parts = [getattr(e, name) for e in episodes]
             return None if any(p is None for p in parts) else np.concatenate(parts)
 
-        def listed(name: str) -> np.ndarray | None:
-            parts = [getattr(e, name) for e in episodes]
-            return None if any(p is None for p in parts) else np.asarray(parts, dtype=np.int64)
-
+        labels, seeds = [e.label for e in episodes], [e.seed for e in episodes if e.seed is not None]
+        kept_seeds = seeds_that_fit(seeds) if len(seeds) == len(episodes) else None
+        if kept_seeds is None and len(seeds) == len(episodes):
+            facts = with_left_out(facts or {}, LARGE_SEEDS)
         return cls(
             observations=np.concatenate([e.observations for e in episodes]),
             actions=np.concatenate([e.actions for e in episodes]),
@@ -167,8 +165,8 @@ class Demos:
             terminated=np.array([e.terminated for e in episodes], dtype=bool),
             rewards=joined("rewards"),
             costs=joined("costs"),
-            seeds=listed("seed"),
-            labels=listed("label") if label_names else None,
+            seeds=kept_seeds,
+            labels=None if not label_names or None in labels else np.asarray(labels, dtype=np.int64),
             label_names=tuple(label_names),
             observation_names=tuple(observation_names),
             action_low=None if action_bounds is None else np.asarray(action_bounds[0], dtype=np.float64),
@@ -298,6 +296,24 @@ def split_numbers(
     order = generator.permutation(n_episodes)
     n_held = min(max(round(held_out * n_episodes), 1), n_episodes - 1)
     return np.sort(order[n_held:]), np.sort(order[:n_held])
+
+
+def require_labels(labels: Int[np.ndarray, "episode"], n_names: int) -> None:
+    """Raises `DataError` where a label is no index into so many names of experts."""
+    astray = np.flatnonzero((labels < 0) | (labels >= n_names))
+    if len(astray) == 0:
+        return
+    episode = int(astray[0])
+    if labels[episode] < 0:
+        raise DataError(
+            f"`labels` must not be negative; episode {episode} has {labels[episode]}. Drop `labels` where it is not "
+            "known of every episode who acted: nothing is learned from them."
+        )
+    there = f"lie in [0, {n_names}), one for every name in" if n_names else "be named in"
+    raise DataError(
+        f"`labels` must {there} `label_names`; episode {episode} has {labels[episode]}"
+        f"{'' if n_names else ', and there are no names'}. Name every expert, or drop `labels`."
+    )
 
 
 def require_rows(arrays: Mapping[str, Any], lengths: Int[np.ndarray, "episode"]) -> None:

@@ -9,6 +9,7 @@ from jaxtyping import Int
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.core.randomness import named_generator
 from unbraid.demos.episodes import Demos
+from unbraid.demos.left_out import VANISHED, with_left_out
 
 __all__ = ["join_demos"]
 
@@ -71,7 +72,7 @@ def join_demos(
         **_labels(demos, called, told),
         **_bounds(demos, called, told),
         observation_names=demos[0].observation_names,
-        facts=facts | ({"left_out": [*facts.get("left_out", []), *told]} if told else {}),
+        facts=with_left_out(facts, *told) if told else facts,
     )
 
 
@@ -164,8 +165,12 @@ def _bounds(demos: Sequence[Demos], titles: Sequence[str], told: list[str]) -> d
 
 
 def _facts(demos: Sequence[Demos], titles: Sequence[str]) -> dict[str, Any]:
-    """What all say alike stays as it is; what each says alone is kept below `sources`."""
-    alike = {k: v for k, v in demos[0].facts.items() if all(k in of.facts and of.facts[k] == v for of in demos)}
+    """What all say alike stays as it is; what each says alone is kept below `sources`, and so is what is counted."""
+    alike = {
+        k: v
+        for k, v in demos[0].facts.items()
+        if k not in (VANISHED, "sources") and all(k in of.facts and of.facts[k] == v for of in demos)
+    }
     sources = [
         {"title": title, "n_episodes": of.n_episodes, "n_steps": of.n_steps}
         | {"facts": {k: v for k, v in of.facts.items() if k not in alike}}

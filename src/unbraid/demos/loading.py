@@ -10,6 +10,7 @@ from unbraid.demos.episodes import Demos
 from unbraid.demos.formats.format import PART_STEPS, Format
 from unbraid.demos.formats.recognise import located, recognised
 from unbraid.demos.joining import join_demos
+from unbraid.demos.left_out import said_of
 from unbraid.demos.options import ReadOptions, require_taken, taken_by
 from unbraid.demos.store import read_store
 
@@ -97,14 +98,7 @@ def _read(source: Source, options: ReadOptions, *, in_memory: bool) -> Demos:
 
 def left_out(demos: Demos) -> tuple[str, ...]:
     """Sentences on what the file had not, or a reader left out, as `facts` has it."""
-    said: list[str] = []
-    if demos.facts.get("dropped_last_actions") is True:
-        said.append("There are no final observations: each episode's last action is left out, with reward and cost.")
-    n_vanished = demos.facts.get("dropped_one_step_episodes", 0)
-    if isinstance(n_vanished, int) and n_vanished > 0:
-        said.append(f"Episodes of one step are left out with it: {n_vanished}.")
-    told = demos.facts.get("left_out")
-    return (*said, *(str(line) for line in told)) if isinstance(told, list) else tuple(said)
+    return said_of(demos.facts)
 
 
 def load_parts(source: Source, *, options: ReadOptions | None = None, n_steps: int = PART_STEPS) -> Iterator[Demos]:

@@ -24,7 +24,7 @@ class RecordDemos(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarr
     Wrap, and act as always. Every step is written as it happens, and the disk is told to keep each episode when it
     ends: when the program is killed, what was recorded until then can be read, with `unbraid.load_demos(path)` and by
     every verb. An episode ends with `terminated`, with `truncated`, or with the next `reset`; the one that is running
-    counts too, up to its last step. `info["cost"]` is kept where every step has it.
+    counts too, up to its last step. `info["cost"]`, one number, is kept where every step has it (None is none).
 
     Attributes:
         expert: who acts from the next reset on; set it to label the episodes, or leave it None.
@@ -73,6 +73,7 @@ class RecordDemos(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarr
         self.path = Path(path)
         self._running = False
         acting, seen = spaces["action"], spaces["observation"]
+        self._action_size, self._observation_size = acting.shape[0], seen.shape[0]
         self._writer = RecordingWriter(
             self.path,
             observation=(seen.dtype, seen.shape[0]),
@@ -85,9 +86,17 @@ class RecordDemos(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarr
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Starts an episode; what was running is kept."""
+        """Starts an episode; what was running is kept. A seed that does not fit in 64 bits is not.
+
+        Raises:
+            WorldError: the recording was closed, or the environment returned another observation than its space has.
+            StorageError: the disk refused; what was recorded before stays readable.
+        """
+        self._writer.require_open()
         observation, info = self.env.reset(seed=seed, options=options)
-        self._writer.reset(observation, seed=seed, expert=self.expert)
+        self._running = False
+        seen = _row(observation, self._observation_size, "The observation")
+        self._writer.reset(seen, seed=seed, expert=self.expert)
         self._running = True
         return observation, info
 
@@ -95,18 +104,23 @@ class RecordDemos(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarr
         """One step, recorded.
 
         Raises:
-            WorldError: there was no reset since the last episode ended.
+            WorldError: there was no reset since the last episode ended; the recording was closed; the action is not
+                one number for each actuator; or the environment returned another observation than its space has, or a
+                reward or cost that is not one number.
             StorageError: the disk refused; what was recorded before stays readable.
         """
+        self._writer.require_open()
         if not self._running:
             raise WorldError("An episode must begin with a reset; step came first. Call reset, then step.")
+        acted = _row(action, self._action_size, "The action")
         observation, reward, terminated, truncated, info = self.env.step(action)
-        self._running = False  # where the disk refuses, the episode ends before the step that is not there
+        self._running = False  # where the step cannot be kept, the episode ends before it
+        cost = info.get("cost")
         self._writer.step(
-            action,
-            observation,
-            reward=float(reward),
-            cost=float(info["cost"]) if "cost" in info else None,
+            acted,
+            _row(observation, self._observation_size, "The observation"),
+            reward=_number(reward, "The reward", "Return one number from the environment's step"),
+            cost=None if cost is None else _number(cost, '`info["cost"]`', "Sum it up in a wrapper, or remove it"),
             terminated=bool(terminated),
             ended=bool(terminated or truncated),
         )
@@ -131,3 +145,25 @@ class RecordDemos(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarr
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Writes all that was recorded so far as a store; `path` must not exist."""
         return save_demos(self.demos(), path)
+
+
+def _row(values: Any, size: int, what: str) -> np.ndarray:
+    """(size,) what was done or seen, as numbers."""
+    row = np.asarray(values)
+    if row.size != size or row.dtype.kind not in "biuf":
+        raise WorldError(
+            f"{what} must be {size} number{'' if size == 1 else 's'}, as its space says; got shape {row.shape} of "
+            f"{row.dtype}. Give as many."
+        )
+    return row.reshape(size)
+
+
+def _number(value: Any, what: str, remedy: str) -> float:
+    """One number, also where it is an array of one."""
+    number = np.asarray(value)
+    if number.size != 1 or number.dtype.kind not in "biuf":
+        raise WorldError(
+            f"{what} must be one number to be recorded; got {value!r:.60}, shape {number.shape} of {number.dtype}. "
+            f"{remedy}."
+        )
+    return float(number.reshape(()))

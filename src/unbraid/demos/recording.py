@@ -7,6 +7,8 @@
              experts.jsonl    a line for every expert's name, in the order in which they came
              rows.bin         rows of one length, one behind the other: what a reset returned, or what a step did
 
+A seed that does not fit in 64 bits is not kept: its row has no seed, and a 1 where the seed would be.
+
 A row is written as it happens, so a program that is killed loses nothing it recorded; at every episode's end the disk
 is told to keep it (fsync), so a machine that loses its power loses at most the running episode. A last row that is not
 whole is left out on reading, and `facts["left_out"]` says so.
@@ -22,12 +24,13 @@ from typing import Any, final
 
 import numpy as np
 
-from unbraid.core.errors import DataError
+from unbraid.core.errors import DataError, WorldError
 from unbraid.core.runs import new_folder, read_json, saying_what_the_disk_refused, write_json
 from unbraid.demos.arrays import demos_from_arrays, names_from
 from unbraid.demos.episodes import Demos
 from unbraid.demos.formats.archive import open_npy
 from unbraid.demos.formats.format import Format
+from unbraid.demos.left_out import LARGE_SEEDS, seeds_that_fit, with_left_out
 from unbraid.demos.options import ReadOptions
 from unbraid.demos.parts import joined_parts, spans_of
 
@@ -37,6 +40,7 @@ _FORMAT, _VERSION = "unbraid-recording", 1
 _INDEX, _ROWS, _EXPERTS = "recording.json", "rows.bin", "experts.jsonl"
 _BOUNDS = ("action_low", "action_high")
 _RESET, _STEP = 1, 2  # 0 is what a disk leaves where nothing was written
+_LARGE = 1  # stands for a seed that is not kept; without `has_seed`, so that older readers take it for none
 
 
 def _row_type(observation: np.dtype, observation_size: int, action: np.dtype, action_size: int) -> np.dtype:
@@ -63,6 +67,7 @@ class RecordingWriter:
 
     Raises:
         RunError: there is something at the path already.
+        WorldError: it was closed.
         StorageError: the disk refused; what was recorded before stays readable.
     """
 
@@ -102,10 +107,13 @@ class RecordingWriter:
 
     def reset(self, observation: np.ndarray, *, seed: int | None, expert: str | None) -> None:
         """A new episode begins; one that was running ends here, if it did not before."""
+        self.require_open()
         row = self._row
         row[...] = np.zeros((), dtype=self._type)
         row["kind"], row["observation"] = _RESET, observation
-        row["has_seed"], row["seed"] = seed is not None, 0 if seed is None else seed
+        if seed is not None:
+            fits = seeds_that_fit([seed]) is not None
+            row["has_seed"], row["seed"] = fits, seed if fits else _LARGE
         row["expert"] = self._expert_number(expert)
         self._append()
 
@@ -120,6 +128,7 @@ class RecordingWriter:
         ended: bool,
     ) -> None:
         """What a step did; where it ended the episode, the disk is told to keep all that came so far."""
+        self.require_open()
         row = self._row
         row["kind"], row["action"], row["observation"] = _STEP, action, observation
         row["reward"], row["has_cost"], row["cost"] = reward, cost is not None, 0.0 if cost is None else cost
@@ -130,8 +139,17 @@ class RecordingWriter:
 
     def sync(self) -> None:
         """Tells the disk to keep what was recorded."""
+        self.require_open()
         with saying_what_the_disk_refused(self.path):
             os.fsync(self._file)
+
+    def require_open(self) -> None:
+        """Raises `WorldError` where the recording was closed: its file's number may be another file's by now."""
+        if not self._closing.alive:
+            raise WorldError(
+                f"The recording {self.path} must be open to go on; it was closed. Make another RecordDemos, with a "
+                "path of its own, and load both together."
+            )
 
     def close(self) -> None:
         """Ends the recording."""
@@ -189,11 +207,14 @@ def read_recording_parts(path: Path, options: ReadOptions, n_steps: int) -> Iter
         raise DataError(f"A recording must have a step; nothing was recorded in {path}. Call reset and step first.")
     ends = np.append(starts[1:], len(rows))
     starts, ends = starts[ends - starts > 1], ends[ends - starts > 1]  # a reset that no step follows is no episode
+    has_seed, seeds = np.asarray(rows["has_seed"][starts]) != 0, np.asarray(rows["seed"][starts])
     facts = dict(index["facts"])
     if not rows["ended"][-1] and kinds[-1] == _STEP:
         left_out += [f"The recording stops within its last episode, after {int(ends[-1] - starts[-1]) - 1} steps."]
+    if (~has_seed & (seeds == _LARGE)).any():
+        left_out += [LARGE_SEEDS]
     if left_out:
-        facts["left_out"] = left_out
+        facts = with_left_out(facts, *left_out)
     experts, names = np.asarray(rows["expert"][starts]), _read_experts(path)
     if len(experts) and experts.max() >= len(names):
         raise DataError(
@@ -206,8 +227,8 @@ def read_recording_parts(path: Path, options: ReadOptions, n_steps: int) -> Iter
     }
     if known:
         of_episodes["labels"] = np.array([known.index(names[i]) for i in experts.tolist()], dtype=np.int64)
-    if (rows["has_seed"][starts] != 0).all():
-        of_episodes["seeds"] = np.asarray(rows["seed"][starts]).astype(np.int64)
+    if has_seed.all():
+        of_episodes["seeds"] = seeds.astype(np.int64)
     costly = bool((np.asarray(rows["has_cost"])[kinds == _STEP] != 0).all())
     bounds = {n: np.array(open_npy(path / f"{n}.npy")) for n in _BOUNDS if (path / f"{n}.npy").is_file()}
     for first, last in spans_of(of_episodes["lengths"], n_steps):

@@ -1,6 +1,6 @@
 """Episodes and piles of them: checked when made, and no state paired with another step's action."""
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import jaxtyping
 import numpy as np
@@ -151,3 +151,28 @@ def test_the_fingerprint_is_of_what_the_learner_sees():
     assert demos.without_labels().labels is None
     other = Demos.from_episodes([Episode(np.zeros((3, 1)), np.full((2, 1), i)) for i in (0.0, 1.0)])
     assert demos.fingerprint() != other.fingerprint()
+
+
+def test_seeds_that_do_not_fit_in_64_bits_are_left_out_and_said():
+    def episodes(*seeds: int | None) -> list[Episode]:
+        return [Episode(np.zeros((3, 1)), np.zeros((2, 1)), seed=seed) for seed in seeds]
+
+    demos = Demos.from_episodes(episodes(1, 2**63), facts={"env_id": "A"})
+    assert demos.seeds is None
+    assert demos.facts == {"env_id": "A", "left_out": ["Seeds are left out: one does not fit in 64 bits with a sign."]}
+    assert Demos.from_episodes(episodes(-(2**63), 2**63 - 1)).seeds.tolist() == [-(2**63), 2**63 - 1]
+    assert Demos.from_episodes(episodes(1, None)).facts == {}
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "says"),
+    [
+        ([0, -1], ("a", "b"), "`labels` must not be negative; episode 1 has -1. Drop `labels` where"),
+        ([2, 0], ("a", "b"), r"`labels` must lie in \[0, 2\), .*; episode 0 has 2. Name every expert, or drop"),
+        ([0, 0], (), "`labels` must be named in `label_names`; episode 0 has 0, and there are no names. Name every"),
+    ],
+)
+def test_labels_that_name_nobody_are_refused_with_what_to_do(labels, names, says):
+    steps = [Episode(np.zeros((3, 1)), np.zeros((2, 1)))] * 2
+    with pytest.raises(DataError, match=says):
+        replace(Demos.from_episodes(steps), labels=np.array(labels), label_names=names)

@@ -95,6 +95,24 @@ def test_what_a_reader_left_out_is_said(tmp_path):
     assert left_out(_demos(facts={"left_out": 3, "dropped_one_step_episodes": "many"})) == ()
 
 
+def test_what_a_reader_left_out_of_one_of_several_sources_is_said_with_its_name(tmp_path):
+    observations = np.zeros((12, 2))
+    for name in ("a", "b"):
+        arrays = {"observations": observations, "actions": np.zeros((12, 1)), "lengths": np.array([8, 3, 1])}
+        np.savez(tmp_path / f"{name}.npz", **arrays, seeds=np.array([1, 2, 3]))
+    save_demos(_demos(), tmp_path / "c")
+    paths = [str(tmp_path / name) for name in ("a.npz", "b.npz", "c")]
+    dropped = "There are no final observations: each episode's last action is left out, with reward and cost."
+    assert left_out(load_demos(*paths, drop_last_action=True)) == (
+        f"{paths[2]} has no seeds: left out of all.",
+        *(f"{p}: {s}" for p in paths[:2] for s in (dropped, "Episodes of one step are left out with it: 1.")),
+    )
+    assert left_out(load_demos(*paths[:2], drop_last_action=True)) == (
+        dropped,
+        *(f"{path}: Episodes of one step are left out with it: 1." for path in paths[:2]),
+    )
+
+
 def test_damage_is_told_by_the_kind_of_file(tmp_path):
     (tmp_path / "a.h5").write_bytes(b"hello")
     (tmp_path / "a.npz").write_bytes(b"hello")

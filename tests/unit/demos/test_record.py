@@ -25,7 +25,7 @@ class Counter(gymnasium.Env):
     action_space = Box(-2.0, 2.0, (1,), np.float32)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
-        self.state = np.array([seed or 0, 0.0])
+        self.state = np.array([float(seed or 0), 0.0])
         return self.state, {}
 
     def step(self, action):
@@ -227,6 +227,78 @@ def test_a_reset_that_no_step_follows_is_no_episode(tmp_path):
     assert demos.seeds.tolist() == [1, 3]
     assert demos.observations.tolist() == [[1, 0], [1, 1], [1, 2], [3, 0], [3, 1], [3, 2]]
     assert "left_out" not in demos.facts
+
+
+@pytest.mark.parametrize("seed", [2**63, 2**127 + 3])
+def test_a_seed_that_does_not_fit_in_64_bits_is_not_kept_and_the_recording_goes_on(tmp_path, seed):
+    env = RecordDemos(Counter(), tmp_path / "a")
+    _play(env, 1, 0, 2)
+    _play(env, seed, 0, 2)
+    demos = env.demos()
+    assert demos.lengths.tolist() == [2, 2]
+    assert demos.seeds is None
+    assert demos.facts["left_out"] == ["Seeds are left out: one does not fit in 64 bits with a sign."]
+
+
+def test_after_close_it_writes_nothing_into_any_file(tmp_path):
+    env = RecordDemos(Counter(), tmp_path / "a", expert="left")
+    _play(env, 1, 0, 0)
+    env.close()
+    with open(tmp_path / "other", "wb") as other:  # gets the number that the recording's file had
+        other.write(b"theirs")
+        other.flush()
+        env.expert = "right"
+        for act in (lambda: env.reset(seed=2), lambda: env.step(np.zeros(1))):
+            with pytest.raises(WorldError, match=r"The recording .*a must be open to go on; it was closed\. Make"):
+                act()
+    env.close()
+    assert (tmp_path / "other").read_bytes() == b"theirs"
+    assert load_demos(tmp_path / "a").label_names == ("left",)
+    assert (tmp_path / "a" / "experts.jsonl").read_text().count("\n") == 1
+
+
+@pytest.mark.parametrize(("cost", "kept"), [(np.array([0.25]), [0.25]), (None, None), (np.float32(0.5), [0.5])])
+def test_a_cost_is_one_number_or_none(tmp_path, monkeypatch, cost, kept):
+    monkeypatch.setattr(
+        Counter, "step", lambda self, action: (self.state, np.array([1.0]), False, False, {"cost": cost})
+    )
+    env = RecordDemos(Counter(), tmp_path / "a")
+    _play(env, 1, 0)
+    demos = env.demos()
+    assert (demos.costs.tolist() if demos.costs is not None else None) == kept
+    assert demos.rewards.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"cost": np.zeros(2)}, r'`info\["cost"\]` must be one number .* shape \(2,\) of float64\. Sum it up'),
+        ({"cost": "high"}, r'`info\["cost"\]` must be one number to be recorded; got \'high\''),
+        ({"reward": None}, "The reward must be one number to be recorded; got None"),
+        ({"observation": np.zeros(3)}, r"The observation must be 2 numbers, .*; got shape \(3,\) of float64"),
+    ],
+)
+def test_what_is_no_number_ends_the_episode_before_it_and_says_so(tmp_path, monkeypatch, changes, says):
+    returned = {"observation": np.zeros(2), "reward": 1.0, "cost": 0.0} | changes
+    env = RecordDemos(Counter(), tmp_path / "a")
+    _play(env, 1, 0)
+    wrong = (returned["observation"], returned["reward"], False, False, {"cost": returned["cost"]})
+    monkeypatch.setattr(Counter, "step", lambda self, action: wrong)
+    with pytest.raises(WorldError, match=says):
+        env.step(np.zeros(1))
+    with pytest.raises(WorldError, match="must begin with a reset"):
+        env.step(np.zeros(1))
+    assert env.demos().lengths.tolist() == [1]
+
+
+def test_an_action_of_another_width_is_refused_before_the_environment_sees_it(tmp_path):
+    env = RecordDemos(Counter(), tmp_path / "a")
+    _play(env, 1, 0)
+    for wrong in (np.zeros(3), np.zeros(0), np.array(["left"])):
+        with pytest.raises(WorldError, match="The action must be 1 number, as its space says; got shape"):
+            env.step(wrong)
+    env.step(np.array([[0.5]]))
+    assert env.demos().observations[:, 1].tolist() == [0, 1, 2]
 
 
 def test_environments_side_by_side_are_refused_with_what_to_do(tmp_path):

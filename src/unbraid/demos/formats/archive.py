@@ -20,17 +20,18 @@ __all__ = [
     "open_npy",
     "require_keys",
     "require_tables",
+    "said_unread",
 ]
 
 _REMEDY = "Restore it from a copy, or write it again."
 
 ALIASES: Mapping[str, tuple[str, ...]] = {
-    "observations": ("observations", "observation", "obs", "states", "state"),
-    "actions": ("actions", "action", "act"),
+    "observations": ("observations", "observation", "obs", "states", "state", "data/obs", "data/state"),
+    "actions": ("actions", "action", "act", "data/action"),
     "rewards": ("rewards", "reward", "rew"),
     "costs": ("costs", "cost"),
     "lengths": ("lengths", "ep_len", "episode_lengths"),
-    "episode_ends": ("episode_ends",),
+    "episode_ends": ("episode_ends", "meta/episode_ends"),
     "terminated": ("terminated",),
     "seeds": ("seeds", "seed"),
     "labels": ("labels", "label"),
@@ -44,8 +45,10 @@ def named(keys: Collection[str], field: str) -> str | None:
 
 
 def keys_of(path: Path) -> tuple[str, ...] | None:
-    """The names of an archive's arrays, unread; None where the file is no archive."""
+    """The names of an archive's arrays, or of the .npy files of a folder, unread; None where the file is no archive."""
     try:
+        if path.is_dir():
+            return tuple(sorted(file.stem for file in path.glob("*.npy")))
         if not path.is_file() or not zipfile.is_zipfile(path):
             return None
         with zipfile.ZipFile(path) as archive:
@@ -56,11 +59,14 @@ def keys_of(path: Path) -> tuple[str, ...] | None:
 
 
 def archive_arrays(path: Path, wanted: Collection[str] | None = None) -> dict[str, np.ndarray]:
-    """The arrays of an archive that are wanted, or all, in the archive's order.
+    """The arrays of an archive, or of the .npy files of a folder, that are wanted, or all, in their order.
 
     Raises:
         DataError: missing, truncated or no archive; an array of Python objects.
     """
+    if path.is_dir():
+        names = [name for name in keys_of(path) or () if wanted is None or name in wanted]
+        return {name: np.array(open_npy(path / f"{name}.npy")) for name in names}
     arrays: dict[str, np.ndarray] = {}
     with naming_damage(path), open(path, "rb") as file:  # opened here, as np.load leaves a damaged file open
         archive = np.load(file, allow_pickle=False)
@@ -71,6 +77,12 @@ def archive_arrays(path: Path, wanted: Collection[str] | None = None) -> dict[st
                 with naming_damage(path, name):
                     arrays[name] = archive[name]
     return arrays
+
+
+def said_unread(keys: Collection[str], read: Collection[str]) -> tuple[str, ...]:
+    """A sentence that names the arrays that are not read, for `facts["left_out"]`; none where all are read."""
+    unread = [key for key in keys if key not in read]
+    return (f"These arrays are not read: {', '.join(unread)}.",) if unread else ()
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import numpy as np
 
 from unbraid.core.errors import ConfigError, DataError
 
-__all__ = ["columns_of", "numbers_of", "opened_arrow", "require_pyarrow", "saying_what_is_damaged"]
+__all__ = ["columns_of", "numbers_of", "opened_arrow", "plain", "require_pyarrow", "saying_what_is_damaged"]
 
 
 def require_pyarrow(extra: str) -> None:
@@ -66,6 +66,14 @@ def opened_arrow(files: Sequence[Path], kind: str, columns: Sequence[str] | None
     return pa.concat_tables(tables)
 
 
+def plain(column: Any) -> Any:
+    """A column in one piece, its values in place: a dictionary may be in any order, with values that no row has."""
+    import pyarrow as pa
+
+    kind = column.type
+    return (column.cast(kind.value_type) if pa.types.is_dictionary(kind) else column).combine_chunks()
+
+
 def numbers_of(table: Any, names: Sequence[str], *, where: str, allow_empty: bool = False) -> np.ndarray:
     """The numbers of a column, (row,) or, of a column of lists that are all as long, (row, width).
 
@@ -85,7 +93,7 @@ def numbers_of(table: Any, names: Sequence[str], *, where: str, allow_empty: boo
         raise DataError(
             f"{where} must have a column `{names[0]}`; it has {', '.join(table.column_names)}. Name one that is there."
         )
-    values = pa.chunked_array(table.column(names[0]).chunks, table.schema.field(names[0]).type).combine_chunks()
+    values = plain(pa.chunked_array(table.column(names[0]).chunks, table.schema.field(names[0]).type))
     values = pa.concat_arrays(values.chunks) if isinstance(values, pa.ChunkedArray) else values
     for child in names[1:]:
         if not pa.types.is_struct(values.type) or values.type.get_field_index(child) < 0:
@@ -102,6 +110,7 @@ def numbers_of(table: Any, names: Sequence[str], *, where: str, allow_empty: boo
             )
         width = int(lengths[0]) if len(lengths) else 0
         values = values.flatten()
+    values = values.cast(pa.float64()) if pa.types.is_decimal(values.type) else values
     kind = values.type
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
         if not (allow_empty and pa.types.is_null(kind)):

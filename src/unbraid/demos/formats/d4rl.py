@@ -9,7 +9,8 @@ What `read_d4rl` takes, N steps in all:
   episode's last observation becomes its final one and its last action, reward and cost are left out**; as that was
   the step that ended it, no episode of such a file counts as `terminated`. Episodes of a single step vanish by it.
   `facts` says what was left out.
-- optional: ``rewards`` (N,), and costs as ``costs``, ``cost`` or ``infos/cost`` (N,).
+- optional: ``rewards`` (N,), and costs as ``costs``, ``cost`` or ``infos/cost`` (N,). `facts["left_out"]` names the
+  tables that are not read.
 
 `write_d4rl` writes ``next_observations``, and under ``unbraid/`` what D4RL has no place for (seeds, labels, bounds,
 names, facts), so that nothing is lost. D4RL cannot hold an episode of no steps.
@@ -31,10 +32,12 @@ from unbraid.core.errors import ConfigError, DataError
 from unbraid.core.runs import new_file
 from unbraid.demos.arrays import demos_from_arrays, require_dtype, without_last_actions
 from unbraid.demos.episodes import Demos
+from unbraid.demos.formats.archive import said_unread
 from unbraid.demos.formats.format import Format
 from unbraid.demos.formats.hdf5 import (
     appended,
     is_hdf5,
+    names_in,
     opened_hdf5,
     read_rows,
     read_text,
@@ -42,6 +45,7 @@ from unbraid.demos.formats.hdf5 import (
     require_steps,
 )
 from unbraid.demos.formats.notes import beside_the_format, notes_from, notes_text
+from unbraid.demos.left_out import with_left_out
 from unbraid.demos.options import ReadOptions
 from unbraid.demos.parts import joined_parts, spans_of
 
@@ -136,6 +140,8 @@ def read_d4rl_parts(path: Path, options: ReadOptions, n_steps: int) -> Iterator[
         lengths = np.diff(ends, prepend=0)
         notes = notes_from(read_text(file.get("unbraid/meta"), path), where="unbraid/meta", source=path)
         ours = {n: read_rows(file[f"unbraid/{n}"], path) for n in (*_OF_EPISODES, *_BOUNDS) if f"unbraid/{n}" in file}
+        unread = said_unread(names_in(file, path), {*tables})
+        notes["facts"] = with_left_out(notes["facts"], *unread) if unread else notes["facts"]
         if "next_observations" not in tables:
             if not (lengths > 1).any():
                 raise DataError(

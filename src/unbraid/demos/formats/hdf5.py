@@ -11,7 +11,16 @@ from jaxtyping import Float, Int
 from unbraid.core.errors import DataError
 from unbraid.demos.episodes import Demos
 
-__all__ = ["appended", "is_hdf5", "opened_hdf5", "read_rows", "read_text", "require_following", "require_steps"]
+__all__ = [
+    "appended",
+    "is_hdf5",
+    "names_in",
+    "opened_hdf5",
+    "read_rows",
+    "read_text",
+    "require_following",
+    "require_steps",
+]
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _DAMAGE = (OSError, RuntimeError, KeyError)
@@ -55,6 +64,25 @@ def read_rows(node: Any, path: Path, rows: slice | None = None) -> np.ndarray:
         return np.asarray(node[()] if rows is None else node[rows])
     except _DAMAGE as error:
         raise _damaged(path, error) from None
+
+
+def names_in(file: Any, path: Path) -> list[str]:
+    """What an open file holds that is not ours, at its top level and in the groups there.
+
+    Raises:
+        DataError: the file is damaged there.
+    """
+    import h5py
+
+    names: list[str] = []
+    try:
+        for name in file:
+            if name != "unbraid":
+                is_group = file.get(name, getclass=True) is h5py.Group
+                names += [f"{name}/{child}" for child in file[name]] if is_group else [name]
+    except _DAMAGE as error:
+        raise _damaged(path, error) from None
+    return names
 
 
 def read_text(node: Any, path: Path) -> bytes:

@@ -6,7 +6,8 @@ What `read_lerobot` takes: a folder with ``meta/info.json`` of codebase_version 
   chooses other features of numbers. Columns are called ``observation.state[NAME]``, by the features' names, or their
   numbers.
 - ``action``; ``next.reward`` and ``next.cost`` where present. With `labels_from` "task_index" the tasks become labels;
-  any other feature that stays the same within an episode will do too.
+  any other feature that stays the same within an episode will do too. The text of a task that is the only one is kept
+  in ``facts["lerobot"]``, and written back; that there are several is said.
 - images and videos are never read; ``facts["left_out"]`` says which features were not. Names, statistics, fps and
   robot type are in ``facts["lerobot"]``.
 - **LeRobot keeps T frames of an episode and nothing of what the last action led to: the last frame's observation
@@ -38,6 +39,7 @@ from unbraid.demos.formats.arrow import columns_of, numbers_of, opened_arrow, re
 from unbraid.demos.formats.format import PART_STEPS, Format
 from unbraid.demos.formats.lerobot_write import lerobot_not_held, write_lerobot, write_lerobot_parts
 from unbraid.demos.formats.notes import bounds_from, notes_from
+from unbraid.demos.left_out import with_left_out
 from unbraid.demos.options import ReadOptions
 from unbraid.demos.parts import joined_parts, spans_of
 
@@ -162,7 +164,22 @@ def _describe(path: Path, options: ReadOptions) -> _Set:
         "dropped_one_step_episodes": int((lengths < 2).sum()),
     }
     facts |= _left_out([name for name in features if name not in read and name not in _BOOKKEEPING], features)
+    facts = _with_tasks(facts, path, by_label=options.labels_from == "task_index")
     return _Set(path, features, observation, files, lengths, None, facts)
+
+
+def _with_tasks(facts: dict[str, Any], path: Path, *, by_label: bool) -> dict[str, Any]:
+    """The facts with the text of the only task; or, unless labels keep them, the word that tasks are not read."""
+    try:
+        tasks = _tasks(path) or []
+    except DataError as error:  # demonstrations can be read without; labels of tasks cannot
+        return facts if by_label else with_left_out(facts, f"Tasks are not read: {error}")
+    if len(tasks) == 1:
+        return {**facts, "lerobot": {**facts["lerobot"], "tasks": tasks}}
+    if by_label or not tasks:
+        return facts
+    remedy = "--labels-from task_index keeps them where each episode has one"
+    return with_left_out(facts, f"The texts of {len(tasks)} tasks are not read: {remedy}.")
 
 
 def _remedy_for(version: object) -> str:
@@ -364,7 +381,19 @@ def _named(
     if key != "task_index":
         distinct, labels = np.unique(values, return_inverse=True)
         return labels.astype(np.int64), tuple(str(value) for value in distinct.tolist())
-    file = described.path / "meta" / "tasks.parquet"
+    file, tasks = described.path / "meta" / "tasks.parquet", _tasks(described.path)
+    if tasks is None:
+        raise DataError(f"{file} must exist; there is no such file. {_REMEDY}")
+    if len(values) and values.max() >= len(tasks):
+        raise DataError(f"{file} must name every task; task {values.max()} has no text. {_REMEDY}")
+    return values.astype(np.int64), tuple(tasks)
+
+
+def _tasks(path: Path) -> list[str] | None:
+    """The text of each task; None where no file says them."""
+    file = path / "meta" / "tasks.parquet"
+    if not file.is_file():
+        return None
     table = opened_arrow([file], "parquet")
     texts = [name for name in table.column_names if str(table.schema.field(name).type) in ("string", "large_string")]
     if "task_index" not in table.column_names or len(texts) != 1:
@@ -372,10 +401,7 @@ def _named(
             f"{file} must have a task_index and a text for each; it has {', '.join(table.column_names)}. {_REMEDY}"
         )
     order = np.argsort(numbers_of(table, ("task_index",), where=str(file)))
-    tasks = [table.column(texts[0])[int(i)].as_py() for i in order]
-    if len(values) and values.max() >= len(tasks):
-        raise DataError(f"{file} must name every task; task {values.max()} has no text. {_REMEDY}")
-    return values.astype(np.int64), tuple(tasks)
+    return [table.column(texts[0])[int(i)].as_py() for i in order]
 
 
 FORMAT = Format(

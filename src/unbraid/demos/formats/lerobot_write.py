@@ -4,7 +4,8 @@ statistics.
 ::
 
     data/chunk-000/file-000.parquet            a row for each step: what was seen before the action, and the action
-    meta/info.json, stats.json, tasks.parquet  as LeRobot has them; the experts are the tasks, where there are labels
+    meta/info.json, stats.json, tasks.parquet  as LeRobot has them; the experts are the tasks, where there are labels,
+                                               else the one task of the set that was read
     meta/episodes/chunk-000/file-000.parquet   a row for each episode: where its frames are, and their statistics
     meta/unbraid/episodes.parquet, demos.json  final observations, ends, seeds; names, bounds, facts: what LeRobot has
                                                no place for, and does not look at
@@ -142,11 +143,17 @@ def _layout(demos: Demos) -> _Layout:
     return _Layout(
         features=features | _other_features(demos, kept),
         columns=columns,
-        tasks=list(demos.label_names) if demos.labels is not None else ["demonstration"],
+        tasks=list(demos.label_names) if demos.labels is not None else _only_task(kept),
         fps=float(fps) if isinstance(fps, int | float) and fps > 0 else 1.0,
         robot_type=kept.get("robot_type"),
         notes=notes_text(demos, has_labels=demos.labels is not None, **bounds_noted(demos)),
     )
+
+
+def _only_task(kept: Mapping[str, Any]) -> list[str]:
+    """The text of the task that all episodes had when they were read."""
+    told = kept.get("tasks")
+    return [told[0]] if isinstance(told, list) and len(told) == 1 and isinstance(told[0], str) else ["demonstration"]
 
 
 def _observation_features(demos: Demos) -> tuple[dict[str, dict[str, Any]], dict[str, slice]]:

@@ -38,6 +38,7 @@ from unbraid.demos.formats.hdf5 import require_steps
 from unbraid.demos.formats.minari_spaces import Leaf, chosen_leaves, leaves_of, names_of, space_of
 from unbraid.demos.formats.minari_storage import Head, StoredEpisodes, opened_episodes, write_arrow, write_hdf5
 from unbraid.demos.formats.notes import beside_the_format, bounds_from, bounds_noted, notes_from, notes_text
+from unbraid.demos.left_out import LARGE_SEEDS, seeds_that_fit, with_left_out
 from unbraid.demos.options import ReadOptions
 from unbraid.demos.parts import joined_parts, spans_of
 
@@ -166,16 +167,19 @@ def read_minari_parts(path: Path, options: ReadOptions, n_steps: int) -> Iterato
         heads = [episodes.head(i) for i in range(described.n_episodes)]
         lengths = np.array([head.n_steps for head in heads], dtype=np.int64)
         labels, label_names = _labels(heads, options, described)
+        seeds, facts = _seeds(heads, described.facts)
         for first, last in spans_of(lengths, n_steps):
             arrays = _arrays(described, episodes, heads, range(first, last))
             if labels is not None:
                 arrays["labels"] = labels[first:last]
+            if seeds is not None:
+                arrays["seeds"] = seeds[first:last]
             yield demos_from_arrays(
                 arrays,
                 source=path,
                 label_names=label_names,
                 observation_names=_names(described, options),
-                facts=described.facts,
+                facts=facts,
             )
 
 
@@ -236,9 +240,17 @@ def _arrays(described: _Set, episodes: StoredEpisodes, heads: Sequence[Head], nu
         arrays["rewards"] = np.concatenate([e["rewards"] for e in every])
     if all(head.has_cost for head in heads):
         arrays["costs"] = np.concatenate([e["costs"] for e in every])
-    if all(isinstance(head.metadata.get("seed"), int) for head in heads):
-        arrays["seeds"] = np.array([head.metadata["seed"] for head in here], dtype=np.int64)
     return arrays | (_bounds(described.action) if described.ours is None else bounds_from(described.ours))
+
+
+def _seeds(heads: Sequence[Head], facts: dict[str, Any]) -> tuple[np.ndarray | None, dict[str, Any]]:
+    """(episode,) the seeds where every episode has one, and the facts. Minari draws its own from 64 bits without sign:
+    where one is too large for us, all are left out, and the facts say so."""
+    told = [head.metadata.get("seed") for head in heads]
+    if not all(isinstance(seed, int) for seed in told):
+        return None, facts
+    seeds = seeds_that_fit([int(seed) for seed in told if seed is not None])
+    return seeds, facts if seeds is not None else with_left_out(facts, LARGE_SEEDS)
 
 
 def _bounds(action: Sequence[Leaf]) -> dict[str, np.ndarray]:

@@ -1,17 +1,19 @@
-"""NPZ: one NumPy archive with the arrays of `unbraid.demos.arrays`, as flat as the store.
+"""NPZ: one NumPy archive with the arrays of `unbraid.demos.arrays`, as flat as the store; or a folder with an ``.npy``
+for each of them.
 
 What `read_npz` takes (others' names for the same arrays in brackets, see `unbraid.demos.formats.archive.ALIASES`):
 
 - ``observations`` (``state``, ``obs``; or the keys that `obs` names, side by side) (sum of T + 1, obs): the final
   observation of each episode included. Without them, (sum of T, obs), pass ``drop_last_action``: each episode's last
-  observation is then taken as its final one, and the action taken on it (with its reward and cost) is left out.
+  observation is then taken as its final one, and the action taken on it (with its reward and cost) is left out; an
+  episode of a single step vanishes by it.
 - ``actions`` (``action``, ``act``) (sum of T, act), floating-point.
 - ``lengths`` (``ep_len``) (episode,): T of each; or ``episode_ends`` (episode,): the number of actions up to the end of
   each, as the replay buffers of diffusion policies have it.
 - optional: ``terminated`` (all False where absent), ``rewards``, ``costs``, ``seeds``, ``labels``, ``action_low``,
   ``action_high``. `labels_from` names another array that says who acted in each episode, as numbers or text.
 - optional: ``meta``, a JSON text with ``format``, ``version``, ``label_names``, ``observation_names``, ``facts``.
-  Labels without names are called "0", "1", ...
+  Labels without names are called by their numbers. `facts["left_out"]` names the arrays that are not read.
 
 `write_npz` writes ``lengths`` and ``meta`` and loses nothing.
 
@@ -19,8 +21,9 @@ Both work in parts: of what has a row for each step, only arrays in Fortran orde
 """
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -32,7 +35,9 @@ from unbraid.demos.arrays import (
     STEP_ARRAYS,
     arrays_of,
     demos_from_arrays,
+    labels_and_names,
     require_form,
+    without_last_actions,
 )
 from unbraid.demos.episodes import Demos
 from unbraid.demos.formats.archive import (
@@ -42,10 +47,12 @@ from unbraid.demos.formats.archive import (
     observations_of,
     require_keys,
     require_tables,
+    said_unread,
 )
 from unbraid.demos.formats.format import Format
 from unbraid.demos.formats.notes import Notes, notes_from, notes_text
 from unbraid.demos.formats.rows import chunked, opened_rows, write_archive
+from unbraid.demos.left_out import LARGE_SEEDS, VANISHED, seeds_that_fit, with_left_out
 from unbraid.demos.options import ReadOptions
 from unbraid.demos.parts import joined_parts, spans_of
 from unbraid.demos.store import write_spooled
@@ -75,18 +82,19 @@ def write_npz_parts(parts: Iterator[Demos], path: Path) -> Path:
 
 
 def recognise_npz(path: Path) -> str | None:
-    """What shows this layout: an archive with actions, and with observations or where episodes end."""
+    """What shows this layout: an archive (or .npy files) with actions, and with observations or where episodes end."""
     keys = keys_of(path) or ()
     found = [named(keys, field) for field in ("actions", "observations", "lengths", "episode_ends")]
     told = [f"`{key}`" for key in found if key is not None]
-    return f"an .npz archive with {', '.join(told)}" if found[0] is not None and len(told) > 1 else None
+    what = "a folder of .npy files" if path.is_dir() else "an .npz archive"
+    return f"{what} with {', '.join(told)}" if found[0] is not None and len(told) > 1 else None
 
 
 def read_npz(path: Path, options: ReadOptions | None = None) -> Demos:
     """Demonstrations from an archive in the layout above, in memory.
 
     Args:
-        path: the ``.npz`` file.
+        path: the ``.npz`` file, or the folder.
         options: `drop_last_action`, `obs` and `labels_from`; see above.
 
     Raises:
@@ -101,6 +109,8 @@ def read_npz_parts(path: Path, options: ReadOptions, n_steps: int) -> Iterator[D
     observed = options.obs or ((key,) if (key := named(keys, "observations")) is not None else ())
     of_field = {field: key for field in _FIELDS if (key := named(keys, field)) is not None}
     asked = (*observed, *(() if options.labels_from is None else (options.labels_from,)))
+    if options.labels_from is not None:
+        of_field.pop("labels", None)
     steps = {field: of_field.pop(field) for field in STEP_ARRAYS if field in of_field}
     # no others: they may be large, or Python objects
     held = archive_arrays(path, {*of_field.values(), "meta", options.labels_from or "meta"})
@@ -111,6 +121,7 @@ def read_npz_parts(path: Path, options: ReadOptions, n_steps: int) -> Iterator[D
             "say which ones are observed with --obs."
         )
     require_keys(asked, keys, path)
+    notes["facts"] |= _said_unread(keys, {*observed, *of_field.values(), *steps.values(), *asked}, notes["facts"])
     with opened_rows(path, {*observed, *steps.values()}) as rows:
         form = {"observations": rows[observed[0]].like} | {field: rows[key].like for field, key in steps.items()}
         if options.obs:
@@ -120,12 +131,14 @@ def read_npz_parts(path: Path, options: ReadOptions, n_steps: int) -> Iterator[D
         of_all = {field: held[key] for field, key in of_field.items() if field not in _ENDS} | {"lengths": lengths}
         of_all.setdefault("terminated", np.zeros(len(lengths), dtype=bool))
         _name_labels(of_all, notes, held, options, path)
+        _fit_seeds(of_all, notes)
         without_final = _are_without_final(form, observed[0], lengths, options, path)
         if without_final:
-            notes["facts"]["dropped_last_actions"] = True
-            require_form(of_all | _form_without_last_actions(form, lengths, path), path)
-        else:
-            require_form(of_all | form, path)
+            _require_steps(form, lengths, path)
+            notes["facts"] |= {"dropped_last_actions": True, VANISHED: int((lengths < 2).sum())}
+            with_final = (len(form["observations"]) + len(lengths), *form["observations"].shape[1:])
+            form["observations"] = np.broadcast_to(np.empty((), form["observations"].dtype), with_final)
+        require_form(of_all | form, path)
         for first, last in [*spans_of(lengths, n_steps)] or [(0, 0)]:
             n_taken = int(lengths[first:last].sum())
             n_seen = n_taken if without_final else n_taken + last - first
@@ -134,7 +147,10 @@ def read_npz_parts(path: Path, options: ReadOptions, n_steps: int) -> Iterator[D
             arrays |= {"observations": block[observed[0]]} | {field: block[key] for field, key in steps.items()}
             if options.obs:
                 arrays["observations"], notes["observation_names"] = observations_of(block, observed, path)
-            yield demos_from_arrays(_without_last_actions(arrays) if without_final else arrays, source=path, **notes)
+            if without_final:
+                arrays = without_last_actions(arrays, lengths[first:last])
+            if len(arrays["lengths"]) or not without_final:
+                yield demos_from_arrays(arrays, source=path, **notes)
 
 
 def _are_without_final(
@@ -156,23 +172,39 @@ def _are_without_final(
     return True
 
 
+def _said_unread(keys: Collection[str], read: Collection[str], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The fact on arrays that are not read, where there are any."""
+    unread = said_unread(keys, {*read, "meta"})
+    return with_left_out(facts, *unread) if unread else {}
+
+
 def _name_labels(
     of_all: dict[str, np.ndarray], notes: Notes, held: Mapping[str, np.ndarray], options: ReadOptions, path: Path
 ) -> None:
     """Puts the labels that were asked for among the arrays, and names for labels among the notes."""
     if options.labels_from is not None:
         of_all["labels"], notes["label_names"] = _labels_from(held, options.labels_from, path)
-    labels = of_all.get("labels")
-    if labels is not None and not notes["label_names"] and labels.dtype.kind in "iu" and labels.size > 0:
-        notes["label_names"] = tuple(str(i) for i in range(int(labels.max()) + 1)) if labels.max() < 1000 else ()
+    elif "labels" in of_all:
+        key = str(named(held, "labels"))
+        of_all["labels"], notes["label_names"] = labels_and_names(of_all["labels"], notes["label_names"], key, path)
+
+
+def _fit_seeds(of_all: dict[str, np.ndarray], notes: Notes) -> None:
+    """Leaves out seeds that are too large for us, and says so."""
+    seeds = of_all.get("seeds")
+    if seeds is not None and seeds.dtype.kind == "u" and seeds_that_fit(seeds.reshape(-1).tolist()) is None:
+        del of_all["seeds"]
+        notes["facts"] = with_left_out(notes["facts"], LARGE_SEEDS)
 
 
 def _labels_from(
     held: Mapping[str, np.ndarray], key: str, path: Path
 ) -> tuple[Int[np.ndarray, "episode"], tuple[str, ...]]:
     """(episode,) who acted, and their names, from an array of numbers or of text."""
-    values = held[key]
-    if values.ndim != 1 or values.dtype.kind not in "iuUS":
+    values = held[key].reshape(-1) if held[key].ndim == 2 and held[key].shape[1] == 1 else held[key]
+    if values.dtype.kind == "f" and (values == np.floor(values)).all():
+        values = values.astype(np.int64)
+    if values.ndim != 1 or values.dtype.kind not in "biuUS":
         raise DataError(
             f"`{key}` of {path} must say who acted in each episode, by a whole number or a name; got shape "
             f"{values.shape} of {values.dtype}. Name another array."
@@ -183,20 +215,21 @@ def _labels_from(
 
 
 def _read_lengths(held: Mapping[str, np.ndarray], n_actions: int, path: Path) -> Int[np.ndarray, "episode"]:
-    name = named(held, "lengths") or named(held, "episode_ends")
+    of_lengths = named(held, "lengths")
+    name = of_lengths or named(held, "episode_ends")
     if name is None:
         raise DataError(
             f"{path} must say where its episodes end; it has neither `lengths` nor `episode_ends`. Add `lengths`, the "
             "number of actions of each episode."
         )
-    values = held[name]
+    values = held[name].reshape(-1) if held[name].ndim == 2 and held[name].shape[1] == 1 else held[name]
     if values.ndim != 1 or (values.dtype.kind not in "iu" and len(values)):
         raise DataError(
             f"`{name}` of {path} must be one row of whole numbers; got shape {values.shape} of {values.dtype}. "
             "Give one number for each episode."
         )
     values = values.astype(np.int64)
-    lengths = np.diff(values, prepend=0) if name == "episode_ends" else values
+    lengths = np.diff(values, prepend=0) if of_lengths is None else values
     if (lengths < 0).any():
         episode = int((lengths < 0).argmax())
         raise DataError(
@@ -211,10 +244,8 @@ def _read_lengths(held: Mapping[str, np.ndarray], n_actions: int, path: Path) ->
     return lengths
 
 
-def _form_without_last_actions(
-    form: Mapping[str, np.ndarray], lengths: Int[np.ndarray, "episode"], path: Path
-) -> dict[str, np.ndarray]:
-    """What `_without_last_actions` makes of arrays of this form."""
+def _require_steps(form: Mapping[str, np.ndarray], lengths: Int[np.ndarray, "episode"], path: Path) -> None:
+    """Sees that last actions can be dropped, and that something stays."""
     if (lengths < 1).any():
         raise DataError(
             f"Episode {int((lengths < 1).argmax())} of {path} must have at least 1 step to drop the last action of; it "
@@ -226,23 +257,16 @@ def _form_without_last_actions(
                 f"`{name}` of {path} must have {lengths.sum()} rows, one for each action; got {len(values)}. Repair "
                 "it, or leave it out."
             )
-    n_steps = int(lengths.sum()) - len(lengths)
-    shorter = {name: values if name == "observations" else values[:n_steps] for name, values in form.items()}
-    return shorter | {"lengths": lengths - 1}
-
-
-def _without_last_actions(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """T observations and T actions an episode -> T and T - 1; no episode ends by the world any more."""
-    lengths = arrays["lengths"]
-    kept = np.ones(int(lengths.sum()), dtype=bool)
-    kept[np.cumsum(lengths) - 1] = False
-    shorter = dict(arrays, lengths=lengths - 1, terminated=np.zeros(len(lengths), dtype=bool))
-    return shorter | {name: arrays[name][kept] for name in STEP_ARRAYS if name in arrays}
+    if not (lengths > 1).any():
+        raise DataError(
+            f"{path} must hold an episode of at least 2 steps to drop last actions; its {len(lengths)} episodes have "
+            "1. Append the final observations, or give another file."
+        )
 
 
 FORMAT = Format(
     name="npz",
-    title="an .npz archive of flat arrays",
+    title="flat arrays",
     endings=(".npz",),
     options=frozenset({"drop_last_action", "obs", "labels_from"}),
     recognise=recognise_npz,

@@ -7,7 +7,7 @@ What `read_ogbench` takes, N rows in all:
 - ``actions`` (N, act): the one in an episode's last row was never taken, and is not read; neither are rewards there.
 - ``terminals`` (N,): marks each episode's last row. It says nothing of why the episode ended, so none counts as
   `terminated`.
-- optional: ``rewards``, ``costs`` (N,).
+- optional: ``rewards``, ``costs`` (N,). `facts["left_out"]` names the arrays that are not read.
 
 Both work in parts: of the tables, only the flags are ever in memory as a whole, and what is in Fortran order.
 
@@ -27,10 +27,19 @@ import numpy as np
 from unbraid.core.errors import DataError
 from unbraid.demos.arrays import EPISODE_ARRAYS, STEP_ARRAYS, demos_from_arrays, require_form
 from unbraid.demos.episodes import Demos
-from unbraid.demos.formats.archive import archive_arrays, keys_of, named, observations_of, require_keys, require_tables
+from unbraid.demos.formats.archive import (
+    archive_arrays,
+    keys_of,
+    named,
+    observations_of,
+    require_keys,
+    require_tables,
+    said_unread,
+)
 from unbraid.demos.formats.format import PART_STEPS, Format
 from unbraid.demos.formats.notes import beside_the_format, notes_from, notes_text
 from unbraid.demos.formats.rows import Chunked, chunked, opened_rows, write_archive
+from unbraid.demos.left_out import with_left_out
 from unbraid.demos.options import ReadOptions
 from unbraid.demos.parts import joined_parts, parts_of, spans_of
 from unbraid.demos.store import write_spooled
@@ -118,6 +127,8 @@ def read_ogbench_parts(path: Path, options: ReadOptions, n_steps: int) -> Iterat
     require_keys(observed, keys, path)
     steps = [name for name in STEP_ARRAYS if name in keys]
     notes = notes_from(str(held.get("unbraid/meta", "{}")), where="unbraid/meta", source=path)
+    unread = said_unread(keys, {"terminals", *observed, *steps, *held})
+    notes["facts"] = with_left_out(notes["facts"], *unread) if unread else notes["facts"]
     with opened_rows(path, {*observed, *steps}) as rows:
         form = {key: array.like for key, array in rows.items()}
         require_tables(form, observed, path)

@@ -8,7 +8,8 @@ What `read_per_episode` takes:
 
 Each episode has ``observations`` (T + 1, obs) and ``actions`` (T, act), and where they are there ``rewards``, ``costs``
 (T,), ``terminated``, ``seed``, ``label``; others' names are those of `unbraid.demos.formats.archive.ALIASES`, and the
-option `obs` names the observed ones. With T observations, pass ``drop_last_action``.
+option `obs` names the observed ones. With T observations, pass ``drop_last_action``; an episode of a single step
+vanishes by it. What not every episode has is left out, as arrays of other names are: ``facts["left_out"]`` names them.
 
 `write_per_episode` writes such a folder, and ``unbraid.json`` beside the episodes.
 """
@@ -16,13 +17,15 @@ option `obs` names the observed ones. With T observations, pass ``drop_last_acti
 import re
 import sys
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from unbraid.core.errors import DataError
 from unbraid.core.runs import new_folder, write_text
-from unbraid.demos.arrays import require_dtype
+from unbraid.demos.arrays import labels_and_names, require_dtype
 from unbraid.demos.episodes import Demos, Episode
 from unbraid.demos.formats.archive import (
     ALIASES,
@@ -32,9 +35,11 @@ from unbraid.demos.formats.archive import (
     observations_of,
     open_npy,
     require_keys,
+    said_unread,
 )
 from unbraid.demos.formats.format import Format
 from unbraid.demos.formats.notes import Notes, beside_the_format, notes_from, notes_text
+from unbraid.demos.left_out import LARGE_SEEDS, VANISHED, seeds_that_fit, with_left_out
 from unbraid.demos.options import ReadOptions
 from unbraid.demos.parts import joined_parts
 
@@ -135,43 +140,74 @@ def read_per_episode_parts(path: Path, options: ReadOptions, n_steps: int) -> It
     )
     if all((path / f"{name}.npy").is_file() for name in _BOUNDS):
         bounds = (np.array(open_npy(path / "action_low.npy")), np.array(open_npy(path / "action_high.npy")))
-    if "labels" in kept and not notes["label_names"]:
-        notes["label_names"] = _numbers_as_names(episodes)
+    notes["facts"] |= _left_out(episodes, kept, options, path)
+    if "seeds" in kept and seeds_that_fit([int(seed) for seed in _of_episodes(episodes, "seeds", "seed")]) is None:
+        kept, notes["facts"] = kept - {"seeds"}, with_left_out(notes["facts"], LARGE_SEEDS)
+    labels: np.ndarray | None = None
+    if "labels" in kept:
+        told = np.array(_of_episodes(episodes, "labels", "label"))
+        labels, notes["label_names"] = labels_and_names(told, notes["label_names"], "label", path)
     gathered: list[Episode] = []
     n_gathered = 0
     for number, (place, keys, load) in enumerate(episodes):
         episode, names = _episode(load(wanted), keys, place, kept, options)
         if options.obs:
             notes["observation_names"] = names
-        gathered.append(episode)
-        n_gathered += episode.n_steps
-        if n_gathered >= n_steps or number == len(episodes) - 1:
-            yield _together(gathered, notes, bounds, options, path)
+        if episode.n_steps or not options.drop_last_action:
+            gathered.append(episode if labels is None else replace(episode, label=int(labels[number])))
+            n_gathered += episode.n_steps
+        if gathered and (n_gathered >= n_steps or number == len(episodes) - 1):
+            yield _together(gathered, notes, bounds, path)
             gathered, n_gathered = [], 0
 
 
-def _together(
-    episodes: list[Episode],
-    notes: Notes,
-    bounds: tuple[np.ndarray, np.ndarray] | None,
-    options: ReadOptions,
-    path: Path,
-) -> Demos:
-    facts = notes["facts"] | ({"dropped_last_actions": True} if options.drop_last_action else {})
-    names = {name: notes[name] for name in ("label_names", "observation_names")}
+def _together(episodes: list[Episode], notes: Notes, bounds: tuple[np.ndarray, np.ndarray] | None, path: Path) -> Demos:
     try:
-        return Demos.from_episodes(episodes, **names, action_bounds=bounds, facts=facts)
+        return Demos.from_episodes(episodes, **notes, action_bounds=bounds)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
 
 
-def _numbers_as_names(episodes: _Found) -> tuple[str, ...]:
-    """Names for experts that are only numbered: "0", "1", ...; none where that would be too many."""
-    last = -1
+def _left_out(episodes: _Found, kept: frozenset[str], options: ReadOptions, path: Path) -> dict[str, Any]:
+    """Facts on what is left out: last actions, episodes that vanish by it, and arrays that are not read."""
+    fields = ("actions", *kept) if options.obs else ("observations", "actions", *kept)
+    unread = [] if path.is_dir() else _of_no_episode(path)
+    for _, keys, _ in episodes:
+        read = (*options.obs, *(named(keys, field) for field in fields))
+        unread += [key for key in keys if key not in read]
+    told = said_unread(dict.fromkeys(unread), ())
+    facts = with_left_out({}, *told) if told else {}
+    if not options.drop_last_action:
+        return facts
+    lengths = [_n_actions(keys, load) for _, keys, load in episodes]
+    if max(lengths) < 2:
+        raise DataError(
+            f"{path} must hold an episode of at least 2 steps to drop last actions; its {len(lengths)} episodes have "
+            "fewer. Append the final observations, or give other episodes."
+        )
+    return facts | {"dropped_last_actions": True, VANISHED: sum(length < 2 for length in lengths)}
+
+
+def _of_no_episode(path: Path) -> list[str]:
+    """The keys of an archive that belong to none of its episodes."""
+    keys = keys_of(path) or ()
+    groups = [group for group in _numbered(keys).values() if named(group, "actions") is not None]
+    return [key for key in keys if not any(key in group.values() for group in groups)]
+
+
+def _n_actions(keys: Collection[str], load: Callable[[Collection[str]], _Arrays]) -> int:
+    key = named(keys, "actions")
+    shape = () if key is None else load((key,))[key].shape
+    return shape[0] if shape else 0
+
+
+def _of_episodes(episodes: _Found, field: str, name: str) -> list[float | int | bool]:
+    """One number for each episode, which all of them have."""
+    numbers: list[float | int | bool] = []
     for place, keys, load in episodes:
-        name = str(named(keys, "labels"))
-        last = max(last, int(_number(load((name,))[name], "label", place)))
-    return tuple(str(i) for i in range(last + 1)) if last < 1000 else ()
+        key = str(named(keys, field))
+        numbers.append(_number(load((key,))[key], name, place, kinds="biuf" if field == "labels" else "biu"))
+    return numbers
 
 
 def _files_in(path: Path) -> list[Path]:
@@ -198,15 +234,18 @@ def _from_archive(path: Path, wanted: Collection[str]) -> _Found:
     """The episodes of an archive, of which no other arrays are read: they may be large, or Python objects."""
     numbered = _numbered(keys_of(path) or ())
     held = archive_arrays(path, {key for keys in numbered.values() for name, key in keys.items() if name in wanted})
-    return [
-        (
-            f"episode {number} of {path}",
-            tuple(keys),
-            lambda _, ks=keys: {n: held[k] for n, k in ks.items() if k in held},
-        )
-        for number, keys in sorted(numbered.items())
-        if named(keys, "actions") is not None
-    ]
+    acted = next((name for keys in numbered.values() if (name := named(keys, "actions")) is not None), "actions")
+    found: _Found = []
+    for number, keys in sorted(numbered.items()):
+        if named(keys, "actions") is not None:
+            there = {name: held[key] for name, key in keys.items() if key in held}
+            found.append((f"episode {number} of {path}", tuple(keys), lambda _, arrays=there: arrays))
+        elif any(name in wanted for name in keys):
+            raise DataError(
+                f"Episode {number} of {path} must hold `{acted}`, as others do; it holds {', '.join(keys.values())}. "
+                "Add it, or leave out all arrays of this number."
+            )
+    return found
 
 
 def _numbered(keys: Collection[str]) -> dict[int, dict[str, str]]:
@@ -264,16 +303,15 @@ def _episode(
             costs=tables.get("costs"),
             terminated=terminated,
             seed=int(_number(fields["seeds"], "seed", place)) if "seeds" in fields else None,
-            label=int(_number(fields["labels"], "label", place)) if "labels" in fields else None,
         )
     except DataError as error:
         raise DataError(f"{place}: {error}") from None
     return episode, names
 
 
-def _number(values: np.ndarray, name: str, place: str) -> float | int | bool:
+def _number(values: np.ndarray, name: str, place: str, kinds: str = "biu") -> float | int | bool:
     """One number: an array of no axes, or of one entry."""
-    if values.size != 1 or values.dtype.kind not in "biu":
+    if values.size != 1 or values.dtype.kind not in kinds:
         raise DataError(
             f"`{name}` of {place} must be one whole number; got shape {values.shape} of {values.dtype}. Repair it, or "
             "leave it out."

@@ -119,7 +119,19 @@ def _what_is_there(path: Path) -> str:
             return f"the HDF5 file holds {_some(sorted(file.keys()))}"
     if keys_of(path) is not None or path.suffix.lower() == ".npz":
         return f"the archive holds {_some(list(archive_arrays(path, ())) or list(keys_of(path) or ()))}"
+    line = _first_line(path) if path.suffix.lower() in (".csv", ".tsv") else ""
+    if line:
+        return f"the first line of the table, {line!r:.60}, must name columns parted by commas: save it so, as .csv"
     return f"got a file of another kind, or a damaged one, that ends in {path.suffix!r}"
+
+
+def _first_line(path: Path) -> str:
+    """The first line of a text; nothing where it is none."""
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            return file.readline().strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _some(names: list[str]) -> str:

@@ -33,7 +33,7 @@ from unbraid.core.errors import DataError
 from unbraid.core.runs import new_file
 from unbraid.demos.arrays import demos_from_arrays, require_dtype, without_last_actions
 from unbraid.demos.episodes import Demos
-from unbraid.demos.formats.archive import observations_of
+from unbraid.demos.formats.archive import observations_of, said_unread
 from unbraid.demos.formats.format import Format
 from unbraid.demos.formats.hdf5 import (
     appended,
@@ -45,6 +45,7 @@ from unbraid.demos.formats.hdf5 import (
     require_steps,
 )
 from unbraid.demos.formats.notes import Notes, beside_the_format, notes_from, notes_text
+from unbraid.demos.left_out import with_left_out
 from unbraid.demos.options import ReadOptions
 from unbraid.demos.parts import joined_parts, spans_of
 
@@ -173,7 +174,7 @@ def read_robomimic_parts(path: Path, options: ReadOptions, n_steps: int) -> Iter
         notes = _notes(file, demos[0][1], keys, options, path)
         whole = all("next_obs" in group for _, group in demos)
         if images and not options.obs:
-            notes["facts"]["left_out"] = [f"Images are not read: {', '.join(images)} left out."]
+            notes["facts"] = with_left_out(notes["facts"], f"Images are not read: {', '.join(images)} left out.")
         if not whole:
             left_out = {"dropped_last_actions": True, "dropped_one_step_episodes": int((lengths < 2).sum())}
             notes["facts"] |= left_out
@@ -188,6 +189,8 @@ def read_robomimic_parts(path: Path, options: ReadOptions, n_steps: int) -> Iter
                 values = read_rows(file[f"unbraid/{name}"], path)
                 ours[name] = values[chosen] if name in _OF_EPISODES else values
         fields = ["actions", *(f for f in ("rewards", "costs") if all(f in group for _, group in demos))]
+        unread = said_unread(tuple(demos[0][1]), {*fields, "obs", "next_obs", "dones"})
+        notes["facts"] = with_left_out(notes["facts"], *unread) if unread else notes["facts"]
         for first, last in spans_of(lengths, n_steps):
             observations = _observations(demos[first:last], keys, whole, path)
             arrays = {"observations": observations} | _by_step(demos[first:last], fields, path)

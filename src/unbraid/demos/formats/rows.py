@@ -15,7 +15,7 @@ import numpy as np
 
 from unbraid.core.errors import DataError
 from unbraid.core.runs import new_file
-from unbraid.demos.formats.archive import archive_arrays, naming_damage
+from unbraid.demos.formats.archive import archive_arrays, naming_damage, open_npy
 from unbraid.demos.formats.format import PART_STEPS
 
 __all__ = ["Chunked", "Rows", "chunked", "opened_rows", "write_archive", "write_npy"]
@@ -65,19 +65,23 @@ class Rows:
 
 @contextmanager
 def opened_rows(path: Path, keys: Collection[str]) -> Generator[dict[str, Rows]]:
-    """Arrays of an archive by name, all to be read side by side.
+    """Arrays of an archive, or of the .npy files of a folder, by name, all to be read side by side.
 
     In Fortran order a row is spread over the whole array: such an array is read at once, as one with a header of
     another version is.
 
     Args:
-        path: the archive, stored or deflated.
+        path: the archive, stored or deflated; or the folder, whose arrays are memory-mapped.
         keys: arrays that it holds.
 
     Raises:
         DataError: truncated or no archive; an array of Python objects, or without rows.
     """
     with ExitStack() as files:
+        if path.is_dir():
+            mapped = {key: open_npy(path / f"{key}.npy") for key in keys}
+            yield {key: _as_rows(path, key, values, values) for key, values in mapped.items()}
+            return
         with naming_damage(path):
             archive = files.enter_context(zipfile.ZipFile(path))
         yield {key: _opened(archive, key, path, files) for key in keys}
@@ -91,6 +95,10 @@ def _opened(archive: zipfile.ZipFile, key: str, path: Path, files: ExitStack) ->
         at_once = by_column or dtype.hasobject
         source = archive_arrays(path, (key,))[key] if at_once else file  # refuses Python objects
         like = source if isinstance(source, np.ndarray) else np.broadcast_to(np.empty((), dtype=dtype), shape)
+    return _as_rows(path, key, like, source)
+
+
+def _as_rows(path: Path, key: str, like: np.ndarray, source: IO[bytes] | BufferedIOBase | np.ndarray) -> Rows:
     if like.ndim == 0:
         raise DataError(f"`{key}` of {path} must have a row for each step; it is a single value. Give all rows.")
     return Rows((path, key), like, source)

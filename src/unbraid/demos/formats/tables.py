@@ -7,7 +7,10 @@ a column of lists for all numbers in them. Optional: `reward_column`, `cost_colu
 `labels_from` for who acted, which must stay the same within an episode.
 
 - A row holds what was seen, the action taken on it, and the reward and cost of that action.
-- Rows stand episode after episode, each in order of time; or `step_column` says their order, and they may stand anyhow.
+- Rows stand episode after episode, each in order of time; or `step_column` says their order, by numbers, dates or
+  times, and they may stand anyhow.
+- Actions that are whole numbers throughout are taken for continuous where a column has more than 32 values, and said;
+  else they are refused, as a choice among few would be.
 - **A last row of an episode whose actions are empty holds its final observation. Where there is none, the last row's
   observation becomes the final one, and its action, reward and cost are left out**; such an episode does not count as
   terminated, and one of a single row vanishes. `facts` says so. No other cell may be empty.
@@ -29,15 +32,18 @@ from jaxtyping import Int
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.demos.arrays import demos_from_arrays
 from unbraid.demos.episodes import Demos
-from unbraid.demos.formats.arrow import columns_of, numbers_of, require_pyarrow, saying_what_is_damaged
+from unbraid.demos.formats.arrow import columns_of, numbers_of, plain, require_pyarrow, saying_what_is_damaged
 from unbraid.demos.formats.format import Format
 from unbraid.demos.formats.notes import bounds_from
 from unbraid.demos.formats.tables_columns import Roles, csv_header, csv_types, described, naming_the_cell, roles_from
 from unbraid.demos.formats.tables_write import table_not_held, write_table, write_table_parts
+from unbraid.demos.left_out import with_left_out
 from unbraid.demos.options import ReadOptions
 from unbraid.demos.parts import parts_of, spans_of
 
 __all__ = ["FORMAT", "demos_from_table", "read_table", "read_table_parts", "write_table", "write_table_parts"]
+
+_MOST_CHOICES = 32
 
 
 def _recognise(path: Path) -> str | None:
@@ -181,7 +187,7 @@ def _demos(table: Any, roles: Roles, path: Path, ours: Mapping[str, Any] | None)
     rows = np.repeat(kept, counts)
     steps = rows.copy()
     steps[ends - 1] = False
-    names = _names(table, roles.observations)
+    names = _names(table, roles.observations, where)
     arrays = {"observations": columns_of(table, roles.observations, where=where)[rows], "lengths": counts[kept] - 1}
     acted = table.filter(steps)
     arrays["actions"] = columns_of(acted, roles.actions, where=where)
@@ -199,7 +205,9 @@ def _demos(table: Any, roles: Roles, path: Path, ours: Mapping[str, Any] | None)
         arrays["labels"] = labels[kept]
     arrays |= bounds_from(ours or {})
     if ours is None:
-        facts: dict[str, Any] = {"action_names": _names(table, roles.actions)}
+        facts: dict[str, Any] = {"action_names": _names(table, roles.actions, where)}
+        arrays["actions"], told = _as_continuous(arrays["actions"], facts["action_names"])
+        facts = with_left_out(facts, told) if told else facts
         if not final.all():
             facts |= {"dropped_last_actions": True, "dropped_one_step_episodes": int((~kept).sum())}
     else:
@@ -209,7 +217,9 @@ def _demos(table: Any, roles: Roles, path: Path, ours: Mapping[str, Any] | None)
 
 def _in_order(table: Any, roles: Roles, where: str) -> tuple[Any, Int[np.ndarray, "row"]]:
     """The table in order of episodes and time, and (row,) the number of the episode, by first appearance."""
-    column = table.column(roles.episode).combine_chunks()
+    import pyarrow as pa
+
+    column = plain(table.column(roles.episode))
     if column.null_count:
         row = int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)))
         raise DataError(
@@ -228,18 +238,30 @@ def _in_order(table: Any, roles: Roles, where: str) -> tuple[Any, Int[np.ndarray
                 f"at row {row}, after another. Say which column counts the steps: --step-column"
             )
         return table, codes
-    time = numbers_of(table, (roles.step,), where=where)
+    time = _times(table, roles.step, where)
     order = np.lexsort((time, codes))
     codes, time = codes[order], time[order]
     same = np.flatnonzero((np.diff(codes) == 0) & ~(np.diff(time) > 0))
     if len(same):
         row = int(same[0])
+        twice = table.column(roles.step)[int(order[row])].cast(pa.string())
         raise DataError(
             f"`{roles.step}` of {where} must differ between the rows of an episode; episode "
-            f"{encoded.dictionary[int(codes[row])]} has {time[row]} twice. Choose another column, or leave out what "
+            f"{encoded.dictionary[int(codes[row])]} has {twice} twice. Choose another column, or leave out what "
             "is double."
         )
     return table.take(order), codes
+
+
+def _times(table: Any, name: str, where: str) -> np.ndarray:
+    """(row,) numbers that order the rows: dates and times count in whole units since their beginning."""
+    import pyarrow as pa
+
+    column = table.column(name)
+    if pa.types.is_temporal(column.type):
+        whole = pa.int32() if column.type.bit_width == 32 else pa.int64()
+        table = table.set_column(table.column_names.index(name), name, column.cast(whole))
+    return numbers_of(table, (name,), where=where)
 
 
 def _is_final(
@@ -282,9 +304,22 @@ def _terminated(table: Any, roles: Roles, ends: Int[np.ndarray, "episode"], wher
     return said
 
 
-def _names(table: Any, names: Sequence[str]) -> list[str]:
+def _as_continuous(actions: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, str | None]:
+    """(step, act) the actions, and a sentence where they become floating-point: whole numbers, of which a column has
+    more values than a choice among few would have. (A table does not say which numbers are meant to be whole.)"""
+    if actions.dtype.kind not in "iu" or actions.size == 0:
+        return actions, None
+    n_values = [len(np.unique(column)) for column in actions.T]
+    most = int(np.argmax(n_values))
+    if n_values[most] <= _MOST_CHOICES:
+        return actions, None
+    told = f"Actions are whole numbers, taken for continuous: `{names[most]}` has {n_values[most]} values."
+    return actions.astype(np.float64), told
+
+
+def _names(table: Any, names: Sequence[str], where: str) -> list[str]:
     """A name for every number: the column's, or "column[0]", "column[1]", ... for a column of lists."""
-    widths = [numbers_of(table.slice(0, 1), (n,), where="", allow_empty=True).shape[1:] for n in names]
+    widths = [numbers_of(table.slice(0, 1), (n,), where=where, allow_empty=True).shape[1:] for n in names]
     return [f"{n}[{i}]" if w else n for n, w in zip(names, widths, strict=True) for i in range(w[0] if w else 1)]
 
 
@@ -292,7 +327,7 @@ def _labels(
     table: Any, name: str, codes: Int[np.ndarray, "row"], told: Sequence[str] | None, where: str
 ) -> tuple[Int[np.ndarray, "episode"], tuple[str, ...]]:
     """(episode,) who acted, and their names: those that were noted, or else those that occur."""
-    column = table.column(name).combine_chunks()
+    column = plain(table.column(name))
     encoded = column.dictionary_encode()
     labels = encoded.indices.to_numpy(zero_copy_only=False)
     starts = np.searchsorted(codes, np.arange(codes[-1] + 1))

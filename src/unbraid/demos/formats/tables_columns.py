@@ -159,10 +159,12 @@ def csv_types(roles: Roles, ours: Mapping[str, Any] | None) -> dict[str, Any]:
     import pyarrow as pa
 
     dtypes = {} if ours is None else ours["dtypes"]
-    single = ((roles.reward, "rewards"), (roles.cost, "costs"), (roles.step, "step"))
+    single = ((roles.reward, "rewards"), (roles.cost, "costs"))
     told = {name: dtypes.get(key, "float64") for name, key in single if name is not None}
     told |= {name: dtypes.get("observations", "float64") for name in roles.observations}
     told |= {name: dtypes.get("actions", "float64") for name in roles.actions}
+    if ours is not None and roles.step is not None:
+        told[roles.step] = "float64"  # the step of others may be a date or a time, which shows only in all of its rows
     types = {name: pa.from_numpy_dtype(np.dtype(dtype)) for name, dtype in told.items()}
     types |= {name: pa.string() for name in (roles.episode, roles.label) if name is not None}
     return types | ({} if roles.seed is None else {roles.seed: pa.int64()})

@@ -49,6 +49,22 @@ def test_next_observations_give_the_final_ones(tmp_path):
     assert demos.rewards.tolist() == list(range(8))
 
 
+def test_a_table_of_one_column_is_one_row_of_numbers(tmp_path):
+    path = _file(tmp_path, rewards=np.arange(8.0)[:, None], costs=np.ones((8, 1)))
+    for demos in (load_demos(path), *load_parts(find_source(path), n_steps=8)):
+        assert demos.rewards.tolist() == list(range(8))
+        assert demos.costs.tolist() == [1] * 8
+
+
+def test_tables_that_are_not_read_are_named(tmp_path):
+    more = {"infos/qpos": np.zeros((8, 3)), "infos/cost": np.ones(8), "metadata/algorithm": b"sac", "note": b"x"}
+    path = _file(tmp_path, **more)
+    demos = load_demos(path)
+    assert demos.facts == {"left_out": ["These arrays are not read: infos/qpos, metadata/algorithm, note."]}
+    assert demos.costs is not None
+    assert load_demos(write_d4rl(load_demos(_file(tmp_path)), tmp_path / "ours.hdf5")).facts == {}
+
+
 def test_without_next_observations_the_last_actions_go(tmp_path):
     demos = read_d4rl(_file(tmp_path, next_observations=None))
     assert demos.lengths.tolist() == [2, 3]

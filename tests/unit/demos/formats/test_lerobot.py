@@ -127,7 +127,38 @@ def test_names_statistics_and_what_is_not_read_are_kept_as_facts(tmp_path):
     assert facts["left_out"] == [
         "Images and videos are not read: observation.image.",
         "These features are not read: next.success, grip.",
+        "The texts of 2 tasks are not read: --labels-from task_index keeps them where each episode has one.",
     ]
+
+
+def test_the_text_of_the_only_task_is_kept_and_several_are_said(tmp_path):
+    path = _set(tmp_path)
+    by_task = read_lerobot(path, ReadOptions(labels_from="task_index"))
+    assert not any("task" in line for line in by_task.facts["left_out"])
+    written = write_lerobot(by_task, tmp_path / "several")
+    assert read_lerobot(written, ReadOptions(labels_from="task_index")).label_names == ("push", "höher")
+    pq.write_table(pa.table({"task_index": [0], "task": ["höher"]}), path / "meta" / "tasks.parquet")
+    demos = read_lerobot(path, ReadOptions())
+    assert demos.labels is None
+    assert not any("task" in line for line in demos.facts["left_out"])
+    written = write_lerobot(demos.select([1]), tmp_path / "one")
+    assert pq.read_table(written / "meta" / "tasks.parquet").to_pydict()["__index_level_0__"] == ["höher"]
+    episodes = pq.read_table(written / "meta" / "episodes" / "chunk-000" / "file-000.parquet").to_pydict()
+    assert episodes["tasks"] == [["höher"]]
+    again = write_lerobot(read_lerobot(written, ReadOptions()), tmp_path / "again")
+    assert pq.read_table(again / "meta" / "tasks.parquet").to_pydict()["__index_level_0__"] == ["höher"]
+    pq.write_table(pa.table({"task_index": [0]}), path / "meta" / "tasks.parquet")
+    said = read_lerobot(path, ReadOptions()).facts["left_out"][-1]
+    assert said.startswith("Tasks are not read: ")
+    assert "must have a task_index and a text for each; it has task_index." in said
+    (path / "meta" / "tasks.parquet").unlink()
+    assert "tasks" not in read_lerobot(path, ReadOptions()).facts["lerobot"]
+
+
+def test_rewards_may_be_lists_of_one_number(tmp_path):
+    rewards = np.arange(8, dtype=np.float32)[:, None]
+    demos = read_lerobot(_set(tmp_path, rows={"next.reward": rewards}), ReadOptions())
+    assert demos.rewards.tolist() == [0, 1, 2, 5, 6]
 
 
 def test_tasks_and_features_that_stay_the_same_become_labels(tmp_path):

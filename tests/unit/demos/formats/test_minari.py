@@ -325,6 +325,17 @@ def test_episodes_without_attributes_have_neither_seeds_nor_labels(tmp_path):
         read_minari(path, ReadOptions(labels_from="expert"))
 
 
+@STORED
+def test_seeds_that_do_not_fit_in_64_bits_are_left_out_and_said(tmp_path, monkeypatch, stored):
+    monkeypatch.setitem(globals(), "_known", lambda i, n: {"id": i, "total_steps": n, "seed": 2**63 + i if i else 7})
+    path = _set(tmp_path, stored)
+    whole = read_minari(path, ReadOptions())
+    for demos in (whole, *load_parts(find_source(path), n_steps=1)):
+        assert demos.seeds is None
+        assert demos.facts["left_out"] == ["Seeds are left out: one does not fit in 64 bits with a sign."]
+    assert whole.n_episodes == 3
+
+
 @pytest.mark.parametrize(
     ("stored", "file", "kind"),
     [

@@ -44,6 +44,8 @@ def test_final_observations_are_kept_and_the_actions_there_are_not(tmp_path):
     assert demos.rewards.tolist() == [0, 1, 2, 5, 6, 7, 8]
     assert not demos.terminated.any()
     assert demos.observations.dtype == np.float32
+    assert demos.facts == {"left_out": ["These arrays are not read: qpos, button."]}
+    assert load_demos(write_ogbench(demos, tmp_path / "ours.npz")).facts == demos.facts
 
 
 def test_transitions_are_those_of_ogbench_itself(tmp_path):

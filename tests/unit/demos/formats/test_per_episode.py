@@ -80,11 +80,70 @@ def test_without_final_observations_it_asks_and_then_drops_the_last_actions(tmp_
     assert demos.lengths.tolist() == [2, 2]
     assert demos.rewards.tolist() == [0, 1, 0, 1]
     assert not demos.terminated.any()
-    assert demos.facts == {"dropped_last_actions": True}
+    assert demos.facts == {"dropped_last_actions": True, "dropped_one_step_episodes": 0}
 
 
-def test_what_not_every_episode_has_is_left_out(tmp_path):
-    assert load_demos(_folder(tmp_path, rewards=None)).rewards is None
+@pytest.mark.parametrize("n_steps", [(1, 3, 1, 2), (3, 2, 1)])
+def test_an_episode_of_a_single_step_vanishes_with_it_and_is_counted(tmp_path, n_steps):
+    for number, length in enumerate(n_steps):
+        arrays = _episode(number, length, n_rows=length)
+        np.savez(tmp_path / f"{number}.npz", **arrays, label=np.array(number), seed=np.array(10 + number))
+    whole = load_demos(tmp_path, drop_last_action=True)
+    options = ReadOptions(drop_last_action=True)
+    parts = list(load_parts(find_source(tmp_path), options=options, n_steps=1))
+    kept = [number for number, length in enumerate(n_steps) if length > 1]
+    assert whole.lengths.tolist() == [n_steps[number] - 1 for number in kept]
+    assert whole.labels.tolist() == kept
+    assert whole.seeds.tolist() == [10 + number for number in kept]
+    assert whole.facts == {"dropped_last_actions": True, "dropped_one_step_episodes": n_steps.count(1)}
+    assert [part.lengths.tolist() for part in parts] == [[length] for length in whole.lengths]
+    assert [(part.facts, part.label_names) for part in parts] == [(whole.facts, whole.label_names)] * 2
+
+
+def test_single_steps_alone_are_no_data_without_final_observations(tmp_path):
+    for number in range(2):
+        np.savez(tmp_path / f"{number}.npz", **_episode(number, 1, n_rows=1))
+    with pytest.raises(DataError, match="must hold an episode of at least 2 steps to drop last actions; its 2"):
+        load_demos(tmp_path, drop_last_action=True)
+
+
+def test_what_not_every_episode_has_is_left_out_and_said(tmp_path):
+    demos = load_demos(_folder(tmp_path, rewards=None, img=np.zeros((4, 2, 2, 3), np.uint8)))
+    assert demos.rewards is None
+    assert demos.facts == {"left_out": ["These arrays are not read: rewards, img."]}
+
+
+def test_arrays_of_an_archive_that_are_not_read_are_named_without_their_numbers(tmp_path):
+    arrays = {f"{name}_{n}": v for n in range(2) for name, v in _episode(n, 3).items()} | {"note": np.zeros(2)}
+    np.savez(tmp_path / "a.npz", **arrays, **{f"img_{n}": np.zeros((3, 2, 2, 3), np.uint8) for n in range(2)}, of_7=[0])
+    assert load_demos(tmp_path / "a.npz").facts == {"left_out": ["These arrays are not read: note, of_7, img."]}
+
+
+def test_an_episode_that_lacks_its_actions_is_named_and_not_passed_over(tmp_path):
+    arrays = {f"{name}_{n}": v for n in range(4) for name, v in _episode(n, 3).items() if (name, n) != ("actions", 2)}
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(
+        DataError, match=r"Episode 2 of .*a\.npz must hold `actions`, as others do; it holds observations_2"
+    ):
+        load_demos(tmp_path / "a.npz")
+
+
+def test_labels_may_be_of_any_type_that_holds_whole_numbers(tmp_path):
+    for number, label in enumerate((1.0, True, np.uint8(7))):
+        np.savez(tmp_path / f"{number}.npz", **_episode(number, 2), label=np.array(label))
+    assert load_demos(tmp_path).labels.tolist() == [0, 0, 1]
+    assert load_demos(tmp_path).label_names == ("1", "7")
+    np.savez(tmp_path / "1.npz", **_episode(1, 2), label=np.array(-1))
+    with pytest.raises(DataError, match=r"`label` of .* must say who acted, .* from 0 on; it gives episode 1 -1"):
+        load_demos(tmp_path)
+
+
+def test_seeds_that_do_not_fit_in_64_bits_are_left_out_and_said(tmp_path):
+    for number in range(2):
+        np.savez(tmp_path / f"{number}.npz", **_episode(number, 2), seed=np.array(2**63 - 1 + number, dtype=np.uint64))
+    for demos in (load_demos(tmp_path), *load_parts(find_source(tmp_path), n_steps=1)):
+        assert demos.seeds is None
+        assert demos.facts == {"left_out": ["Seeds are left out: one does not fit in 64 bits with a sign."]}
 
 
 def test_a_missing_number_in_the_middle_is_read_and_the_doctor_finds_it(tmp_path):

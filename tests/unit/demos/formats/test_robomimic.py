@@ -57,6 +57,18 @@ def _without(*names):
     return change
 
 
+def test_a_table_of_one_column_is_one_row_of_numbers_and_what_is_not_read_is_named(tmp_path):
+    def change(file):
+        for demo in file["data"].values():
+            n_steps = len(demo["rewards"])
+            del demo["rewards"]
+            demo["rewards"], demo["states"] = np.arange(float(n_steps))[:, None], np.zeros((n_steps, 9))
+
+    demos = load_demos(_file(tmp_path, change))
+    assert demos.rewards.tolist() == [0, 1, 2, 0, 0, 1, 2, 3]
+    assert left_out(demos) == ("Images are not read: image left out.", "These arrays are not read: states.")
+
+
 def test_vectors_are_laid_side_by_side_and_named_and_images_left_out(tmp_path):
     path = _file(tmp_path)
     assert find_source(path).format.name == "robomimic"

@@ -109,6 +109,73 @@ def test_columns_may_be_named_by_their_beginning_or_hold_lists():
     assert demos.observations[1].tolist() == [1, 2, 1, -1]
 
 
+def _categorical(values, categories):
+    return pa.DictionaryArray.from_arrays(pa.array([categories.index(v) for v in values], pa.int8()), categories)
+
+
+@pytest.mark.parametrize("step_column", [None, "t"])
+def test_categories_in_any_order_and_unused_ones_change_nothing(tmp_path, step_column):
+    run = _categorical(["b", "b", "b", "a", "a", "a"], ["unused", "a", "other", "b"])
+    who = _categorical(["öz", "öz", "öz", "ann", "ann", "ann"], ["nobody", "öz", "ann", "zoe"])
+    table = _table(run=run, who=who, y=_categorical([7, 8, 9, 4, 5, 6], [4, 5, 6, 7, 8, 9, 10]))
+    options = ReadOptions(**vars(EVERYTHING) | {"step_column": step_column})
+    _expect(demos_from_table(table, options))
+    _expect(read_table(_file(tmp_path, ".parquet", table), options))
+    with pytest.raises(DataError, match=r"`run` of the table must say for every row .*row 4 is empty"):
+        demos_from_table(_table(run=pa.array(["b", "b", "b", "a", None, "a"]).dictionary_encode()), options)
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.timestamp("ms"), pa.timestamp("ns", "UTC"), pa.date32(), pa.time32("s"), pa.duration("us")], ids=str
+)
+def test_rows_may_be_ordered_by_dates_and_times(kind):
+    table = _table(t=pa.array([0, 1, 2, 5, 6, 7], pa.int32() if kind.bit_width == 32 else pa.int64()).cast(kind))
+    shuffled = table.take([5, 2, 3, 0, 4, 1])
+    demos = demos_from_table(shuffled, ReadOptions(**COLUMNS, step_column="t"))
+    assert demos.observations[:, 0].tolist() == [1, 1.1, 1.2, 0, 0.1, 0.2]
+    with pytest.raises(DataError, match="`t` of the table must differ between the rows of an episode; episode a has "):
+        demos_from_table(table.take([3, 3, 4]), ReadOptions(**COLUMNS, step_column="t"))
+
+
+def test_rows_of_csv_may_be_ordered_by_timestamps_and_by_fractions(tmp_path):
+    for name, times in (("a", ["2024-01-01 10:00:01", "2024-01-01 10:00:00.5"]), ("b", ["7", "6.5"])):
+        (tmp_path / f"{name}.csv").write_text(f"run,x,y,u,t\n1,2,3,4,{times[0]}\n1,5,6,7,{times[1]}\n")
+        demos = load_demos(tmp_path / f"{name}.csv", options=ReadOptions(**COLUMNS, step_column="t"))
+        assert demos.observations.tolist() == [[5, 6], [2, 3]]
+    (tmp_path / "c.csv").write_text("run,x,y,u,t\n1,2,3,4,first\n1,5,6,7,2\n")
+    with pytest.raises(DataError, match=r"`t` of .*c\.csv must hold numbers; it holds string\. Choose another"):
+        load_demos(tmp_path / "c.csv", options=ReadOptions(**COLUMNS, step_column="t"))
+
+
+def test_decimals_are_numbers():
+    decimals = pa.array([0, 1, 2, 10, 11, 12]).cast(pa.decimal128(21, 2))
+    demos = demos_from_table(_table(x=decimals), ReadOptions(**COLUMNS))
+    assert demos.observations[:, 0].tolist() == [0, 1, 2, 10, 11, 12]
+    assert demos.observations.dtype == np.float64
+
+
+def test_whole_numbers_of_many_values_are_taken_for_continuous_actions_and_that_is_said():
+    table = pa.table({"run": [0] * 40, "x": np.zeros(40), "u": np.arange(40) % 34, "v": [0, 1] * 20})
+    options = ReadOptions(episode_column="run", obs_columns=("x",), action_columns=("v", "u"))
+    demos = demos_from_table(table, options)
+    assert demos.actions[:3].tolist() == [[0, 0], [1, 1], [0, 2]]
+    assert demos.actions.dtype == np.float64
+    assert demos.facts["left_out"] == ["Actions are whole numbers, taken for continuous: `u` has 34 values."]
+    few = table.set_column(2, "u", pa.array(np.arange(40) % 32))
+    with pytest.raises(DataError, match=r"must be floating-point; got int64\. .* if they are continuous, convert them"):
+        demos_from_table(few, options)
+    flags = ReadOptions(episode_column="run", obs_columns=("x",), action_columns=("b",))
+    with pytest.raises(DataError, match="must be floating-point; got bool"):
+        demos_from_table(table.append_column("b", pa.array([True, False] * 20)), flags)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_a_table_whose_columns_are_parted_otherwise_is_told_so(tmp_path, name):
+    (tmp_path / name).write_text("run;x;u\n1;0,5;0,1\n")
+    with pytest.raises(DataError, match="first line of the table, 'run;x;u', must name columns parted by commas: save"):
+        load_demos(tmp_path / name)
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
@@ -155,6 +222,7 @@ def test_what_is_no_table_is_refused():
             {"end": [True, False, False, False, False, True]},
             "`end` .* true at an episode's end only.* middle of episode 0",
         ),
+        ({"x": ["a", "b", "c", "d", "e", "f"]}, "`x` of the table must hold numbers; it holds string"),
         ({"u": ["a", "b", "c", "d", "e", "f"]}, "`u` of the table must hold numbers; it holds string"),
         ({"u": [1, 2, 3, 4, 5, 6]}, "`actions` of the table must be floating-point; got int64"),
         (
