@@ -103,6 +103,7 @@ def fit(demos: Demos | Selection, config: FitConfig | None = None, options: Loop
         with (learner.first if isinstance(learner, CalibratedLearner) else learner).steps.read_at_random():
             run_loop(learner, options)
         model = learner.finished().cpu().eval()
+    model.observation_names = (demos.demos if isinstance(demos, Selection) else demos).observation_names
     if ranks.in_group:
         model.search = json.loads(ranks.shared(json.dumps(model.search).encode()))  # the first alone has searched
     return model

@@ -4,7 +4,7 @@ import itertools
 import mmap
 import os
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -38,6 +38,7 @@ class Steps:
         first_action: (episode,) the row of its first action.
         episodes: which episode a step is of.
         maps: of the tables that lie in files.
+        columns: (obs,) the columns of `row_table` that are read, in this order; None for all as they are.
     """
 
     row_table: Float[Tensor, "row obs"]
@@ -46,10 +47,15 @@ class Steps:
     first_action: Int[Tensor, "episode"]
     episodes: Stretches
     maps: tuple[mmap.mmap, ...] = ()
+    columns: Int[Tensor, "obs"] | None = None
 
     @classmethod
-    def of(cls, demos: Demos | Selection) -> "Steps":
+    def of(cls, demos: Demos | Selection, *, columns: Sequence[int] | None = None) -> "Steps":
         """The steps of demonstrations, or of some of their episodes.
+
+        Args:
+            demos: what they are read from.
+            columns: the columns of an observation, in the order that is wanted; all as they are by default.
 
         Raises:
             DataError: there are none.
@@ -65,6 +71,7 @@ class Steps:
             first_action=torch.from_numpy(whole.step_starts[:-1][chosen]),
             episodes=Stretches(torch.from_numpy(demos.lengths).long()),
             maps=tuple(own for own in (_map_of(whole.observations), _map_of(whole.actions)) if own is not None),
+            columns=None if columns is None else torch.tensor(columns),
         )
 
     def of_episodes(self, chosen: Int[Tensor, "chosen"] | slice) -> "Steps":
@@ -163,7 +170,7 @@ class Steps:
 
     def observations(self, steps: Int[Tensor, "*chosen"]) -> Float[Tensor, "*chosen obs"]:
         """The observations that the chosen actions were taken on, float32."""
-        return _read(self.row_table, self.rows_of(steps))
+        return self._seen(self.rows_of(steps))
 
     def actions(self, steps: Int[Tensor, "*chosen"]) -> Float[Tensor, "*chosen act"]:
         """The chosen actions, float32."""
@@ -174,11 +181,11 @@ class Steps:
     ) -> Float[Tensor, "*chosen obs"]:
         """s[t + delta_steps] - s[t] at the chosen steps, which must lie that far from their episode's end."""
         rows = self.rows_of(steps)
-        return _read(self.row_table, rows + delta_steps) - _read(self.row_table, rows)
+        return self._seen(rows + delta_steps) - self._seen(rows)
 
     def nth_observations(self, numbers: Int[Tensor, "*chosen"]) -> Float[Tensor, "*chosen obs"]:
         """Observations by their number among all of these episodes', the last one of each included."""
-        return _read(self.row_table, numbers + self._shift_of_observations[self._observed[numbers]])
+        return self._seen(numbers + self._shift_of_observations[self._observed[numbers]])
 
     def observation_blocks(self) -> Iterator[Float[np.ndarray, "block obs"]]:
         """All observations of these episodes in their order, the last one of each included, float32, in blocks."""
@@ -189,6 +196,11 @@ class Steps:
         """All actions of these episodes in their order, float32, in blocks."""
         for steps in _blocks(self.n_steps):
             yield self.actions(steps).numpy()
+
+    def _seen(self, rows: Int[Tensor, "*chosen"]) -> Float[Tensor, "*chosen obs"]:
+        """Observations by their rows in the table."""
+        found = _read(self.row_table, rows)
+        return found if self.columns is None else found[..., self.columns]
 
     @cached_property
     def _observed(self) -> Stretches:

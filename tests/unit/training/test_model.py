@@ -1,6 +1,7 @@
 """The model: what it says of a window is what its parts say of the window's steps, and a folder holds all of it."""
 
 import json
+from dataclasses import replace
 
 import jaxtyping
 import numpy as np
@@ -9,6 +10,8 @@ import torch
 
 from unbraid.core.errors import ConfigError, DataError, ModelError, RunError
 from unbraid.demos.episodes import Demos, Episode
+from unbraid.demos.loading import load_demos
+from unbraid.demos.store import save_demos
 from unbraid.modes.windows import Windows, cut_windows
 from unbraid.training import networks
 from unbraid.training.config import TalkConfig, config_to_json
@@ -210,6 +213,55 @@ def test_windows_longer_than_every_episode_are_refused(model, uneven):
             verb(uneven, window_steps=0)
 
 
+def named(demos, order, names="xyz"):
+    """The demonstrations with their columns in another order, named."""
+    return replace(demos, observations=demos.observations[:, order], observation_names=tuple(names[i] for i in order))
+
+
+def everything_of(model, demos):
+    """What each verb says of demonstrations."""
+    windows = model.cut(demos, 9)
+    found = {verb: getattr(model, verb)(demos) for verb in ("predict_proba", "transform", "score")}
+    found |= {"scores": model.window_scores(demos, windows, "encoder"), "modes": model.predict(demos, window_steps=9)}
+    if not isinstance(model.config, TalkConfig):
+        found |= {"timeline": model.timeline(demos).probabilities, "filter": model.filter(demos)}
+    return found
+
+
+@pytest.fixture
+def model_of_xyz(model, monkeypatch):
+    monkeypatch.setattr(model, "observation_names", ("x", "y", "z"))
+    return model
+
+
+def test_columns_are_read_by_their_names_in_any_order(model_of_xyz, uneven, tmp_path):
+    wanted = everything_of(model_of_xyz, uneven)  # which have no names, and are read as they are
+    save_demos(named(uneven, [2, 0, 1]), tmp_path / "store")
+    for other in (named(uneven, [0, 1, 2]), named(uneven, [2, 0, 1]), load_demos(tmp_path / "store")):
+        for verb, found in everything_of(model_of_xyz, other).items():
+            np.testing.assert_array_equal(found, wanted[verb], err_msg=verb)
+    unnamed = replace(named(uneven, [2, 0, 1]), observation_names=())
+    assert not np.array_equal(model_of_xyz.transform(unnamed), wanted["transform"])
+
+
+def test_columns_that_the_model_was_not_fitted_on_are_refused(model_of_xyz, uneven):
+    other, wider = named(uneven, [2, 0, 1], "xyq"), replace(uneven, observations=uneven.observations[:, [0, 1, 2, 2]])
+    for verb in ("predict", "predict_proba", "transform", "score", "timeline", "filter"):
+        with pytest.raises(DataError, match=r"must have the .* columns that .*; these lack z and hold q, which .*\.$"):
+            getattr(model_of_xyz, verb)(other)
+    with pytest.raises(DataError, match=r"these hold more, which it does not know\. Read these columns in the data"):
+        model_of_xyz.predict(replace(wider, observation_names=("x", "y", "z", "more")))
+
+
+def test_a_model_keeps_the_names_of_what_it_was_fitted_on(demos, tiny, tmp_path):
+    model = fit(named(demos, [0, 1, 2]), tiny("talk"))
+    assert model.observation_names == ("x", "y", "z")
+    model.save_pretrained(tmp_path / "model")
+    assert ModeModel.from_pretrained(tmp_path / "model").observation_names == ("x", "y", "z")
+    rewrite(tmp_path / "model", observation_names=None)  # as models of before
+    assert ModeModel.from_pretrained(tmp_path / "model").observation_names == ()
+
+
 @pytest.mark.parametrize("field", ["observations", "actions"])
 def test_numbers_that_are_none_get_no_mode(model, demos, field):
     values = {"observations": demos.observations.copy(), "actions": demos.actions.copy()}
@@ -276,6 +328,7 @@ def test_the_config_says_who_wrote_it_and_nothing_of_where(model, tmp_path):
         "config": json.loads(json.dumps(config_to_json(model.config))),
         "switch_rate": 0.0,
         "shares": model.shares,
+        "observation_names": [],
     }
     assert sum(content["shares"]) == pytest.approx(1)
 
@@ -302,6 +355,7 @@ def truncate(folder, name):
         (lambda f: rewrite(f, config=None), r"must hold a whole model; config.json lacks 'config'\. Copy the folder"),
         (lambda f: rewrite(f, observation_size="three"), r"must hold a whole model; .*\. Copy the folder again"),
         (lambda f: rewrite(f, observation_size=4), r"must hold a whole model; .*size mismatch.*Copy the folder again"),
+        (lambda f: rewrite(f, observation_names=["x"]), r"must hold a whole model; observation_names must name all 3 col"),
         (lambda f: rewrite(f, config={"method": "magic"}), r"must hold a whole model; method must be one of"),
         (lambda f: (f / "model.safetensors").unlink(), r"must hold a whole model; .*Copy the folder again"),
         (lambda f: truncate(f, "model.safetensors"), r"must hold a whole model; .*Copy the folder again"),
@@ -316,6 +370,7 @@ def truncate(folder, name):
         "no settings",
         "a width that is none",
         "another width",
+        "a name for one of three columns",
         "another method",
         "no weights",
         "half of the weights",
