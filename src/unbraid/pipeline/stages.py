@@ -194,6 +194,7 @@ def _fit_results(model: ModeModel, fitted_on: Selection, left_out: Selection | N
     own: dict[str, Any] = {"n_modes": model.n_modes, "gradient_steps": model.config.n_steps}
     own |= {} if model.search is None else {"search": model.search}
     fitted: dict[str, Any] = {"method": model.config.method, "training_log_likelihood_nats": model.score(training)}
+    fitted["log_likelihood_under"] = "changing_modes" if model.switch_rate > 0 else "best_mode"
     if left_out is not None and held_out is not None:
         data["held_out_episodes"] = left_out.n_episodes
         own |= {"over_time": over_time_entry(model, held_out)} if model.switch_rate > 0 else {}

@@ -23,6 +23,7 @@ from unbraid.modes.windows import Windows, cut_windows
 from unbraid.training.columns import columns_in_order
 from unbraid.training.config import FitConfig, config_from_json, config_to_json
 from unbraid.training.hub import CARD, card_around, fetch, is_hub_id, push
+from unbraid.training.likelihood import chain_log_likelihoods
 from unbraid.training.networks import Evidence, ModeNetworks, in_parts, window_sums
 from unbraid.training.online import Belief, Observer
 from unbraid.training.steps import Steps
@@ -159,10 +160,23 @@ class ModeModel(ModeNetworks):
         return styles if window_steps is not None else _of_every_episode(demos, styles, np.nan)
 
     def score(self, demos: Demos) -> float:
-        """Mean log-likelihood of an action, in nats, under the mode whose policy explains its episode best."""
-        windows = self.cut(demos, None)
-        totals = self.window_log_likelihoods(self.steps_of(demos), windows)
+        """Mean log-likelihood of an action, in nats.
+
+        Where an episode has one mode (`switch_rate` 0), that of the mode whose policy explains the episode best. Where
+        modes change, that of all sequences of modes together, each as probable as the chain of `timeline` has it: an
+        episode of several experts is explained by no single mode.
+        """
+        windows, steps = self.cut(demos, None), self.steps_of(demos)
+        if self.switch_rate > 0:
+            totals = in_parts(self._under_chain, steps, windows)
+        else:
+            totals = self.window_log_likelihoods(steps, windows)
         return float(totals.max(1).sum() / demos.n_steps)
+
+    def _under_chain(self, steps: Steps, episodes: Windows) -> Float[np.ndarray, "window one"]:
+        """The log-likelihood of whole episodes, whose mode may change, in nats; `episodes` are all that have steps."""
+        log_likelihoods = self.log_likelihoods(steps).double().numpy()
+        return chain_log_likelihoods(log_likelihoods, episodes.lengths, self.switch_rate)[:, None]
 
     def timeline(self, demos: Demos) -> Timeline:
         """The mode of every step, and where modes change: a sticky chain over `step_scores`, at `switch_rate`.

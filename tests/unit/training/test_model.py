@@ -160,6 +160,29 @@ def test_the_score_is_the_likelihood_of_an_action_under_the_mode_that_explains_i
     assert model.score(uneven) == pytest.approx(sum(best) / uneven.n_steps, rel=1e-5)
 
 
+def test_where_modes_change_the_score_is_near_what_it_is_when_told_who_acted(models, uneven, monkeypatch):
+    """Of each step one mode says -1, the others -100; the modes take turns of eight steps."""
+    model, turns = models["unbraid"], np.arange(uneven.n_steps) // 8 % 3
+    said = torch.from_numpy(np.where(turns[:, None] == np.arange(3), -1.0, -100.0))
+
+    def told(_, steps):
+        return said[steps.places_of(torch.arange(steps.n_steps))]
+
+    monkeypatch.setattr(ModeModel, "log_likelihoods", told)
+    of_one_mode = model.score(uneven)
+    assert of_one_mode < -20
+    monkeypatch.setattr(model, "switch_rate", 1 / 8)
+    of_episode = uneven.episode_of_step
+    n_changes = int(((np.diff(turns) != 0) & (np.diff(of_episode) == 0)).sum())
+    n_begun = int((uneven.lengths > 0).sum())
+    stays = uneven.n_steps - n_begun - n_changes
+    chain = n_begun * np.log(1 / 3) + n_changes * np.log(1 / 16) + stays * np.log(7 / 8)
+    assert model.score(uneven) == pytest.approx(-1 + chain / uneven.n_steps, abs=1e-6)
+    assert -1 > model.score(uneven) > -1.6  # told who acted, it is -1
+    monkeypatch.setattr(networks, "_PART_STEPS", 20)
+    assert model.score(uneven) == pytest.approx(-1 + chain / uneven.n_steps, abs=1e-6)
+
+
 def test_a_window_is_the_same_whatever_lies_beside_it(model, demos, uneven):
     together = Demos.from_episodes([*demos, *uneven])
     both = model.transform(together, window_steps=9)
@@ -355,7 +378,10 @@ def truncate(folder, name):
         (lambda f: rewrite(f, config=None), r"must hold a whole model; config.json lacks 'config'\. Copy the folder"),
         (lambda f: rewrite(f, observation_size="three"), r"must hold a whole model; .*\. Copy the folder again"),
         (lambda f: rewrite(f, observation_size=4), r"must hold a whole model; .*size mismatch.*Copy the folder again"),
-        (lambda f: rewrite(f, observation_names=["x"]), r"must hold a whole model; observation_names must name all 3 col"),
+        (
+            lambda f: rewrite(f, observation_names=["x"]),
+            r"must hold a whole model; observation_names must name all 3 col",
+        ),
         (lambda f: rewrite(f, config={"method": "magic"}), r"must hold a whole model; method must be one of"),
         (lambda f: (f / "model.safetensors").unlink(), r"must hold a whole model; .*Copy the folder again"),
         (lambda f: truncate(f, "model.safetensors"), r"must hold a whole model; .*Copy the folder again"),
