@@ -8,8 +8,8 @@ __all__ = ["columns_in_order"]
 
 _MOST_NAMED = 5
 _OTHERWISE = (
-    "Read these columns in the data (--obs, or --obs-columns for tables), rename them by save_demos(dataclasses.replace("
-    "demos, observation_names=...), path), or fit a model on these."
+    "Read these columns in the data (--obs, or --obs-columns for tables), rename them by "
+    "save_demos(dataclasses.replace(demos, observation_names=...), path), or fit a model on these."
 )
 
 

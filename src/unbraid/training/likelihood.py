@@ -13,8 +13,8 @@ def chain_log_likelihoods(
 ) -> Float[np.ndarray, "episode"]:
     """log p(actions of an episode), in nats, summed over all sequences of modes; 0 for one of no steps.
 
-    The chain is that of `modes.chain`: any mode at first; then it stays, or goes to one of the others. Departs: no step's
-    likelihood is bounded, since what is asked for is a likelihood and not who acted.
+    The chain is that of `modes.chain`: any mode at first; then it stays, or goes to one of the others. No step's
+    likelihood is bounded, as it is there: what is asked for is a likelihood and not who acted.
 
     Source: Rabiner 1989 (Proceedings of the IEEE 77), section III.A, the forward procedure.
 
