@@ -29,7 +29,7 @@ from unbraid.evaluation.training_seeds import require_different_models
 from unbraid.modes.assignment import stretches_of
 from unbraid.modes.calibration import NOT_SURE, likeliest
 from unbraid.modes.stretches import some_within
-from unbraid.pipeline.data import load_asked, naming, require_share
+from unbraid.pipeline.data import load_asked, naming, reading_of, require_share
 from unbraid.pipeline.measured import across_entry, collected_seeds, evaluation_entry, save_episodes, seeds_entry
 from unbraid.pipeline.paths import save_paths
 from unbraid.pipeline.requests import (
@@ -139,6 +139,7 @@ def _fit_and_write(asked: FitRequest, config: FitConfig, ranks: Ranks) -> dict[s
     run, (training, held_out) = asked.out, _training_and_held_out(asked, config)
     fingerprint = training.fingerprint()
     content = {"command": "fit", "config": config_to_json(config), "held_out": asked.held_out}
+    content |= reading_of(asked.more)
     content |= {"provenance": provenance(seed=config.seed, data_fingerprint=fingerprint)}
     going_on = asked.resume and run.exists()
     if going_on:

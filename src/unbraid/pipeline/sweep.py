@@ -17,7 +17,7 @@ from unbraid.core.processes import own_place
 from unbraid.core.runs import new_folder, read_json, write_bytes, write_json, write_text
 from unbraid.evaluation.evaluate import csv_text
 from unbraid.evaluation.intervals import mean_interval
-from unbraid.pipeline.data import load_asked, require_share
+from unbraid.pipeline.data import load_asked, reading_of, require_share
 from unbraid.pipeline.requests import FitRequest, SweepRequest
 from unbraid.pipeline.trial import order_of, run_trial
 from unbraid.pipeline.unfinished import removed_unless, stopping_with
@@ -96,7 +96,7 @@ def _asked_content(asked: SweepRequest) -> dict[str, Any]:
     demos = load_asked(asked)
     content: dict[str, Any] = {"format": _FORMAT, "version": _VERSION, "method": asked.method}
     content |= {"held_out": asked.held_out, "data_fingerprint": demos.fingerprint(), "grid": list(asked.grid)}
-    return content
+    return content | reading_of(asked.more)
 
 
 def _require_same(path: Path, content: dict[str, Any]) -> None:
