@@ -11,7 +11,16 @@ import numpy as np
 from unbraid.core.errors import ConfigError, DataError, RunError
 from unbraid.core.progress import by_totals, progress
 from unbraid.core.randomness import named_generator
-from unbraid.core.runs import create_run, open_run, provenance, read_json, require_free, write_json
+from unbraid.core.runs import (
+    create_run,
+    differences,
+    open_run,
+    provenance,
+    read_json,
+    refuse_existing,
+    require_free,
+    write_json,
+)
 from unbraid.demos.check import require_fit_ready
 from unbraid.demos.episodes import Demos
 from unbraid.demos.selection import Selection
@@ -136,7 +145,10 @@ def _options(asked: FitRequest, config: FitConfig, fingerprint: str, ranks: Rank
 
 
 def _fit_and_write(asked: FitRequest, config: FitConfig, ranks: Ranks) -> dict[str, Any]:
-    run, (training, held_out) = asked.out, _training_and_held_out(asked, config)
+    run = asked.out
+    if not asked.resume:
+        refuse_existing(run, resumed_by="run.json")
+    training, held_out = _training_and_held_out(asked, config)
     fingerprint = training.fingerprint()
     content = {"command": "fit", "config": config_to_json(config), "held_out": asked.held_out}
     content |= reading_of(asked.more)
@@ -166,8 +178,9 @@ def _require_same(known: dict[str, Any], content: dict[str, Any], run: Path) -> 
     for name in ("command", "config", "held_out"):
         if known.get(name) != json.loads(json.dumps(content[name])):
             raise RunError(
-                f"{run} must be resumed with the {name} that it was made with; they differ. Repeat the first call's "
-                "settings and data, or start a new run."
+                f"{run} must be resumed with the {name} that it was made with; they differ: "
+                f"{differences({name: known.get(name)}, {name: content[name]})}. Repeat the first call's settings and "
+                "data, or start a new run."
             )
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from unbraid.core.errors import ConfigError, ModelError
-from unbraid.core.runs import new_folder, write_bytes, write_json
+from unbraid.core.runs import differences, new_folder, write_bytes, write_json
 from unbraid.training.config import config_from_json
 from unbraid.training.model import ModeModel
 from unbraid.training.ranks import Ranks
@@ -145,8 +145,9 @@ def load_checkpoint(learner: Learner, path: Path, asked: dict[str, Any]) -> dict
     differing = sorted(k for k in asked if known.get(k) != json.loads(json.dumps(asked[k])))
     if differing:
         raise ModelError(
-            f"{path} must be resumed with the {' and '.join(differing)} that it was made with; they differ. "
-            "Repeat the first call's settings and data, or start a new run."
+            f"{path} must be resumed with the {' and '.join(differing)} that it was made with; they differ: "
+            f"{differences(*({name: of.get(name) for name in differing} for of in (known, asked)))}. Repeat the first "
+            "call's settings and data, or start a new run."
         )
     try:
         _restore(learner, tensors, int(facts["taken"]))

@@ -4,6 +4,7 @@ import hashlib
 import json
 import tempfile
 from importlib import metadata
+from numbers import Integral
 from pathlib import Path
 from typing import Any, final
 
@@ -239,9 +240,13 @@ class ModeModel(ModeNetworks):
         """The windows of demonstrations that fit this model.
 
         Raises:
+            ConfigError: a window or stride that is no whole number of steps, or of none.
             DataError: widths that don't fit, numbers that are not finite, or no windows of that length.
         """
         self._require_fitting(demos)
+        for name, steps in (("window_steps", window_steps), ("stride_steps", stride_steps)):
+            if steps is not None and not isinstance(steps, Integral):  # NumPy's whole numbers are such, too
+                raise ConfigError(f"{name} must be a whole number of steps; got {steps!r:.40}. Give one, such as 10.")
         windows = cut_windows(demos.lengths, window_steps, stride_steps=stride_steps)
         if len(windows) == 0:
             longest = int(demos.lengths.max(initial=0))

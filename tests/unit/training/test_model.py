@@ -285,6 +285,27 @@ def test_a_model_keeps_the_names_of_what_it_was_fitted_on(demos, tiny, tmp_path)
     assert ModeModel.from_pretrained(tmp_path / "model").observation_names == ()
 
 
+@pytest.fixture
+def unchecked():
+    """As users call it: types are checked in the tests alone."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.parametrize("steps", [2.5, "9", np.float64(3)])
+@pytest.mark.usefixtures("unchecked")
+def test_a_window_of_no_whole_number_of_steps_is_refused(model, uneven, steps):
+    for verb in (model.predict, model.predict_proba, model.transform):
+        with pytest.raises(ConfigError, match=r"window_steps must be a whole number of steps; got .*\. Give one, such"):
+            verb(uneven, window_steps=steps)
+        with pytest.raises(ConfigError, match=r"stride_steps must be a whole number of steps; got"):
+            verb(uneven, window_steps=9, stride_steps=steps)
+    np.testing.assert_array_equal(
+        model.predict(uneven, window_steps=np.int64(9)), model.predict(uneven, window_steps=9)
+    )
+
+
 @pytest.mark.parametrize("field", ["observations", "actions"])
 def test_numbers_that_are_none_get_no_mode(model, demos, field):
     values = {"observations": demos.observations.copy(), "actions": demos.actions.copy()}
