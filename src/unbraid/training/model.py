@@ -27,6 +27,7 @@ from unbraid.training.hub import CARD, card_around, fetch, is_hub_id, push
 from unbraid.training.likelihood import chain_log_likelihoods
 from unbraid.training.networks import Evidence, ModeNetworks, in_parts, window_sums
 from unbraid.training.online import Belief, Observer
+from unbraid.training.origin import require_held
 from unbraid.training.steps import Steps
 from unbraid.training.style import style_readings
 
@@ -262,7 +263,9 @@ class ModeModel(ModeNetworks):
         Raises:
             DataError: there are none, or columns that are missing or unknown.
         """
-        return Steps.of(demos, columns=columns_in_order(self.observation_names, demos.observation_names))
+        origin = None if self.observation_origin is None else self.observation_origin.cpu().numpy()
+        columns = columns_in_order(self.observation_names, demos.observation_names)
+        return Steps.of(demos, columns=columns, origin=origin)
 
     def _require_fitting(self, demos: Demos) -> None:
         columns_in_order(self.observation_names, demos.observation_names)
@@ -274,6 +277,7 @@ class ModeModel(ModeNetworks):
             )
         for name in ("observations", "actions"):
             require_finite(getattr(demos, name), f"The demonstrations' {name}", "`unbraid check` names the episode.")
+            require_held(getattr(demos, name), name, demos.observation_names if name == "observations" else ())
 
     # Files
 
@@ -373,7 +377,7 @@ class ModeModel(ModeNetworks):
             made.switch_rate = float(content.get("switch_rate", 0.0))  # models of before had none, nor what follows
             made.shares = [float(share) for share in content.get("shares", made.shares)]
             made.observation_names = _names_in(content.get("observation_names", []), made.observation_size)
-            made.load_state_dict(load_file(folder / "model.safetensors"))
+            made.load_weights(load_file(folder / "model.safetensors"))
             if (folder / "search.json").exists():
                 made.search = read_json(folder / "search.json", error=ModelError, remedy=_AGAIN)
             if (folder / "calibration.json").exists():
