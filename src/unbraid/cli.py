@@ -236,7 +236,7 @@ def _say_convert(found: dict[str, Any]) -> None:
 
 
 def _say_fit(found: dict[str, Any]) -> None:
-    from unbraid.report.claims import search_texts
+    from unbraid.report.claims import likelihood_text, search_texts
     from unbraid.report.estimates import counted, estimate_text
 
     fitted = found["fit"]
@@ -248,7 +248,8 @@ def _say_fit(found: dict[str, Any]) -> None:
     for warning in search.get("warnings") or []:
         print(f"warning: {warning}")
     if "held_out_log_likelihood_nats" in fitted:
-        print(f"Held-out log-likelihood, nats a step: {estimate_text(fitted['held_out_log_likelihood_nats'])}")
+        estimate = estimate_text(fitted["held_out_log_likelihood_nats"])
+        print(f"Held-out log-likelihood {likelihood_text(fitted)}: {estimate}")
     for entry in found.get("agreement", []):
         level = "episodes" if entry["level"] == "episode" else f"{entry['window_steps']}-step windows"
         print(f"NMI of held-out {level}, {entry['evidence']}: {estimate_text(entry['nmi'])}")

@@ -485,18 +485,26 @@ def test_what_exists_is_not_touched(refused, fitted, pile, tmp_path, verb, kind)
     else:
         out.symlink_to(tmp_path / "nowhere")
     asked = {"fit": [pile, "--out", out], "demo": ["--out", out], "collect": [out]}[verb]
-    assert refused(verb, *asked) == f"{out} must not exist yet; it does. Name another one, or remove that one first."
+    remedy = "Name another one, or remove that one first."
+    if (verb, kind) == ("fit", "run"):  # whose work would be lost
+        remedy = "The same command with --resume goes on with it and keeps what is done; or name another one."
+    assert refused(verb, *asked) == f"{out} must not exist yet; it does. {remedy}"
 
 
 @pytest.mark.parametrize(
-    ("asked", "expected"),
-    [(["--n-steps", 30], "config"), (["--n-modes", 3], "config"), (["--held-out", 0.2], "held_out")],
+    ("asked", "expected", "told"),
+    [
+        (["--n-steps", 30], "config", "n_steps 20 -> 30"),
+        (["--n-modes", 3, "--seed", 1], "config", "n_modes 2 -> 3, seed 0 -> 1"),
+        (["--held-out", 0.2], "held_out", "held_out 0.4 -> 0.2"),
+    ],
 )
-def test_a_fit_goes_on_with_what_it_began_with(refused, fitted, pile, tmp_path, asked, expected):
+def test_a_fit_goes_on_with_what_it_began_with(refused, fitted, pile, tmp_path, asked, expected, told):
     shutil.copytree(fitted, tmp_path / "run")
     began = ["--n-steps", 20, "--held-out", 0.4]
     message = refused("fit", pile, "--out", tmp_path / "run", *began, *asked, "--resume")
-    assert message.startswith(f"{tmp_path / 'run'} must be resumed with the {expected} that it was made with")
+    began = f"{tmp_path / 'run'} must be resumed with the {expected} that it was made with; they differ: {told}. Repeat"
+    assert message.startswith(began)
 
 
 def test_a_fit_goes_on_with_the_data_that_it_began_with(unbraid, refused, fitted, tmp_path):

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import html
 import json
 import re
 import shlex
@@ -204,6 +205,27 @@ def test_fit_leaves_a_run_with_all_that_was_promised(fitted, pile):
     assert ModeModel.from_pretrained(fitted).n_modes == 2
     assert "<html" in (fitted / "report" / "index.html").read_text()
     assert [json.loads(line)["step"] for line in (fitted / "metrics.jsonl").read_text().splitlines()] == [20]
+
+
+def test_the_command_on_the_page_makes_the_run_again_however_the_data_was_read(unbraid, pile, tmp_path):
+    demos, source = load_demos(pile), tmp_path / "secret place" / "no ends.npz"
+    source.parent.mkdir()
+    rows, ends = demos.observations[demos.row_of_step], np.cumsum(demos.lengths)
+    halves = {"near by": rows[:, :9], "far": rows[:, 9:]}
+    np.savez(source, action=demos.actions, episode_ends=ends, **{f"obs/{name}": half for name, half in halves.items()})
+    reading = ("--drop-last-action", "--obs", "obs/near by", "obs/far", "--demos", source, "--weights", 2, 1)
+    again, words = None, ("fit", source, "--n-steps", 2, "--held-out", 0.4, "--seed", 3, *reading)
+    for run in (tmp_path / "first", tmp_path / "second"):
+        said = unbraid(*(again or words), "--out", run)
+        assert said.code == 0, said.err
+        page = (run / "report" / "index.html").read_text()
+        assert "secret place" not in page + (run / "run.json").read_text()
+        command = shlex.split(html.unescape(re.search(r"unbraid fit DATA [^<]*", page)[0]))
+        assert command.count("DATA") == command.count("DATA_2") == 1
+        again = [source if word.startswith("DATA") else word for word in command[1:]] + ["--n-steps", 2]
+    assert command[command.index("--obs") + 1 :][:2] == ["obs/near by", "obs/far"]
+    weights = [(tmp_path / run / "model" / "model.safetensors").read_bytes() for run in ("first", "second")]
+    assert weights[0] == weights[1]
 
 
 @pytest.mark.parametrize("method", ["unbraid", "talk"])

@@ -67,10 +67,10 @@ def test_what_is_done_is_not_done_again(swept, unbraid, pile, monkeypatch):
     assert [trial["state"] for trial in json.loads(again.out)["trials"]] == ["done", "done"]
     refused = unbraid("sweep", pile, "--out", out, *words)
     assert refused.code == 2
-    assert "must not exist yet" in refused.err
+    assert "must not exist yet; it does. The same command with --resume goes on with it" in refused.err
     other = unbraid("sweep", pile, "--out", out, *TALK, "--grid", *grid, "--held-out", 0.2, "--resume")
     assert other.code == 2
-    assert "must be resumed with the held out that it was made with" in other.err
+    assert "must be resumed with the held out that it was made with; they differ: held_out 0.4 -> 0.2." in other.err
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from unbraid.core.errors import RunError, StorageError, UnbraidError
 
 __all__ = [
     "create_run",
+    "differences",
     "new_file",
     "new_folder",
     "open_run",
@@ -33,6 +34,7 @@ __all__ = [
     "write_text",
 ]
 
+_MOST_SHOWN = 40
 _VERSIONS_OF = ("unbraid", "torch", "numpy", "scipy", "scikit-learn", "gymnasium", "mujoco")
 
 
@@ -157,10 +159,39 @@ def new_file(path: Path) -> Generator[Path]:
             raise
 
 
-def refuse_existing(path: Path) -> None:
-    """Raises `RunError` where something is at `path` already, be it a broken link."""
+def refuse_existing(path: Path, *, resumed_by: str | None = None) -> None:
+    """Raises `RunError` where something is at `path` already, be it a broken link.
+
+    Args:
+        path: where nothing must be.
+        resumed_by: the file of a folder that --resume goes on from.
+    """
+    if resumed_by is not None and (path / resumed_by).is_file():
+        raise RunError(
+            f"{path} must not exist yet; it does. The same command with --resume goes on with it and keeps what is "
+            "done; or name another one."
+        )
     if path.exists() or path.is_symlink():
         raise RunError(f"{path} must not exist yet; it does. Name another one, or remove that one first.")
+
+
+def differences(known: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+    """What differs between the settings that a folder keeps and those asked for now: each by its name, old -> new."""
+    told: list[str] = []
+    for name in dict.fromkeys([*known, *asked]):
+        old, new = (json.loads(json.dumps(of[name])) if name in of else None for of in (known, asked))
+        if old == new:
+            continue
+        if isinstance(old, dict) and isinstance(new, dict):
+            told.append(differences(old, new))
+        else:
+            told.append(f"{name} {_short(old)} -> {_short(new)}")
+    return ", ".join(told)
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else "nothing" if value is None else json.dumps(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
 def require_free(*paths: Path) -> None:

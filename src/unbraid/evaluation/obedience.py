@@ -16,7 +16,6 @@ from unbraid.modes.windows import cut_windows
 from unbraid.policy.contexts import require_mode
 from unbraid.steering.steered import SteeredPolicy
 from unbraid.training.model import ModeModel
-from unbraid.training.steps import Steps
 from unbraid.worlds.rollout import Rollouts
 
 __all__ = [
@@ -111,7 +110,7 @@ def obedience(
     require_mode(mode, model.n_modes)
     rollouts = rollouts.demos if isinstance(rollouts, Rollouts) else rollouts
     windows = model.cut(rollouts, window_steps)
-    modes = model.scores_of_windows(Steps.of(rollouts), windows, ("encoder",))["encoder"].argmax(1)
+    modes = model.scores_of_windows(model.steps_of(rollouts), windows, ("encoder",))["encoder"].argmax(1)
     obeyed = (modes == mode).astype(np.int64)
     within = windows.starts - rollouts.step_starts[windows.episodes]
     tenth = np.minimum(within * _TENTHS // max(int(rollouts.lengths.max()), 1), _TENTHS - 1)
@@ -182,7 +181,7 @@ def steps_until_obeyed(
             f"shortest has {int(rollouts.lengths.min())}. Roll out for longer, or change earlier."
         )
     windows = cut_windows(rollouts.lengths, window_steps, stride_steps=1)  # the nth of an episode begins at step n
-    modes = model.scores_of_windows(Steps.of(rollouts), windows, ("encoder",))["encoder"].argmax(1)
+    modes = model.scores_of_windows(model.steps_of(rollouts), windows, ("encoder",))["encoder"].argmax(1)
     taken = rollouts.lengths - changed_at
     n_windows = rollouts.lengths - window_steps + 1
     for episode, obeyed in enumerate(np.split(modes == mode, np.cumsum(n_windows)[:-1])):

@@ -58,7 +58,7 @@ def _swept_sizes(model: ModeModel, demos: Demos, mode: int, episodes: np.ndarray
     """The expected size of the policy's actions at every style of the sweep."""
     steps = np.flatnonzero(np.isin(demos.episode_of_step, episodes))
     steps = steps[np.linspace(0, len(steps) - 1, min(len(steps), _MOST_STATES)).astype(int)]
-    states = torch.from_numpy(np.asarray(demos.observations[demos.row_of_step[steps]], dtype=np.float32))
+    states = torch.from_numpy(np.asarray(demos.observations[demos.row_of_step[steps]], dtype=np.float64))
     contexts, scale = model.contexts[mode].expand(len(states), -1), model.action_normaliser.scale
     sizes: list[float] = []
     for style in _SWEPT:

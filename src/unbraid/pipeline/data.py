@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,30 @@ from unbraid.demos.episodes import Demos
 from unbraid.demos.formats.format import PART_STEPS, Format
 from unbraid.demos.formats.recognise import format_for
 from unbraid.demos.loading import Source, find_source, left_out, load_demos, load_parts
-from unbraid.pipeline.requests import CheckRequest, ConvertRequest, FitRequest, ModesRequest, SweepRequest
+from unbraid.demos.options import ReadOptions
+from unbraid.pipeline.requests import CheckRequest, ConvertRequest, FitRequest, ModesRequest, MoreData, SweepRequest
 
-__all__ = ["check_stage", "convert_stage", "load_asked", "naming", "require_share"]
+__all__ = ["check_stage", "convert_stage", "load_asked", "naming", "reading_of", "require_share"]
 
 
 def load_asked(asked: CheckRequest | FitRequest | ModesRequest | SweepRequest) -> Demos:
     """The demonstrations that a verb was asked to read: one data set, or several together."""
     more = asked.more
     return load_demos(asked.data, *more.demos, weights=more.weights or None, options=more.reading)
+
+
+def reading_of(more: MoreData) -> dict[str, Any]:
+    """How demonstrations were read, by the names of flags, as far as it was said: for `run.json`, so without paths."""
+    reading = more.reading
+    said = {field.name: getattr(reading, field.name) for field in fields(reading)}
+    told: dict[str, Any] = {"n_more_demos": len(more.demos)} if more.demos else {}
+    told |= {"weights": list(more.weights)} if more.weights else {}
+    told |= {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in said.items()
+        if value != getattr(ReadOptions(), name)
+    }
+    return {"reading": told} if told else {}
 
 
 @contextmanager

@@ -11,7 +11,16 @@ import numpy as np
 from unbraid.core.errors import ConfigError, DataError, RunError
 from unbraid.core.progress import by_totals, progress
 from unbraid.core.randomness import named_generator
-from unbraid.core.runs import create_run, open_run, provenance, read_json, require_free, write_json
+from unbraid.core.runs import (
+    create_run,
+    differences,
+    open_run,
+    provenance,
+    read_json,
+    refuse_existing,
+    require_free,
+    write_json,
+)
 from unbraid.demos.check import require_fit_ready
 from unbraid.demos.episodes import Demos
 from unbraid.demos.selection import Selection
@@ -29,7 +38,7 @@ from unbraid.evaluation.training_seeds import require_different_models
 from unbraid.modes.assignment import stretches_of
 from unbraid.modes.calibration import NOT_SURE, likeliest
 from unbraid.modes.stretches import some_within
-from unbraid.pipeline.data import load_asked, naming, require_share
+from unbraid.pipeline.data import load_asked, naming, reading_of, require_share
 from unbraid.pipeline.measured import across_entry, collected_seeds, evaluation_entry, save_episodes, seeds_entry
 from unbraid.pipeline.paths import save_paths
 from unbraid.pipeline.requests import (
@@ -136,9 +145,13 @@ def _options(asked: FitRequest, config: FitConfig, fingerprint: str, ranks: Rank
 
 
 def _fit_and_write(asked: FitRequest, config: FitConfig, ranks: Ranks) -> dict[str, Any]:
-    run, (training, held_out) = asked.out, _training_and_held_out(asked, config)
+    run = asked.out
+    if not asked.resume:
+        refuse_existing(run, resumed_by="run.json")
+    training, held_out = _training_and_held_out(asked, config)
     fingerprint = training.fingerprint()
     content = {"command": "fit", "config": config_to_json(config), "held_out": asked.held_out}
+    content |= reading_of(asked.more)
     content |= {"provenance": provenance(seed=config.seed, data_fingerprint=fingerprint)}
     going_on = asked.resume and run.exists()
     if going_on:
@@ -165,8 +178,9 @@ def _require_same(known: dict[str, Any], content: dict[str, Any], run: Path) -> 
     for name in ("command", "config", "held_out"):
         if known.get(name) != json.loads(json.dumps(content[name])):
             raise RunError(
-                f"{run} must be resumed with the {name} that it was made with; they differ. Repeat the first call's "
-                "settings and data, or start a new run."
+                f"{run} must be resumed with the {name} that it was made with; they differ: "
+                f"{differences({name: known.get(name)}, {name: content[name]})}. Repeat the first call's settings and "
+                "data, or start a new run."
             )
 
 
@@ -194,6 +208,7 @@ def _fit_results(model: ModeModel, fitted_on: Selection, left_out: Selection | N
     own: dict[str, Any] = {"n_modes": model.n_modes, "gradient_steps": model.config.n_steps}
     own |= {} if model.search is None else {"search": model.search}
     fitted: dict[str, Any] = {"method": model.config.method, "training_log_likelihood_nats": model.score(training)}
+    fitted["log_likelihood_under"] = "changing_modes" if model.switch_rate > 0 else "best_mode"
     if left_out is not None and held_out is not None:
         data["held_out_episodes"] = left_out.n_episodes
         own |= {"over_time": over_time_entry(model, held_out)} if model.switch_rate > 0 else {}

@@ -14,10 +14,10 @@ import numpy as np
 from unbraid.core.errors import ConfigError, RunError
 from unbraid.core.live import Show, live_table
 from unbraid.core.processes import own_place
-from unbraid.core.runs import new_folder, read_json, write_bytes, write_json, write_text
+from unbraid.core.runs import differences, new_folder, read_json, refuse_existing, write_bytes, write_json, write_text
 from unbraid.evaluation.evaluate import csv_text
 from unbraid.evaluation.intervals import mean_interval
-from unbraid.pipeline.data import load_asked, require_share
+from unbraid.pipeline.data import load_asked, reading_of, require_share
 from unbraid.pipeline.requests import FitRequest, SweepRequest
 from unbraid.pipeline.trial import order_of, run_trial
 from unbraid.pipeline.unfinished import removed_unless, stopping_with
@@ -45,6 +45,8 @@ def sweep_stage(asked: SweepRequest) -> dict[str, Any]:
     """
     trials = trials_of(asked.method, asked.grid)
     _require_possible(asked)
+    if not asked.resume:
+        refuse_existing(asked.out, resumed_by="sweep.json")
     content = _asked_content(asked)
     going_on = asked.resume and asked.out.exists()
     if going_on:
@@ -96,17 +98,19 @@ def _asked_content(asked: SweepRequest) -> dict[str, Any]:
     demos = load_asked(asked)
     content: dict[str, Any] = {"format": _FORMAT, "version": _VERSION, "method": asked.method}
     content |= {"held_out": asked.held_out, "data_fingerprint": demos.fingerprint(), "grid": list(asked.grid)}
-    return content
+    return content | reading_of(asked.more)
 
 
 def _require_same(path: Path, content: dict[str, Any]) -> None:
     """A sweep goes on with the data and method that it began with; its grid may grow."""
     known = read_json(path, remedy="Give a folder that `unbraid sweep` made.")
+    known = known if isinstance(known, dict) else {}
     for name in ("format", "version", "method", "held_out", "data_fingerprint"):
-        if not isinstance(known, dict) or known.get(name) != content[name]:
+        if known.get(name) != content[name]:
+            told = differences({name: known.get(name)}, {name: content[name]})
             raise RunError(
-                f"{path.parent} must be resumed with the {name.replace('_', ' ')} that it was made with; they differ. "
-                "Repeat the first call's data and settings, or name another folder with --out."
+                f"{path.parent} must be resumed with the {name.replace('_', ' ')} that it was made with; they differ: "
+                f"{told}. Repeat the first call's data and settings, or name another folder with --out."
             )
 
 

@@ -1,6 +1,6 @@
 """A little continuous style beside the code: one number for how a demonstration differs from others of its mode."""
 
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -26,16 +26,17 @@ STYLE_INPUTS = 2
 _KNOTS, _FEATURES, _RIDGE = 21, 5, 0.01
 
 
-def require_style(quantile: float | int) -> float:
+def require_style(quantile: Any) -> float:
     """The style itself.
 
     Raises:
-        ConfigError: it does not lie in [0, 1].
+        ConfigError: it is no number in [0, 1].
     """
-    if not 0 <= quantile <= 1:  # so that NaN is refused
+    is_number = isinstance(quantile, int | float | np.integer | np.floating)
+    if not is_number or not 0 <= quantile <= 1:  # so that NaN is refused
         raise ConfigError(
-            f"A style must lie in [0, 1]; got {quantile}. 0.5 is a mode's typical demonstration, and 0.8 exceeds four "
-            "fifths of those that were learned from."
+            f"A style must lie in [0, 1]; got {quantile!r:.40}. 0.5 is a mode's typical demonstration, and 0.8 exceeds "
+            "four fifths of those that were learned from."
         )
     return float(quantile)
 

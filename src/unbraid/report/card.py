@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from unbraid.report.claims import likelihood_text
 from unbraid.report.estimates import (
     SCORE_DECIMALS,
     as_estimate,
@@ -57,9 +58,10 @@ def _data(results: _Results) -> str:
     if results.get("experts"):
         said.append(f"by {', '.join(_plain(name) for name in results['experts'])} (names that no fit reads)")
     lines = [f"{'; '.join(said)}." if said else ""]
-    fitted = (results.get("fit") or {}).get("held_out_log_likelihood_nats")
-    if fitted is not None:
-        lines.append(f"Log-likelihood of held-out actions, nats a step: {estimate_text(fitted)}.")
+    fitted = results.get("fit") or {}
+    held_out = fitted.get("held_out_log_likelihood_nats")
+    if held_out is not None:
+        lines.append(f"Log-likelihood of held-out actions {likelihood_text(fitted)}: {estimate_text(held_out)}.")
     return _section("The demonstrations", lines)
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "changes_text",
     "difference_texts",
     "headline",
+    "likelihood_text",
     "match_of",
     "scores_text",
     "search_texts",
@@ -140,6 +141,13 @@ def step_text(count: Mapping[str, Any]) -> str:
     step = _with_error(count.get("step_nats"), count.get("step_error"))
     trimmed = _with_error(count.get("trimmed_nats"), count.get("trimmed_error"))
     return f"{step}; {_TRIMMED}{trimmed}" if trimmed else step
+
+
+def likelihood_text(fitted: Mapping[str, Any]) -> str:
+    """What the log-likelihood of held-out episodes is, and its unit; `fitted` is what `results.json` says of a fit."""
+    changing = fitted.get("log_likelihood_under") == "changing_modes"
+    under = "modes that change as the demonstrations' do" if changing else "the mode that explains an episode best"
+    return f"under {under}, nats a step"
 
 
 def again_text(count: Mapping[str, Any]) -> str:

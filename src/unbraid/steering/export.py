@@ -170,6 +170,7 @@ class _PolicyGraph(nn.Module):
 
     inverse: Tensor
     log_scale: Tensor
+    origin: Tensor | None
 
     def __init__(self, model: ModeModel) -> None:
         super().__init__()
@@ -177,6 +178,8 @@ class _PolicyGraph(nn.Module):
         self.action_normaliser = copy.deepcopy(model.action_normaliser).cpu()
         self.policy = copy.deepcopy(model.policy).cpu()
         self.style_reader = copy.deepcopy(model.style_reader)
+        origin = model.observation_origin
+        self.register_buffer("origin", None if origin is None else origin.cpu())
         self.register_buffer("log_scale", self.action_normaliser.scale.log())
         if self.style_reader is not None:
             self.style_reader.cpu()
@@ -184,6 +187,8 @@ class _PolicyGraph(nn.Module):
         self.eval().requires_grad_(False)
 
     def forward(self, observation: Tensor, context: Tensor, style: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if self.origin is not None:
+            observation = (observation - self.origin).float()
         states = self.observation_normaliser(observation)
         if self.style_reader is not None and style is not None:
             latents = self.style_reader.latents_at_each(style.clamp(0, 1)) * mode_shares(context, self.inverse)
@@ -196,6 +201,11 @@ def _widths(model: ModeModel) -> dict[str, int]:
     """The width of every input, in the graph's order."""
     widths = {"observation": model.observation_size, "context": model.n_modes}
     return widths if model.style_reader is None else {**widths, "style": 1}
+
+
+def _kind(model: ModeModel, name: str) -> torch.dtype:
+    """The type of an input: float64 for observations that float32 would round."""
+    return torch.float64 if name == "observation" and model.observation_origin is not None else torch.float32
 
 
 def _dynamic(model: ModeModel) -> dict[str, Any]:
@@ -228,7 +238,7 @@ def _exported(
 
 def _traced(model: ModeModel) -> torch.export.ExportedProgram:
     """The graph as a program that says nothing of files and lines, and keeps no example (which would be pickled)."""
-    examples = tuple(torch.zeros(3, width) for width in _widths(model).values())
+    examples = tuple(torch.zeros(3, width, dtype=_kind(model, name)) for name, width in _widths(model).items())
     program = torch.export.export(_PolicyGraph(model), examples, dynamic_shapes=_dynamic(model))
     for node in program.graph.nodes:
         for name in ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn"):
@@ -248,10 +258,13 @@ def _random_inputs(model: ModeModel) -> _Inputs:
     others = draw.uniform(rows.min(), rows.max(), (n, model.n_modes))
     kind = np.arange(n)[:, None] % 3
     contexts = np.where(kind == 0, rows[draw.integers(model.n_modes, size=n)], np.where(kind == 1, blends, others))
-    inputs = {"observation": seen.mean.cpu().numpy() + offsets, "context": contexts}
+    mean = seen.mean.cpu().double().numpy()
+    mean = mean if model.observation_origin is None else mean + model.observation_origin.cpu().numpy()
+    inputs = {"observation": mean + offsets, "context": contexts}
     if model.style_reader is not None:
         inputs["style"] = draw.choice(_STYLES_CHECKED, (n, 1))
-    return {name: value.astype(np.float32) for name, value in inputs.items()}
+    kinds = {name: np.float64 if _kind(model, name) == torch.float64 else np.float32 for name in inputs}
+    return {name: value.astype(kinds[name]) for name, value in inputs.items()}
 
 
 def _of_pytorch(model: ModeModel, inputs: _Inputs) -> _Outputs:

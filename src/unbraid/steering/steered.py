@@ -201,9 +201,10 @@ class SteeredPolicy:
 def padded(
     observations: Float[np.ndarray, "row obs"], numbers: Float[np.ndarray, "row"]
 ) -> tuple[Float[torch.Tensor, "padded obs"], Float[torch.Tensor, "padded"]]:
-    """Observations as float32 and the numbers of `number_of`, with rows that nobody needs up to a multiple of 64."""
+    """Observations and the numbers of `number_of`, with rows that nobody needs up to a multiple of 64."""
     n = len(observations)
-    seen = np.zeros((-(-n // ROWS) * ROWS, observations.shape[1]), dtype=np.float32)
+    kind = np.float64 if observations.dtype == np.float64 else np.float32  # a model may lie far from 0
+    seen = np.zeros((-(-n // ROWS) * ROWS, observations.shape[1]), dtype=kind)
     drawn = np.full(len(seen), -1.0)
     seen[:n], drawn[:n] = observations, numbers
     return torch.from_numpy(seen), torch.from_numpy(drawn)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from unbraid.core.errors import ConfigError, ModelError
-from unbraid.core.runs import new_folder, write_bytes, write_json
+from unbraid.core.runs import differences, new_folder, write_bytes, write_json
 from unbraid.training.config import config_from_json
 from unbraid.training.model import ModeModel
 from unbraid.training.ranks import Ranks
@@ -145,8 +145,9 @@ def load_checkpoint(learner: Learner, path: Path, asked: dict[str, Any]) -> dict
     differing = sorted(k for k in asked if known.get(k) != json.loads(json.dumps(asked[k])))
     if differing:
         raise ModelError(
-            f"{path} must be resumed with the {' and '.join(differing)} that it was made with; they differ. "
-            "Repeat the first call's settings and data, or start a new run."
+            f"{path} must be resumed with the {' and '.join(differing)} that it was made with; they differ: "
+            f"{differences(*({name: of.get(name) for name in differing} for of in (known, asked)))}. Repeat the first "
+            "call's settings and data, or start a new run."
         )
     try:
         _restore(learner, tensors, int(facts["taken"]))
@@ -173,7 +174,7 @@ def model_in_checkpoint(path: Path) -> ModeModel:
         n_modes, sizes = len(weights["contexts"]), [len(weights[f"{of}_normaliser.mean"]) for of in _SEEN_AND_DONE]
         config = replace(config_from_json(facts["asked"]["config"]), n_modes=n_modes)
         model = ModeModel(config, observation_size=sizes[0], action_size=sizes[1])
-        model.load_state_dict(weights)
+        model.load_weights(weights)
     except (KeyError, TypeError, ValueError, RuntimeError, ConfigError) as error:
         said = " ".join(str(error).split())
         raise ModelError(f"{path} must hold a model; {said:.200}. Use the unbraid that wrote it.") from error

@@ -15,6 +15,7 @@ from unbraid.training.calibrated import CalibratedLearner
 from unbraid.training.config import FitConfig, TalkConfig, UnbraidConfig, config_to_json
 from unbraid.training.loop import LoopOptions, computing, run_loop
 from unbraid.training.model import ModeModel
+from unbraid.training.origin import origin_of
 from unbraid.training.ranks import ONE_RANK, Ranks
 from unbraid.training.steps import Steps
 from unbraid.training.talk import TalkLearner
@@ -35,7 +36,7 @@ def learner_for(
     shortest = config.delta_steps if isinstance(config, TalkConfig) else min(config.window_lengths)
     n_modes = 2 if config.n_modes == "auto" else config.n_modes
     require_fit_ready(demos, window_steps=shortest, n_modes=n_modes)
-    steps = Steps.of(demos)
+    steps = Steps.of(demos, origin=origin_of(demos))
     place = _resolved(device, ranks)
     if isinstance(config, TalkConfig):
         return TalkLearner(steps, config, place, ranks=ranks)
@@ -103,6 +104,7 @@ def fit(demos: Demos | Selection, config: FitConfig | None = None, options: Loop
         with (learner.first if isinstance(learner, CalibratedLearner) else learner).steps.read_at_random():
             run_loop(learner, options)
         model = learner.finished().cpu().eval()
+    model.observation_names = (demos.demos if isinstance(demos, Selection) else demos).observation_names
     if ranks.in_group:
         model.search = json.loads(ranks.shared(json.dumps(model.search).encode()))  # the first alone has searched
     return model

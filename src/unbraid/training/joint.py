@@ -146,6 +146,7 @@ class UnbraidLearner:
             torch.manual_seed(named_seed(config.seed, "unbraid", "weights"))
             model = ModeModel(config, observation_size=sizes[0], action_size=sizes[1])
         model.observation_normaliser, model.action_normaliser = seen, done
+        model.observation_origin = self.steps.origin
         bounds = self.extremes.extent() if config.policy_head == "tanh" else self.extremes.bounds()
         if bounds is not None:
             model.policy.hold_within(*(done(torch.from_numpy(bound)) for bound in bounds))
@@ -202,7 +203,7 @@ class UnbraidLearner:
             first_row=steps.rows_of(starts),
             first_place=steps.places_of(starts),
             lengths=self.spans.lengths,
-            scale_rows=seen,
+            scale_rows=lambda rows: seen(steps.moved(rows)),
             scale_actions=done,
         )
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import tempfile
 from importlib import metadata
+from numbers import Integral
 from pathlib import Path
 from typing import Any, final
 
@@ -20,10 +21,13 @@ from unbraid.modes.calibration import NOT_SURE, Calibration, likeliest
 from unbraid.modes.chain import filtered
 from unbraid.modes.timeline import Timeline, timeline_of
 from unbraid.modes.windows import Windows, cut_windows
+from unbraid.training.columns import columns_in_order
 from unbraid.training.config import FitConfig, config_from_json, config_to_json
 from unbraid.training.hub import CARD, card_around, fetch, is_hub_id, push
+from unbraid.training.likelihood import chain_log_likelihoods
 from unbraid.training.networks import Evidence, ModeNetworks, in_parts, window_sums
 from unbraid.training.online import Belief, Observer
+from unbraid.training.origin import require_held
 from unbraid.training.steps import Steps
 from unbraid.training.style import style_readings
 
@@ -42,6 +46,8 @@ class ModeModel(ModeNetworks):
         search: what the search for modes said, as JSON (see `modes.search.Found.facts`); None where there was none.
         switch_rate: the probability that a step changes the mode, as the demonstrations had it; 0 where an episode has
             one mode.
+        observation_names: the names of the observation columns that it was fitted on, in order; empty where they had
+            none. Demonstrations with names are read by these, whatever the order of their columns.
     """
 
     def __init__(self, config: FitConfig, *, observation_size: int, action_size: int) -> None:
@@ -49,6 +55,7 @@ class ModeModel(ModeNetworks):
         super().__init__(config, observation_size=observation_size, action_size=action_size)
         self.search: dict[str, Any] | None = None
         self.switch_rate = 0.0
+        self.observation_names: tuple[str, ...] = ()
         self.calibration: Calibration | None = None
         self._observer: Observer | None = None
 
@@ -130,7 +137,7 @@ class ModeModel(ModeNetworks):
         self, demos: Demos, *, window_steps: int | None = None, stride_steps: int = 5
     ) -> Float[np.ndarray, "window mode"]:
         """Squared distances of every window's (or episode's) latent to the K codes: the context, before a person."""
-        return self.window_distances(Steps.of(demos), self.cut(demos, window_steps, stride_steps))
+        return self.window_distances(self.steps_of(demos), self.cut(demos, window_steps, stride_steps))
 
     def styles(
         self, demos: Demos, *, window_steps: int | None = None, stride_steps: int = 5
@@ -149,16 +156,29 @@ class ModeModel(ModeNetworks):
             raise ConfigError("A model must have styles; this one was fitted without. Fit with style on (--style on).")
         windows = self.cut(demos, window_steps, stride_steps)
         modes = self.window_scores(demos, windows).argmax(1)
-        sums = in_parts(lambda some, own: window_sums(style_readings(self, some), own), Steps.of(demos), windows)
+        sums = in_parts(lambda some, own: window_sums(style_readings(self, some), own), self.steps_of(demos), windows)
         read = sums / windows.lengths[:, None]
         styles = self.style_reader.quantiles(read)[np.arange(len(modes)), modes]
         return styles if window_steps is not None else _of_every_episode(demos, styles, np.nan)
 
     def score(self, demos: Demos) -> float:
-        """Mean log-likelihood of an action, in nats, under the mode whose policy explains its episode best."""
-        windows = self.cut(demos, None)
-        totals = self.window_log_likelihoods(Steps.of(demos), windows)
+        """Mean log-likelihood of an action, in nats.
+
+        Where an episode has one mode (`switch_rate` 0), that of the mode whose policy explains the episode best. Where
+        modes change, that of all sequences of modes together, each as probable as the chain of `timeline` has it: an
+        episode of several experts is explained by no single mode.
+        """
+        windows, steps = self.cut(demos, None), self.steps_of(demos)
+        if self.switch_rate > 0:
+            totals = in_parts(self._under_chain, steps, windows)
+        else:
+            totals = self.window_log_likelihoods(steps, windows)
         return float(totals.max(1).sum() / demos.n_steps)
+
+    def _under_chain(self, steps: Steps, episodes: Windows) -> Float[np.ndarray, "window one"]:
+        """The log-likelihood of whole episodes, whose mode may change, in nats; `episodes` are all that have steps."""
+        log_likelihoods = self.log_likelihoods(steps).double().numpy()
+        return chain_log_likelihoods(log_likelihoods, episodes.lengths, self.switch_rate)[:, None]
 
     def timeline(self, demos: Demos) -> Timeline:
         """The mode of every step, and where modes change: a sticky chain over `step_scores`, at `switch_rate`.
@@ -167,7 +187,7 @@ class ModeModel(ModeNetworks):
             DataError: widths that don't fit, or numbers that are not finite.
         """
         self._require_fitting(demos)
-        return timeline_of(self.step_scores(Steps.of(demos)), demos.lengths, self.switch_rate)
+        return timeline_of(self.step_scores(self.steps_of(demos)), demos.lengths, self.switch_rate)
 
     def filter(self, demos: Demos) -> Float[np.ndarray, "step mode"]:
         """p(mode of the step | its episode up to it): what `observe` says of it while the episode goes on.
@@ -178,7 +198,7 @@ class ModeModel(ModeNetworks):
             DataError: widths that don't fit, or numbers that are not finite.
         """
         self._require_fitting(demos)
-        return filtered(self.step_scores_so_far(Steps.of(demos)), demos.lengths, self.switch_rate)
+        return filtered(self.step_scores_so_far(self.steps_of(demos)), demos.lengths, self.switch_rate)
 
     def observe(self, state: Belief | None, observation: ArrayLike, action: ArrayLike) -> Belief:
         """What is known of the mode of a robot that is running, after one more step; its first has no state before.
@@ -215,15 +235,19 @@ class ModeModel(ModeNetworks):
         """
         self._require_fitting(demos)
         kind = evidence or self.own_evidence
-        return self.scores_of_windows(Steps.of(demos), windows, (kind,))[kind]
+        return self.scores_of_windows(self.steps_of(demos), windows, (kind,))[kind]
 
     def cut(self, demos: Demos, window_steps: int | None, stride_steps: int = 5) -> Windows:
         """The windows of demonstrations that fit this model.
 
         Raises:
+            ConfigError: a window or stride that is no whole number of steps, or of none.
             DataError: widths that don't fit, numbers that are not finite, or no windows of that length.
         """
         self._require_fitting(demos)
+        for name, steps in (("window_steps", window_steps), ("stride_steps", stride_steps)):
+            if steps is not None and not isinstance(steps, Integral):  # NumPy's whole numbers are such, too
+                raise ConfigError(f"{name} must be a whole number of steps; got {steps!r:.40}. Give one, such as 10.")
         windows = cut_windows(demos.lengths, window_steps, stride_steps=stride_steps)
         if len(windows) == 0:
             longest = int(demos.lengths.max(initial=0))
@@ -233,7 +257,18 @@ class ModeModel(ModeNetworks):
             )
         return windows
 
+    def steps_of(self, demos: Demos) -> Steps:
+        """Their steps as this model reads them: columns that have names stand in the order that it was fitted on.
+
+        Raises:
+            DataError: there are none, or columns that are missing or unknown.
+        """
+        origin = None if self.observation_origin is None else self.observation_origin.cpu().numpy()
+        columns = columns_in_order(self.observation_names, demos.observation_names)
+        return Steps.of(demos, columns=columns, origin=origin)
+
     def _require_fitting(self, demos: Demos) -> None:
+        columns_in_order(self.observation_names, demos.observation_names)
         if (demos.observation_size, demos.action_size) != (self.observation_size, self.action_size):
             raise DataError(
                 f"Demonstrations must have {self.observation_size} observation and {self.action_size} action columns, "
@@ -242,6 +277,7 @@ class ModeModel(ModeNetworks):
             )
         for name in ("observations", "actions"):
             require_finite(getattr(demos, name), f"The demonstrations' {name}", "`unbraid check` names the episode.")
+            require_held(getattr(demos, name), name, demos.observation_names if name == "observations" else ())
 
     # Files
 
@@ -265,6 +301,7 @@ class ModeModel(ModeNetworks):
                 "config": config_to_json(self.config),
                 "switch_rate": self.switch_rate,
                 "shares": self.shares,
+                "observation_names": list(self.observation_names),
             }
             write_json(folder / "config.json", content)
             if self.search is not None:
@@ -337,9 +374,10 @@ class ModeModel(ModeNetworks):
                 observation_size=content["observation_size"],
                 action_size=content["action_size"],
             )
-            made.switch_rate = float(content.get("switch_rate", 0.0))  # models of before had none, nor shares
+            made.switch_rate = float(content.get("switch_rate", 0.0))  # models of before had none, nor what follows
             made.shares = [float(share) for share in content.get("shares", made.shares)]
-            made.load_state_dict(load_file(folder / "model.safetensors"))
+            made.observation_names = _names_in(content.get("observation_names", []), made.observation_size)
+            made.load_weights(load_file(folder / "model.safetensors"))
             if (folder / "search.json").exists():
                 made.search = read_json(folder / "search.json", error=ModelError, remedy=_AGAIN)
             if (folder / "calibration.json").exists():
@@ -358,6 +396,13 @@ def _of_every_episode(demos: Demos, values: np.ndarray, otherwise: float | int) 
     found = np.full(demos.n_episodes, otherwise, dtype=values.dtype)
     found[demos.lengths > 0] = values
     return found
+
+
+def _names_in(told: Any, n_columns: int) -> tuple[str, ...]:
+    """The names of columns that a file tells: of all, or of none."""
+    if not isinstance(told, list) or len(told) not in (0, n_columns) or not all(isinstance(n, str) for n in told):
+        raise ValueError(f"observation_names must name all {n_columns} columns or none")
+    return tuple(told)
 
 
 def _read_model_config(path: Path) -> dict[str, Any]:

@@ -58,9 +58,12 @@ class ModeNetworks(nn.Module):
         contexts: (mode, mode) row k is the context that asks the policy for mode k.
         shares: of the demonstrations' steps, one of each mode; they sum to 1. All alike until a fit says otherwise.
         n_modes, observation_size, action_size: K and the widths.
+        observation_origin: (obs,) float64, what is taken away from observations before anything else: see
+            `training.origin`. None where nothing is.
     """
 
     contexts: Tensor
+    observation_origin: Tensor | None
 
     def __init__(self, config: FitConfig, *, observation_size: int, action_size: int) -> None:
         """Untrained networks."""
@@ -72,6 +75,7 @@ class ModeNetworks(nn.Module):
         self.observation_size, self.action_size = observation_size, action_size
         self.observation_normaliser = Normaliser(observation_size)
         self.action_normaliser = Normaliser(action_size)
+        self.register_buffer("observation_origin", None)
         self.register_buffer("contexts", torch.from_numpy(every_not_hot(self.n_modes)).float())
         if isinstance(config, TalkConfig):
             self.transition_normaliser = Normaliser(observation_size)
@@ -97,6 +101,22 @@ class ModeNetworks(nn.Module):
     def own_evidence(self) -> Evidence:
         """What the method reads a mode from when nobody says: the talk's its encoder, unbraid's both."""
         return "encoder" if isinstance(self.config, TalkConfig) else "combined"
+
+    def load_weights(self, weights: dict[str, Tensor]) -> None:
+        """Takes over what `state_dict` gave, which has an origin of observations only where there is one.
+
+        Raises:
+            RuntimeError: they are another model's.
+        """
+        if "observation_origin" in weights:
+            self.observation_origin = torch.zeros(self.observation_size, dtype=torch.float64, device=self.device)
+        self.load_state_dict(weights)
+
+    def moved(self, observations: Float[Tensor, "batch obs"]) -> Float[Tensor, "batch obs"]:
+        """Observations in their own units -> float32 as the normaliser takes them: less the origin."""
+        if self.observation_origin is None:
+            return observations.float()
+        return (observations.to(self.device).double() - self.observation_origin).float()
 
     # What they say of steps and of windows
 
@@ -306,7 +326,7 @@ class ModeNetworks(nn.Module):
         self, observations: Float[Tensor, "batch obs"], contexts: Float[Tensor, "batch mode"], style: float
     ) -> tuple[Float[Tensor, "batch input"], Float[Tensor, "batch mode"]]:
         """What the policy sees."""
-        states, contexts = self.observation_normaliser(observations), contexts.to(self.device)
+        states, contexts = self.observation_normaliser(self.moved(observations)), contexts.to(self.device)
         if self.style_reader is not None:
             states = with_style(states, self.style_reader.latents_of(style, contexts, self.contexts))
         return states, contexts

@@ -73,7 +73,8 @@ class Observer:
                 "A mode can be observed with a model of unbraid's own method; this one is of the talk's, which reads "
                 "where a step leads. Fit with --method unbraid."
             )
-        self._states, self._actions = _scaling(networks.observation_normaliser), _scaling(networks.action_normaliser)
+        self._states = _scaling(networks.observation_normaliser, networks.observation_origin)
+        self._actions = _scaling(networks.action_normaliser)
         self._n_modes = networks.n_modes
         codes = _array(networks.codebook.codes())
         # -|z - e_k|^2 = 2 z e_k - |e_k|^2 and what all modes share: linear in z, and so in what z is made of
@@ -207,9 +208,12 @@ def _silu(values: np.ndarray) -> np.ndarray:
     return np.divide(values, below, out=below)
 
 
-def _scaling(normaliser: Normaliser) -> Callable[[np.ndarray], np.ndarray]:
+def _scaling(normaliser: Normaliser, origin: Tensor | None = None) -> Callable[[np.ndarray], np.ndarray]:
     mean, scale = _array(normaliser.mean), _array(normaliser.scale)
     clip = min(float(normaliser.clip), _ABSURD)
+    if origin is not None:
+        first = origin.cpu().numpy()
+        return lambda values: np.minimum(np.maximum((values - first - mean) / scale, -clip), clip).astype(np.float32)
     return lambda values: np.minimum(np.maximum((values - mean) / scale, -clip), clip)
 
 

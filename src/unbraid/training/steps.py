@@ -4,7 +4,7 @@ import itertools
 import mmap
 import os
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -38,6 +38,10 @@ class Steps:
         first_action: (episode,) the row of its first action.
         episodes: which episode a step is of.
         maps: of the tables that lie in files.
+        columns: (obs,) the columns of `row_table` that are read, in this order; None for all as they are.
+        origin: (obs,) float64, what is taken away from observations as they are read (`training.origin`); None where
+            nothing is.
+        is_moved: whether that has been taken away from `row_table`, as from all that is in memory.
     """
 
     row_table: Float[Tensor, "row obs"]
@@ -46,10 +50,24 @@ class Steps:
     first_action: Int[Tensor, "episode"]
     episodes: Stretches
     maps: tuple[mmap.mmap, ...] = ()
+    columns: Int[Tensor, "obs"] | None = None
+    origin: Float[Tensor, "obs"] | None = None
+    is_moved: bool = False
 
     @classmethod
-    def of(cls, demos: Demos | Selection) -> "Steps":
+    def of(
+        cls,
+        demos: Demos | Selection,
+        *,
+        columns: Sequence[int] | None = None,
+        origin: Float[np.ndarray, "obs"] | None = None,
+    ) -> "Steps":
         """The steps of demonstrations, or of some of their episodes.
+
+        Args:
+            demos: what they are read from.
+            columns: the columns of an observation, in the order that is wanted; all as they are by default.
+            origin: what is taken away from each of these columns, before it becomes float32; by default nothing.
 
         Raises:
             DataError: there are none.
@@ -58,13 +76,20 @@ class Steps:
             raise DataError("Demonstrations must hold at least one step; got none. Record or select some.")
         whole = demos.demos if isinstance(demos, Selection) else demos
         chosen = demos.episodes if isinstance(demos, Selection) else slice(None)
+        of_table = origin
+        if origin is not None and columns is not None:
+            of_table = np.empty_like(origin)
+            of_table[list(columns)] = origin
         return cls(
-            row_table=_shared(whole.observations),
+            row_table=_shared(whole.observations, of_table),
             action_table=_shared(whole.actions),
             first_row=torch.from_numpy(whole.row_starts[:-1][chosen]),
             first_action=torch.from_numpy(whole.step_starts[:-1][chosen]),
             episodes=Stretches(torch.from_numpy(demos.lengths).long()),
             maps=tuple(own for own in (_map_of(whole.observations), _map_of(whole.actions)) if own is not None),
+            columns=None if columns is None else torch.tensor(columns),
+            origin=None if origin is None else torch.from_numpy(origin),
+            is_moved=not isinstance(whole.observations, np.memmap),
         )
 
     def of_episodes(self, chosen: Int[Tensor, "chosen"] | slice) -> "Steps":
@@ -162,8 +187,8 @@ class Steps:
     # What is there
 
     def observations(self, steps: Int[Tensor, "*chosen"]) -> Float[Tensor, "*chosen obs"]:
-        """The observations that the chosen actions were taken on, float32."""
-        return _read(self.row_table, self.rows_of(steps))
+        """The observations that the chosen actions were taken on, less the `origin`, float32."""
+        return self._seen(self.rows_of(steps))
 
     def actions(self, steps: Int[Tensor, "*chosen"]) -> Float[Tensor, "*chosen act"]:
         """The chosen actions, float32."""
@@ -174,11 +199,11 @@ class Steps:
     ) -> Float[Tensor, "*chosen obs"]:
         """s[t + delta_steps] - s[t] at the chosen steps, which must lie that far from their episode's end."""
         rows = self.rows_of(steps)
-        return _read(self.row_table, rows + delta_steps) - _read(self.row_table, rows)
+        return self._seen(rows + delta_steps) - self._seen(rows)
 
     def nth_observations(self, numbers: Int[Tensor, "*chosen"]) -> Float[Tensor, "*chosen obs"]:
         """Observations by their number among all of these episodes', the last one of each included."""
-        return _read(self.row_table, numbers + self._shift_of_observations[self._observed[numbers]])
+        return self._seen(numbers + self._shift_of_observations[self._observed[numbers]])
 
     def observation_blocks(self) -> Iterator[Float[np.ndarray, "block obs"]]:
         """All observations of these episodes in their order, the last one of each included, float32, in blocks."""
@@ -190,6 +215,21 @@ class Steps:
         for steps in _blocks(self.n_steps):
             yield self.actions(steps).numpy()
 
+    def moved(self, rows: Float[Tensor, "*row obs"]) -> Float[Tensor, "*row obs"]:
+        """Rows of `row_table`, which has its columns in order, less the `origin`; float32."""
+        if self.origin is None or self.is_moved:
+            return rows.float()
+        return (rows.double() - self.origin).float()
+
+    def _seen(self, rows: Int[Tensor, "*chosen"]) -> Float[Tensor, "*chosen obs"]:
+        """Observations by their rows in the table."""
+        if self.origin is None or self.is_moved:
+            found = _read(self.row_table, rows)
+            return found if self.columns is None else found[..., self.columns]
+        found = self.row_table.index_select(0, rows.flatten())
+        found = found if self.columns is None else found[:, self.columns]
+        return (found.double() - self.origin).float().view(*rows.shape, -1)
+
     @cached_property
     def _observed(self) -> Stretches:
         return Stretches(self.episodes.lengths + 1)
@@ -199,13 +239,17 @@ class Steps:
         return self.first_row - self._observed.starts
 
 
-def _shared(values: Float[np.ndarray, "row column"]) -> Float[Tensor, "row column"]:
+def _shared(
+    values: Float[np.ndarray, "row column"], origin: Float[np.ndarray, "column"] | None = None
+) -> Float[Tensor, "row column"]:
     """A tensor on the array's own memory, be it a read-only map: nobody here writes. What is in memory becomes float32
-    at once; what is mapped, as it is read."""
-    with warnings.catch_warnings():
+    at once, less the origin where there is one; what is mapped, as it is read."""
+    with warnings.catch_warnings(), np.errstate(over="ignore"):
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         if isinstance(values, np.memmap):
             return torch.from_numpy(values)
+        if origin is not None:
+            return torch.from_numpy((values - origin).astype(np.float32))
         return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
 
 

@@ -79,6 +79,7 @@ class TalkLearner:
             torch.manual_seed(named_seed(config.seed, "talk", "weights"))
             size = steps.observation_size
             self.model = ModeModel(config, observation_size=size, action_size=steps.action_size)
+            self.model.observation_origin = steps.origin
             self.decoder = nn.Sequential(
                 nn.Linear(size, size), perceptron([size, *config.decoder_hidden, size * self._n_rebuilt], nn.Tanh)
             )

@@ -137,6 +137,25 @@ def test_a_run_says_what_was_asked(tmp_path):
         runs.create_run(tmp_path / "run", asked)
 
 
+def test_what_can_go_on_is_not_to_be_removed(tmp_path):
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(
+        RunError, match=r"it does\. The same command with --resume goes on with it and keeps what is done"
+    ):
+        runs.refuse_existing(tmp_path, resumed_by="run.json")
+    for name in (None, "sweep.json"):
+        with pytest.raises(RunError, match=r"it does\. Name another one, or remove that one first\.$"):
+            runs.refuse_existing(tmp_path, resumed_by=name)
+
+
+def test_settings_that_differ_are_told_old_and_new():
+    old = {"config": {"n": 1, "same": (1, 2), "name": "a", "gone": 0}, "seed": 0}
+    new = {"config": {"n": 2, "same": [1, 2], "name": "b" * 50, "more": [True, None]}, "seed": 0}
+    told = runs.differences(old, new)
+    assert told == f"n 1 -> 2, name a -> {'b' * 40}..., gone 0 -> nothing, more nothing -> [true, null]"
+    assert runs.differences(old, old) == ""
+
+
 def test_opening_what_is_no_run_says_so(tmp_path):
     with pytest.raises(RunError, match="must be a run's folder"):
         runs.open_run(tmp_path / "no")

@@ -8,6 +8,7 @@ from unbraid.core.errors import ConfigError, DataError
 from unbraid.demos.episodes import Demos, Episode
 from unbraid.evaluation import obedience as module
 from unbraid.evaluation.obedience import change_obeyed, obedience, obedience_entries, steps_until_obeyed, turn_of
+from unbraid.training.steps import Steps
 from unbraid.worlds.rollout import Rollouts
 
 
@@ -23,6 +24,9 @@ class Reader:
         if len(windows) == 0:
             raise DataError("none")
         return windows
+
+    def steps_of(self, demos):
+        return Steps.of(demos)
 
     def scores_of_windows(self, steps, windows, kinds):
         assert kinds == ("encoder",)

@@ -13,7 +13,7 @@ from unbraid.demos.loading import load_demos
 from unbraid.demos.options import ReadOptions
 from unbraid.demos.store import save_demos
 from unbraid.pipeline import data
-from unbraid.pipeline.data import check_stage, convert_stage
+from unbraid.pipeline.data import check_stage, convert_stage, reading_of
 from unbraid.pipeline.requests import CheckRequest, ConvertRequest, MoreData
 
 ENDINGS = {f.name: f.endings[0] if f.endings else "" for f in formats() if f.write is not None}
@@ -90,6 +90,13 @@ def test_it_says_what_was_not_there_and_what_has_no_place(tmp_path):
     assert found["not_held"] == [
         "It has no place for labels, facts: kept in the group `unbraid`, where only unbraid looks."
     ]
+
+
+def test_how_data_was_read_is_told_without_its_paths():
+    assert reading_of(MoreData()) == {}
+    reading = ReadOptions(drop_last_action=True, obs=("b", "a"), time_axis=0)
+    told = reading_of(MoreData(("/home/me/more",), (2.0, 1.0), reading))["reading"]
+    assert told == {"n_more_demos": 1, "weights": [2, 1], "drop_last_action": True, "obs": ["b", "a"], "time_axis": 0}
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])

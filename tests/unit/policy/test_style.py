@@ -27,6 +27,13 @@ def test_a_reading_and_a_quantile_are_each_others_inverse(reader):
     torch.testing.assert_close(reader.latents_at(0.0), torch.tensor([-1.0, 1.0]))
 
 
+@pytest.mark.parametrize("quantile", ["x", None, [0.5], np.array([0.5, 0.6])])
+def test_what_is_no_number_is_no_style(quantile):
+    with pytest.raises(ConfigError, match=r"A style must lie in \[0, 1\]; got "):
+        require_style(quantile)
+    assert require_style(np.float32(0.5)) == 0.5
+
+
 def test_a_table_of_quantiles_is_read_row_by_row_as_one_number_is(reader):
     asked = [0.0, 0.05, 0.13, 0.5, 0.99, 1.0]
     found = reader.latents_at_each(torch.tensor(asked)[:, None])

@@ -126,7 +126,10 @@ def test_a_run_of_one_fit_has_a_card(model):
     results |= {"unbraid": {"n_modes": 2}, "fit": {"held_out_log_likelihood_nats": estimate}}
     card = ModelCard(model_card(model, results))
     assert "3 episodes to learn from." in card.text
-    assert "nats a step: -1.25 [-1.50, -1.00], n = 7 episodes." in card.text
+    said = "Log-likelihood of held-out actions under {}, nats a step: -1.25 [-1.50, -1.00], n = 7 episodes."
+    assert said.format("the mode that explains an episode best") in card.text
+    results["fit"]["log_likelihood_under"] = "changing_modes"
+    assert said.format("modes that change as the demonstrations' do") in ModelCard(model_card(model, results)).text
     assert "Not evaluated" not in card.text
     assert card.data.eval_results is None
 

@@ -1,6 +1,7 @@
 """The page: whole, self-contained, with every number that the results hold."""
 
 import copy
+import json
 import re
 import subprocess
 import sys
@@ -161,6 +162,21 @@ def test_an_empty_run_still_has_a_page(make_run: Callable[..., Path]):
     words = Outline(write_report(run).read_text(encoding="utf-8")).words
     assert "unbraid fit DATA" in words
     assert "None" not in words
+
+
+def test_the_command_says_how_the_data_was_read(make_run: Callable[..., Path]):
+    run = make_run({"format": "unbraid-results", "version": 1})
+    reading = {
+        "n_more_demos": 2,
+        "weights": [2.0, 1.0, 1.0],
+        "drop_last_action": True,
+        "obs": ["a key", "b"],
+        "mask": "x",
+    }
+    asked = {"format": "unbraid-run", "version": 1, "command": "fit", "reading": reading, "held_out": 0}
+    (run / "run.json").write_text(json.dumps(asked | {"provenance": {"seed": 3}}))
+    command = "unbraid fit DATA --demos DATA_2 DATA_3 --weights 2.0 1.0 1.0 --drop-last-action --obs 'a key' b --mask x"
+    assert f"{command} --held-out 0 --seed 3" in Outline(write_report(run).read_text(encoding="utf-8")).words
 
 
 def test_names_are_escaped(make_run: Callable[..., Path], results: dict[str, Any]):

@@ -106,6 +106,26 @@ def inputs_of(kind, observations, context, style=0.5):
     return {**inputs, "style": np.full((n, 1), style, dtype=np.float32)} if kind == "styled" else inputs
 
 
+def test_far_from_zero_observations_are_float64(tmp_path):
+    """float32 would round them to a metre."""
+    model, origin = make_model("unbraid"), torch.tensor([1e7, 0.0, 1e7], dtype=torch.float64)
+    near = inputs_of("unbraid", observations_of(20), model.contexts[1].numpy())
+    mean, deviation = model.action_distribution(*map(torch.from_numpy, near.values()))
+    model.observation_origin = origin
+    export_onnx(model, tmp_path / "far.onnx")
+    export_program(model, tmp_path / "far.pt2")
+    far = near | {"observation": near["observation"] + origin.numpy()}
+    session = onnxruntime.InferenceSession(tmp_path / "far.onnx", providers=["CPUExecutionProvider"])
+    program = torch.export.load(tmp_path / "far.pt2").module()
+    answers = [
+        session.run(["mean", "log_std"], far),
+        [o.numpy() for o in program(*map(torch.from_numpy, far.values()))],
+    ]
+    for found, log_std in answers:
+        np.testing.assert_allclose(found, mean.numpy(), atol=1e-4)
+        np.testing.assert_allclose(np.exp(log_std), deviation.numpy(), rtol=1e-4)
+
+
 def steered(model, context):
     return steer(model).with_context(context)
 

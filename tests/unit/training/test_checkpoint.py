@@ -94,7 +94,7 @@ def go_on(run, demos, config):
 
 def test_a_resume_with_other_settings_is_refused(begun, demos, tiny):
     with pytest.raises(
-        ModelError, match=r"resumed with the config that it was made with; they differ\. Repeat the fir"
+        ModelError, match=r"resumed with the config that it was made with; they differ: seed 0 -> 1\. Repeat the fir"
     ):
         go_on(begun, demos, tiny("talk", seed=1))
 
@@ -105,7 +105,9 @@ def test_a_resume_with_another_method_is_refused(begun, demos, tiny):
 
 
 def test_a_resume_with_other_data_is_refused(begun, reflexes, tiny):
-    with pytest.raises(ModelError, match=r"resumed with the data that it was made with; they differ\."):
+    with pytest.raises(
+        ModelError, match=r"resumed with the data that it was made with; they differ: data \w+\.\.\. -> "
+    ):
         go_on(begun, reflexes(seed=1), tiny("talk"))
 
 

@@ -1,6 +1,7 @@
 """The model: what it says of a window is what its parts say of the window's steps, and a folder holds all of it."""
 
 import json
+from dataclasses import replace
 
 import jaxtyping
 import numpy as np
@@ -9,6 +10,8 @@ import torch
 
 from unbraid.core.errors import ConfigError, DataError, ModelError, RunError
 from unbraid.demos.episodes import Demos, Episode
+from unbraid.demos.loading import load_demos
+from unbraid.demos.store import save_demos
 from unbraid.modes.windows import Windows, cut_windows
 from unbraid.training import networks
 from unbraid.training.config import TalkConfig, config_to_json
@@ -157,6 +160,29 @@ def test_the_score_is_the_likelihood_of_an_action_under_the_mode_that_explains_i
     assert model.score(uneven) == pytest.approx(sum(best) / uneven.n_steps, rel=1e-5)
 
 
+def test_where_modes_change_the_score_is_near_what_it_is_when_told_who_acted(models, uneven, monkeypatch):
+    """Of each step one mode says -1, the others -100; the modes take turns of eight steps."""
+    model, turns = models["unbraid"], np.arange(uneven.n_steps) // 8 % 3
+    said = torch.from_numpy(np.where(turns[:, None] == np.arange(3), -1.0, -100.0))
+
+    def told(_, steps):
+        return said[steps.places_of(torch.arange(steps.n_steps))]
+
+    monkeypatch.setattr(ModeModel, "log_likelihoods", told)
+    of_one_mode = model.score(uneven)
+    assert of_one_mode < -20
+    monkeypatch.setattr(model, "switch_rate", 1 / 8)
+    of_episode = uneven.episode_of_step
+    n_changes = int(((np.diff(turns) != 0) & (np.diff(of_episode) == 0)).sum())
+    n_begun = int((uneven.lengths > 0).sum())
+    stays = uneven.n_steps - n_begun - n_changes
+    chain = n_begun * np.log(1 / 3) + n_changes * np.log(1 / 16) + stays * np.log(7 / 8)
+    assert model.score(uneven) == pytest.approx(-1 + chain / uneven.n_steps, abs=1e-6)
+    assert -1 > model.score(uneven) > -1.6  # told who acted, it is -1
+    monkeypatch.setattr(networks, "_PART_STEPS", 20)
+    assert model.score(uneven) == pytest.approx(-1 + chain / uneven.n_steps, abs=1e-6)
+
+
 def test_a_window_is_the_same_whatever_lies_beside_it(model, demos, uneven):
     together = Demos.from_episodes([*demos, *uneven])
     both = model.transform(together, window_steps=9)
@@ -208,6 +234,76 @@ def test_windows_longer_than_every_episode_are_refused(model, uneven):
     for verb in (model.predict, model.predict_proba, model.transform):
         with pytest.raises(ConfigError, match=r"at least 1 step; got 0 and 5\. Ask for more\."):
             verb(uneven, window_steps=0)
+
+
+def named(demos, order, names="xyz"):
+    """The demonstrations with their columns in another order, named."""
+    return replace(demos, observations=demos.observations[:, order], observation_names=tuple(names[i] for i in order))
+
+
+def everything_of(model, demos):
+    """What each verb says of demonstrations."""
+    windows = model.cut(demos, 9)
+    found = {verb: getattr(model, verb)(demos) for verb in ("predict_proba", "transform", "score")}
+    found |= {"scores": model.window_scores(demos, windows, "encoder"), "modes": model.predict(demos, window_steps=9)}
+    if not isinstance(model.config, TalkConfig):
+        found |= {"timeline": model.timeline(demos).probabilities, "filter": model.filter(demos)}
+    return found
+
+
+@pytest.fixture
+def model_of_xyz(model, monkeypatch):
+    monkeypatch.setattr(model, "observation_names", ("x", "y", "z"))
+    return model
+
+
+def test_columns_are_read_by_their_names_in_any_order(model_of_xyz, uneven, tmp_path):
+    wanted = everything_of(model_of_xyz, uneven)  # which have no names, and are read as they are
+    save_demos(named(uneven, [2, 0, 1]), tmp_path / "store")
+    for other in (named(uneven, [0, 1, 2]), named(uneven, [2, 0, 1]), load_demos(tmp_path / "store")):
+        for verb, found in everything_of(model_of_xyz, other).items():
+            np.testing.assert_array_equal(found, wanted[verb], err_msg=verb)
+    unnamed = replace(named(uneven, [2, 0, 1]), observation_names=())
+    assert not np.array_equal(model_of_xyz.transform(unnamed), wanted["transform"])
+
+
+def test_columns_that_the_model_was_not_fitted_on_are_refused(model_of_xyz, uneven):
+    other, wider = named(uneven, [2, 0, 1], "xyq"), replace(uneven, observations=uneven.observations[:, [0, 1, 2, 2]])
+    for verb in ("predict", "predict_proba", "transform", "score", "timeline", "filter"):
+        with pytest.raises(DataError, match=r"must have the .* columns that .*; these lack z and hold q, which .*\.$"):
+            getattr(model_of_xyz, verb)(other)
+    with pytest.raises(DataError, match=r"these hold more, which it does not know\. Read these columns in the data"):
+        model_of_xyz.predict(replace(wider, observation_names=("x", "y", "z", "more")))
+
+
+def test_a_model_keeps_the_names_of_what_it_was_fitted_on(demos, tiny, tmp_path):
+    model = fit(named(demos, [0, 1, 2]), tiny("talk"))
+    assert model.observation_names == ("x", "y", "z")
+    model.save_pretrained(tmp_path / "model")
+    assert ModeModel.from_pretrained(tmp_path / "model").observation_names == ("x", "y", "z")
+    rewrite(tmp_path / "model", observation_names=None)  # as models of before
+    assert ModeModel.from_pretrained(tmp_path / "model").observation_names == ()
+
+
+@pytest.fixture
+def unchecked():
+    """As users call it: types are checked in the tests alone."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.parametrize("steps", [2.5, "9", np.float64(3)])
+@pytest.mark.usefixtures("unchecked")
+def test_a_window_of_no_whole_number_of_steps_is_refused(model, uneven, steps):
+    for verb in (model.predict, model.predict_proba, model.transform):
+        with pytest.raises(ConfigError, match=r"window_steps must be a whole number of steps; got .*\. Give one, such"):
+            verb(uneven, window_steps=steps)
+        with pytest.raises(ConfigError, match=r"stride_steps must be a whole number of steps; got"):
+            verb(uneven, window_steps=9, stride_steps=steps)
+    np.testing.assert_array_equal(
+        model.predict(uneven, window_steps=np.int64(9)), model.predict(uneven, window_steps=9)
+    )
 
 
 @pytest.mark.parametrize("field", ["observations", "actions"])
@@ -276,6 +372,7 @@ def test_the_config_says_who_wrote_it_and_nothing_of_where(model, tmp_path):
         "config": json.loads(json.dumps(config_to_json(model.config))),
         "switch_rate": 0.0,
         "shares": model.shares,
+        "observation_names": [],
     }
     assert sum(content["shares"]) == pytest.approx(1)
 
@@ -302,6 +399,10 @@ def truncate(folder, name):
         (lambda f: rewrite(f, config=None), r"must hold a whole model; config.json lacks 'config'\. Copy the folder"),
         (lambda f: rewrite(f, observation_size="three"), r"must hold a whole model; .*\. Copy the folder again"),
         (lambda f: rewrite(f, observation_size=4), r"must hold a whole model; .*size mismatch.*Copy the folder again"),
+        (
+            lambda f: rewrite(f, observation_names=["x"]),
+            r"must hold a whole model; observation_names must name all 3 col",
+        ),
         (lambda f: rewrite(f, config={"method": "magic"}), r"must hold a whole model; method must be one of"),
         (lambda f: (f / "model.safetensors").unlink(), r"must hold a whole model; .*Copy the folder again"),
         (lambda f: truncate(f, "model.safetensors"), r"must hold a whole model; .*Copy the folder again"),
@@ -316,6 +417,7 @@ def truncate(folder, name):
         "no settings",
         "a width that is none",
         "another width",
+        "a name for one of three columns",
         "another method",
         "no weights",
         "half of the weights",

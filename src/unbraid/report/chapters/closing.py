@@ -1,5 +1,6 @@
 """What the run does not show, and how to make it again."""
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,10 +47,7 @@ def limits(record: RunRecord) -> Section:
 def reproduction(record: RunRecord) -> Section:
     """The command, the versions and the data's fingerprint: what makes the run again."""
     origin = record.asked.get("provenance") or {}
-    verb = record.asked.get("command", "fit")
-    command = f"unbraid {verb}" if verb == "demo" else f"unbraid {verb} DATA"
-    if origin.get("seed") is not None:
-        command += f" --seed {origin['seed']}"
+    command = shlex.join(_command(record.asked))
     facts = [
         ("data fingerprint", str(origin.get("data_fingerprint") or "not recorded")),
         ("Python", str(origin.get("python") or "not recorded")),
@@ -58,12 +56,28 @@ def reproduction(record: RunRecord) -> Section:
     ]
     settings = tuple(_flat(record.asked.get("config") or {}))
     folded = (Folded("Every setting of this run", (Facts(settings),)),) if settings else ()
+    data = "DATA stands for the path of the demonstrations. " if record.asked.get("command") != "demo" else ""
     intro = (
-        "The command, with the settings below where they differ from the defaults. The same versions on the same kind "
-        "of machine give the same numbers, times apart; results.json in the run's folder holds every number that is "
-        "measured here."
+        f"The command, with the settings below where they differ from the defaults. {data}The same versions on the "
+        "same kind of machine give the same numbers, times apart; results.json in the run's folder holds every number "
+        "that is measured here."
     )
     return Section("reproduce", "Make it again", (Paragraph(intro), Code(command), Facts(tuple(facts)), *folded))
+
+
+def _command(asked: Mapping[str, Any]) -> list[str]:
+    """The words of the command; how the data was read, as far as that was said, stands behind its verb."""
+    verb, reading = asked.get("command", "fit"), dict(asked.get("reading") or {})
+    words = ["unbraid", verb] if verb == "demo" else ["unbraid", verb, "DATA"]
+    more = [f"DATA_{number + 2}" for number in range(reading.pop("n_more_demos", 0))]
+    flags = {"demos": more} | reading
+    flags |= {name: asked[name] for name in ("held_out",) if asked.get(name) is not None}
+    seed = (asked.get("provenance") or {}).get("seed")
+    flags |= {} if seed is None else {"seed": seed}
+    for name, value in flags.items():
+        values = value if isinstance(value, list) else [] if value is True else [value]
+        words += ["--" + name.replace("_", "-"), *map(str, values)] if values or value is True else []
+    return words
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -1,0 +1,98 @@
+"""Columns that lie far from 0 beside how much they vary, as map coordinates do, and numbers that float32 can't hold.
+
+A model computes with float32, which would round away what varies in such a column: it is moved to 0 in float64 first.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from unbraid.core.errors import DataError
+from unbraid.demos.episodes import Demos
+from unbraid.demos.selection import Selection
+
+__all__ = ["MOST", "origin_of", "require_held"]
+
+MOST = 1e37
+"""No number may be larger, in either direction: float32, in which sums are taken, too, ends at 3.4e38."""
+_FAR, _ROUNDED = 1e3, 1e-3
+"""A column is moved whose mean is at least so large, and where rounding to float32 is more than a thousandth of its
+deviation. Others are read as they always were, to the last bit."""
+_BLOCK = 65536
+
+
+def origin_of(demos: Demos | Selection) -> Float[np.ndarray, "obs"] | None:
+    """(obs,) what is taken away from each column of the observations, in its own units: the mean of a column that lies
+    far from 0, and 0 for others; None where no column does. What is not float64 has been rounded already.
+
+    Raises:
+        DataError: an observation or action that float32 can't hold.
+    """
+    whole = demos.demos if isinstance(demos, Selection) else demos
+    require_held(whole.actions, "actions")
+    require_held(whole.observations, "observations", whole.observation_names)
+    if not _is_wide(whole.observations):
+        return None
+    blocks = _blocks(demos)
+    block = next(blocks, None)
+    if block is None:
+        return None
+    first, n_rows = block[0].astype(np.float64), 0
+    total, squares = np.zeros_like(first), np.zeros_like(first)
+    for read in itertools.chain([block], blocks):
+        moved = read - first
+        total += moved.sum(0)
+        squares += np.square(moved).sum(0)
+        n_rows += len(read)
+    mean = total / n_rows
+    deviation = np.sqrt(np.maximum(squares / n_rows - np.square(mean), 0))
+    mean += first
+    rounded = np.abs(mean) * np.finfo(np.float32).eps / 2
+    far = (np.abs(mean) >= _FAR) & (deviation > 0) & (rounded > _ROUNDED * deviation)
+    return np.where(far, mean, 0.0) if far.any() else None
+
+
+def require_held(
+    values: Float[np.ndarray, "row column"],
+    what: str,
+    names: Sequence[str] = (),
+    origin: Float[np.ndarray, "column"] | float = 0.0,
+) -> None:
+    """Raises `DataError` that names the column of the first number which float32 can't hold.
+
+    Args:
+        values: finite ones.
+        what: how the message calls them.
+        names: of the columns, where they have any.
+        origin: what is taken away from each before it becomes float32.
+    """
+    if not _is_wide(values):
+        return
+    for start in range(0, len(values), _BLOCK):
+        beyond = np.abs(values[start : start + _BLOCK] - origin) > MOST
+        if beyond.any():
+            row, column = np.argwhere(beyond)[0].tolist()
+            named = f" ({names[column]})" if names else ""
+            raise DataError(
+                f"The demonstrations' {what} must be at most {MOST:g} in size, as they are computed with float32; row "
+                f"{start + row} holds {values[start + row, column]:g} in column {column}{named}. Bring that column to "
+                "other units, or leave it out."
+            )
+
+
+def _is_wide(values: np.ndarray) -> bool:
+    return values.dtype.kind == "f" and values.dtype.itemsize > np.dtype(np.float32).itemsize
+
+
+def _blocks(demos: Demos | Selection) -> Iterator[Float[np.ndarray, "block obs"]]:
+    """All observations of the chosen episodes, in blocks: each of episodes that lie side by side."""
+    whole, chosen = (demos.demos, demos.episodes) if isinstance(demos, Selection) else (demos, None)
+    if chosen is None:
+        chosen = np.arange(whole.n_episodes)
+    edges = np.flatnonzero(np.diff(chosen, prepend=-2, append=whole.n_episodes + 1) != 1)
+    for a, b in itertools.pairwise(edges.tolist()):
+        first, last = int(whole.row_starts[chosen[a]]), int(whole.row_starts[chosen[b - 1] + 1])
+        for start in range(first, last, _BLOCK):
+            yield whole.observations[start : min(start + _BLOCK, last)]
