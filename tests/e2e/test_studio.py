@@ -411,9 +411,10 @@ def test_switch_reads_what_was_taught(unbraid, fitted, tmp_path, monkeypatch):
     for name, value in (("_SITUATIONS", 3), ("_LONGEST_START", 6), ("_CLIP_STEPS", 2)):
         monkeypatch.setattr(f"unbraid.studio.teaching.{name}", value)
     teacher = desk_of(StudioRequest(run)).teacher
-    for number in range(6):  # a person who wants mode 1, wherever it is
-        left, right = teacher.pair(Edits(2).shown)["clips"]
-        teacher.answer(number, "left" if left[1] > right[1] else "right")
+    for _ in range(6):  # a person who wants mode 1, wherever it is
+        asked = teacher.pair(Edits(2).shown)
+        left, right = asked["clips"]
+        teacher.answer(asked["pair"], "left" if left[1] > right[1] else "right")
     program, *arguments = shlex.split(teacher.command)
     assert program == "unbraid"
     said = unbraid(*arguments, "--episodes", 2, "--max-steps", 20, "--json")

@@ -160,7 +160,7 @@ def _add_changing(app: FastAPI, desk: Desk) -> None:
 
     @app.post("/api/teach/answer")
     def answer(body: AnswerBody) -> dict[str, Any]:
-        return desk.teacher.answer(body.number, body.answer)
+        return desk.teacher.answer(body.pair, body.answer)
 
     @app.post("/api/teach/undo")
     def forget() -> dict[str, Any]:

@@ -75,7 +75,7 @@ def test_edits_are_saved_undone_and_done_again(here, run):
         ("post", "/api/edits", {"content": b'{"kind": "rename", "about": NaN}'}, 422),
         ("post", "/api/edits", {"content": b'{"kind": "rename", "about": 1, "text": "\\ud800"}'}, 422),
         ("post", "/api/edits", {"content": b"\xff\xfe"}, 422),
-        ("post", "/api/teach/answer", {"json": {"number": 0, "answer": "left"}}, 400),
+        ("post", "/api/teach/answer", {"json": {"pair": "none", "answer": "left"}}, 400),
         ("get", "/api/film?session=none", {}, 400),
     ],
 )
