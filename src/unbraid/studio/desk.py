@@ -76,6 +76,13 @@ class Desk:
         self.paths = Paths(run, env_ids[0] if env_ids else None)
 
     @property
+    def method(self) -> str:
+        """What the run fits: the method of its config, which `run.json` has before there is a model."""
+        config = self.asked.get("config")
+        method = config.get("method") if isinstance(config, dict) else None
+        return method if isinstance(method, str) else "unbraid"  # as a demo does, whose config names none
+
+    @property
     def model(self) -> ModeModel:
         """The run's model.
 

@@ -107,6 +107,14 @@ def test_a_run_without_a_model_waits_for_it(tmp_path, run):
     assert desk.about()["has_model"]
 
 
+@pytest.mark.parametrize(
+    ("facts", "method"),
+    [({"config": {"method": "talk"}}, "talk"), ({"config": {"seed": 0}}, "unbraid"), ({"config": 3}, "unbraid")],
+)
+def test_the_method_is_known_before_there_is_a_model(tmp_path, facts, method):
+    assert Desk(create_run(tmp_path / "run", {"command": "fit", **facts})).method == method
+
+
 def test_worlds_are_looked_for_once_there_is_a_model_that_they_must_fit(tmp_path, run):
     fitting, asked = create_run(tmp_path / "fitting", {"command": "fit"}), []
 

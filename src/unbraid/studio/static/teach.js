@@ -90,6 +90,7 @@ export function teachView(panel, studio) {
 
   async function forget() {
     if (busy) return;
+    if (known && !known.n_answers) { say("There is no answer to take back."); return; }
     busy = true;
     try { show(await post("/api/teach/undo")); last.textContent = ""; await ask(); say("The last answer is forgotten."); } catch (error) { say(error.message, true); }
     busy = false;
@@ -126,6 +127,8 @@ export function teachView(panel, studio) {
       else if (known) show(known);
       grouping = String(studio.leads);
     },
+    undo: forget, // what was said last here is an answer, not a name
+    redo() { say("An answer that was taken back cannot be given again: answer the pair anew."); },
     columns() { pick.show(); draw(); },
     redraw() { draw(); bars.forEach((bar) => bar.show()); },
     key(event) {
