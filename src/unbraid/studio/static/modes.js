@@ -55,7 +55,7 @@ export function modesView(panel, studio) {
       const canvas = element("canvas", { className: "stage", role: "img", ariaLabel: `The path of episode ${episode}, typical of ${mode.name}` });
       place.hidden = false;
       place.append(canvas);
-      canvas.repaint = () => drawScene(canvas, above.layout, above.frames.at(-1), above.frames.map((scene) => [scene.robot[0], scene.robot[1], 0]), () => mode, sightOf(above.layout, above.frames.map((scene) => scene.robot)));
+      canvas.repaint = () => drawScene(canvas, above.layout, above.frames.at(-1), above.frames.map((scene) => [scene.robot[0], scene.robot[1], 0]), () => ({ color: mode.color }), sightOf(above.layout, above.frames.map((scene) => scene.robot)));
       canvas.repaint();
     }
     return true;

@@ -69,12 +69,12 @@ function drawScale(c, pixel, width, height) {
   c.fillText(text, 16 + long, y + 4);
 }
 
-// Each mode's stretch in its colour and pattern.
+// Each mode's stretch in its colour and pattern; what has a colour alone, as where all is of one mode, is a whole line.
 function drawTrail(c, trail, pixel, modeOf) {
   c.lineJoin = "round";
   let at = 1;
   while (at < trail.length) {
-    const index = trail[at][2], mode = modeOf(index), dash = mode ? dashOf(mode) : [];
+    const index = trail[at][2], mode = modeOf(index), dash = mode?.mode === undefined ? [] : dashOf(mode);
     c.beginPath();
     c.moveTo(trail[at - 1][0], trail[at - 1][1]);
     while (at < trail.length && trail[at][2] === index) { c.lineTo(trail[at][0], trail[at][1]); at += 1; }

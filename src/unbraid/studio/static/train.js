@@ -135,7 +135,7 @@ export function trainView(panel, studio) {
       if (path) {
         const stage = element("canvas", { className: "stage small-stage", role: "img", ariaLabel: `The path of ${mode.name} from above` });
         const [x, y] = path.path.at(-1), [px, py] = path.path.at(-2) ?? [x, y];
-        stage.repaint = () => drawScene(stage, paths.layout, { ...paths.scene, robot: [x, y, Math.atan2(y - py, x - px)] }, path.path.map(([a, b]) => [a, b, 0]), () => mode, sightOf(paths.layout, path.path));
+        stage.repaint = () => drawScene(stage, paths.layout, { ...paths.scene, robot: [x, y, Math.atan2(y - py, x - px)] }, path.path.map(([a, b]) => [a, b, 0]), () => ({ color: mode.color }), sightOf(paths.layout, path.path));
         card.append(element("p", { className: "small muted" }, `Its path at step ${paths.step.toLocaleString()}`), stage);
       }
       return card;
