@@ -124,6 +124,25 @@ def test_a_person_sees_steers_teaches_and_undoes(run, pile, browser):
         page.click("#redo")
         expect(note).to_have_value("look here")
 
+        # nothing to undo, a name that is none, and one that another mode has
+        said = page.locator("#said")
+        page.click("#undo")
+        expect(note).to_have_value("")
+        page.keyboard.press("Control+z")
+        expect(said).to_have_text("There is nothing to undo.")
+        page.click("#chips .pen >> nth=1")
+        page.fill("#edit-name", "   ")
+        page.click("#edit-save")
+        expect(said).to_have_text("Nothing was changed.")
+        expect(page.locator("#undo")).to_be_disabled()
+        page.click("#chips .pen >> nth=1")
+        page.fill("#edit-name", "mode 0")
+        page.click("#edit-save")
+        expect(said).to_contain_text("must have names that differ")
+        complaints.pop()  # a browser notes every refusal
+        page.click("#redo")
+        expect(note).to_have_value("look here")
+
         # a name, undo
         page.click("#chips .pen >> nth=1")
         page.fill("#edit-name", "the other one")
@@ -164,6 +183,16 @@ def test_a_person_sees_steers_teaches_and_undoes(run, pile, browser):
         expect(status).to_contain_text("step 0 ")
         page.click("#step")
 
+        # what is no seed is said, and the last one stays
+        expect(page.locator("#agents .path-key")).to_have_count(2)
+        seed = page.locator("#seed")
+        for given in ("-1", "1.5", "", "1e10"):
+            seed.fill(given)
+            seed.press("Tab")
+            expect(said).to_contain_text("must be a whole number from 0 to 2,147,483,647; it stays 0")
+            expect(seed).to_have_value("0")
+        expect(status).to_contain_text("step 1 ")
+
         # a new name is used at once, and the agents go on
         page.locator("#panel-steer .slider input").first.press("Control+z")
         expect(words.first).to_contain_text("mode 1")
@@ -196,6 +225,17 @@ def test_a_person_sees_steers_teaches_and_undoes(run, pile, browser):
         expect(page.locator("#last-pair")).to_have_text(re.compile("^Last pair: left was .+, right was .+\\.$"))
         pairs = page.locator("#taught")
         expect(pairs).to_contain_text("Pair 11")
+
+        # here the key takes an answer back, and says so; a name it leaves
+        page.keyboard.press("Control+z")
+        expect(page.locator("#n-answers")).to_contain_text("9 answers")
+        expect(said).to_have_text("The last answer is forgotten.")
+        page.keyboard.press("Control+Shift+z")
+        expect(said).to_contain_text("cannot be given again")
+        expect(page.locator("#learned")).to_contain_text("the other one")
+        expect(pairs).to_contain_text("Pair 10")
+        page.locator(".answers button").first.click()
+        expect(pairs).to_contain_text("Pair 11")
         seen = pairs.inner_text()
         page.click("#undo")  # a name: the pair under view stays
         expect(page.locator("#learned")).not_to_contain_text("the other one")
@@ -207,6 +247,10 @@ def test_a_person_sees_steers_teaches_and_undoes(run, pile, browser):
         # the log of the fit, and pictures of its modes
         page.click("#tab-train")
         expect(page.locator("#fit-facts")).to_contain_text("Step ")
+        expect(page.locator("#log option")).to_have_text(["unbraid's method"])
+        expect(page.locator("#terms")).to_contain_text(
+            "policy: minus the log-likelihood of what was done, in nats a step"
+        )
         expect(page.locator("#pictures article")).to_have_count(2)
         expect(page.locator("#pictures canvas.actions")).to_have_count(2)
         expect(page.locator("#pictures canvas.stage")).to_have_count(2)
@@ -254,6 +298,45 @@ def test_a_person_sees_steers_teaches_and_undoes(run, pile, browser):
     assert len(json.loads((run / "preferences.json").read_text())["answers"]) == 10
 
 
+# Pictures on canvases of 120 px: two modes of one colour, and a path that is all of one mode; a hazard in the corner
+# where the scale is, and in the one above; and a cursor beside a column's name.
+DRAWN = """
+(async () => {
+  const { drawScene, drawPlots } = await import('/static/scene.js');
+  const canvas = () => {
+    const made = document.createElement('canvas');
+    made.style.cssText = 'position: fixed; width: 120px; height: 120px';
+    document.body.append(made);
+    return made;
+  };
+  const trail = [[-1.5, 1.5, 0], [1.5, 1.5, 0]], scene = { robot: [1.5, 1.5, 0], goal: [1, 1], vases: [] };
+  const drawn = (modeOf, ...hazards) => {
+    const made = canvas();
+    drawScene(made, { hazards, half_side_m: 2 }, scene, trail, modeOf);
+    return made;
+  };
+  const red = (y) => {
+    const { data } = drawn(() => null, [-1.8, y]).getContext('2d').getImageData(0, 0, 120, 120);
+    return data.filter((value, i) => i % 4 === 0 && value > 200 && data[i + 1] < 120 && data[i + 2] < 120).length;
+  };
+  const of = (mode) => drawn(() => ({ color: '#0072b2', mode })).toDataURL();
+  const plotted = (cursor) => {
+    const made = canvas();
+    drawPlots(made, [{ name: 'a name', values: [0, 1] }], [0, 1], cursor);
+    return [made.toDataURL(), made.getContext('2d').getImageData(0, 0, 120, 15).data.join()];
+  };
+  const [without, over] = [plotted(null), plotted(0.2)];
+  const told = {
+    modesDiffer: of(0) !== of(1) && of(1) !== of(2), wholeIsPlain: of(undefined) === of(0),
+    scaleCoversNothing: red(1.8) > 10 && Math.abs(red(-1.8) - red(1.8)) <= 5,
+    nameIsFree: without[0] !== over[0] && without[1] === over[1],
+  };
+  for (const made of document.querySelectorAll('body > canvas')) made.remove();
+  return told;
+})()
+"""
+
+
 def test_what_the_page_waits_for_and_what_is_gone_is_said(run, pile, browser):
     from playwright.sync_api import expect
 
@@ -279,6 +362,18 @@ def test_what_the_page_waits_for_and_what_is_gone_is_said(run, pile, browser):
         # a picture's scale is a round length that takes up no more than a third of it
         scale = "import('/static/scene.js').then((scene) => [40, 9, 0.1].map((pixel) => scene.scaleOf(pixel, 300)))"
         assert page.evaluate(scale) == [2, 10, 100]
+
+        # axes have round places
+        ticks = "(at) => import('/static/train.js').then((train) => at.map((ends) => train.ticksOf(...ends)))"
+        assert page.evaluate(ticks, [[-3.4, 1.2], [0, 1], [0, 0], [0, 0.0034]]) == [
+            [-4, -3, -2, -1, 0, 1, 2], [0, 0.2, 0.4, 0.6, 0.8, 1], [0, 0.2], [0, 0.001, 0.002, 0.003, 0.004],
+        ]  # fmt: skip
+        assert page.evaluate(DRAWN) == {
+            "modesDiffer": True,
+            "wholeIsPlain": True,
+            "scaleCoversNothing": True,
+            "nameIsFree": True,
+        }
 
         page.click("#tab-steer")
         expect(page.locator("#live-status")).to_contain_text("Seed 0")
@@ -411,9 +506,10 @@ def test_switch_reads_what_was_taught(unbraid, fitted, tmp_path, monkeypatch):
     for name, value in (("_SITUATIONS", 3), ("_LONGEST_START", 6), ("_CLIP_STEPS", 2)):
         monkeypatch.setattr(f"unbraid.studio.teaching.{name}", value)
     teacher = desk_of(StudioRequest(run)).teacher
-    for number in range(6):  # a person who wants mode 1, wherever it is
-        left, right = teacher.pair(Edits(2).shown)["clips"]
-        teacher.answer(number, "left" if left[1] > right[1] else "right")
+    for _ in range(6):  # a person who wants mode 1, wherever it is
+        asked = teacher.pair(Edits(2).shown)
+        left, right = asked["clips"]
+        teacher.answer(asked["pair"], "left" if left[1] > right[1] else "right")
     program, *arguments = shlex.split(teacher.command)
     assert program == "unbraid"
     said = unbraid(*arguments, "--episodes", 2, "--max-steps", 20, "--json")

@@ -93,7 +93,7 @@ def test_bodies_are_taken_or_refused(app, body, path):
         ["/api/episodes", "/api/episode", "/api/columns", "/api/fit", "/api/film", "/static/", "/report/"]
     ),
     query=st.dictionaries(
-        st.sampled_from(["by", "offset", "limit", "mode", "episode", "column", "method", "session", "agent", "x"]),
+        st.sampled_from(["by", "offset", "limit", "mode", "episode", "column", "log", "session", "agent", "x"]),
         st.text(max_size=12) | st.integers().map(str),
         max_size=4,
     ),
@@ -145,15 +145,16 @@ EDITS = st.builds(
 @given(edits=st.lists(EDITS, max_size=25))
 def test_every_mode_is_shown_once_whatever_was_said_and_undo_goes_all_the_way_back(edits):
     now = first = Edits(5)
-    n_said = 0
     for edit in edits:
         try:
-            now = now.saying(edit)
-            n_said += 1
+            before, now = now, now.saying(edit)
         except ConfigError:
             continue
+        assert now is before or len(now.done) == len(before.done) + 1
+        assert len({mode.name.casefold() for mode in now.shown}) == len(now.shown)
         assert sorted(k for mode in now.shown for k in mode.modes) == list(range(5))
         assert {mode.mode for mode in now.shown} == set(now.leads)
+    n_said = len(now.done)
     for _ in range(n_said):
         now = now.undo()
     assert now.shown == first.shown

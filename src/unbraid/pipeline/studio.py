@@ -51,7 +51,7 @@ def desk_of(asked: StudioRequest) -> Any:
     """The run with its demonstrations: those that were named, or a demo's own.
 
     Raises:
-        RunError, DataError: what was named is no run, or no demonstrations.
+        RunError, DataError: what was named is no run, or no demonstrations, or such as the model cannot read.
         ConfigError: a named environment that cannot be made.
     """
     from unbraid.studio.desk import Desk
@@ -62,6 +62,8 @@ def desk_of(asked: StudioRequest) -> Any:
     demos, held_out = None, None
     if asked.demos is not None:
         demos, held_out = _named(asked.demos, facts, remarks)
+        if (misfit := _misfit(asked.run, asked.demos, demos)) is not None:
+            raise DataError(misfit)
     elif facts.get("command") == "demo":
         demos, held_out = _of_demo(asked.run, facts, data, remarks)
     else:
@@ -69,6 +71,8 @@ def desk_of(asked: StudioRequest) -> Any:
 
     def find_worlds() -> tuple[tuple[str, ...], tuple[str, ...]]:
         data, more = _results(asked.run).get("data") or {}, list(remarks)
+        if asked.demos is not None and demos is not None:  # of a fit that went on at the start, it shows only now
+            more += filter(None, [_misfit(asked.run, asked.demos, demos)])
         env_id = asked.env or data.get("env_id") or (demos.facts.get("env_id") if demos is not None else None)
         return _fitting_worlds(asked.run, [str(env_id)] if env_id else [], more), tuple(more)
 
@@ -110,6 +114,27 @@ def _named(path: str, facts: dict[str, Any], remarks: list[str]) -> tuple[Demos,
     return demos, demos
 
 
+def _misfit(run: Path, path: str, demos: Demos) -> str | None:
+    """Why the run's model cannot read demonstrations of these widths; None where it can, or there is none yet."""
+    due, has = _widths(run), (demos.observation_size, demos.action_size)
+    if due is None or has == due:
+        return None
+    return (
+        f"--demos {path} must hold demonstrations of {due[0]} observation and {due[1]} action columns, as the model in "
+        f"{run} was fitted on; got {has[0]} and {has[1]}. Name the matching data, or fit a model on these."
+    )
+
+
+def _widths(run: Path) -> tuple[int, int] | None:
+    """How many observation and action columns the run's model has; None where there is none yet, or a damaged one."""
+    source = run / "model" / "config.json"
+    content = read_json(source) if source.exists() else None
+    if not isinstance(content, dict):
+        return None
+    seen, acted = content.get("observation_size"), content.get("action_size")
+    return (seen, acted) if isinstance(seen, int) and isinstance(acted, int) else None
+
+
 def _of_demo(
     run: Path, facts: dict[str, Any], data: dict[str, Any], remarks: list[str]
 ) -> tuple[Demos | None, Demos | None]:
@@ -136,11 +161,9 @@ def _of_demo(
 
 def _fitting_worlds(run: Path, first: list[str], remarks: list[str]) -> tuple[str, ...]:
     """Environments that have the widths of the run's model: those named first, then ours."""
-    source = run / "model" / "config.json"
-    if not source.exists():
+    due = _widths(run)
+    if due is None:
         return tuple(first)
-    content = read_json(source)
-    due = content.get("observation_size"), content.get("action_size")
     found: list[str] = []
     for env_id in dict.fromkeys([*first, *_OURS]):
         try:

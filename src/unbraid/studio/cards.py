@@ -1,22 +1,19 @@
-"""A card for every mode: how much it holds, what its episodes are like, who it is taken for, what is certified."""
+"""A card for every mode: how much it holds, what its episodes are like, and who it is taken for."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from unbraid.core.errors import UnbraidError
 from unbraid.demos.episodes import Demos
-from unbraid.evaluation.certificates import load_certificate
 from unbraid.evaluation.intervals import mean_interval
 from unbraid.studio.catalogue import Catalogue
 from unbraid.studio.edits import Shown
 from unbraid.training.model import ModeModel
 
-__all__ = ["Confusion", "cards_of", "certified", "confusion", "measured_of", "motion_of", "typical_of"]
+__all__ = ["Confusion", "cards_of", "confusion", "measured_of", "motion_of", "typical_of"]
 
 _N_EXAMPLES = 5
 _CONFUSED_STEPS = 10  # windows so short that they leave something to confuse
@@ -71,7 +68,7 @@ def cards_of(
         card["share_of_steps"] = float(steps[:, index].sum() / max(int(steps.sum()), 1))
         card["measured"] = measured_of(numbers, own)
         card["typical"] = typical_of(catalogue, own)
-        card["borderline"] = _borderline_of(catalogue, own, sure)
+        card["borderline"] = _borderline_of(catalogue, own, sure, card["typical"])
         n_own = confused.n_windows[rows == mode.mode]
         card["n_windows"] = int(n_own.sum())
         mean = n_own @ confused.probabilities[rows == mode.mode] / max(card["n_windows"], 1)
@@ -126,23 +123,6 @@ def confusion(model: ModeModel, demos: Demos) -> Confusion:
     return Confusion(found, np.bincount(modes, minlength=model.n_modes))
 
 
-def certified(run: Path) -> dict[int, list[dict[str, Any]]]:
-    """Mode -> the claims about it in `RUN/certificate.json` and their answers; empty where there is none to read."""
-    source = run / "certificate.json"
-    if not source.exists():
-        return {}
-    try:
-        certificate = load_certificate(source)
-    except UnbraidError:
-        return {}
-    found: dict[int, list[dict[str, Any]]] = {}
-    for claim, result in zip(certificate.claims, certificate.results, strict=True):
-        mode = getattr(claim, "mode", None)
-        if isinstance(mode, int):
-            found.setdefault(mode, []).append({"sentence": result.sentence, "answer": result.answer, "n": result.n})
-    return found
-
-
 def typical_of(catalogue: Catalogue, own: Bool[np.ndarray, "episode"]) -> list[int]:
     """The most ordinary of a mode's episodes, at most five, the most ordinary one first."""
     episodes = np.flatnonzero(own)
@@ -150,8 +130,11 @@ def typical_of(catalogue: Catalogue, own: Bool[np.ndarray, "episode"]) -> list[i
 
 
 def _borderline_of(
-    catalogue: Catalogue, own: Bool[np.ndarray, "episode"], sure: Float[np.ndarray, "episode"]
+    catalogue: Catalogue,
+    own: Bool[np.ndarray, "episode"],
+    sure: Float[np.ndarray, "episode"],
+    typical: Sequence[int],
 ) -> list[int]:
-    """Those of which the mode is least sure, then the oddest."""
-    episodes = np.flatnonzero(own)
+    """Those of which the mode is least sure, then the oddest; none that is called typical."""
+    episodes = np.setdiff1d(np.flatnonzero(own), typical)
     return episodes[np.lexsort((-catalogue.oddness[episodes], sure[episodes].round(3)))][:_N_EXAMPLES].tolist()

@@ -13,8 +13,9 @@ from unbraid.demos.episodes import Demos
 from unbraid.report.record import read_results
 from unbraid.report.style import mode_color
 from unbraid.studio.asking import STRONGEST
-from unbraid.studio.cards import Confusion, cards_of, certified, confusion, typical_of
+from unbraid.studio.cards import Confusion, cards_of, confusion, typical_of
 from unbraid.studio.catalogue import Catalogue, Order, catalogue_of
+from unbraid.studio.certified import certified
 from unbraid.studio.deciding import deciding_inputs
 from unbraid.studio.edits import EditLog
 from unbraid.studio.fitting import Paths
@@ -73,6 +74,13 @@ class Desk:
         self._known: dict[str, Any] = {}
         self._scenes: dict[int, Any] = {}
         self.paths = Paths(run, env_ids[0] if env_ids else None)
+
+    @property
+    def method(self) -> str:
+        """What the run fits: the method of its config, which `run.json` has before there is a model."""
+        config = self.asked.get("config")
+        method = config.get("method") if isinstance(config, dict) else None
+        return method if isinstance(method, str) else "unbraid"  # as a demo does, whose config names none
 
     @property
     def model(self) -> ModeModel:
@@ -199,11 +207,12 @@ class Desk:
         """One card for each mode, with its certificate, and what its rollouts did as `results.json` has it."""
         edits = self.edits.edits
         cards = cards_of(self.catalogue, self.demos, edits.shown, self._confused, leads=edits.leads)
-        claims, steered = certified(self.run), self._steered()
+        claims, left_out = certified(self.run, self._once("fingerprint", self.model.fingerprint))
+        steered = self._steered()
         for card in cards:
             card["certificate"] = [claim for mode in card["modes"] for claim in claims.get(mode, [])]
             card["steered"] = steered.get(card["mode"], {}) if len(card["modes"]) == 1 else {}
-        return {"cards": cards, "held_out": self._held_out is not None}
+        return {"cards": cards, "held_out": self._held_out is not None, "left_out": left_out}
 
     def deciding(self) -> list[dict[str, Any]]:
         """Which inputs decide, of the modes as they are shown."""

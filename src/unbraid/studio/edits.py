@@ -75,10 +75,23 @@ class Edits:
     undone: tuple[Edit, ...] = ()
 
     def saying(self, edit: Edit) -> "Edits":
-        """With one more; what was undone before cannot be done again.
+        """With one more; what was undone before cannot be done again. The same where it would change nothing.
 
         Raises:
-            ConfigError: a mode that does not exist, modes that cannot be merged or split, or too long a text.
+            ConfigError: a mode that does not exist, modes that cannot be merged or split, too long a text, or a name
+                that another mode has.
+        """
+        after = self.repeating(edit)
+        if after._said == self._said:
+            return self
+        after._require_names_apart(edit)
+        return after
+
+    def repeating(self, edit: Edit) -> "Edits":
+        """With one more, as a file of before has it, which may change nothing and give a name that another mode has.
+
+        Raises:
+            ConfigError: as `saying`, but for names.
         """
         if edit.kind not in _KINDS:
             raise ConfigError(f"An edit must be one of {', '.join(_KINDS)}; got {edit.kind!r:.40}. Choose one.")
@@ -104,13 +117,12 @@ class Edits:
     @property
     def shown(self) -> tuple[Shown, ...]:
         """The modes as the page shows them, in order of the leading ones."""
-        leads, names = self.leads, {e.about: e.text for e in self.done if e.kind == "rename"}
-        notes = {e.about: e.text for e in self.done if e.kind == "note_mode"}
+        leads, names, notes = self.leads, self._names, self._mode_notes
         found: list[Shown] = []
         for mode in range(self.n_modes):
             if leads[mode] == mode:
                 others = [k for k in range(self.n_modes) if leads[k] == mode and k != mode]
-                found.append(Shown(mode, (mode, *others), names.get(mode) or f"mode {mode}", notes.get(mode, "")))
+                found.append(Shown(mode, (mode, *others), names[mode], notes[mode]))
         return tuple(found)
 
     @property
@@ -130,6 +142,22 @@ class Edits:
         notes = {e.about: e.text for e in self.done if e.kind == "note_episode"}
         return {episode: text for episode, text in notes.items() if text}
 
+    @property
+    def _names(self) -> tuple[str, ...]:
+        """(mode,) what each is called, shown or not."""
+        names = {e.about: e.text for e in self.done if e.kind == "rename"}
+        return tuple(names.get(mode) or f"mode {mode}" for mode in range(self.n_modes))
+
+    @property
+    def _mode_notes(self) -> tuple[str, ...]:
+        notes = {e.about: e.text for e in self.done if e.kind == "note_mode"}
+        return tuple(notes.get(mode, "") for mode in range(self.n_modes))
+
+    @property
+    def _said(self) -> Any:
+        """All that follows from the edits."""
+        return self.leads, self._names, self._mode_notes, self.episode_notes
+
     def to_json(self) -> dict[str, Any]:
         """As the file has it."""
         content = {"format": _FORMAT, "version": _VERSION, "n_modes": self.n_modes}
@@ -147,6 +175,15 @@ class Edits:
             )
         if edit.kind == "rename" and not edit.text.isprintable():
             raise ConfigError(f"A name must be printable characters on one line; got {edit.text!r:.80}. Correct it.")
+
+    def _require_names_apart(self, edit: Edit) -> None:
+        """After an edit: a name that it gives, or shows again, is that of one mode alone, whatever its case."""
+        own = [mode for mode in self.shown if mode.mode == edit.about and edit.kind in ("rename", "split")]
+        others = [mode for mode in self.shown if mode.mode != edit.about]
+        for mode in own:
+            if any(mode.name.casefold() == other.name.casefold() for other in others):
+                remedy = "Choose another name" if edit.kind == "rename" else "Rename one of the two before"
+                raise ConfigError(f"Modes must have names that differ; {mode.name!r} is another's already. {remedy}.")
 
     def _require_merge(self, edit: Edit) -> None:
         leads = self.leads
@@ -218,7 +255,7 @@ def _read(path: Path, n_modes: int) -> Edits:
     try:
         edits = Edits(n_modes)
         for entry in content["done"]:
-            edits = edits.saying(Edit(**entry))
+            edits = edits.repeating(Edit(**entry))
         undone = tuple(Edit(**entry) for entry in content["undone"])
     except (KeyError, TypeError, AttributeError, ConfigError) as error:
         raise RunError(f"{path} must hold edits; {error!s:.200}. Restore it, or remove it to begin anew.") from None

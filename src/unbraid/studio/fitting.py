@@ -17,15 +17,31 @@ from unbraid.training.config import TalkConfig
 from unbraid.training.pictures import PICTURES_FILE
 from unbraid.worlds.rollout import rollout
 
-__all__ = ["Paths", "moments_since", "pictures_since"]
+__all__ = ["Paths", "logs_of", "moments_since", "pictures_since"]
 
 _MOST_BYTES = 1 << 20  # read at once; a page asks again for the rest
 _COLUMNS = ("demonstrated", "mean", "deviation")
 _SEED, _PATH_STEPS = 0, 300
-_FILES = {"unbraid": "metrics.jsonl", "talk": "metrics_talk.jsonl"}
+_FILES = {"own": "metrics.jsonl", "talk": "metrics_talk.jsonl"}
+_TITLES = {"unbraid": "unbraid's method", "talk": "the talk's method"}
 
 
-def moments_since(run: Path, method: str, offset: int) -> dict[str, Any]:
+def logs_of(run: Path, method: str) -> list[dict[str, str]]:
+    """The logs that a run has so far: ``log``, as `moments_since` calls it, and ``title``, the method that it is of.
+
+    Args:
+        run: the run's folder.
+        method: of the run's own fit. A demo fits the talk's, too, and has a log of its own of that.
+    """
+    methods = {"own": method, "talk": "talk"}
+    return [
+        {"log": log, "title": _TITLES.get(methods[log], methods[log])}
+        for log, name in _FILES.items()
+        if (run / name).is_file()
+    ]
+
+
+def moments_since(run: Path, log: str, offset: int) -> dict[str, Any]:
     """The moments that were logged beyond a place in the log, and the place to go on from.
 
     A line that is still being written is left for the next time; one that is no JSON object is passed over. A log that
@@ -33,10 +49,10 @@ def moments_since(run: Path, method: str, offset: int) -> dict[str, Any]:
 
     Args:
         run: the run's folder.
-        method: ``unbraid`` or ``talk``; another has no log.
+        log: ``own``, of the run's own fit, or ``talk``, of those that a demo compares it with; another is empty.
         offset: bytes that were read before.
     """
-    source = run / _FILES[method] if method in _FILES else None
+    source = run / _FILES[log] if log in _FILES else None
     return _since(source, offset, "moments", _moment)
 
 

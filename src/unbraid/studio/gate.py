@@ -2,6 +2,7 @@
 
 import hmac
 import ipaddress
+from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, final
@@ -15,6 +16,7 @@ LARGEST_BODY = 64 * 1024
 _COOKIE = "unbraid_studio"
 _SHORTEST_TOKEN = 8
 _ELSEWHERE = "The request must come from the studio's own page; it comes from another. Open the studio itself."
+_TOO_LARGE = f"A message must have at most {LARGEST_BODY:,} bytes; this one has more. Send less."
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _PAGE = "default-src 'self'; img-src 'self' blob: data:; media-src blob:; frame-ancestors 'none'; base-uri 'none'"
 _REPORT = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; script-src 'none'"
@@ -67,8 +69,10 @@ class Gate:
             # come without it; and those that change something are let in by their Origin alone.
             cookie = f"{_cookie_name(headers)}={quote(self._token, safe='')}; HttpOnly; SameSite=Lax; Path=/"
             await _answer(send, 303, b"", [(b"location", b"/"), (b"set-cookie", cookie.encode())])
+        elif (body := await _whole_body(receive)) is None:
+            await _refuse(scope, send, 413, _TOO_LARGE)
         else:
-            await self._app(scope, _bounded(receive), _with_headers(send, scope["path"]))
+            await self._app(scope, _replayed(body, receive), _with_headers(send, scope["path"]))
 
     def _refusal(self, scope: _Scope, headers: dict[str, str]) -> tuple[int, str] | None:
         if not self._is_our_host(headers.get("host", "")):
@@ -88,7 +92,7 @@ class Gate:
             )
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length[:12]) > LARGEST_BODY:
-            return 413, f"A message must have at most {LARGEST_BODY:,} bytes; this one has more. Send less."
+            return 413, _TOO_LARGE
         return None
 
     def _is_our_host(self, given: str) -> bool:
@@ -145,17 +149,28 @@ def _query(scope: _Scope) -> str:
     return scope.get("query_string", b"").decode("latin-1")
 
 
-def _bounded(receive: _Receive) -> _Receive:
-    """Cuts a body off that is longer than its header said, as one in chunks may be."""
+async def _whole_body(receive: _Receive) -> list[_Message] | None:
+    """What came of a request, up to its end; None where that is more than it may be, as its header need not tell."""
+    messages: list[_Message] = []
     n_bytes = 0
-
-    async def bounded() -> _Message:
-        nonlocal n_bytes
+    while True:
         message = await receive()
+        messages.append(message)
         n_bytes += len(message.get("body") or b"")
-        return message if n_bytes <= LARGEST_BODY else {"type": "http.disconnect"}
+        if n_bytes > LARGEST_BODY:
+            return None
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            return messages
 
-    return bounded
+
+def _replayed(messages: list[_Message], receive: _Receive) -> _Receive:
+    """Gives what came before, then what comes."""
+    waiting = deque(messages)
+
+    async def replayed() -> _Message:
+        return waiting.popleft() if waiting else await receive()
+
+    return replayed
 
 
 def _with_headers(send: _Send, path: str) -> _Send:

@@ -123,6 +123,12 @@ class LiveRollout:
         return float(self._worlds[0].metadata.get("render_fps", 30))
 
     @property
+    def most_steps(self) -> int | None:
+        """After how many steps the world ends an episode; None where it sets no limit."""
+        spec = self._worlds[0].spec
+        return None if spec is None else spec.max_episode_steps
+
+    @property
     def is_over(self) -> bool:
         """Whether all episodes ended."""
         return all(agent.is_over for agent in self.agents)

@@ -101,7 +101,7 @@ class EditBody(_Said):
 class AnswerBody(_Said):
     """An answer to a pair of clips."""
 
-    number: Annotated[int, Field(ge=0, lt=2**53)]
+    pair: Annotated[str, Field(max_length=40)]
     answer: Answer
 
 

@@ -16,14 +16,15 @@ import uvicorn
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
+from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
 from unbraid.core.errors import ConfigError, RunError, StorageError, UnbraidError
 from unbraid.studio.catalogue import LONGEST_PAGE, Order
 from unbraid.studio.desk import Desk
-from unbraid.studio.edits import Edit
-from unbraid.studio.fitting import moments_since, pictures_since
+from unbraid.studio.edits import Edit, Edits
+from unbraid.studio.fitting import logs_of, moments_since, pictures_since
 from unbraid.studio.gate import Gate
 from unbraid.studio.messages import AnswerBody, EditBody, said_of
 from unbraid.studio.sessions import Sessions
@@ -64,6 +65,7 @@ def create_app(
     app = FastAPI(title="unbraid studio", docs_url=None, redoc_url=None, lifespan=lifespan)
     app.add_exception_handler(UnbraidError, _unbraid_error)
     app.add_exception_handler(RequestValidationError, _wrong_request)
+    app.add_exception_handler(HTTPException, _no_such_request)
     _add_reading(app, desk)
     _add_changing(app, desk)
     _add_live(app, sessions)
@@ -120,8 +122,8 @@ def _add_reading(app: FastAPI, desk: Desk) -> None:
         return {"deciding": desk.deciding()}
 
     @app.get("/api/fit")
-    def fit(method: Annotated[str, Query(max_length=20)] = "unbraid", offset: _Number = 0) -> dict[str, Any]:
-        return moments_since(desk.run, method, offset)
+    def fit(log: Annotated[str, Query(max_length=20)] = "own", offset: _Number = 0) -> dict[str, Any]:
+        return {"logs": logs_of(desk.run, desk.method), **moments_since(desk.run, log, offset)}
 
     @app.get("/api/fit/pictures")
     def pictures(offset: _Number = 0) -> dict[str, Any]:
@@ -139,20 +141,23 @@ def _add_reading(app: FastAPI, desk: Desk) -> None:
 def _add_changing(app: FastAPI, desk: Desk) -> None:
     """What the page changes."""
 
+    def after(change: Callable[[], Edits]) -> dict[str, Any]:
+        """What is shown now, and whether anything changed: there may have been nothing to undo."""
+        before = desk.edits.edits
+        changed = change() != before
+        return {**desk.shown(), "changed": changed}
+
     @app.post("/api/edits")
     def say(edit: EditBody) -> dict[str, Any]:
-        desk.edits.say(Edit(edit.kind, edit.about, edit.into, edit.text.strip()))
-        return desk.shown()
+        return after(lambda: desk.edits.say(Edit(edit.kind, edit.about, edit.into, edit.text.strip())))
 
     @app.post("/api/edits/undo")
     def undo() -> dict[str, Any]:
-        desk.edits.undo()
-        return desk.shown()
+        return after(desk.edits.undo)
 
     @app.post("/api/edits/redo")
     def redo() -> dict[str, Any]:
-        desk.edits.redo()
-        return desk.shown()
+        return after(desk.edits.redo)
 
     @app.post("/api/teach/pair")
     def pair(blends: bool = False) -> dict[str, Any]:
@@ -160,7 +165,7 @@ def _add_changing(app: FastAPI, desk: Desk) -> None:
 
     @app.post("/api/teach/answer")
     def answer(body: AnswerBody) -> dict[str, Any]:
-        return desk.teacher.answer(body.number, body.answer)
+        return desk.teacher.answer(body.pair, body.answer)
 
     @app.post("/api/teach/undo")
     def forget() -> dict[str, Any]:
@@ -202,7 +207,23 @@ async def _unbraid_error(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"error": str(error)}, status_code=507 if isinstance(error, StorageError) else 400)
 
 
-async def _wrong_request(_: Request, error: Exception) -> JSONResponse:
+async def _no_such_request(request: Request, error: Exception) -> JSONResponse:
+    """What is not served, in the words of all refusals."""
+    status, headers = (error.status_code, error.headers) if isinstance(error, HTTPException) else (500, None)
+    path, allowed = request.url.path[:80], (headers or {}).get("Allow", "another method")
+    said = {
+        404: f"The address must be one that the studio has; {path} is none. /openapi.json names them.",
+        405: f"{path} must be asked for with {allowed}; got {request.method}. /openapi.json names the methods.",
+    }.get(status, f"A request must be one that can be read; {getattr(error, 'detail', '')}. Send another.")
+    return JSONResponse({"error": said}, status_code=status, headers=headers)
+
+
+async def _wrong_request(request: Request, error: Exception) -> JSONResponse:
+    kind = request.headers.get("content-type", "")
+    if request.method == "POST" and "json" not in kind and await request.body():
+        said = f"got {kind[:80]!r}" if kind else "it has none"
+        told = f"A body must be JSON and say so with the header Content-Type: application/json; {said}. Add it."
+        return JSONResponse({"error": told}, status_code=415)
     said = said_of([dict(one) for one in error.errors()]) if isinstance(error, RequestValidationError) else ""
     return JSONResponse({"error": f"A request must be as /openapi.json says; {said}. Correct it."}, status_code=422)
 

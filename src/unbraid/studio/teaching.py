@@ -1,9 +1,10 @@
 """Pairs of short clips from the same start, and what a person's answers say of when to be in which mode."""
 
+import secrets
 import shlex
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any, final
@@ -26,8 +27,10 @@ __all__ = ["PREFERENCES_FILE", "Teacher"]
 PREFERENCES_FILE = "preferences.json"
 _POINT_GOALS = ("unbraid/PointGoal1-v0", "unbraid/PointGoal2-v0")
 _SITUATIONS = 10  # to choose the most informative one from
-_LONGEST_START = 120  # steps that the average of all modes takes before a clip
-_CLIP_STEPS = 120
+_LONGEST_START = 120  # steps that the average of all modes takes before a clip, where episodes are long enough
+_CLIP_STEPS = 120  # likewise
+_MOST_OPEN = 8  # pairs that wait for an answer, as those of several tabs
+_MOST_FILMS = 24  # made to find a pair whose clips differ
 
 
 @final
@@ -41,6 +44,16 @@ class _Situation:
 
 
 @final
+@dataclass(frozen=True, eq=False)
+class _Question:
+    """A pair that waits for its answer, with what each clip is: weights over the model's modes."""
+
+    situation: _Situation
+    left: Float[np.ndarray, "mode"]
+    right: Float[np.ndarray, "mode"]
+
+
+@final
 class Teacher:
     """Asks and learns; safe to use from several threads, one question at a time."""
 
@@ -51,7 +64,8 @@ class Teacher:
             model: whose modes.
             env_id: where the clips are made.
             run: the run's folder.
-            demos: what situations are read against, in worlds that are not ours; None where they are not at hand.
+            demos: what situations are read against, in worlds that are not ours, and how long episodes are, where the
+                world sets no limit; None where they are not at hand.
 
         Raises:
             ConfigError: a world of others, without demonstrations.
@@ -62,7 +76,8 @@ class Teacher:
         self._shown: tuple[Shown, ...] = ()
         self._sliders = _sliders(0, blends=False)
         self._situations: list[_Situation] = []
-        self._asked: Pair | None = None
+        self._open: dict[str, _Question] = {}
+        self._demonstrated_steps = None if demos is None else _usual_length(demos)
         self._reader = _reader(model, env_id, demos)
         self._preferences = Preferences(model.n_modes, len(self._reader.names))
         path = run / PREFERENCES_FILE
@@ -78,14 +93,18 @@ class Teacher:
         self._batch = len(self._preferences.answers)
 
     def pair(self, shown: Sequence[Shown], *, blends: bool = False) -> dict[str, Any]:
-        """Two clips from the same start: the pair whose answer is expected to say most.
+        """Two clips from the same start: of the pairs that can be told apart, the one whose answer should say most.
 
         Args:
             shown: the modes as the page shows them; what was merged is one clip, a blend by shares of the data.
             blends: offer what lies half-way between each two of them, too.
 
+        Returns:
+            The clips and their pictures, and ``pair``, which an answer must name. A few pairs may wait for their answer
+            at once, as those of pages in several tabs; an older one is closed.
+
         Raises:
-            ConfigError: fewer than two modes to tell apart.
+            ConfigError: fewer than two modes to tell apart, or modes that did the same wherever it was looked.
         """
         with self._lock:
             self._shown = tuple(shown)
@@ -93,44 +112,42 @@ class Teacher:
                 raise ConfigError(
                     "Teaching needs at least two modes that are shown apart; there is one. Split it again."
                 )
-            if not self._situations:
-                self._situations = self._new_situations()
             self._sliders = _sliders(len(self._shown), blends=blends)
-            features = self._reader.read(np.stack([s.observation for s in self._situations]))
-            asked = self._preferences.next_pair(features, clips=self._clips(), seed=self._batch)
-            self._asked = asked
+            asked, film = self._chosen()
+            name, clips = secrets.token_urlsafe(9), self._clips()
+            while len(self._open) >= _MOST_OPEN:
+                self._open.pop(next(iter(self._open)))
+            self._open[name] = _Question(self._situations[asked.situation], clips[asked.left], clips[asked.right])
             return {
+                "pair": name,
                 "number": len(self._preferences.answers),
                 "information_nats": asked.information_nats,
                 "clips": [[float(value) for value in self._sliders[clip]] for clip in (asked.left, asked.right)],
-                **self._filmed(self._situations[asked.situation], (asked.left, asked.right)),
+                **film,
             }
 
-    def answer(self, number: int, answer: Answer) -> dict[str, Any]:
-        """Learns from what a person said of the last pair, and saves it.
+    def answer(self, pair: str, answer: Answer) -> dict[str, Any]:
+        """Learns from what a person said of a pair, and saves it.
 
         Args:
-            number: the pair's, so that an answer that comes twice counts once.
+            pair: as `pair` called it; an answer that comes twice counts once.
             answer: one of `ANSWERS`.
 
         Raises:
-            ConfigError: no pair was asked, it is another one, or the answer is none.
+            ConfigError: no such pair waits for an answer, or the answer is none.
             StorageError: the disk refused; then nothing was learned.
         """
         with self._lock:
-            asked = self._asked
-            if asked is None or number != len(self._preferences.answers):
+            asked = self._open.get(pair)
+            if asked is None:
                 raise ConfigError(
-                    f"An answer must be to the last pair that was asked; got one to pair {number}. Ask again."
+                    "An answer must be to a pair that waits for one; this pair was answered already, or gave way to "
+                    "later ones. Answer the next pair."
                 )
-            situation = self._situations[asked.situation]
-            features = self._reader.read(situation.observation[None])[0]
-            clips = self._clips()
-            learned = self._preferences.answered(
-                features, clips[asked.left].tolist(), clips[asked.right].tolist(), answer
-            )
-            self._keep(learned)
-            self._situations.pop(asked.situation)
+            features = self._reader.read(asked.situation.observation[None])[0]
+            self._keep(self._preferences.answered(features, asked.left.tolist(), asked.right.tolist(), answer))
+            del self._open[pair]
+            self._situations = [situation for situation in self._situations if situation is not asked.situation]
             return self._learned()
 
     def undo(self) -> dict[str, Any]:
@@ -174,7 +191,7 @@ class Teacher:
 
     def _keep(self, preferences: Preferences) -> None:
         save_answers(self._run / PREFERENCES_FILE, preferences, self._reader)
-        self._preferences, self._asked = preferences, None
+        self._preferences = preferences
 
     def _clips(self) -> Float[np.ndarray, "clip mode"]:
         """Each clip as weights over the model's modes."""
@@ -184,22 +201,61 @@ class Teacher:
             found[row, list(mode.modes)] = weights / weights.sum()
         return self._sliders @ found
 
+    def _chosen(self) -> tuple[Pair, dict[str, Any]]:
+        """The pair to ask about next, and its film.
+
+        Nobody can say which of two clips that are the same is better: of such modes one is left out, and where no two
+        differ, the situation.
+        """
+        everything = list(range(len(self._sliders)))
+        offered = everything
+        for _ in range(_MOST_FILMS):
+            if not self._situations:
+                self._situations = self._new_situations()
+            features = self._reader.read(np.stack([s.observation for s in self._situations]))
+            found = self._preferences.next_pair(features, clips=self._clips()[offered], seed=self._batch)
+            left, right = offered[found.left], offered[found.right]
+            film = self._filmed(self._situations[found.situation], (left, right))
+            if _differ(film["frames"]):
+                return replace(found, left=left, right=right), film
+            if len(offered) > 2:
+                offered = [clip for clip in offered if clip != right]
+            else:
+                offered = everything
+                self._situations.pop(found.situation)
+        raise ConfigError(
+            f"Teaching needs two clips that differ; in {_MOST_FILMS} pairs both were the same. Merge modes that do the "
+            "same, or steer them to see whether they do."
+        )
+
     def _new_situations(self) -> list[_Situation]:
+        """Places in episodes that go on; earlier ones, where no episode lasts that long."""
         generator = named_generator(0, "situations", self._batch)
         self._batch += 1
         seeds = generator.integers(2**31, size=_SITUATIONS).tolist()
-        steps = generator.integers(_LONGEST_START, size=_SITUATIONS).tolist()
         rollouts = [self._rollout(seed, 1, 0) for seed in seeds]
         try:
-            for taken in range(max(steps)):
-                _step_all([rollout for rollout, due in zip(rollouts, steps, strict=True) if taken < due])
-            agents = [rollout.agents[0] for rollout in rollouts]
-            return [
-                _Situation(seed, agent.n_steps, agent.observation) for seed, agent in zip(seeds, agents, strict=True)
-            ]
+            steps = generator.integers(self._spans(rollouts[0])[0], size=_SITUATIONS)
+            while True:
+                for taken in range(int(steps.max())):
+                    _step_all([rollout for rollout, due in zip(rollouts, steps, strict=True) if taken < due])
+                going = [rollout for rollout in rollouts if not rollout.is_over]
+                if going:
+                    return [_Situation(r.seed, r.agents[0].n_steps, r.agents[0].observation) for r in going]
+                steps = steps // 2
+                for rollout in rollouts:
+                    rollout.reset(rollout.seed)
         finally:
             for rollout in rollouts:
                 rollout.close()
+
+    def _spans(self, rollout: LiveRollout) -> tuple[int, int]:
+        """How many steps may come before a clip (fewer than this), and how many a clip has: both fit in an episode."""
+        longest = rollout.most_steps or self._demonstrated_steps
+        if longest is None:
+            return _LONGEST_START, _CLIP_STEPS
+        clip = max(1, min(_CLIP_STEPS, longest // 2))
+        return max(1, min(_LONGEST_START, longest - clip)), clip
 
     def _rollout(self, seed: int, n_agents: int, steps: int) -> LiveRollout:
         """Agents that took some steps as the average of all modes; alike, as their noise is."""
@@ -211,12 +267,15 @@ class Teacher:
         return rollout
 
     def _filmed(self, situation: _Situation, clips: tuple[int, int]) -> dict[str, Any]:
+        """Pictures of both clips, until both episodes are over at the latest."""
         rollout = self._rollout(situation.seed, 2, situation.steps)
         try:
             for agent, clip in enumerate(clips):
                 rollout.ask(agent, self._sliders[clip].tolist())
             frames = [rollout.frame()]
-            for _ in range(_CLIP_STEPS):
+            for _ in range(self._spans(rollout)[1]):
+                if rollout.is_over:
+                    break
                 rollout.step()
                 frames.append(rollout.frame())
             return {"layout": rollout.layout(), "frames": frames, "steps_per_s": rollout.steps_per_s}
@@ -229,6 +288,21 @@ def _sliders(n_shown: int, *, blends: bool) -> Float[np.ndarray, "clip shown"]:
     alone = np.eye(n_shown)
     between = [(alone[a] + alone[b]) / 2 for a, b in combinations(range(n_shown), 2)] if blends else []
     return np.stack([*alone, *between]) if n_shown else alone
+
+
+def _usual_length(demos: Demos) -> int | None:
+    """The median length of the episodes that have steps; None where there are none."""
+    lengths = demos.lengths[demos.lengths > 0]
+    return int(np.median(lengths)) if len(lengths) else None
+
+
+def _differ(frames: Sequence[Sequence[dict[str, Any]]]) -> bool:
+    """Whether the two agents of a film can be told apart in any of its pictures."""
+
+    def seen(agent: dict[str, Any]) -> Any:
+        return agent.get("scene") or (agent["observation"], agent["action"])
+
+    return any(seen(left) != seen(right) for left, right in frames)
 
 
 def _step_all(rollouts: Sequence[LiveRollout]) -> None:

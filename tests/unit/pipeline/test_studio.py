@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from unbraid.core.errors import ConfigError
+from unbraid.core.errors import ConfigError, DataError
 from unbraid.core.randomness import named_generator
 from unbraid.core.runs import create_run, provenance, write_json
+from unbraid.demos.episodes import Demos, Episode
 from unbraid.demos.store import save_demos
 from unbraid.pipeline.demo import keep_demonstrations
 from unbraid.pipeline.requests import StudioRequest
@@ -50,6 +52,25 @@ def test_other_demonstrations_are_shown_and_said_to_be_others(run, demos, tmp_pa
     desk = desk_of(StudioRequest(run, demos=str(tmp_path / "pile")))
     assert "are not the demonstrations that the run was fitted on" in desk.remarks[0]
     assert desk._held_out is desk.demos
+
+
+@pytest.fixture
+def narrow(tmp_path):
+    """Demonstrations of three columns and one, which no model of PointGoal1 can read; their path."""
+    save_demos(Demos.from_episodes([Episode(np.ones((4, 3)), np.ones((3, 1)))] * 3), tmp_path / "narrow")
+    return tmp_path / "narrow"
+
+
+def test_demonstrations_that_the_model_cannot_read_are_refused_at_the_start(run, narrow):
+    with pytest.raises(DataError, match=r"narrow must hold .* of 60 observation and 2 action columns.* got 3 and 1\."):
+        desk_of(StudioRequest(run, demos=str(narrow)))
+
+
+def test_of_a_fit_that_goes_on_it_is_said_once_there_is_a_model_that_cannot_read_them(tmp_path, run, narrow):
+    fitting = create_run(tmp_path / "fitting", {"command": "fit"})
+    desk = desk_of(StudioRequest(fitting, demos=str(narrow)))
+    (run / "model").rename(fitting / "model")
+    assert any("got 3 and 1" in remark for remark in desk.about()["remarks"])
 
 
 def test_without_demonstrations_it_says_how_to_give_them(run):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from unbraid.demos.episodes import Demos, Episode
-from unbraid.studio.cards import Confusion, cards_of, certified, confusion, measured_of, motion_of
+from unbraid.studio.cards import Confusion, cards_of, confusion, measured_of, motion_of
 from unbraid.studio.catalogue import catalogue_of
 from unbraid.studio.edits import Edit, Edits
 
@@ -72,7 +72,8 @@ def test_confusion_is_a_mean_of_probabilities(model, demos):
         assert found.n_windows[mode] == (read == mode).sum()
 
 
-def test_a_certificate_is_told_mode_by_mode_and_a_damaged_one_is_not(tmp_path):
-    assert certified(tmp_path) == {}
-    (tmp_path / "certificate.json").write_text("{}")
-    assert certified(tmp_path) == {}
+def test_no_episode_is_both_typical_and_borderline(catalogue, model, demos):
+    edits = Edits(2).saying(Edit("merge", 1, 0))
+    (card,) = cards_of(catalogue, demos, edits.shown, confusion(model, demos), leads=edits.leads)
+    assert (len(card["typical"]), len(card["borderline"])) == (5, demos.n_episodes - 5)
+    assert not set(card["typical"]) & set(card["borderline"])

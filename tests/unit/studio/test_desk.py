@@ -74,6 +74,18 @@ def test_what_rollouts_did_is_read_from_the_results(desk, run):
     assert cards[1]["steered"]["metrics"] == metrics
 
 
+def test_cards_have_the_certificates_of_this_model_alone(desk, run):
+    claim = {"claim": "mode 1: P(cost > 25) <= 0.1", "sentence": "holds", "answer": "holds", "n": 9}
+    noted = [
+        {"file": name, "env_id": ENV, "weights_sha256": weights, "results": [claim | {"n": n}]}
+        for name, weights, n in (("a.json", desk.model.fingerprint(), 9), ("b.json", "another", 8))
+    ]
+    write_json(run / "results.json", {"format": "unbraid-results", "version": 1, "certificates": noted})
+    told = desk.cards()
+    assert [[claim["n"] for claim in card["certificate"]] for card in told["cards"]] == [[], [9]]
+    assert "b.json" in told["left_out"][0]
+
+
 def test_without_demonstrations_the_rest_works(run):
     desk = Desk(run, env_ids=(ENV,))
     assert not desk.about()["has_demos"]
@@ -93,6 +105,14 @@ def test_a_run_without_a_model_waits_for_it(tmp_path, run):
         desk.shown()
     (run / "model").rename(fitting / "model")
     assert desk.about()["has_model"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "method"),
+    [({"config": {"method": "talk"}}, "talk"), ({"config": {"seed": 0}}, "unbraid"), ({"config": 3}, "unbraid")],
+)
+def test_the_method_is_known_before_there_is_a_model(tmp_path, facts, method):
+    assert Desk(create_run(tmp_path / "run", {"command": "fit", **facts})).method == method
 
 
 def test_worlds_are_looked_for_once_there_is_a_model_that_they_must_fit(tmp_path, run):

@@ -42,6 +42,50 @@ def test_undo_and_redo_go_back_and_forth_until_something_new_is_said():
 
 
 @pytest.mark.parametrize(
+    "edit",
+    [
+        Edit("rename", 1),
+        Edit("rename", 1, text="mode 1"),
+        Edit("rename", 0, text="a"),
+        Edit("note_mode", 0),
+        Edit("note_episode", 4),
+    ],
+)
+def test_what_changes_nothing_is_no_edit_and_leaves_nothing_to_undo(tmp_path, edit):
+    log = EditLog(tmp_path, 2)
+    log.say(Edit("rename", 0, text="a"))
+    log.say(Edit("rename", 0, text="b"))
+    before = log.undo()
+    assert log.say(edit) is before
+    assert log.redo().shown[0].name == "b"
+
+
+@pytest.mark.parametrize("name", ["careful", "Careful", "mode 2"])
+def test_two_modes_have_no_name_in_common(name):
+    edits = Edits(3).saying(Edit("rename", 0, text="careful"))
+    with pytest.raises(ConfigError, match=r"must have names that differ; .* is another's already"):
+        edits.saying(Edit("rename", 1, text=name))
+    assert edits.saying(Edit("rename", 0, text="Careful")).shown[0].name == "Careful"
+
+
+def test_a_mode_is_not_split_off_under_a_name_that_another_has_meanwhile():
+    edits = Edits(2).saying(Edit("rename", 1, text="bold")).saying(Edit("merge", 1, 0))
+    edits = edits.saying(Edit("rename", 0, text="bold"))
+    with pytest.raises(ConfigError, match="Rename one of the two before"):
+        edits.saying(Edit("split", 1))
+
+
+def test_names_that_an_older_studio_gave_twice_are_still_read(tmp_path):
+    log = EditLog(tmp_path, 2)
+    content = log.say(Edit("rename", 0, text="a")).to_json()
+    content["done"].append({**content["done"][0], "about": 1})
+    (tmp_path / EDITS_FILE).write_text(json.dumps(content))
+    again = EditLog(tmp_path, 2)
+    assert [mode.name for mode in again.edits.shown] == ["a", "a"]
+    assert again.say(Edit("note_mode", 0, text="slow")).shown[0].note == "slow"
+
+
+@pytest.mark.parametrize(
     ("edit", "said"),
     [
         (Edit("rename", 2, text="x"), "lie in"),

@@ -138,13 +138,20 @@ def test_a_message_that_is_too_large_is_refused(desk):
     assert here.post("/api/edits", headers={"content-length": "9" * 400}).status_code == 413
 
 
-def test_a_large_message_in_chunks_is_cut_off(desk):
-    def chunks():
-        for _ in range(40):
+def test_a_large_message_in_chunks_is_refused_likewise(desk):
+    """Its header does not tell how long it is."""
+
+    def chunks(n):
+        for _ in range(n):
             yield b" " * 4096
 
-    answer = client(desk).post("/api/edits", content=chunks(), headers={"content-type": "application/json"})
-    assert 400 <= answer.status_code < 500
+    here, headers = client(desk), {"content-type": "application/json"}
+    answer = here.post("/api/edits", content=chunks(40), headers=headers)
+    assert answer.status_code == 413
+    assert "must have at most 65,536 bytes" in answer.text
+    assert here.post("/api/edits", content=chunks(LARGEST_BODY // 4096), headers=headers).status_code == 422
+    edit = (part for part in (b'{"kind": "rename", "about": 1, ', b'"text": "bold"}'))
+    assert here.post("/api/edits", content=edit, headers=headers).json()["modes"][1]["name"] == "bold"
 
 
 def test_answers_tell_the_browser_to_be_strict(desk):

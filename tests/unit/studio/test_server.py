@@ -44,7 +44,9 @@ def test_reading_is_what_the_desk_says(here, desk):
     assert here.get("/api/profiles", params={"column": [0, 61]}).json()["profiles"] == desk.profiles([0, 61])
     assert len(here.get("/api/cards").json()["cards"]) == 2
     assert {entry["mode"] for entry in here.get("/api/deciding").json()["deciding"]} <= {0, 1}
-    assert [moment["step"] for moment in here.get("/api/fit").json()["moments"]] == [10]
+    fit = here.get("/api/fit").json()
+    assert [moment["step"] for moment in fit["moments"]] == [10]
+    assert fit["logs"] == [{"log": "own", "title": "unbraid's method"}]
 
 
 def test_edits_are_saved_undone_and_done_again(here, run):
@@ -55,6 +57,20 @@ def test_edits_are_saved_undone_and_done_again(here, run):
     assert json.loads((run / "studio.json").read_text())["done"][0]["text"] == "bold"
     assert here.post("/api/edits/undo").json()["modes"][1]["name"] == "mode 1"
     assert here.post("/api/edits/redo").json()["modes"][1]["name"] == "bold"
+
+
+def test_an_edit_that_changed_nothing_says_so(here):
+    named = {"kind": "rename", "about": 1, "text": "bold"}
+    for path, body, changed in (
+        ("/undo", None, False),
+        ("", named | {"text": "  "}, False),
+        ("", named, True),
+        ("", named, False),
+        ("/redo", None, False),
+        ("/undo", None, True),
+        ("/redo", None, True),
+    ):
+        assert here.post(f"/api/edits{path}", json=body).json()["changed"] is changed
 
 
 @pytest.mark.parametrize(
@@ -75,7 +91,7 @@ def test_edits_are_saved_undone_and_done_again(here, run):
         ("post", "/api/edits", {"content": b'{"kind": "rename", "about": NaN}'}, 422),
         ("post", "/api/edits", {"content": b'{"kind": "rename", "about": 1, "text": "\\ud800"}'}, 422),
         ("post", "/api/edits", {"content": b"\xff\xfe"}, 422),
-        ("post", "/api/teach/answer", {"json": {"number": 0, "answer": "left"}}, 400),
+        ("post", "/api/teach/answer", {"json": {"pair": "none", "answer": "left"}}, 400),
         ("get", "/api/film?session=none", {}, 400),
     ],
 )
@@ -83,13 +99,28 @@ def test_what_cannot_be_is_refused_in_words(here, method, path, more, status):
     headers = {"content-type": "application/json"} if "content" in more else {}
     answer = getattr(here, method)(path, headers=headers, **more)
     assert answer.status_code == status
-    if status in (400, 422):
-        assert "must" in answer.json()["error"] or "need" in answer.json()["error"]
+    assert "must" in answer.json()["error"] or "need" in answer.json()["error"]
 
 
 def test_a_body_that_is_nested_too_deeply_is_refused(here):
     answer = here.post("/api/edits", headers={"content-type": "application/json"}, content=b"[" * 30_000)
     assert answer.status_code == 400
+    assert answer.json()["error"].startswith("A request must be one that can be read; ")
+
+
+def test_what_is_not_served_is_said_as_all_else_is(here):
+    assert here.get("/nothing").json()["error"].startswith("The address must be one that the studio has; /nothing is")
+    answer = here.post("/api/about")
+    assert answer.headers["allow"] == "GET"
+    assert answer.json()["error"].startswith("/api/about must be asked for with GET; got POST.")
+
+
+@pytest.mark.parametrize("headers", [{}, {"content-type": "text/plain"}])
+def test_a_body_that_does_not_say_that_it_is_json_is_told_so(here, headers):
+    answer = here.post("/api/edits", content=b'{"kind": "rename", "about": 1, "text": "x"}', headers=headers)
+    assert answer.status_code == 415
+    assert "must be JSON and say so with the header Content-Type: application/json" in answer.json()["error"]
+    assert "a body" not in here.post("/api/edits").json()["error"].lower()
 
 
 @pytest.mark.parametrize(

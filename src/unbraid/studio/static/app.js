@@ -85,10 +85,14 @@ function editMode(mode) {
   async function done(edits) {
     dialog.close();
     try {
-      let answer = null;
-      for (const edit of edits) answer = await post("/api/edits", edit);
-      if (answer) { await studio.said(answer); say("Saved with the run."); }
-    } catch (error) { say(error.message, true); }
+      let answer = null, changed = false;
+      for (const edit of edits) { answer = await post("/api/edits", edit); changed ||= answer.changed; }
+      if (answer) await studio.said(answer);
+      say(changed ? "Saved with the run." : "Nothing was changed.");
+    } catch (error) { // what was said before it is saved
+      say(error.message, true);
+      if (edits.length > 1) await get("/api/about").then((about) => studio.said(about)).catch(() => {});
+    }
   }
   function save(event) {
     event.preventDefault();
@@ -117,7 +121,12 @@ function usesKey({ target, key }) {
 }
 
 async function step(verb) {
-  try { await studio.said(await post(`/api/edits/${verb}`)); say(verb === "undo" ? "Undone." : "Done again."); } catch (error) { say(error.message, true); }
+  try {
+    const answer = await post(`/api/edits/${verb}`);
+    await studio.said(answer);
+    if (answer.changed) say(verb === "undo" ? "Undone." : "Done again.");
+    else say(verb === "undo" ? "There is nothing to undo." : "There is nothing to do again.");
+  } catch (error) { say(error.message, true); }
 }
 
 function nextTheme() {
@@ -170,7 +179,9 @@ async function begin() {
     const typing = event.target.matches("input[type=text], input[type=number], textarea");
     if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z" && !typing) {
       event.preventDefault();
-      step(event.shiftKey ? "redo" : "undo");
+      const verb = event.shiftKey ? "redo" : "undo", own = views[current]?.[verb];
+      if (byId("edit").open) return;
+      if (own) { if (!event.repeat) own(); } else step(verb);
     } else if (!usesKey(event) && !event.ctrlKey && !event.metaKey && !event.altKey && !byId("edit").open) {
       if (views[current]?.key?.(event)) event.preventDefault();
     }

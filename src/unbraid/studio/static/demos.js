@@ -2,7 +2,7 @@
 
 import { get, post, say } from "./api.js";
 import { foldedPicker } from "./columns.js";
-import { chip, css, element, fill, framed, percent, sharp } from "./marks.js";
+import { chip, css, element, fill, framed, pathKey, percent, sharp } from "./marks.js";
 import { drawPlots, drawScene, limitsOf, sightOf } from "./scene.js";
 
 const ROW = 26, PAGE = 200;
@@ -161,7 +161,11 @@ export function demosView(panel, studio) {
       chosen = await get("/api/episode", { episode });
       player?.stop();
       player = makePlayer(side, studio, chosen, async (text) => {
-        try { await studio.said(await post("/api/edits", { kind: "note_episode", about: episode, text })); say("Saved with the run."); } catch (error) { say(error.message, true); }
+        try {
+          const answer = await post("/api/edits", { kind: "note_episode", about: episode, text });
+          await studio.said(answer);
+          say(answer.changed ? "Saved with the run." : "Nothing was changed.");
+        } catch (error) { say(error.message, true); }
       });
       draw();
     } catch (error) { say(error.message, true); }
@@ -191,6 +195,7 @@ function makePlayer(side, studio, episode, onNote) {
   let step = 0, playing = true, due = 0, handle = 0, series = [];
   const title = element("h2", {});
   const stage = element("canvas", { className: "stage", role: "img", ariaLabel: `Episode ${episode.episode} from above` });
+  const key = element("div", { hidden: true });
   const plots = element("canvas", { className: "plots", role: "img", ariaLabel: "Chosen columns over time" });
   const strip = element("canvas", { className: "strip", role: "img", ariaLabel: "Modes over time" });
   const button = element("button", { type: "button", className: "primary", on: { click: () => toggle() } });
@@ -202,7 +207,7 @@ function makePlayer(side, studio, episode, onNote) {
   const facts = element("div", { className: "facts small" });
   const span = element("select", { id: "span", ariaLabel: "Steps drawn" }, element("option", { value: 0 }, "the whole episode"), ...[50, 200].filter((n) => n < episode.steps).map((n) => element("option", { value: n, selected: n === 200 && episode.steps > 400 }, `${n} steps around the place`)));
   const drawer = element("details", { open: !above }, element("summary", {}, "Plots of columns"), plots, element("div", { className: "row gap" }, element("label", {}, "Draw ", span)), pick);
-  side.replaceChildren(title, facts, ...(above ? [stage] : []), strip, element("div", { className: "row gap" }, button, element("label", {}, "Speed ", speed), clock), bar, drawer,
+  side.replaceChildren(title, facts, ...(above ? [stage, key] : []), strip, element("div", { className: "row gap" }, button, element("label", {}, "Speed ", speed), clock), bar, drawer,
     element("h3", {}, "Note"), note, element("button", { type: "button", id: "episode-note-save", on: { click: () => onNote(note.value) } }, "Save note"));
 
   function head() {
@@ -213,6 +218,9 @@ function makePlayer(side, studio, episode, onNote) {
     if (episode.cost !== null) told.push(["cost", episode.cost.toFixed(0)]);
     facts.replaceChildren(...told.map(([name, value]) => element("span", {}, `${name} `, element("b", {}, value))));
     button.textContent = playing ? "Pause" : "Play";
+    const parts = studio.modes.filter((part) => episode.stretches.some(([index]) => index === part.mode));
+    key.hidden = parts.length < 2;
+    key.replaceChildren(pathKey(parts));
   }
 
   const share = () => Number(bar.value) / 1000;

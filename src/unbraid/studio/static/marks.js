@@ -37,6 +37,10 @@ const strokes = [
   (c) => { c.moveTo(-2, 10); c.lineTo(10, -2); c.moveTo(-2, -2); c.lineTo(10, 10); },
 ];
 
+// The lines of modes, in the same order: how long what is drawn and what is left out is, in widths of a line of 1 px.
+export const DASHES = [[], [7, 4], [2, 3], [9, 3, 2, 3], [4, 4], [12, 4], [12, 3, 2, 3, 2, 3], [16, 3, 5, 3]];
+export const dashOf = (mode) => DASHES[mode.mode % DASHES.length];
+
 // The fill of a mode: its colour, with the pattern that goes with its number.
 export function fill(context, mode) {
   const key = `${mode.color}/${mode.mode % strokes.length}`;
@@ -86,6 +90,11 @@ export function stroke(color, dash) {
   c.beginPath(); c.moveTo(0, 5); c.lineTo(34, 5);
   edged(c, color, 2.5);
   return canvas;
+}
+
+// Which mode a piece of a path is in.
+export function pathKey(modes) {
+  return element("div", { className: "chips small path-key" }, element("span", { className: "muted" }, "Path:"), ...modes.map((mode) => element("span", { className: "chip" }, stroke(mode.color, dashOf(mode)), mode.name)));
 }
 
 export const chip = (mode) => element("span", { className: "chip" }, swatch(mode), element("span", { title: mode.name }, mode.name));

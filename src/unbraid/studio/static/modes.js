@@ -7,7 +7,8 @@ import { drawPlots, drawScene, sightOf } from "./scene.js";
 export function modesView(panel, studio) {
   const list = element("div", { className: "cards", id: "cards" });
   const source = element("p", { className: "small muted", id: "cards-source", hidden: true }, "Which inputs decide and what a mode is taken for are of the data shown: which episodes training left out is not known.");
-  panel.append(source, list);
+  const leftOut = element("div", { id: "cards-left-out" });
+  panel.append(source, leftOut, list);
   let stale = true, deciding = null, decidedFor = "", fromAbove = true;
 
   function examples(title, episodes) {
@@ -35,12 +36,12 @@ export function modesView(panel, studio) {
       paths, profile,
       table(rows),
       told.n_episodes ? examples("Typical", told.typical) : null,
-      told.n_episodes ? examples("Borderline", told.borderline) : null,
+      told.borderline.length ? examples("Borderline", told.borderline) : null,
       element("h3", {}, "Which inputs decide"), decides,
       element("h3", {}, "Taken for"),
       taken.length ? table(taken.map((entry) => [studio.mode(entry.mode)?.name ?? entry.mode, `${percent(entry.probability, 1)} of 10-step windows`])) : element("p", { className: "small muted" }, told.n_windows ? "Hardly ever another mode." : `No ${heldOut ? "held-out " : ""}window is read as this mode.`),
       element("h3", {}, "Certificate"),
-      ...(told.certificate.length ? told.certificate.map((claim) => element("p", { className: "small" }, claim.sentence)) : [element("p", { className: "small muted" }, "None. `unbraid certify` makes one.")]),
+      ...(told.certificate.length ? told.certificate.map((claim) => element("p", { className: "small" }, `${claim.sentence}${claim.env_id ? `, in ${claim.env_id}` : ""}.`)) : [element("p", { className: "small muted" }, "None. `unbraid certify` makes one.")]),
       steered.length ? element("details", {}, element("summary", {}, "Steered towards it, by results.json"), table(steered)) : null);
     made.drawPaths = () => drawPaths(paths, told.typical.slice(0, 3), mode);
     return made;
@@ -54,7 +55,7 @@ export function modesView(panel, studio) {
       const canvas = element("canvas", { className: "stage", role: "img", ariaLabel: `The path of episode ${episode}, typical of ${mode.name}` });
       place.hidden = false;
       place.append(canvas);
-      canvas.repaint = () => drawScene(canvas, above.layout, above.frames.at(-1), above.frames.map((scene) => [scene.robot[0], scene.robot[1], 0]), () => mode, sightOf(above.layout, above.frames.map((scene) => scene.robot)));
+      canvas.repaint = () => drawScene(canvas, above.layout, above.frames.at(-1), above.frames.map((scene) => [scene.robot[0], scene.robot[1], 0]), () => ({ color: mode.color }), sightOf(above.layout, above.frames.map((scene) => scene.robot)));
       canvas.repaint();
     }
     return true;
@@ -95,9 +96,10 @@ export function modesView(panel, studio) {
     stale = false;
     if (!list.childElementCount) list.replaceChildren(element("p", { className: "empty" }, "Reading the episodes…"));
     try {
-      const { cards, held_out: heldOut } = await get("/api/cards");
+      const { cards, held_out: heldOut, left_out: without } = await get("/api/cards");
       list.replaceChildren(...cards.map((told) => card(told, heldOut)));
       source.hidden = heldOut;
+      leftOut.replaceChildren(...without.map((text) => element("p", { className: "remark" }, text)));
       const drawn = await Promise.all([...list.children].map((made) => made.drawPaths()));
       fromAbove = drawn.every(Boolean);
       if (!fromAbove) await drawProfiles();

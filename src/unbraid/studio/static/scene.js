@@ -1,7 +1,8 @@
 // The top-down picture of one of our worlds, and plots of columns for any other.
 
-import { css, edged, sharp } from "./marks.js";
+import { css, dashOf, edged, sharp } from "./marks.js";
 
+const SCALE = 20; // the height of the strip below a picture that its scale stands in, so that it covers nothing
 const GOAL = "#1565d8", HAZARD = "#d5332b", VASE = "#7d8694";
 
 // What must be in sight, so that pictures that are compared have one scale: the arena and all places that are named.
@@ -15,11 +16,12 @@ export function sightOf(layout, ...paths) {
 // layout: {hazards, half_side_m}; scene: {robot: [x, y, heading], goal, vases}; trail: [[x, y, mode or null], ...];
 // sight: of `sightOf`; the arena and the robot, where none is given.
 export function drawScene(canvas, layout, scene, trail = [], modeOf = () => null, sight = null) {
-  const { context: c, width, height } = sharp(canvas);
+  const { context: c, width, height: whole } = sharp(canvas), height = whole - SCALE;
   const [x, y, heading] = scene.robot;
   const seen = sight ?? sightOf(layout, [scene.robot]);
   const pixel = Math.min(width, height) / (2 * seen.half);
   c.save();
+  c.beginPath(); c.rect(0, 0, width, height); c.clip(); // a path that leaves the picture does not run through its scale
   c.translate(width / 2, height / 2);
   c.scale(pixel, -pixel);
   c.translate(-seen.x, -seen.y);
@@ -49,7 +51,7 @@ export function drawScene(canvas, layout, scene, trail = [], modeOf = () => null
   c.closePath();
   c.fill(); c.stroke();
   c.restore();
-  drawScale(c, pixel, width, height);
+  drawScale(c, pixel, width, whole);
 }
 
 const METRES = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100];
@@ -59,26 +61,28 @@ export const scaleOf = (pixel, width) => METRES.filter((metres) => metres * pixe
 
 function drawScale(c, pixel, width, height) {
   const metres = scaleOf(pixel, width), long = metres * pixel, text = `${metres} m`;
-  c.font = "12px system-ui, sans-serif";
-  const wide = Math.max(long, c.measureText(text).width) + 12, top = height - 30;
-  c.fillStyle = css("--card"); c.globalAlpha = 0.85;
-  c.fillRect(4, top, wide, 26);
-  c.globalAlpha = 1; c.fillStyle = c.strokeStyle = css("--ink");
-  c.fillText(text, 10, top + 12);
+  const y = height - SCALE / 2;
+  c.fillStyle = c.strokeStyle = css("--ink");
   c.lineWidth = 2; c.lineCap = c.lineJoin = "miter";
-  c.beginPath(); c.moveTo(10, top + 16); c.lineTo(10, top + 21); c.lineTo(10 + long, top + 21); c.lineTo(10 + long, top + 16); c.stroke();
+  c.beginPath(); c.moveTo(10, y - 4); c.lineTo(10, y + 4); c.moveTo(10, y); c.lineTo(10 + long, y); c.moveTo(10 + long, y - 4); c.lineTo(10 + long, y + 4); c.stroke();
+  c.font = "12px system-ui, sans-serif";
+  c.fillText(text, 16 + long, y + 4);
 }
 
+// Each mode's stretch in its colour and pattern; what has a colour alone, as where all is of one mode, is a whole line.
 function drawTrail(c, trail, pixel, modeOf) {
-  c.lineCap = c.lineJoin = "round";
+  c.lineJoin = "round";
   let at = 1;
   while (at < trail.length) {
-    const mode = trail[at][2];
+    const index = trail[at][2], mode = modeOf(index), dash = mode?.mode === undefined ? [] : dashOf(mode);
     c.beginPath();
     c.moveTo(trail[at - 1][0], trail[at - 1][1]);
-    while (at < trail.length && trail[at][2] === mode) { c.lineTo(trail[at][0], trail[at][1]); at += 1; }
-    edged(c, modeOf(mode)?.color ?? css("--muted"), 2.5 / pixel, 1 / pixel);
+    while (at < trail.length && trail[at][2] === index) { c.lineTo(trail[at][0], trail[at][1]); at += 1; }
+    c.lineCap = dash.length ? "butt" : "round";
+    c.setLineDash(dash.map((length) => length / pixel));
+    edged(c, mode?.color ?? css("--muted"), 2.5 / pixel, 1 / pixel);
   }
+  c.setLineDash([]);
 }
 
 function disc(c, x, y, r, color, alpha) {
@@ -135,11 +139,11 @@ export function drawPlots(canvas, series, steps, cursor = null) {
     c.beginPath();
     values.forEach((value, at) => c.lineTo(x(at), y(value)));
     if (color) edged(c, color, 2); else { c.strokeStyle = css("--accent"); c.lineWidth = 1.5; c.stroke(); }
+    if (cursor !== null) { // below the column's name, which it would run through
+      c.strokeStyle = css("--ink"); c.lineWidth = 1.5;
+      c.beginPath(); c.moveTo(cursor * width, top - 3); c.lineTo(cursor * width, bottom + 3); c.stroke();
+    }
     c.fillStyle = css("--ink");
     c.fillText(finite.length ? `${name}   ${low.toFixed(2)} to ${high.toFixed(2)}` : name, 6, index * each + 12, width - 12);
   });
-  if (cursor !== null) {
-    c.strokeStyle = css("--ink"); c.lineWidth = 1.5;
-    c.beginPath(); c.moveTo(cursor * width, 0); c.lineTo(cursor * width, height); c.stroke();
-  }
 }

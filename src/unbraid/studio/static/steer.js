@@ -2,10 +2,10 @@
 
 import { GONE, blob, copy, say } from "./api.js";
 import { foldedPicker, rowOf, seriesOf } from "./columns.js";
-import { css, element, fill, framed, meter, percent, sharp, swatch } from "./marks.js";
+import { css, element, fill, framed, meter, pathKey, percent, sharp, swatch } from "./marks.js";
 import { drawPlots, drawScene, limitsOf, sightOf } from "./scene.js";
 
-const HISTORY = 300;
+const HISTORY = 300, LARGEST_SEED = 2147483647;
 const SHUT_DOWN = [1001, 1006, 1012]; // how a socket closes whose server ends, or is gone
 
 export function steerView(panel, studio) {
@@ -14,10 +14,10 @@ export function steerView(panel, studio) {
     panel.append(element("p", { className: "empty" }, "No environment is known that fits the model. Start again with --env ID."));
     return {};
   }
-  let socket = null, session = null, started = null, playing = false, agents = [], queue = [], grouping = null;
+  let socket = null, session = null, started = null, playing = false, agents = [], queue = [], grouping = null, good = 0; // the seed
 
   const env = element("select", { id: "env", ariaLabel: "Environment" }, ...about.env_ids.map((id) => element("option", { value: id }, id)));
-  const seed = element("input", { type: "number", id: "seed", min: 0, max: 2147483647, value: 0, ariaLabel: "Seed" });
+  const seed = element("input", { type: "number", id: "seed", min: 0, max: LARGEST_SEED, step: 1, value: 0, ariaLabel: "Seed" });
   const play = element("button", { type: "button", className: "primary", id: "play", on: { click: () => toggle() } }, "Play");
   const speed = element("select", { id: "speed", ariaLabel: "Steps a picture" }, ...[1, 2, 4, 8].map((s) => element("option", { value: s }, `${s} step${s > 1 ? "s" : ""} a picture`)));
   const pair = element("input", { type: "checkbox", id: "pair" });
@@ -28,7 +28,7 @@ export function steerView(panel, studio) {
   panel.append(element("div", { className: "card" },
     element("div", { className: "row" }, env, play,
       element("button", { type: "button", id: "step", title: "One step (.)", on: { click: () => tell({ do: "step" }) } }, "Step"),
-      element("button", { type: "button", id: "reset", title: "Same seed again (R)", on: { click: () => reset(Number(seed.value)) } }, "Reset"),
+      element("button", { type: "button", id: "reset", title: "Same seed again (R)", on: { click: () => reset(good) } }, "Reset"),
       element("button", { type: "button", id: "new-seed", title: "Another seed (N)", on: { click: () => reset(Math.floor(Math.random() * 1e6)) } }, "New seed"),
       element("label", {}, "Seed ", seed), speed,
       element("label", { title: "Two agents on the same layout" }, pair, "Side by side"),
@@ -53,18 +53,16 @@ export function steerView(panel, studio) {
 
   function start() {
     const before = agents.map((agent) => agent.wanted());
-    socket.send(JSON.stringify({ do: "start", env: env.value, agents: pair.checked ? 2 : 1, seed: clean(seed.value) }));
+    socket.send(JSON.stringify({ do: "start", env: env.value, agents: pair.checked ? 2 : 1, seed: good }));
     build(before);
     if (!sampled.checked) socket.send(JSON.stringify({ do: "sample", sampled: false }));
     agents.forEach((agent) => agent.steer());
   }
 
-  const clean = (value) => Math.max(0, Math.min(2147483647, Math.floor(Number(value)) || 0));
-
   function hear(message) {
     if (message.session) session = message.session;
     if (message.error) say(message.error, true);
-    if (message.started) { started = message.started; seed.value = started.seed; pick.hidden = Boolean(started.layout); agents.forEach((agent) => agent.cleared()); }
+    if (message.started) { started = message.started; seed.value = good = started.seed; pick.hidden = Boolean(started.layout); agents.forEach((agent) => agent.cleared()); }
     if (message.asked) agents[message.asked.agent]?.asked(message.asked);
     if (message.agents && started) {
       setPlaying(message.playing);
@@ -82,15 +80,23 @@ export function steerView(panel, studio) {
   }
 
   function reset(next) {
-    seed.value = clean(next);
-    tell({ do: "reset", seed: clean(next) });
+    seed.value = good = next;
+    tell({ do: "reset", seed: next });
+  }
+
+  // What is no seed is said, and the last one stays.
+  function heed() {
+    const given = seed.value.trim() === "" ? NaN : Number(seed.value);
+    if (Number.isInteger(given) && given >= 0 && given <= LARGEST_SEED) { reset(given); return; }
+    say(`A seed must be a whole number from 0 to ${LARGEST_SEED.toLocaleString("en")}; it stays ${good}.`, true);
+    seed.value = good;
   }
 
   env.addEventListener("change", () => { if (socket?.readyState === 1) start(); else open(); });
   pair.addEventListener("change", () => { if (socket?.readyState === 1) start(); else open(); });
   speed.addEventListener("change", () => { if (playing) tell({ do: "play", steps_per_picture: Number(speed.value) }); });
   sampled.addEventListener("change", () => tell({ do: "sample", sampled: sampled.checked }));
-  seed.addEventListener("change", () => reset(seed.value));
+  seed.addEventListener("change", heed);
 
   // One agent
 
@@ -106,7 +112,7 @@ export function steerView(panel, studio) {
     const { modes } = studio, most = about.strongest;
     const stage = element("canvas", { className: "stage", role: "img", ariaLabel: `Agent ${index + 1} from above` });
     const strip = element("canvas", { className: "strip", role: "img", ariaLabel: "Posterior over modes, the last ten seconds" });
-    const facts = element("div", { className: "facts small" }), words = element("p", { className: "small", ariaLive: "polite" });
+    const key = element("div"), facts = element("div", { className: "facts small" }), words = element("p", { className: "small", ariaLive: "polite" });
     let scene = null, trail = [], history = [], last = null, told = null, due = 0, seen = [], taken = [];
     const sliders = modes.map((mode) => {
       const start = before && before.sliders.length === modes.length ? before.sliders[modes.indexOf(mode)] : Number(mode === modes[Math.min(index, modes.length - 1)]);
@@ -140,6 +146,7 @@ export function steerView(panel, studio) {
         s.input.ariaLabel = `${s.mode.name}: from away to towards`;
         if (s.read) s.read.ariaLabel = `${s.mode.name}, as re-encoded`;
       }
+      key.replaceChildren(pathKey(sliders.map((s) => s.mode)));
       const alone = (index, value) => sliders.map((_, i) => (i === index ? value : 0));
       presets.replaceChildren(...[
         ...sliders.map((s, i) => [`Only ${s.mode.name}`, alone(i, 1)]),
@@ -161,7 +168,7 @@ export function steerView(panel, studio) {
       button.disabled = false; button.textContent = "Record video";
     }
     const root = element("div", { className: pair.checked ? "card agent" : "card agent two" },
-      element("div", { className: "stagebox" }, stage, facts),
+      element("div", { className: "stagebox" }, stage, key, facts),
       element("div", {}, element("h2", {}, pair.checked ? `Agent ${index + 1}` : "Ask for"), ...sliders.map((s) => s.root),
         style ? element("label", {}, "Style", style) : null,
         element("h3", {}, "Presets"), presets,
@@ -182,6 +189,7 @@ export function steerView(panel, studio) {
     }
 
     function redraw() {
+      key.hidden = !about.can_observe || !started?.layout;
       if (scene && started?.layout) drawScene(stage, started.layout, scene, trail, (mode) => studio.mode(studio.leads[mode] ?? -1), sightOf(started.layout, agents.map((agent) => agent.place()).filter(Boolean)));
       else if (seen.length) {
         const limits = limitsOf(...agents.map((agent) => agent.seen()));
@@ -237,7 +245,7 @@ export function steerView(panel, studio) {
       const key = event.key.toLowerCase();
       if (key === " ") toggle();
       else if (key === ".") tell({ do: "step" });
-      else if (key === "r") reset(Number(seed.value));
+      else if (key === "r") reset(good);
       else if (key === "n") reset(Math.floor(Math.random() * 1e6));
       else return false;
       return true;

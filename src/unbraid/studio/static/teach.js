@@ -6,6 +6,7 @@ import { chip, element, meter, percent } from "./marks.js";
 import { drawPlots, drawScene, limitsOf, sightOf } from "./scene.js";
 
 const ANSWERS = [["left", "Left", "ArrowLeft", "←"], ["both fine", "Both fine", "ArrowUp", "↑"], ["neither", "Neither", "ArrowDown", "↓"], ["right", "Right", "ArrowRight", "→"]];
+const SIDES = ["left", "right"];
 
 // The first few by name: a situation of others' worlds is read as all columns.
 function namesOf(features) {
@@ -18,12 +19,12 @@ export function teachView(panel, studio) {
     panel.append(element("p", { className: "empty" }, "Teaching needs an environment to make clips in. Start again with --env ID."));
     return {};
   }
-  const stages = ["left", "right"].map((side) => element("canvas", { className: "stage", role: "img", ariaLabel: `The ${side} clip, from above` }));
+  const stages = SIDES.map((side) => element("canvas", { className: "stage", role: "img", ariaLabel: `The ${side} clip, from above` }));
   const buttons = ANSWERS.map(([answer, title, , arrow]) => element("button", { type: "button", disabled: true, on: { click: () => say_answer(answer) } }, `${title} `, element("kbd", {}, arrow)));
   buttons.forEach((button, i) => { button.dataset.answer = ANSWERS[i][0]; });
   const undo = element("button", { type: "button", id: "teach-undo", on: { click: forget } }, "Take the last answer back");
   const blends = element("input", { type: "checkbox", id: "blends" });
-  const names = ["left", "right"].map(() => element("figcaption", { className: "small muted" }));
+  const names = SIDES.map(() => element("figcaption", { className: "small muted" }));
   const clips = element("div", { className: "clips" }, ...stages.map((stage, side) => element("figure", {}, stage, names[side])));
   const told = element("p", { className: "small muted", id: "taught", role: "status" }, "Making two clips…");
   const last = element("p", { className: "small", id: "last-pair", role: "status" });
@@ -41,6 +42,7 @@ export function teachView(panel, studio) {
       const now = clip.frames[frame][side];
       if (now.scene) drawScene(stage, clip.layout, now.scene, clip.frames.slice(0, frame + 1).map((agents) => [agents[side].scene.robot[0], agents[side].scene.robot[1], null]), undefined, clip.sight);
       else drawPlots(stage, seriesOf(studio.columns, clip.rows[side], clip.limits), [0, count - 1], frame / (count - 1));
+      names[side].textContent = `${SIDES[side]}${now.over ? ", its episode is over" : ""}`;
     });
   }
 
@@ -64,8 +66,7 @@ export function teachView(panel, studio) {
       }
       pick.hidden = Boolean(clip.layout);
       clips.classList.toggle("plotted", !clip.layout);
-      stages.forEach((stage, side) => { stage.ariaLabel = `The ${side ? "right" : "left"} clip, ${clip.layout ? "from above" : "columns over time"}`; });
-      names.forEach((name, side) => { name.textContent = side ? "right" : "left"; });
+      stages.forEach((stage, side) => { stage.ariaLabel = `The ${SIDES[side]} clip, ${clip.layout ? "from above" : "columns over time"}`; });
       buttons.forEach((button) => { button.disabled = false; });
       told.textContent = `Pair ${clip.number + 1}: the one from which there is most to learn (${clip.information_nats.toFixed(2)} nats). Both start alike.`;
       draw();
@@ -83,12 +84,13 @@ export function teachView(panel, studio) {
     busy = true;
     buttons.forEach((button) => { button.disabled = true; });
     const were = clip.clips.map(nameOf);
-    try { await post("/api/teach/answer", { number: clip.number, answer }); last.textContent = `Last pair: left was ${were[0]}, right was ${were[1]}.`; clip = null; await ask(); } catch (error) { say(error.message, true); clip = null; await ask(); }
+    try { await post("/api/teach/answer", { pair: clip.pair, answer }); last.textContent = `Last pair: left was ${were[0]}, right was ${were[1]}.`; clip = null; await ask(); } catch (error) { say(error.message, true); clip = null; await ask(); }
     busy = false;
   }
 
   async function forget() {
     if (busy) return;
+    if (known && !known.n_answers) { say("There is no answer to take back."); return; }
     busy = true;
     try { show(await post("/api/teach/undo")); last.textContent = ""; await ask(); say("The last answer is forgotten."); } catch (error) { say(error.message, true); }
     busy = false;
@@ -125,6 +127,8 @@ export function teachView(panel, studio) {
       else if (known) show(known);
       grouping = String(studio.leads);
     },
+    undo: forget, // what was said last here is an answer, not a name
+    redo() { say("An answer that was taken back cannot be given again: answer the pair anew."); },
     columns() { pick.show(); draw(); },
     redraw() { draw(); bars.forEach((bar) => bar.show()); },
     key(event) {
