@@ -45,8 +45,15 @@ class Instruction:
         """The same, towards a mode.
 
         Raises:
-            ConfigError: a mode that does not exist or is avoided, or a strength beyond 0 to 10,000.
+            ConfigError: a mode that does not exist or is avoided, a strength beyond 0 to 10,000, or one of 1 from a
+                blend or a context, of which nothing would be left.
         """
+        if (self.blend or self.context is not None) and strength == 1:
+            base = "blend" if self.blend else "context"
+            raise ConfigError(
+                f"A {base} must have a part in what is done; from it toward mode {mode} at a strength of 1, the mode "
+                f"is all that is left. Give a strength between 0 and 1, or above 1, or leave the {base} out."
+            )
         made = replace(self, mode=require_mode(mode, self.n_modes), strength=_strength(strength))
         return made._without_contradiction()
 

@@ -28,7 +28,7 @@ class SteeredPolicy:
     """A policy under one instruction. Never changes: `toward`, `away` and the others give a new one.
 
     They combine: see `Instruction.powers`. `blend` and `with_context` replace what was wanted before them, and `toward`
-    after them goes on from there; `away` stays. It has Stable-Baselines3's
+    after them goes on from there, at another strength than 1; `away` stays. It has Stable-Baselines3's
     `predict`, so its `evaluate_policy` takes it as it is, and `act`, so that `rollout` runs many side by side.
 
     Attributes:
@@ -60,7 +60,8 @@ class SteeredPolicy:
                 the average of all modes): 0 is the base, 1 the mode, and more exaggerates what sets it apart.
 
         Raises:
-            ConfigError: the mode does not exist or is avoided, or a strength beyond 0 to 10,000.
+            ConfigError: the mode does not exist or is avoided, a strength beyond 0 to 10,000, or one of 1 after a blend
+                or a context of your own, of which nothing would be left.
         """
         return replace(self, instruction=self.instruction.toward(mode, strength))
 
@@ -77,6 +78,8 @@ class SteeredPolicy:
 
     def blend(self, weights: Mapping[int, float]) -> "SteeredPolicy":
         """The policy between modes: p(a) proportional to prod_k pi(a | s, k)^(w_k), in every step.
+
+        It takes the place of a mode or a context that was asked for before.
 
         Raises:
             ConfigError: no mapping of numbers, a mode that does not exist or is avoided, a negative weight, or weights

@@ -48,6 +48,16 @@ def test_a_new_wish_replaces_the_old_and_keeps_what_is_avoided():
     assert asked.toward(3, 1.0) == NOTHING.toward(3, 1.0).avoiding(0, 1.0)
 
 
+@pytest.mark.parametrize(
+    ("base", "name"), [(NOTHING.blended({1: 0.75, 3: 0.25}), "blend"), (NOTHING.under([0.0, 1.0, 1.0, 1.0]), "context")]
+)
+def test_a_base_of_which_nothing_would_be_left_is_refused(base, name):
+    with pytest.raises(ConfigError, match=rf"A {name} must have a part .* toward mode 2 .* or leave the {name} out\."):
+        base.toward(2, 1.0)
+    for strength in (0.0, 0.5, 1.5):
+        assert set(base.toward(2, strength).powers) - {2}, strength
+
+
 def test_what_is_wanted_cannot_be_avoided():
     for contradiction in (
         lambda: NOTHING.toward(1, 1.0).avoiding(1, 1.0),
