@@ -52,6 +52,11 @@ _Request = (
 _WIDTH = 110  # characters of a line, where output goes to no terminal
 _DONE, _OUR_BUG, _WRONG_INPUT, _ANSWER_IS_NO, _INTERRUPTED = 0, 1, 2, 3, 130
 
+_READ_BY = {
+    "unbraid": ("sharing", "style", "refine_steps", "policy_head", "policy_loss", "precision"),
+    "talk": ("delta_steps",),
+}
+
 _DESCRIPTION = (
     "Find the separate behaviours in a mixed pile of demonstrations, and learn one policy that you can steer between "
     "them. Start with `unbraid demo`. Exit codes: 0 done, 1 our bug, 2 wrong input, 3 done but the answer is no, 130 "
@@ -163,6 +168,7 @@ def _config_of(asked: FitRequest) -> Any:
     """The method's config, with the settings that the verb offers."""
     from unbraid.training.config import TalkConfig, UnbraidConfig
 
+    _require_read(asked)
     if asked.method == "talk":
         if asked.n_modes == "auto":
             raise ConfigError(
@@ -183,6 +189,18 @@ def _config_of(asked: FitRequest) -> Any:
         )
     wanted = {"n_steps": asked.n_steps, "encoder": asked.encoder, "policy_hidden": asked.policy_hidden}
     return dataclasses.replace(config, **{name: value for name, value in wanted.items() if value is not None})
+
+
+def _require_read(asked: FitRequest) -> None:
+    """Raises `ConfigError` for options that were given and that the method does not read."""
+    other = "talk" if asked.method == "unbraid" else "unbraid"
+    unread = [f for f in dataclasses.fields(FitRequest) if f.name in _READ_BY[other]]
+    given = [f"--{f.name.replace('_', '-')}" for f in unread if getattr(asked, f.name) != f.default]
+    if given:
+        raise ConfigError(
+            f"{' and '.join(given)} must come with --method {other}, which alone reads such; got --method "
+            f"{asked.method}. Leave {'it' if len(given) == 1 else 'them'} out, or take --method {other}."
+        )
 
 
 def _answer(as_json: bool, found: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> int:
@@ -377,6 +395,8 @@ def _say_switch(found: dict[str, Any]) -> None:
             f"({100 * found['guarded']:.1f} % of choices were limited to modes {found['guard']['certified']})"
         )
     print(f"objective, less that of {found['best_mode']}, the best mode alone: {estimate_text(found['gain'])}")
+    for line in found["remarks"]:
+        print(f"remark: {line}")
     if "switcher" in found:
         print(found["switcher"])
 

@@ -124,6 +124,17 @@ def test_wrong_input_is_refused_with_a_remedy_and_leaves_nothing(
     assert contents(fitted) == before
 
 
+def test_certificates_of_one_name_are_told_apart_on_the_page(unbraid, certified, claims, tmp_path):
+    """By their folders, and no path of the machine."""
+    run = tmp_path / "run"
+    shutil.copytree(certified[0], run)
+    for out in (tmp_path / "a" / "c.json", tmp_path / "b" / "c.json", run / "more" / "c.json"):
+        assert unbraid("certify", run, "--claims", claims(FAR), *SHORT, "--out", out).code == 0
+    told = json.loads((run / "results.json").read_text())["certificates"]
+    assert [entry["file"] for entry in told[1:]] == ["a/c.json", "b/c.json", "more/c.json"]
+    assert str(tmp_path) not in (run / "report" / "index.html").read_text()
+
+
 def test_a_certificate_is_never_overwritten(unbraid, certified, claims):
     run, _ = certified
     found = unbraid("certify", run, "--claims", claims(FAR), *SHORT)

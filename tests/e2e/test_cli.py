@@ -300,6 +300,24 @@ def test_the_talks_method_must_be_told_how_many(unbraid, pile, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (
+            ("--method", "talk", "--style", "on", "--policy-head", "mixture"),
+            "--style and --policy-head must come with --method unbraid, which alone reads such; got --method talk. ",
+        ),
+        (("--method", "talk", "--policy-loss", "huber"), "--policy-loss must come with --method unbraid"),
+        (("--delta-steps", 5), "--delta-steps must come with --method talk, which alone reads such; got --method unb"),
+    ],
+)
+def test_an_option_that_the_method_does_not_read_is_refused(unbraid, pile, tmp_path, asked, said):
+    answer = unbraid("fit", pile, "--out", tmp_path / "run", *asked)
+    assert answer.code == 2
+    assert said in answer.err
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("value", ["many", "1.5"])
 def test_a_number_of_modes_is_a_number_or_auto(unbraid, pile, tmp_path, value):
     said = unbraid("fit", pile, "--out", tmp_path / "run", "--n-modes", value)

@@ -227,9 +227,15 @@ def test_every_block_of_the_page_runs_in_order(unbraid, fitted, pile, sent, tmp_
             assert (said.code, said.err) == (0, ""), line
     assert np.isfinite(names["mean_return"])
     assert names["mean"].shape == (1, 2)
-    blend = steer(names["model"]).blend({0: 0.7, 1: 0.3})
-    wanted = blend.predict(names["observation"][0], deterministic=True)[0]
-    np.testing.assert_allclose(names["blended"], wanted, atol=1e-4)
+    policy = steer(names["model"])
+    for name, asked in {
+        "blended": policy.blend({0: 0.7, 1: 0.3}),
+        "pushed": policy.toward(1).away(0, strength=2),
+        "further": policy.blend({0: 0.7, 1: 0.3}).toward(1, strength=1.5),
+        "others": policy.away(0),
+    }.items():
+        wanted = asked.predict(names["observation"][0], deterministic=True)[0]
+        np.testing.assert_allclose(names[name], wanted, atol=1e-4, err_msg=name)
     assert names["model"].n_modes == 2
     session, facts = names["policy"], names["facts"]
 

@@ -7,6 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
+from unbraid.demos.episodes import Demos, Episode
+from unbraid.demos.store import save_demos
 from unbraid.switching.answers import save_answers
 from unbraid.switching.preferences import Preferences
 from unbraid.switching.situations import situation_reader
@@ -19,6 +21,24 @@ SHORT = ("--max-steps", 40, "--episodes", 3, "--horizon-steps", 5)
 def fitted(fitted, tmp_path_factory):
     """A run of our own, since `certify` adds to it."""
     return shutil.copytree(fitted, tmp_path_factory.mktemp("switched") / "run")
+
+
+@pytest.fixture(scope="module")
+def pendulum(unbraid, tmp_path_factory):
+    """A run fitted on Pendulum, in which nothing costs."""
+    folder = tmp_path_factory.mktemp("pendulum")
+    draw = np.random.default_rng(0)
+    episodes = [
+        Episode(draw.normal(size=(21, 3)).astype(np.float32), np.full((20, 1), float(push), dtype=np.float32))
+        for push in (-1, 1) * 3
+    ]
+    save_demos(Demos.from_episodes(episodes, facts={"env_id": "Pendulum-v1"}), folder / "pile")
+    asked = ("--method", "talk", "--n-steps", 2, "--held-out", 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("unbraid.pipeline.stages.write_report", lambda run: run)
+        said = unbraid("fit", folder / "pile", "--out", folder / "run", *asked)
+    assert said.code == 0, said.err
+    return folder / "run"
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +78,44 @@ def test_it_is_used_again_on_the_same_episodes(unbraid, fitted, learned):
     again = json.loads(said.out)
     assert again["actors"] == found["actors"]
     assert again["gain"] == found["gain"]
+
+
+def test_what_it_was_learned_with_is_taken_where_nothing_else_is_asked(unbraid, fitted, learned):
+    out, found = learned
+    said = json.loads(unbraid("switch", fitted, "--use", out, *SHORT, "--json").out)
+    assert (said["cost_weight"], said["env_id"], said["remarks"]) == (0.2, "unbraid/PointGoal1-v0", [])
+    assert said["gain"] == found["gain"]
+    elsewhere = ("--cost-weight", 0.5, "--env", "unbraid/PointGoal2-v0")
+    said = unbraid("switch", fitted, "--use", out, *SHORT, *elsewhere).out
+    assert "remark: The switcher was learned in unbraid/PointGoal1-v0, not in unbraid/PointGoal2-v0." in said
+    assert "remark: The switcher was learned with a cost weight of 0.2." in said
+
+
+def test_a_switcher_of_another_model_is_refused(unbraid, fitted, pile, learned, tmp_path, undrawn):
+    other = tmp_path / "other"
+    asked = ("--method", "talk", "--n-steps", 2, "--held-out", 0)
+    assert unbraid("fit", pile, "--out", other, *asked).code == 0
+    said = unbraid("switch", other, "--use", learned[0], *SHORT)
+    assert said.code == 2
+    assert f"{learned[0]}: The switcher must act on the model that it was learned on" in said.err
+    old = shutil.copytree(learned[0], tmp_path / "old")
+    content = json.loads((old / "switcher.json").read_text())
+    del content["origin"]  # as switchers of before
+    (old / "switcher.json").write_text(json.dumps(content))
+    said = unbraid("switch", other, "--use", old, *SHORT)
+    assert said.code == 0, said.err
+    assert "remark: The switcher does not say what it was learned on" in said.out
+
+
+def test_a_cost_weight_where_nothing_costs_is_refused(unbraid, pendulum, tmp_path):
+    asked = ("switch", pendulum, "--method", "bandit", "--steps", 320, "--max-steps", 20, "--episodes", 2)
+    said = unbraid(*asked, "--cost-weight", 0.5, "--out", tmp_path / "x")
+    assert said.code == 2
+    assert "--cost-weight needs an environment that tells costs, as info['cost']; Pendulum-v1 told none" in said.err
+    assert not (tmp_path / "x").exists()
+    assert unbraid(*asked, "--out", tmp_path / "free").code == 0  # in the environment of the demonstrations
+    said = unbraid("switch", pendulum, "--use", tmp_path / "free", "--episodes", 2, "--cost-weight", 1)
+    assert (said.code, "Pendulum-v1 told none" in said.err) == (2, True)
 
 
 def test_ppo_and_its_words(unbraid, fitted, tmp_path):
@@ -104,7 +162,7 @@ def test_a_person_and_a_guard(unbraid, fitted, tmp_path):
     claims = tmp_path / "claims.json"
     claims.write_text(json.dumps([{"kind": "probability", "mode": 1, "metric": "cost", "above": 50, "at_most": 0.5}]))
     certificate = tmp_path / "certificate.json"
-    said = unbraid("certify", fitted, "--claims", claims, "--out", certificate, "--max-steps", 5, "--max-episodes", 64)
+    said = unbraid("certify", fitted, "--claims", claims, "--out", certificate, "--max-steps", 40, "--max-episodes", 64)
     assert said.code == 0, said.err
     asked = ("switch", fitted, "--method", "preferences", "--answers", tmp_path / "answers.json", *SHORT, "--json")
     free = json.loads(unbraid(*asked, "--out", tmp_path / "free").out)
@@ -115,7 +173,16 @@ def test_a_person_and_a_guard(unbraid, fitted, tmp_path):
     assert guarded["guard"]["certified"] == [1]
     assert guarded["guarded"] == 1.0  # 8 episodes cannot show that no cost ever comes
     assert guarded["shares"] == [0.0, 1.0]
-    assert unbraid("switch", fitted, "--use", tmp_path / "guarded", *SHORT).out.count("guard: free where") == 1
+    using = ("switch", fitted, "--use", tmp_path / "guarded")
+    assert unbraid(*using, *SHORT).out.count("guard: free where") == 1
+    for beyond, said in (
+        (("--max-steps", 41), "must be used in episodes of at most 40 steps"),
+        (("--max-steps", 40, "--env", "unbraid/PointGoal2-v0"), "must be used in unbraid/PointGoal1-v0"),
+    ):
+        answer = unbraid(*using, "--episodes", 1, *beyond)
+        assert (answer.code, said in answer.err) == (2, True), answer.err
+    longer = unbraid(*asked, "--max-steps", 41, *guarding[:-1], tmp_path / "longer")
+    assert (longer.code, "about episodes as long as those that are guarded" in longer.err) == (2, True), longer.err
 
 
 @pytest.mark.parametrize(
@@ -126,6 +193,10 @@ def test_a_person_and_a_guard(unbraid, fitted, tmp_path):
         (("--out", "x", "--max-cost", 1.0), "must be given together"),
         (("--out", "x", "--answers", "a.json"), "--answers must come with --method preferences or bandit"),
         (("--out", "x", "--method", "preferences"), "--answers must be given with --method preferences"),
+        (("--out", "x", "--answers-weight", 2), "--answers-weight must come with --method bandit and --answers"),
+        (("--out", "x", "--explore", "thompson"), "--explore must come with --method bandit; got thompson"),
+        (("--out", "x", "--alpha", 0.1), "--alpha must come with --guard"),
+        (("--use", "x", "--method", "bandit"), "--method must come with --out, which learns; got bandit"),
         (("--use", "nowhere"), "must exist; there is no such file"),
         (("--out", "x", "--horizon-steps", 0), "`horizon_steps` must be at least 1"),
         (("--out", "x", "--cost-weight", -1), "`cost_weight` must be finite and >= 0"),
@@ -160,7 +231,7 @@ def test_answers_of_another_run_and_a_certificate_without_costs(unbraid, fitted,
     claims.write_text(
         json.dumps([{"kind": "probability", "mode": 1, "metric": "distance", "above": 50, "at_most": 0.5}])
     )
-    short = ("--max-steps", 5, "--max-episodes", 64)
+    short = ("--max-steps", 40, "--max-episodes", 64)
     assert unbraid("certify", fitted, "--claims", claims, "--out", certificate, *short).code == 0
     guarding = ("--guard", certificate, "--max-cost", 1)
     said = unbraid(*asked, "bandit", "--steps", 100, "--max-steps", 40, *guarding, "--horizon-steps", 5)

@@ -236,8 +236,13 @@ def require_new_metrics(metrics: Mapping[str, Metric]) -> Mapping[str, Metric]:
     """Metrics of one's own, as they came.
 
     Raises:
-        ConfigError: a name that is empty or taken, or something that can't be called.
+        ConfigError: no mapping, a name that is empty or taken, or something that can't be called.
     """
+    if not isinstance(metrics, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError(
+            f"Metrics of your own must be given by name; got a {type(metrics).__name__}. Write them as in "
+            "metrics={'last_reward': lambda episode: float(episode.rewards[-1])}."
+        )
     for name, metric in metrics.items():
         if not isinstance(name, str) or not name or name in (*METRICS, "seed", "actor"):
             raise ConfigError(

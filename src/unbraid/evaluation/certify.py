@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from importlib import metadata
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -23,6 +23,21 @@ from unbraid.worlds.making import spec_of
 __all__ = ["actors_of", "certify", "environment_facts", "policy_facts", "simulated"]
 
 _MADE_OF = ("unbraid", "gymnasium", "mujoco", "numpy", "torch")
+
+
+@runtime_checkable
+class _Composed(Protocol):
+    """A policy that lets one of several act, as a `Schedule` does."""
+
+    @property
+    def policies(self) -> Sequence[Any]:
+        """Who may act."""
+        ...
+
+    @property
+    def rule(self) -> Mapping[str, Any] | None:
+        """Who acts when, as a JSON object; None where it cannot be told."""
+        ...
 
 
 def certify(
@@ -106,9 +121,18 @@ def simulated(actors: Mapping[str, Controller], env_id: str, *, max_steps: int |
 
 
 def policy_facts(policy: SteeredPolicy | ModeModel | Controller) -> dict[str, Any]:
-    """Who acts, as far as can be told: ``weights_sha256`` and ``config_sha256`` of its model, None without one."""
+    """Who acts, as far as can be told: ``weights_sha256`` and ``config_sha256`` of its model, None without one.
+
+    Of a policy that lets one of several act, as a `Schedule` or a `SwitchedPolicy` does, ``parts`` says the same of
+    each, and ``rule`` who acts when.
+    """
     if isinstance(policy, ModeModel):
         policy = steer(policy)
+    if isinstance(policy, _Composed):
+        parts, rule = [policy_facts(part) for part in policy.policies], policy.rule
+        digests = {name: _of_parts([part[name] for part in parts]) for name in ("weights_sha256", "config_sha256")}
+        digests = dict.fromkeys(digests) if rule is None else digests
+        return {"kind": type(policy).__name__, **digests, "rule": rule, "parts": parts}
     if not isinstance(policy, SteeredPolicy):
         return {"kind": type(policy).__name__, "weights_sha256": None, "config_sha256": None}
     bounds = [None if end is None else end.tolist() for end in (policy.action_low, policy.action_high)]
@@ -121,6 +145,13 @@ def policy_facts(policy: SteeredPolicy | ModeModel | Controller) -> dict[str, An
         "style": float(policy.style_quantile),
         "action_bounds": bounds,
     }
+
+
+def _of_parts(digests: Sequence[str | None]) -> str | None:
+    """The digest that all parts share, else one of all in order; None where a part has none."""
+    if None in digests:
+        return None
+    return digests[0] if len(set(digests)) == 1 else sha256_of(list(digests))
 
 
 def _require_id(env_id: object) -> None:

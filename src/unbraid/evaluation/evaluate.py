@@ -17,6 +17,8 @@ from unbraid.core.errors import WorldError
 from unbraid.core.progress import by_totals, progress
 from unbraid.core.randomness import named_generator
 from unbraid.core.runs import write_text
+from unbraid.core.shapes import first_bad_row
+from unbraid.demos.episodes import Demos
 from unbraid.evaluation.behaviour import UNITS, Metric, measure, require_new_metrics, units_of
 from unbraid.evaluation.intervals import Estimate, mean_interval
 from unbraid.evaluation.summary import Summary, summarise
@@ -45,7 +47,7 @@ _N_SEEDS = 2**31  # as the collection's: some environments keep their seed in 32
 _N_EPISODES = 100
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Evaluation:
     """One policy in one environment.
 
@@ -64,6 +66,10 @@ class Evaluation:
     metrics: dict[str, Estimate]
     rollouts: Rollouts
     units: dict[str, str] = field(default_factory=dict[str, str])
+
+    def __repr__(self) -> str:
+        means = ", ".join(f"{name} {estimate.value:.4g}" for name, estimate in self.metrics.items())
+        return f"Evaluation({self.env_id!r}, {len(self.seeds)} episodes: mean {means})"
 
     @property
     def table(self) -> list[dict[str, Any]]:
@@ -137,6 +143,11 @@ def seeds_of(n_episodes: int | None, seeds: Seeds | None) -> list[int]:
     """
     if n_episodes is not None and n_episodes < 1:
         raise WorldError(f"n_episodes must be at least 1; got {n_episodes}. 100 gives intervals worth reading.")
+    if isinstance(seeds, str | bytes) or not isinstance(seeds, Sequence | np.ndarray | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise WorldError(
+            f"Seeds must be a list of integers, one per episode; got {seeds!r:.40}. Write seeds=[{seeds!r:.10}] for "
+            "one episode, or n_episodes for so many on fresh seeds."
+        )
     if seeds is None:
         return fresh_seeds(_N_EPISODES if n_episodes is None else n_episodes, seed=0)
     odd = [seed for seed in seeds if isinstance(seed, bool | np.bool_) or not isinstance(seed, int | np.integer)]
@@ -191,8 +202,8 @@ def evaluate(
         n_envs: the most environments side by side.
 
     Raises:
-        WorldError: the environment, the policy, its actions or the seeds do not fit.
-        ConfigError: a metric has a name that is taken, or gives no finite number.
+        WorldError: the environment, the policy, its actions or the seeds do not fit, or a reward or cost is not finite.
+        ConfigError: metrics that are no mapping, or one that has a name that is taken, or gives no finite number.
     """
     asked, env = seeds_of(n_episodes, seeds), env if isinstance(env, str) else spec_of(env)
     limit = max_steps or spec_of(env).max_episode_steps or 1000
@@ -213,6 +224,11 @@ def _measured(
     on_progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
     own = require_new_metrics(metrics or {})  # before the work, not after it
+    if isinstance(policy, ModeModel):
+        raise WorldError(
+            "A policy must be asked for a mode before it can act; got a model, which holds all. Evaluate "
+            "steer(model).toward(0), or another of its modes."
+        )
     for steered in policy.policies if isinstance(policy, Schedule) else (policy,):
         if isinstance(steered, SteeredPolicy):
             require_fitting_world(steered.model, env)
@@ -221,6 +237,7 @@ def _measured(
             as_controller(policy), env, seeds=seeds, max_steps=max_steps, n_envs=n_envs, on_progress=on_progress
         )
     values = measure(found.demos, found.tracks, own)
+    _require_finite(values, found.demos)
     return Evaluation(
         env_id=env if isinstance(env, str) else str(found.demos.facts["env_id"]),
         seeds=tuple(seeds),
@@ -229,6 +246,21 @@ def _measured(
         rollouts=found,
         units=units_of(values, found.tracks),
     )
+
+
+def _require_finite(values: Mapping[str, Float[np.ndarray, "episode"]], demos: Demos) -> None:
+    """Raises `WorldError` that names the first metric which is not finite, with seed and step, where it is one's."""
+    for name, of_each in values.items():
+        if (bad := first_bad_row(of_each)) is None:
+            continue
+        episode = demos.episode(bad)
+        told = {"return": episode.rewards, "cost": episode.costs}.get(name)
+        step = None if told is None else first_bad_row(told)
+        where = "" if told is None or step is None else f": what the environment tells at step {step} is {told[step]}"
+        raise WorldError(
+            f"The metric {name!r} must be finite in every episode; in that of seed {episode.seed} it is "
+            f"{of_each[bad]}{where}. Repair the environment, or leave that seed out."
+        )
 
 
 def evaluate_all(

@@ -74,15 +74,21 @@ def compare(a: Evaluation, b: Evaluation) -> Comparison:
     Raises:
         DataError: the two are not of the same episodes.
     """
+    for one in (a, b):
+        if not isinstance(one, Evaluation):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise DataError(
+                f"What is compared must be two evaluations; got a {type(one).__name__}. Compare what evaluate(...) "
+                "gives."
+            )
     for what, of_a, of_b in (
         ("environment", a.env_id, b.env_id),
-        ("seeds", a.seeds, b.seeds),
+        ("seeds, in the same order", *_seeds_told(a.seeds, b.seeds)),
         ("most steps", _limit(a), _limit(b)),
     ):
         if of_a != of_b:
             raise DataError(
-                f"Two evaluations that are compared must have the same {what}; got {of_a!s:.60} and {of_b!s:.60}. "
-                f"Evaluate both with the same {what}: evaluate(policy, env, seeds=seeds, max_steps=...)."
+                f"Two evaluations that are compared must have the same {what}; got {of_a} and {of_b}. Evaluate both "
+                "alike: evaluate(policy, env, seeds=seeds, max_steps=...)."
             )
     names = [name for name in a.values if name in b.values]
     return Comparison(
@@ -98,6 +104,14 @@ def compare(a: Evaluation, b: Evaluation) -> Comparison:
         },
         units={name: a.units.get(name, "") for name in names},
     )
+
+
+def _seeds_told(of_a: tuple[int, ...], of_b: tuple[int, ...]) -> tuple[str, str]:
+    """Two lists of seeds in short, alike where they are: how many, and how many of them the other has at that place."""
+    if of_a == of_b:
+        return "", ""
+    n_alike = sum(one == other for one, other in zip(of_a, of_b, strict=False))
+    return f"{len(of_a)} seeds", f"{len(of_b)}, of which {n_alike} are the same at the same place"
 
 
 def _limit(evaluation: Evaluation) -> Any:

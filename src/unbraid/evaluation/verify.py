@@ -20,6 +20,10 @@ from unbraid.worlds.controllers import Controller
 
 __all__ = ["Verification", "verify"]
 
+_NOT_COMPARED = (
+    "The policy could not be compared with the one that acted, as one of them has no fingerprint (a function, an "
+    "expert, anybody's controller). Only a replay tells whether it does the same."
+)
 _TOLERANCE = 1e-9  # relative: products and quantiles differ in their last bits between machines; answers may not
 
 
@@ -31,7 +35,7 @@ class Verification:
         certificate: as the file has it.
         checked: what was looked at, in words.
         differences: in words, each with what the certificate has and what came out; empty where all is as it should be.
-        remarks: what may explain a difference, as other versions of packages.
+        remarks: what may explain a difference, as other versions of packages; and what could not be looked at.
     """
 
     certificate: Certificate
@@ -61,7 +65,8 @@ def verify(
 
     Args:
         path: its file.
-        policy: the one that is said to have acted: its weights and settings are compared.
+        policy: the one that is said to have acted: its weights and settings are compared, where it has any (a remark
+            says where it has not: a function, an expert).
         experts: as for `certify.certify`; for a replay.
         replay: roll out all its episodes again, and compare the outcomes bit for bit; needs `policy`.
 
@@ -78,9 +83,12 @@ def verify(
     differences = [*edited, *_recomputed(certificate)]
     remarks: list[str] = []
     if policy is not None:
-        checked.append("whether the policy is the one that acted")
-        facts = json.loads(json.dumps(policy_facts(policy)))
-        differences += _compared("The policy's ", certificate.policy, facts, "this policy has")
+        told, is_known = _policy_compared(certificate.policy, json.loads(json.dumps(policy_facts(policy))))
+        differences += told
+        if told or is_known:
+            checked.append("whether the policy is the one that acted")
+        else:
+            remarks.append(_NOT_COMPARED)
     if replay and policy is not None:
         checked.append("whether every episode does again what it did")
         now = environment_facts(str(certificate.environment.get("id")))
@@ -89,6 +97,19 @@ def verify(
         differences += _compared("The environment's ", then, now, "now it is")
         differences += _replayed(certificate, policy, experts or {})
     return Verification(certificate, tuple(checked), tuple(differences), tuple(remarks))
+
+
+def _policy_compared(written: dict[str, Any], found: dict[str, Any]) -> tuple[list[str], bool]:
+    """What differs between the policy that acted and this one, and whether fingerprints could tell.
+
+    A function or an expert has none, and neither have certificates of before of a policy that is made of parts; then
+    only their kinds are told apart.
+    """
+    is_known = found["weights_sha256"] is not None
+    if "parts" in found and "parts" not in written:
+        is_known = False
+    told = (written, found) if is_known else ({"kind": written.get("kind")}, {"kind": found["kind"]})
+    return list(_compared("The policy's ", *told, "this policy has")), is_known
 
 
 def _recomputed(certificate: Certificate) -> Iterator[str]:

@@ -9,8 +9,8 @@ from unbraid.core.runs import open_run, read_json, require_free, write_json
 from unbraid.evaluation.certificates import Result, Terms
 from unbraid.evaluation.certify import certify
 from unbraid.evaluation.claims import load_claims
-from unbraid.evaluation.evaluate import require_fitting_world
 from unbraid.evaluation.verify import verify
+from unbraid.pipeline.environment import environment_of
 from unbraid.pipeline.requests import CertifyRequest
 from unbraid.report.page import write_report
 from unbraid.training.model import ModeModel
@@ -42,8 +42,8 @@ def certify_stage(asked: CertifyRequest) -> dict[str, Any]:
     )
     claims = load_claims(asked.claims, experts=_experts_of(asked.run))
     model = ModeModel.from_pretrained(asked.run)
-    require_fitting_world(model, asked.env)
-    certificate = certify(model, asked.env, claims, terms)
+    env_id = environment_of(asked.run, asked.env, model)
+    certificate = certify(model, env_id, claims, terms)
     certificate.save(out)
     told = {
         "ok": certificate.all_hold,
@@ -52,20 +52,25 @@ def certify_stage(asked: CertifyRequest) -> dict[str, Any]:
         "episodes": {outcomes.actor: len(outcomes.seeds) for outcomes in certificate.outcomes},
         "results": _with_sentences(certificate.results),
     }
-    _onto_the_page(asked, out, told)
+    _onto_the_page(asked.run, {"file": _name_beside(out, asked.run), "env_id": env_id, **told})
     return {**told, "certificate": str(out)}
 
 
-def _onto_the_page(asked: CertifyRequest, out: Path, told: dict[str, Any]) -> None:
+def _onto_the_page(run: Path, entry: dict[str, Any]) -> None:
     """Adds what was certified to the run's results, and draws its page again; a run without results has no page."""
-    assert asked.run is not None
-    results = asked.run / "results.json"
+    results = run / "results.json"
     if not results.exists():
         return
     found = read_json(results)
-    entry = {"file": out.name, "env_id": asked.env, **told}
     write_json(results, found | {"certificates": [*(found.get("certificates") or []), entry]})
-    write_report(asked.run)
+    write_report(run)
+
+
+def _name_beside(path: Path, run: Path) -> str:
+    """A file's path within the run's folder; of one elsewhere its name with its folder's, as pages name no machine's
+    paths."""
+    whole, within = path.resolve(), run.resolve()
+    return whole.relative_to(within).as_posix() if whole.is_relative_to(within) else "/".join(whole.parts[-2:])
 
 
 def _verified(asked: CertifyRequest, path: Path) -> dict[str, Any]:

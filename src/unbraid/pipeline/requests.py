@@ -256,8 +256,8 @@ class SteerRequest:
     WORDS are flags without dashes: toward K, strength S, away K or K=W, blend K=W,K=W, context X,Y and style S."""
     by_episode: tuple[str, ...] = ()
     """Instead, one of several for each whole episode, SHARE: WORDS, which sum to 1: '.7: toward 0' '.3: away 1'."""
-    env: str = "unbraid/PointGoal1-v0"
-    """The environment that the demonstrations came from."""
+    env: str | None = None
+    """The environment; by default the one that the demonstrations came from."""
     episodes: int = 20
     """Rollouts, each on a seed of its own."""
     max_steps: int | None = None
@@ -285,8 +285,8 @@ class EvaluateRequest:
 
     run: Positional[Path]
     """A run's folder."""
-    env: str = "unbraid/PointGoal1-v0"
-    """The environment."""
+    env: str | None = None
+    """The environment; by default the one that the demonstrations came from."""
     experts: tuple[str, ...] = ()
     """Who to compare with: names of ours, or module:name."""
     beside: tuple[Path, ...] = ()
@@ -320,8 +320,8 @@ class CertifyRequest:
     """Instead: a certificate, whose answers are computed again from its outcomes."""
     replay: bool = False
     """With --verify and a run: roll out every episode again, and compare the outcomes bit for bit."""
-    env: str = "unbraid/PointGoal1-v0"
-    """The environment that the claims are about."""
+    env: str | None = None
+    """The environment that the claims are about; by default the one that the demonstrations came from."""
     alpha: float = 0.05
     """The probability, at most, that any answer is wrong."""
     max_episodes: int = 1000
@@ -350,15 +350,15 @@ class SwitchRequest:
     """The folder to make for the switcher, with results.json; must not exist yet."""
     use: Path | None = None
     """Instead of learning: a switcher's folder, which is rolled out and measured."""
-    env: str = "unbraid/PointGoal1-v0"
-    """The environment that the demonstrations came from."""
+    env: str | None = None
+    """The environment; by default the one that the demonstrations came from, or, with --use, that it was learned in."""
     method: Literal["ppo", "bandit", "actor_critic", "preferences"] = "ppo"
     """PPO of Stable-Baselines3 (extra `switch`), a linear bandit, a natural actor-critic whose scores are linear, or
     a person's answers."""
     horizon_steps: int = 10
     """H, how long a mode is held."""
-    cost_weight: float = 0.0
-    """lambda, what a unit of cost takes off the return."""
+    cost_weight: float | None = None
+    """lambda, what a unit of cost takes off the return; by default 0, or, with --use, what it was learned with."""
     steps: int = 100_000
     """Steps of the environment to learn from. With --method preferences none are taken."""
     explore: Literal["linucb", "thompson"] = "linucb"

@@ -39,6 +39,7 @@ from unbraid.modes.assignment import stretches_of
 from unbraid.modes.calibration import NOT_SURE, likeliest
 from unbraid.modes.stretches import some_within
 from unbraid.pipeline.data import load_asked, naming, reading_of, require_share
+from unbraid.pipeline.environment import environment_of
 from unbraid.pipeline.measured import across_entry, collected_seeds, evaluation_entry, save_episodes, seeds_entry
 from unbraid.pipeline.paths import save_paths
 from unbraid.pipeline.requests import (
@@ -320,21 +321,22 @@ def evaluate_stage(asked: EvaluateRequest) -> dict[str, Any]:
             "--beside needs --experts, as modes of several runs are told apart by the expert that each does; got none. "
             "Name them."
         )
-    for model in models:
-        require_fitting_world(model, asked.env)
+    env_id = environment_of(asked.run, asked.env, models[0])
+    for model in models[1:]:
+        require_fitting_world(model, env_id)
     require_different_models(models)
     experts = {name: actor_named(name) for name in asked.experts}
     actors: dict[str, Controller] = dict(experts)
     for run, model in enumerate(models):
         actors |= {_mode_name(run, mode): steer(model).toward(mode) for mode in range(model.n_modes)}
     seeds = fresh_seeds(asked.episodes, seed=asked.seed, avoid=collected_seeds(asked.run, *asked.beside))
-    found = evaluate_all(actors, asked.env, seeds=seeds, max_steps=asked.max_steps)
+    found = evaluate_all(actors, env_id, seeds=seeds, max_steps=asked.max_steps)
     modes = [[found[_mode_name(run, k)] for k in range(model.n_modes)] for run, model in enumerate(models)]
     matchings = [_matching(model, [found[name].rollouts.demos for name in experts]) for model in models]
     compared = compare_modes(
         [_compared(mode) for mode in modes[0]], {name: _compared(found[name]) for name in experts}, matchings[0]
     )
-    behaviour = {"env_id": asked.env, "n_seeds": asked.episodes, **compared.to_json()}
+    behaviour = {"env_id": env_id, "n_seeds": asked.episodes, **compared.to_json()}
     behaviour["obedience"] = obedience_entries(
         models[0],
         [mode.rollouts for mode in modes[0]],

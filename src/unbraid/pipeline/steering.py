@@ -12,6 +12,7 @@ from unbraid.demos.episodes import Demos
 from unbraid.demos.store import save_demos
 from unbraid.evaluation.evaluate import Evaluation, evaluate, fresh_seeds
 from unbraid.evaluation.obedience import OBEYED_WINDOW, change_obeyed, floored_share, obedience, turn_of
+from unbraid.pipeline.environment import environment_of
 from unbraid.pipeline.measured import collected_seeds
 from unbraid.pipeline.requests import SteerRequest
 from unbraid.pipeline.unfinished import all_or_none
@@ -27,14 +28,15 @@ __all__ = ["steer_stage"]
 
 def steer_stage(asked: SteerRequest) -> dict[str, Any]:
     """Rolls a policy out under what was asked of it, and measures it; keeps episodes, picture and film where asked."""
-    parts = _parts(ModeModel.from_pretrained(asked.run), asked)
+    model = ModeModel.from_pretrained(asked.run)
+    parts, env_id = _parts(model, asked), environment_of(asked.run, asked.env, model)
     require_free(*(path for path in (asked.save, asked.picture, asked.video) if path is not None))
     for option, path, ending in (("--picture", asked.picture, ".png"), ("--video", asked.video, ".mp4")):
         if path is not None and path.suffix.lower() != ending:
             raise ConfigError(f"{option} must name a file that ends in {ending}; got {path.name}. Name it so.")
     seeds = fresh_seeds(asked.episodes, seed=asked.seed, avoid=collected_seeds(asked.run))
     acting = _acting(parts, asked)
-    found = evaluate(acting, asked.env, seeds=seeds, max_steps=asked.max_steps)
+    found = evaluate(acting, env_id, seeds=seeds, max_steps=asked.max_steps)
     rollouts, told = found.rollouts.demos, _told(parts, asked, acting, found)
     files = {}  # made before any is written
     if asked.picture is not None:
@@ -42,7 +44,7 @@ def steer_stage(asked: SteerRequest) -> dict[str, Any]:
     if asked.video is not None:
         from unbraid.report.video import video
 
-        files[asked.video] = video(asked.env, next(iter(rollouts)))
+        files[asked.video] = video(env_id, next(iter(rollouts)))
     with all_or_none() as made:
         if asked.save is not None:
             save_demos(rollouts, asked.save)

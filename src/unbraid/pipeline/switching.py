@@ -1,7 +1,7 @@
 """The verb `switch`: learns when to be in which mode, limits it where asked, and measures it beside every mode."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,9 @@ import numpy as np
 from unbraid.core.errors import ConfigError
 from unbraid.core.progress import progress
 from unbraid.core.runs import new_folder, require_free, write_bytes, write_json
-from unbraid.evaluation.evaluate import Evaluation, evaluate_all, fresh_seeds, require_fitting_world
+from unbraid.evaluation.evaluate import Evaluation, evaluate_all, fresh_seeds
 from unbraid.evaluation.intervals import mean_interval, paired_difference
+from unbraid.pipeline.environment import environment_of
 from unbraid.pipeline.measured import collected_seeds
 from unbraid.pipeline.requests import SwitchRequest
 from unbraid.report.style import WIDE, png
@@ -20,7 +21,7 @@ from unbraid.steering.steered import steer
 from unbraid.switching.actor_critic import train_actor_critic
 from unbraid.switching.answers import load_answers
 from unbraid.switching.bandit import train_bandit
-from unbraid.switching.guard import Guard, certified_modes, make_guard
+from unbraid.switching.guard import Guard, certified_modes, episode_limit, make_guard
 from unbraid.switching.options import OptionWorlds
 from unbraid.switching.preferences import Preferences
 from unbraid.switching.situations import SituationReader, situation_reader
@@ -33,29 +34,42 @@ _SWITCHER = "switcher"
 _N_ENVS = 16
 
 
+@dataclass(frozen=True)
+class _Case:
+    """What was asked, with what it leaves open settled."""
+
+    asked: SwitchRequest
+    model: ModeModel
+    env_id: str
+    cost_weight: float
+
+
 def switch_stage(asked: SwitchRequest) -> dict[str, Any]:
     """Learns a switcher, or reads one, and measures it; what was learned goes into a new folder, with a bandit's regret
     as a picture.
 
     Returns:
         A JSON object: ``actors``, the metrics of the switcher and of every mode; ``gain``, the switcher's objective
-        less the best mode's, paired by seed; ``shares`` of the time in each mode; ``regret`` of the bandit.
+        less the best mode's, paired by seed; ``shares`` of the time in each mode; ``regret`` of the bandit;
+        ``remarks`` on a switcher that was read.
     """
     _require_fitting_options(asked)
     model = ModeModel.from_pretrained(asked.run)
-    require_fitting_world(model, asked.env)
-    certified = (
-        () if asked.guard is None else certified_modes(asked.guard, model, asked.env)
-    )  # before the work, not after it
-    learned: dict[str, Any] = {"n_steps": 0, "regret": None}
-    if asked.use is not None:
-        switcher = load_switcher(asked.use)
+    used = None if asked.use is None else load_switcher(asked.use)
+    case = _case_of(asked, model, used)
+    certified = ()
+    if asked.guard is not None:  # before the work, not after it
+        certified = certified_modes(asked.guard, model, case.env_id, max_steps=asked.max_steps)
+    learned: dict[str, Any] = {"n_steps": 0, "regret": None, "remarks": []}
+    if used is not None:
+        switcher = used
+        learned["remarks"] = _remarks_on(used, case)
     else:
-        switcher, told = _learned(asked, model)
+        switcher, told = _learned(case)
         learned |= told
     if asked.guard is not None:
-        switcher = _guarded(asked, model, switcher, certified)
-    found = {**_measured(asked, model, switcher), **learned}
+        switcher = _guarded(case, switcher, certified)
+    found = {**_measured(case, switcher), **learned}
     if asked.out is not None:
         with new_folder(asked.out) as temporary:
             switcher.write(temporary)
@@ -64,6 +78,85 @@ def switch_stage(asked: SwitchRequest) -> dict[str, Any]:
                 write_bytes(temporary / "regret.png", png(regret_figure({asked.explore: found["regret"]}, WIDE)))
         found["switcher"] = str(asked.out)
     return found
+
+
+def _case_of(asked: SwitchRequest, model: ModeModel, used: Switcher | None) -> _Case:
+    """The environment and the cost weight: those asked for, else those that a switcher was learned with.
+
+    Raises:
+        ConfigError: no environment is known, or the switcher is of another model, or its guard of something else.
+        WorldError: the environment does not fit the model.
+    """
+    origin = None if used is None else used.origin
+    env_id = environment_of(asked.run, asked.env or (None if origin is None else origin.env_id), model)
+    weight = (0.0 if origin is None else origin.cost_weight) if asked.cost_weight is None else asked.cost_weight
+    if used is not None:
+        try:
+            SwitchedPolicy(model, used)
+        except ConfigError as error:
+            raise ConfigError(f"{asked.use}: {error}") from None
+        if asked.horizon_steps not in (_default("horizon_steps"), used.horizon_steps):
+            raise ConfigError(
+                f"--horizon-steps must be left out with --use: {asked.use} holds a mode for {used.horizon_steps} "
+                f"steps; got {asked.horizon_steps}. Learn another with --out."
+            )
+        _require_guarded(asked, used, env_id)
+    return _Case(asked, model, env_id, weight)
+
+
+def _require_guarded(asked: SwitchRequest, used: Switcher, env_id: str) -> None:
+    """Raises `ConfigError` where a switcher's guard, if it has one, says nothing of what is to be rolled out."""
+    if used.guard is None:
+        return
+    if used.origin is not None and used.origin.env_id != env_id:
+        raise ConfigError(
+            f"The guard of {asked.use} must be used in {used.origin.env_id}, which its bounds and its certificate are "
+            f"about; got {env_id}. Leave --env out, or learn another with --guard."
+        )
+    known, wanted = episode_limit(env_id, used.guard.max_steps), episode_limit(env_id, asked.max_steps)
+    if known < wanted:
+        raise ConfigError(
+            f"The guard of {asked.use} must be used in episodes of at most {known:g} steps, which its bounds and its "
+            f"certificate are about; got {wanted:g}. Give --max-steps {known:g}, or learn another with --guard."
+        )
+
+
+def _remarks_on(used: Switcher, case: _Case) -> list[str]:
+    """What a person should know of a switcher that was read."""
+    if used.origin is None:
+        return [
+            "The switcher does not say what it was learned on, as it was saved before that was kept: whether this is "
+            "its model, its environment and its cost weight could not be compared."
+        ]
+    remarks: list[str] = []
+    if used.origin.weights_sha256 is None:
+        remarks.append("The switcher was not learned on a model's modes: they could not be compared with these.")
+    if used.origin.env_id != case.env_id:
+        remarks.append(f"The switcher was learned in {used.origin.env_id}, not in {case.env_id}.")
+    if used.origin.cost_weight != case.cost_weight:
+        remarks.append(f"The switcher was learned with a cost weight of {used.origin.cost_weight:g}.")
+    return remarks
+
+
+def _default(name: str) -> Any:
+    return next(field.default for field in fields(SwitchRequest) if field.name == name)
+
+
+def _require_read(asked: SwitchRequest) -> None:
+    """Raises `ConfigError` for options that were given and have no effect beside the others."""
+    is_bandit = asked.use is None and asked.method == "bandit"
+    for names, is_read, beside in (
+        (("method", "steps", "situation"), asked.use is None, "--out, which learns"),
+        (("explore",), is_bandit, "--method bandit"),
+        (("answers_weight",), is_bandit and asked.answers is not None, "--method bandit and --answers"),
+        (("step_cost", "guard_episodes", "alpha"), asked.guard is not None, "--guard"),
+    ):
+        given = [name for name in names if getattr(asked, name) != _default(name)]
+        if given and not is_read:
+            raise ConfigError(
+                f"--{given[0].replace('_', '-')} must come with {beside}; got {getattr(asked, given[0])}, which has no "
+                "effect here. Leave it out."
+            )
 
 
 def _require_fitting_options(asked: SwitchRequest) -> None:
@@ -82,36 +175,49 @@ def _require_fitting_options(asked: SwitchRequest) -> None:
             "--answers must come with --method preferences or bandit, to whose scores they can be added; got "
             f"{'--use' if asked.use is not None else asked.method}. Choose one of them, or leave the answers out."
         )
+    _require_read(asked)
 
 
-def _learned(asked: SwitchRequest, model: ModeModel) -> tuple[Switcher, dict[str, Any]]:
+def _learned(case: _Case) -> tuple[Switcher, dict[str, Any]]:
     """A switcher, and what is told of its making."""
+    asked, model = case.asked, case.model
     worlds = OptionWorlds(
         model,
-        asked.env,
+        case.env_id,
         horizon_steps=asked.horizon_steps,
-        cost_weight=asked.cost_weight,
+        cost_weight=case.cost_weight,
         n_envs=_N_ENVS,
         max_steps=asked.max_steps,
         seed=asked.seed,
     )
     try:
-        reader = situation_reader(asked.situation, observations=_some_observations(worlds), env_id=asked.env)
+        reader = situation_reader(asked.situation, observations=_some_observations(worlds), env_id=case.env_id)
         preferences = None
         if asked.answers is not None:
             any_kind = asked.situation == "auto"
             preferences, reader = _answers_of(asked.answers, model.n_modes, reader, any_kind=any_kind)
         if asked.method == "preferences" and preferences is not None:
             chooser = PreferredModes(preferences)
-            return Switcher("preferences", reader, chooser, model.n_modes, asked.horizon_steps), {}
+            return Switcher(
+                "preferences", reader, chooser, model.n_modes, asked.horizon_steps, origin=worlds.origin
+            ), {}
         with progress("switch", asked.steps, "steps") as advance:
             switcher, told = _from_environment(asked, worlds, reader, advance)
+        if case.cost_weight > 0 and not worlds.tells_costs:
+            raise _without_costs(case)
         if preferences is not None and isinstance(switcher.chooser, LinearScores):
             both = LinearScores(switcher.chooser.weights + asked.answers_weight * preferences.weights)
             switcher = replace(switcher, method=f"{switcher.method} and preferences", chooser=both)
         return switcher, told
     finally:
         worlds.close()
+
+
+def _without_costs(case: _Case) -> ConfigError:
+    return ConfigError(
+        f"--cost-weight needs an environment that tells costs, as info['cost']; {case.env_id} told none in any step. "
+        "Leave it out, or wrap the environment so that it tells them."
+    )
 
 
 def _answers_of(
@@ -167,12 +273,11 @@ def _some_observations(worlds: OptionWorlds) -> np.ndarray:
     return np.concatenate(seen)
 
 
-def _guarded(asked: SwitchRequest, model: ModeModel, switcher: Switcher, certified: Sequence[int]) -> Switcher:
+def _guarded(case: _Case, switcher: Switcher, certified: Sequence[int]) -> Switcher:
     """The switcher with a guard, from fresh episodes in which it chose freely."""
+    asked, policy = case.asked, SwitchedPolicy(case.model, switcher)
     seeds = fresh_seeds(asked.guard_episodes, seed=asked.seed + 1, avoid=collected_seeds(asked.run))
-    free = evaluate_all({"free": SwitchedPolicy(model, switcher)}, asked.env, seeds=seeds, max_steps=asked.max_steps)[
-        "free"
-    ]
+    free = evaluate_all({"free": policy}, case.env_id, seeds=seeds, max_steps=asked.max_steps)["free"]
     features, costs, episodes = _decisions(switcher.reader, free, switcher.horizon_steps)
     guard: Guard = make_guard(
         certified,
@@ -183,7 +288,7 @@ def _guarded(asked: SwitchRequest, model: ModeModel, switcher: Switcher, certifi
         largest_cost=switcher.horizon_steps * asked.step_cost,
         settings=(4, asked.alpha, asked.seed),
     )
-    return replace(switcher, guard=guard)
+    return replace(switcher, guard=replace(guard, max_steps=asked.max_steps))
 
 
 def _decisions(
@@ -203,20 +308,24 @@ def _decisions(
     return np.concatenate(features), np.concatenate(costs), np.concatenate(episodes)
 
 
-def _measured(asked: SwitchRequest, model: ModeModel, switcher: Switcher) -> dict[str, Any]:
+def _measured(case: _Case, switcher: Switcher) -> dict[str, Any]:
     """The switcher beside every mode alone, on the same seeds."""
+    asked, model, weight = case.asked, case.model, case.cost_weight
     actors: dict[str, Any] = {_SWITCHER: SwitchedPolicy(model, switcher)}
     actors |= {f"mode {mode}": steer(model).toward(mode) for mode in range(model.n_modes)}
     seeds = fresh_seeds(asked.episodes, seed=asked.seed, avoid=collected_seeds(asked.run))
-    found = evaluate_all(actors, asked.env, seeds=seeds, max_steps=asked.max_steps)
-    objective = {name: _objective(evaluation, asked.cost_weight) for name, evaluation in found.items()}
+    found = evaluate_all(actors, case.env_id, seeds=seeds, max_steps=asked.max_steps)
+    has_learned_costs = asked.use is None and asked.method != "preferences"
+    if asked.cost_weight and not has_learned_costs and not any("cost" in one.values for one in found.values()):
+        raise _without_costs(case)
+    objective = {name: _objective(evaluation, weight) for name, evaluation in found.items()}
     best = max((name for name in found if name != _SWITCHER), key=lambda name: float(objective[name].mean()))
     modes, limited = _modes_chosen(switcher, found[_SWITCHER])
     return {
         "method": switcher.method,
-        "env_id": asked.env,
+        "env_id": case.env_id,
         "horizon_steps": switcher.horizon_steps,
-        "cost_weight": asked.cost_weight,
+        "cost_weight": weight,
         "actors": [
             {"name": name, "metrics": _metrics(evaluation, objective[name])} for name, evaluation in found.items()
         ],

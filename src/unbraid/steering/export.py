@@ -3,14 +3,21 @@
 The graph holds normaliser, policy and the way back to the action's own units. Its inputs are float32: `observation`
 (batch, obs) in the environment's own units, `context` (batch, mode), and, for a model with styles alone, `style`
 (batch, 1), a quantile that is held to [0, 1]. Its outputs are `mean` and `log_std` (batch, act), of an action in its
-own units: of a mixture those of the whole, of a tanh-Gaussian to first order. Since the context is an input, whoever
-runs it steers: towards a mode, between modes, or as they like.
+own units, by the policy's ``head``:
+
+- ``gaussian``: of the Gaussian itself;
+- ``mixture``: of the whole mixture, as its moments are;
+- ``tanh``: what the mean of u makes, where the action is m + h tanh(u / h), and the slope there times the deviation of
+  u: the mean action of a steered policy, and its deviation to first order. Products of powers are of u, so blends and
+  `away` cannot be made of these.
+
+Since the context is an input, whoever runs it steers: towards a mode, between modes, or as they like (docs/deploy.md).
 
 Beside the graph stand facts (format 1), for people without unbraid: in an ONNX file as metadata, each a JSON value
 under its name; in a program as the extra file `unbraid.json`. They are ``format``, ``version``, ``unbraid_version``,
-``method``, ``n_modes``, ``contexts`` (row k asks for mode k), ``observation_size``, ``action_size``, ``styles``; and,
-where they are known, ``observation_names``, ``action_low``, ``action_high``. Neither file holds a pickle, or says where
-it was made.
+``method``, ``head``, ``n_modes``, ``contexts`` (row k asks for mode k), ``shares`` (of the demonstrations' steps, by
+mode), ``observation_size``, ``action_size``, ``styles``; and, where they are known, ``observation_names``,
+``action_low``, ``action_high``. Neither file holds a pickle, or says where it was made.
 """
 
 import contextlib
@@ -33,7 +40,11 @@ from torch import Tensor, nn
 from unbraid.core.errors import ConfigError, ModelError
 from unbraid.core.randomness import named_generator
 from unbraid.core.runs import new_file
+from unbraid.policy.gaussian import ActionPolicy
+from unbraid.policy.mixture import MixturePolicy
+from unbraid.policy.squashed import TanhGaussianPolicy
 from unbraid.policy.style import TYPICAL_STYLE, mode_shares, with_style
+from unbraid.steering.steered import SteeredPolicy
 from unbraid.training.model import ModeModel
 
 __all__ = ["TOLERANCE", "Exported", "export_onnx", "export_program"]
@@ -91,11 +102,12 @@ def export_onnx(
         observation_names: a name for every observation column, to be kept, too.
 
     Raises:
-        ConfigError: the extra `onnx` is not installed; names or bounds that don't fit.
+        ConfigError: no model; the extra `onnx` is not installed; names or bounds that don't fit.
         ModelError: it differs from PyTorch by more than `TOLERANCE`; then no file is left.
         RunError: the file exists.
         StorageError: the disk refused.
     """
+    _require_model(model)
     runtime = _onnxruntime()
     facts = _facts(model, action_bounds, observation_names)
 
@@ -141,11 +153,12 @@ def export_program(
         observation_names: likewise.
 
     Raises:
-        ConfigError: a name that does not end with .pt2; names or bounds that don't fit.
+        ConfigError: no model; a name that does not end with .pt2; names or bounds that don't fit.
         ModelError: it differs from the model by more than `TOLERANCE`; then no file is left.
         RunError: the file exists.
         StorageError: the disk refused.
     """
+    _require_model(model)
     facts = _facts(model, action_bounds, observation_names)
     if Path(path).suffix != ".pt2":
         raise ConfigError(f"A program's name must end with .pt2, or torch will not load it; got {path}. Name it so.")
@@ -289,8 +302,10 @@ def _facts(model: ModeModel, action_bounds: _Bounds | None, observation_names: S
         "version": _VERSION,
         "unbraid_version": metadata.version("unbraid"),
         "method": model.config.method,
+        "head": _head(model.policy),
         "n_modes": model.n_modes,
         "contexts": model.contexts.cpu().tolist(),
+        "shares": list(model.shares),
         "observation_size": model.observation_size,
         "action_size": model.action_size,
         "styles": model.style_reader is not None,
@@ -311,6 +326,27 @@ def _facts(model: ModeModel, action_bounds: _Bounds | None, observation_names: S
             )
         facts[name] = given.tolist()
     return facts
+
+
+def _require_model(model: object) -> None:
+    """Raises `ConfigError` for what is no model; of a steered policy, it says the context that asks for the same."""
+    if isinstance(model, ModeModel):
+        return
+    told = f"got a {type(model).__name__}. Load one: ModeModel.from_pretrained('runs/first')."
+    if isinstance(model, SteeredPolicy):
+        context = model.context
+        how = "docs/deploy.md says how to make of its outputs what this one is asked for"
+        if context is not None:
+            how = f"then give the context {[round(value, 6) for value in context.tolist()]}, which asks for the same"
+        told = f"got a steered policy, whose instruction would be lost. Export policy.model; {how}."
+    raise ConfigError(f"What is exported must be a model, as its context is an input of the file; {told}")
+
+
+def _head(policy: ActionPolicy) -> str:
+    """What density of actions it has."""
+    if isinstance(policy, MixturePolicy):
+        return "mixture"
+    return "tanh" if isinstance(policy, TanhGaussianPolicy) else "gaussian"
 
 
 def _onnxruntime() -> Any:

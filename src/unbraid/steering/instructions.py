@@ -42,12 +42,14 @@ class Instruction:
     away: tuple[tuple[int, float], ...] = ()
 
     def toward(self, mode: int, strength: float | int) -> "Instruction":
-        """The same, towards a mode.
+        """The same, towards a mode. At a strength of 1 nothing is left of a blend or a context, which are forgotten.
 
         Raises:
             ConfigError: a mode that does not exist or is avoided, or a strength beyond 0 to 10,000.
         """
         made = replace(self, mode=require_mode(mode, self.n_modes), strength=_strength(strength))
+        if made.strength == 1:
+            made = replace(made, blend=(), context=None)
         return made._without_contradiction()
 
     def avoiding(self, mode: int, strength: float | int) -> "Instruction":

@@ -1,7 +1,7 @@
 """Instructions that change: from step to step of an episode, or from episode to episode."""
 
 from collections.abc import Callable, Mapping
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -22,9 +22,9 @@ class Schedule:
     the steps taken, and a number in [0, 1) that was drawn when it began.
     """
 
-    def __init__(self, policies: tuple[SteeredPolicy, ...], choose: _Choice) -> None:
-        """`choose` takes the steps taken and the numbers drawn, and says which policy acts."""
-        self.policies, self._choose = policies, choose
+    def __init__(self, policies: tuple[SteeredPolicy, ...], choose: _Choice, rule: dict[str, Any]) -> None:
+        """`choose` takes the steps taken and the numbers drawn, and says which policy acts; `rule` says it as JSON."""
+        self.policies, self._choose, self.rule = policies, choose, rule
         self._generator = np.random.default_rng(policies[0].seed)
 
     def predict(
@@ -125,6 +125,7 @@ def in_turn(policies: Mapping[int, SteeredPolicy]) -> Schedule:
     return Schedule(
         tuple(policies[step] for step in first_steps),
         lambda steps, drawn: np.searchsorted(turns, steps, side="right") - 1,
+        {"first_steps": first_steps},
     )
 
 
@@ -142,7 +143,11 @@ def by_episode(policies: Mapping[SteeredPolicy, float]) -> Schedule:
         raise ConfigError(f"The shares of episodes must be > 0 and sum to 1; got {shares}. Give others.")
     _require_steered(list(policies))
     ends = np.cumsum(shares)[:-1]
-    return Schedule(tuple(policies), lambda steps, drawn: np.searchsorted(ends, drawn, side="right"))
+    return Schedule(
+        tuple(policies),
+        lambda steps, drawn: np.searchsorted(ends, drawn, side="right"),
+        {"shares": [float(share) for share in shares]},
+    )
 
 
 def _require_steered(policies: list[SteeredPolicy]) -> None:

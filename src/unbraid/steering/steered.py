@@ -28,7 +28,7 @@ class SteeredPolicy:
     """A policy under one instruction. Never changes: `toward`, `away` and the others give a new one.
 
     They combine: see `Instruction.powers`. `blend` and `with_context` replace what was wanted before them, and `toward`
-    after them goes on from there; `away` stays. It has Stable-Baselines3's
+    after them goes on from there, at another strength than 1; `away` stays. It has Stable-Baselines3's
     `predict`, so its `evaluate_policy` takes it as it is, and `act`, so that `rollout` runs many side by side.
 
     Attributes:
@@ -77,6 +77,8 @@ class SteeredPolicy:
 
     def blend(self, weights: Mapping[int, float]) -> "SteeredPolicy":
         """The policy between modes: p(a) proportional to prod_k pi(a | s, k)^(w_k), in every step.
+
+        It takes the place of a mode or a context that was asked for before.
 
         Raises:
             ConfigError: no mapping of numbers, a mode that does not exist or is avoided, a negative weight, or weights

@@ -95,7 +95,8 @@ def train_actor_critic(
         change = batch.features @ natural.T
         deviation = float((change - change.mean(axis=2, keepdims=True)).std())
         weights = weights + (_STEP / max(deviation, 1e-9)) * natural
-    return Switcher("actor_critic", reader, LinearScores(weights), worlds.n_modes, worlds.horizon_steps)
+    chooser = LinearScores(weights)
+    return Switcher("actor_critic", reader, chooser, worlds.n_modes, worlds.horizon_steps, origin=worlds.origin)
 
 
 def _act(

@@ -155,5 +155,6 @@ def train_bandit(
     situations, chosen, rewards = (np.concatenate(part) for part in zip(*seen, strict=True))
     expected = situations @ bandit.weights.T
     missed = expected.max(axis=1) - expected[np.arange(len(chosen)), chosen]
-    switcher = Switcher("bandit", reader, LinearScores(bandit.weights), worlds.n_modes, worlds.horizon_steps)
+    chooser = LinearScores(bandit.weights)
+    switcher = Switcher("bandit", reader, chooser, worlds.n_modes, worlds.horizon_steps, origin=worlds.origin)
     return switcher, BanditHistory(situations, chosen, rewards, np.cumsum(missed), done)

@@ -5,6 +5,7 @@ upper confidence bound, from episodes in which the switcher chose freely. Where 
 goes on choosing freely; in the other groups it must choose among the certified modes.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,9 @@ from unbraid.evaluation.betting import confidence_sequence
 from unbraid.evaluation.claims import MeanClaim, ProbabilityClaim
 from unbraid.evaluation.verify import verify
 from unbraid.training.model import ModeModel
+from unbraid.worlds.making import spec_of
 
-__all__ = ["Guard", "certified_modes", "guard_from_json", "make_guard"]
+__all__ = ["Guard", "certified_modes", "episode_limit", "guard_from_json", "make_guard"]
 
 _RIDGE = 1.0
 
@@ -38,6 +40,8 @@ class Guard:
         bounds: (group,) the upper confidence bound on the mean cost of one held mode.
         n: (group,) the episodes behind every bound.
         alpha: the probability, at most, that any bound is too low.
+        max_steps: the most steps in an episode that certificate and bounds are about, beside the environment's own
+            limit; None: that alone, or, of a guard that was saved before this was kept, not known.
     """
 
     certified: tuple[int, ...]
@@ -47,6 +51,7 @@ class Guard:
     bounds: Float[np.ndarray, "group"]
     n: Int[np.ndarray, "group"]
     alpha: float
+    max_steps: int | None = None
 
     def groups(self, features: Float[np.ndarray, "row feature"]) -> Int[np.ndarray, "row"]:
         """The group of every situation; 0 is where least cost is expected."""
@@ -67,14 +72,24 @@ class Guard:
             "bounds": self.bounds.tolist(),
             "n": self.n.tolist(),
             "alpha": self.alpha,
+            "max_steps": self.max_steps,
         }
 
 
-def certified_modes(path: str | Path, model: ModeModel, env_id: str) -> tuple[int, ...]:
+def certified_modes(
+    path: str | Path, model: ModeModel, env_id: str, *, max_steps: int | None = None
+) -> tuple[int, ...]:
     """The modes about whose cost a certificate claims something, all of which holds.
 
+    Args:
+        path: the certificate.
+        model: whose modes they are.
+        env_id: where they act.
+        max_steps: the most steps of the episodes that are to be guarded, beside the environment's own limit. Costs add
+            up: what holds of shorter episodes says nothing of these.
+
     Raises:
-        DataError: the certificate is not verified for this model, or is about another environment.
+        DataError: the certificate is not verified for this model, or is about another environment or shorter episodes.
         ConfigError: it certifies the cost of no mode.
     """
     found = verify(path, policy=model)
@@ -88,6 +103,13 @@ def certified_modes(path: str | Path, model: ModeModel, env_id: str) -> tuple[in
         raise DataError(
             f"{path} must be about {env_id}; it is about {certificate.environment.get('id')}. Make one for {env_id}."
         )
+    certified, guarded = episode_limit(env_id, certificate.terms.max_steps), episode_limit(env_id, max_steps)
+    if certified < guarded:
+        raise DataError(
+            f"{path} must be about episodes as long as those that are guarded; it is about {certified:g} steps, these "
+            f"have up to {guarded:g}. Certify with --max-steps {guarded:g}, or guard shorter episodes (--max-steps "
+            f"{certified:g})."
+        )
     answers: dict[int, list[bool]] = {}
     for claim, result in zip(certificate.claims, certificate.results, strict=True):
         is_limit = isinstance(claim, MeanClaim | ProbabilityClaim) and claim.at_most is not None
@@ -100,6 +122,16 @@ def certified_modes(path: str | Path, model: ModeModel, env_id: str) -> tuple[in
             '{"kind": "probability", "mode": 1, "metric": "cost", "above": 25, "at_most": 0.1}.'
         )
     return modes
+
+
+def episode_limit(env_id: str, max_steps: int | None) -> float:
+    """The most steps that an episode can have, infinite without a limit.
+
+    Raises:
+        WorldError: the environment is not registered.
+    """
+    limits = [limit for limit in (max_steps, spec_of(env_id).max_episode_steps) if limit is not None]
+    return float(min(limits, default=math.inf))
 
 
 def make_guard(
@@ -181,6 +213,7 @@ def guard_from_json(content: Any, where: str) -> Guard:
             bounds=bounds,
             n=np.array(content["n"], dtype=np.int64),
             alpha=float(content["alpha"]),
+            max_steps=None if content.get("max_steps") is None else int(content["max_steps"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         said = f"it lacks {error}" if isinstance(error, KeyError) else str(error)

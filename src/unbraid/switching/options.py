@@ -22,9 +22,25 @@ from unbraid.training.model import ModeModel
 from unbraid.worlds.controllers import Controller
 from unbraid.worlds.making import World, make_worlds, spec_of
 
-__all__ = ["OptionEnv", "OptionOutcome", "OptionWorlds", "controllers_of"]
+__all__ = ["OptionEnv", "OptionOutcome", "OptionWorlds", "Origin", "controllers_of", "weights_of"]
 
 _N_SEEDS = 2**31  # as the collection's: some environments keep their seed in 32 bits, with a sign
+
+
+@final
+@dataclass(frozen=True)
+class Origin:
+    """What a switcher was learned on, beside which it means nothing.
+
+    Attributes:
+        weights_sha256: of the model whose modes were chosen; None where others than a model's modes acted.
+        env_id: the environment.
+        cost_weight: lambda, what a unit of cost took off the reward.
+    """
+
+    weights_sha256: str | None
+    env_id: str
+    cost_weight: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,11 +88,21 @@ def controllers_of(policy: ModeModel | SteeredPolicy | Sequence[Controller]) -> 
     return given
 
 
+def weights_of(controllers: Sequence[Controller]) -> str | None:
+    """The fingerprint of the one model whose modes the controllers are; None where they are something else."""
+    models = [one.model for one in controllers if isinstance(one, SteeredPolicy)]
+    is_one = len(models) == len(controllers) and all(model is models[0] for model in models)
+    return models[0].fingerprint() if is_one else None
+
+
 @final
 class OptionWorlds:
     """Several worlds side by side, in each of which a mode is chosen and held for some steps.
 
     Episodes depend on `seed` alone. A world whose episode ended begins the next one, on a seed of its own.
+
+    Attributes:
+        tells_costs: whether any step told a cost so far; there are worlds that mention one only where it comes.
     """
 
     def __init__(
@@ -114,7 +140,8 @@ class OptionWorlds:
         if not limits and "max_episode_steps" not in spec.kwargs:
             raise WorldError(f"{spec.id} must have a limit of steps per episode; it has none. Give max_steps.")
         self.horizon_steps, self.cost_weight, self.n_envs = horizon_steps, float(cost_weight), n_envs
-        self._limit = min(limits, default=None)
+        self.tells_costs = False
+        self._limit, self._env_id = min(limits, default=None), spec.id
         self._worlds: Any = make_worlds(spec, n_envs)
         self.observation_space: Any = self._worlds.single_observation_space
         self._bounds = (self._worlds.single_action_space.low, self._worlds.single_action_space.high)
@@ -124,6 +151,11 @@ class OptionWorlds:
     def n_modes(self) -> int:
         """How many there are to choose from."""
         return len(self._controllers)
+
+    @property
+    def origin(self) -> Origin:
+        """What a switcher that learns here is learned on."""
+        return Origin(weights_of(self._controllers), self._env_id, self.cost_weight)
 
     def begin(self, seed: int) -> Float[np.ndarray, "env obs"]:
         """Begins anew in every world; the observations there."""
@@ -154,6 +186,7 @@ class OptionWorlds:
             observations, rewards, terminated, truncated, infos = self._worlds.step(self._actions(modes))
             self._observations = np.array(observations, dtype=np.float64)
             self._age += 1
+            self.tells_costs |= "cost" in infos
             returns += np.where(is_live, rewards, 0.0)
             costs += np.where(is_live, np.asarray(infos.get("cost", np.zeros(n)), dtype=np.float64), 0.0)
             n_steps += is_live

@@ -45,7 +45,7 @@ def train_switcher(
     """
     agent = train_ppo(worlds, reader, n_steps=n_steps, seed=seed, on_progress=on_progress, settings=settings)
     network = network_of(agent)
-    return Switcher("ppo", reader, network, worlds.n_modes, worlds.horizon_steps)
+    return Switcher("ppo", reader, network, worlds.n_modes, worlds.horizon_steps, origin=worlds.origin)
 
 
 def train_ppo(

@@ -1,7 +1,8 @@
 """A learned switcher: features of the situation -> a score for every mode; saved without pickle."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, final, runtime_checkable
 
@@ -10,8 +11,10 @@ from jaxtyping import Bool, Float, Int
 
 from unbraid.core.errors import ConfigError, ModelError
 from unbraid.core.runs import new_folder, read_json, write_bytes, write_json
+from unbraid.evaluation.certificates import sha256_of
+from unbraid.steering.steered import SteeredPolicy, observation_rows
 from unbraid.switching.guard import Guard, guard_from_json
-from unbraid.switching.options import controllers_of
+from unbraid.switching.options import Origin, controllers_of, weights_of
 from unbraid.switching.preferences import Preferences, preferences_from_json
 from unbraid.switching.situations import SituationReader, reader_from_json
 
@@ -95,6 +98,7 @@ class Switcher:
         n_modes: how many there are.
         horizon_steps: how long a mode is held.
         guard: limits the choice where too much cost may come; None: it never is.
+        origin: what it was learned on; None where that is not known, as of switchers saved before it was kept.
     """
 
     method: str
@@ -103,6 +107,7 @@ class Switcher:
     n_modes: int
     horizon_steps: int
     guard: Guard | None = None
+    origin: Origin | None = None
 
     def choose(self, observations: Float[np.ndarray, "row obs"]) -> Int[np.ndarray, "row"]:
         """The mode for every row: the best one that the guard allows.
@@ -128,6 +133,22 @@ class Switcher:
 
     def write(self, folder: Path) -> None:
         """`save`, into a folder that exists."""
+        content, weights = self._written()
+        if weights:
+            write_bytes(folder / "weights.safetensors", weights)
+        write_json(folder / "switcher.json", content)
+
+    def fingerprint(self) -> str:
+        """A SHA-256 of all that decides what is chosen.
+
+        Raises:
+            ConfigError: a chooser that is not unbraid's.
+        """
+        content, weights = replace(self, origin=None)._written()
+        return sha256_of([content, hashlib.sha256(weights).hexdigest()])
+
+    def _written(self) -> tuple[dict[str, Any], bytes]:
+        """What its two files hold; no bytes where there are no weights."""
         from safetensors.numpy import save
 
         content: dict[str, Any] = {
@@ -138,6 +159,7 @@ class Switcher:
             "horizon_steps": self.horizon_steps,
             "situation": self.reader.to_json(),
             "guard": None if self.guard is None else self.guard.to_json(),
+            "origin": None if self.origin is None else asdict(self.origin),
         }
         tensors: dict[str, np.ndarray] = {}
         match self.chooser:
@@ -155,11 +177,8 @@ class Switcher:
                     "A switcher that is saved must be a network, linear, or a person's preferences; got "
                     f"{type(other).__name__}. Use one of unbraid's."
                 )
-        if tensors:
-            write_bytes(
-                folder / "weights.safetensors", save({name: np.ascontiguousarray(t) for name, t in tensors.items()})
-            )
-        write_json(folder / "switcher.json", content)
+        kept = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+        return content, save(kept) if kept else b""
 
 
 def load_switcher(folder: str | Path) -> Switcher:
@@ -184,6 +203,7 @@ def load_switcher(folder: str | Path) -> Switcher:
             n_modes=n_modes,
             horizon_steps=int(content["horizon_steps"]),
             guard=None if guard is None else guard_from_json(guard, str(path)),
+            origin=_origin_of(content.get("origin")),  # switchers of before have none
         )
         shape = found.chooser.scores(np.zeros((1, len(reader.names)))).shape
         if shape != (1, n_modes) or found.horizon_steps < 1:
@@ -192,6 +212,13 @@ def load_switcher(folder: str | Path) -> Switcher:
         said = f"it lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise ModelError(f"{folder} must be a whole switcher; {said:.200}. {_REMEDY}") from None
     return found
+
+
+def _origin_of(content: Any) -> Origin | None:
+    if content is None:
+        return None
+    weights = content["weights_sha256"]
+    return Origin(None if weights is None else str(weights), str(content["env_id"]), float(content["cost_weight"]))
 
 
 def _chooser_of(content: dict[str, Any], folder: Path) -> Chooser:
@@ -215,15 +242,18 @@ def _chooser_of(content: dict[str, Any], folder: Path) -> Chooser:
 @final
 @dataclass(frozen=True, eq=False)
 class SwitchedPolicy:
-    """A policy that changes its mode by itself; it has `act`, so that `evaluate` and `rollout` take it.
+    """A policy that changes its mode by itself; it has `act`, so that `evaluate` and `rollout` take it, and
+    Stable-Baselines3's `predict`.
 
     Attributes:
         policy: a model, `steer(model)`, or one controller without memory for every mode.
         switcher: chooses, every `horizon_steps`.
+        seed: of the sampled actions in `predict`.
     """
 
     policy: Any
     switcher: Switcher
+    seed: int = 0
 
     def __post_init__(self) -> None:
         controllers = controllers_of(self.policy)
@@ -232,7 +262,64 @@ class SwitchedPolicy:
                 f"The policy must have the switcher's {self.switcher.n_modes} modes; it has {len(controllers)}. "
                 "Use the run that it was learned on."
             )
+        origin, weights = self.switcher.origin, weights_of(controllers)
+        known = None if origin is None else origin.weights_sha256
+        if None not in (known, weights) and known != weights:
+            raise ConfigError(
+                f"The switcher must act on the model that it was learned on, with weights_sha256 {known}; this model "
+                f"has {weights}. Another model's modes are others: use the run that it was learned on, or learn again."
+            )
         object.__setattr__(self, "_controllers", controllers)
+        object.__setattr__(self, "_generator", np.random.default_rng(self.seed))
+
+    @property
+    def policies(self) -> Sequence[Any]:
+        """Who acts in each mode."""
+        return self._controllers  # pyright: ignore[reportAttributeAccessIssue]
+
+    @property
+    def rule(self) -> Mapping[str, Any] | None:
+        """What chooses, as a JSON object; None of a chooser of one's own, which has no fingerprint."""
+        try:
+            return {"switcher_sha256": self.switcher.fingerprint()}
+        except ConfigError:
+            return None
+
+    def predict(
+        self,
+        observation: np.ndarray,
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """Actions for one observation (obs,) or many (env, obs), as Stable-Baselines3's `predict`.
+
+        Args:
+            observation: in the environment's own units.
+            state: what the last call gave: the mode, and how long it is still held; None before the first.
+            episode_start: (env,) where an episode begins; without it, everywhere before the first call alone.
+            deterministic: the mean action; otherwise sampled from a generator that `seed` seeds.
+
+        Returns:
+            The actions, shaped as the observations were, and the state.
+
+        Raises:
+            ConfigError: the modes are not steered policies, so that it is not known how wide actions are.
+            DataError: observations of the wrong width, or not finite.
+        """
+        one = self.policies[0]
+        if not isinstance(one, SteeredPolicy):
+            raise ConfigError(
+                f"`predict` must know how many columns an action has, from a model; got a {type(one).__name__} for "
+                "mode 0. Use `act`, or `evaluate(policy, env)`, which does."
+            )
+        rows = observation_rows(observation)
+        starts = np.full(len(rows), state is None) if episode_start is None else np.atleast_1d(episode_start)
+        noise = np.zeros((len(rows), one.model.action_size))
+        if not deterministic:
+            noise = self._generator.standard_normal(noise.shape)  # pyright: ignore[reportAttributeAccessIssue]
+        actions, memory = self.act(rows, None if state is None else state[0], starts, noise)
+        return (actions[0] if np.ndim(observation) == 1 else actions), (memory,)
 
     def act(
         self,
@@ -251,9 +338,6 @@ class SwitchedPolicy:
         actions = np.zeros_like(noise)
         for mode in np.unique(memory[:, 0]).tolist():
             rows = memory[:, 0] == mode
-            actions[rows] = self._chosen(int(mode)).act(observations[rows], None, episode_start[rows], noise[rows])[0]
+            chosen = self.policies[int(mode)]
+            actions[rows] = chosen.act(observations[rows], None, episode_start[rows], noise[rows])[0]
         return actions, memory
-
-    def _chosen(self, mode: int) -> Any:
-        controllers: Sequence[Any] = self._controllers  # pyright: ignore[reportAttributeAccessIssue]
-        return controllers[mode]

@@ -20,10 +20,16 @@ def spec_of(world: World) -> EnvSpec:
     """What Gymnasium makes the environment by; of a function, with the id and step limit of what it makes.
 
     Raises:
-        WorldError: it is not registered, or the function makes no Gymnasium environment.
+        WorldError: it is not registered, the function makes no Gymnasium environment, or it is something else.
     """
     if isinstance(world, EnvSpec):
         return world
+    if not (isinstance(world, str) or callable(world)):
+        raise WorldError(
+            "An environment must be given by its id, a gymnasium.spec, or a function that makes a new one, as many are "
+            f"made; got a {type(world).__name__}. Pass the id, or a function such as "
+            "`lambda: gymnasium.make('Pendulum-v1')`."
+        )
     if callable(world):
         return _spec_of_function(world)
     try:
@@ -61,7 +67,7 @@ def make_worlds(spec: EnvSpec, n_envs: int) -> VectorEnv[Any, Any, Any]:
     """
     disabled = AutoresetMode.DISABLED
     try:
-        if spec.namespace == "unbraid":
+        if spec.namespace == "unbraid" and spec.vector_entry_point is not None and not spec.additional_wrappers:
             worlds = gymnasium.make_vec(spec, n_envs, "vector_entry_point", autoreset_mode=disabled)
         else:
             worlds = gymnasium.make_vec(spec, n_envs, "sync", vector_kwargs={"autoreset_mode": disabled})

@@ -15,8 +15,9 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv
 from jaxtyping import Bool, Float, Int
 
-from unbraid.core.errors import WorldError
+from unbraid.core.errors import UnbraidError, WorldError
 from unbraid.core.randomness import named_generator
+from unbraid.core.shapes import first_bad_row
 from unbraid.demos.episodes import Demos, Episode
 from unbraid.worlds.controllers import Controller, from_function, from_predict, load_controller
 from unbraid.worlds.making import World, make_worlds, spec_of
@@ -32,7 +33,7 @@ _LAYOUT = ("hazards_xy", "vases_xy")  # told by reset, kept as it was then
 _NOISE_STEPS = 256  # drawn at once for an episode; the stream does not depend on it
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Rollouts:
     """Episodes that we produced.
 
@@ -48,6 +49,9 @@ class Rollouts:
 
     demos: Demos
     tracks: tuple[dict[str, np.ndarray], ...]
+
+    def __repr__(self) -> str:
+        return f"Rollouts({self.demos.n_episodes} episodes, {self.demos.n_steps} steps)"
 
 
 def rollout(
@@ -78,10 +82,9 @@ def rollout(
             not fit the environment.
     """
     seeds = _checked_seeds(seeds)
-    if n_envs < 1 or (max_steps is not None and max_steps < 1):
-        raise WorldError(
-            f"`n_envs` and `max_steps` must be at least 1; got {n_envs} and {max_steps}. Give larger numbers."
-        )
+    for name, value in (("max_steps", max_steps), ("n_envs", n_envs)):
+        if value is not None and value < 1:
+            raise WorldError(f"`{name}` must be at least 1; got {value}. Give a larger number.")
     spec = spec_of(env_id)
     limits = [limit for limit in (max_steps, spec.max_episode_steps) if limit is not None]
     if not limits and "max_episode_steps" not in spec.kwargs:
@@ -236,29 +239,48 @@ class _Run:
         observations = self._observations[slots]
         if not np.issubdtype(observations.dtype, np.floating):
             observations = observations.astype(np.float64)
-        actions, memory = self._controller.act(
-            observations,
-            None if self._memory is None else self._memory[slots],
-            self._steps[slots] == 0,
-            self._noise.draw(slots, self._steps[slots]),
-        )
+        try:
+            actions, memory = self._controller.act(
+                observations,
+                None if self._memory is None else self._memory[slots],
+                self._steps[slots] == 0,
+                self._noise.draw(slots, self._steps[slots]),
+            )
+        except UnbraidError:
+            self._require_finite(observations, slots)  # the likeliest cause, of which a controller knows no place
+            raise
         expected = (len(slots), len(self._bounds[0]))
         if actions.shape != expected:
             raise WorldError(
                 f"The controller's actions must have shape {expected} (environments, the world's actions); got "
                 f"{actions.shape}. Check that it was made for {self._worlds.spec and self._worlds.spec.id}."
             )
-        if not np.isfinite(actions).all():
-            row = int(np.isfinite(actions).all(axis=1).argmin())
+        if (row := first_bad_row(actions)) is not None:
+            self._require_finite(observations, slots)
             raise WorldError(
-                f"The controller's actions must be finite; episode {self._episode[slots[row]]}, step "
-                f"{self._steps[slots[row]]}: {actions[row]}. Repair the controller."
+                f"The controller's actions must be finite; {self._place(int(slots[row]))}: {actions[row]}. Repair the "
+                "controller."
             )
         if memory is not None:
             if self._memory is None or self._memory.shape[1:] != memory.shape[1:]:
                 self._memory = np.zeros((len(self._episode), *memory.shape[1:]), memory.dtype)
             self._memory[slots] = memory
         return actions
+
+    def _require_finite(self, observations: Float[np.ndarray, "live obs"], slots: Int[np.ndarray, "live"]) -> None:
+        """Raises `WorldError` that says where the environment shows NaN or an infinity."""
+        if (row := first_bad_row(observations)) is not None:
+            column = int(np.isfinite(observations[row]).argmin())
+            raise WorldError(
+                f"The environment's observations must be finite; {self._place(int(slots[row]))}: column {column} is "
+                f"{observations[row, column]}. Find out why the environment gives such numbers, or wrap it so that it "
+                "does not."
+            )
+
+    def _place(self, slot: int) -> str:
+        """Where a slot is, for a person."""
+        episode = int(self._episode[slot])
+        return f"episode {episode} (seed {self._seeds[episode]}), step {self._steps[slot]}"
 
     def _look(self, slots: Int[np.ndarray, "live"], infos: Mapping[str, Any]) -> None:
         at = (slots, self._steps[slots])

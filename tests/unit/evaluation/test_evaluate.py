@@ -172,6 +172,54 @@ def test_what_only_people_without_the_check_of_types_can_pass():
         with pytest.raises(WorldError, match=f"Seeds must be integers >= 0; got {odd!r}"):
             inspect.unwrap(seeds_of)(None, [odd])
     assert seeds_of(None, np.array([3, 1])) == [3, 1]
+    with pytest.raises(WorldError, match=r"Seeds must be a list of integers, .*; got 3\. Write seeds=\[3\]"):
+        inspect.unwrap(seeds_of)(None, 3)
+    with pytest.raises(ConfigError, match=r"must be given by name; got a list\. Write them as in metrics=\{"):
+        inspect.unwrap(require_new_metrics)([len])
+
+
+def test_it_is_shown_in_a_line(found):
+    assert repr(found).startswith("Evaluation('unbraid/PointGoal1-v0', 3 episodes: mean return ")
+    assert repr(found.rollouts) == "Rollouts(3 episodes, 60 steps)"
+
+
+def test_a_model_is_not_a_policy_yet():
+    with pytest.raises(WorldError, match=r"asked for a mode .*; got a model, .* Evaluate steer\(model\)\.toward"):
+        evaluate(_model(3, 1), "Pendulum-v1", seeds=[1], max_steps=2)
+
+
+class Broken(gymnasium.Env):
+    """Six steps; what `name` names is NaN in the third."""
+
+    def __init__(self, name):
+        self.observation_space = gymnasium.spaces.Box(-9.0, 9.0, (3,), np.float64)
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
+        self.name, self.at = name, 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.at = 0
+        return np.zeros(3), {}
+
+    def step(self, action):
+        self.at += 1
+        told = {"observation": np.zeros(3), "reward": 1.0, "cost": 0.0}
+        if self.at == 3:
+            told[self.name] = told[self.name] * np.nan
+        return told["observation"], told["reward"], False, self.at == 6, {"cost": told["cost"]}
+
+
+@pytest.mark.parametrize(("name", "metric"), [("reward", "return"), ("cost", "cost")])
+def test_a_reward_that_is_no_number_is_named_by_seed_and_step(name, metric):
+    with pytest.raises(WorldError, match=rf"'{metric}' must be finite .* of seed 7 it is nan: .* step 2 is nan"):
+        evaluate(lambda rows: rows[:, :1], lambda: Broken(name), seeds=[7, 8], max_steps=6)
+
+
+def test_an_observation_that_is_no_number_is_named_by_seed_and_step():
+    """Whether the policy refuses it, or hands it on."""
+    for policy in (steer(_model(3, 1)).toward(0), lambda rows: rows[:, :1]):
+        with pytest.raises(WorldError, match=r"must be finite; episode 0 \(seed 7\), step 3: column 0 is nan"):
+            evaluate(policy, lambda: Broken("observation"), seeds=[7, 8], max_steps=6)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +230,7 @@ def test_what_only_people_without_the_check_of_types_can_pass():
         ({"seeds": [1, 2, 1]}, "seed of its own.*; 1 occurs twice"),
         ({"seeds": [1, -2]}, "Seeds must be >= 0; got -2"),
         ({"seeds": [1, 2], "n_episodes": 3}, "got 2 seeds for n_episodes = 3"),
-        ({"seeds": [1], "n_envs": 0}, "`n_envs` and `max_steps` must be at least 1; got 0"),
+        ({"seeds": [1], "n_envs": 0}, "`n_envs` must be at least 1; got 0"),
     ],
 )
 def test_episodes_that_cannot_be_asked_for(asked, message):
@@ -191,7 +239,7 @@ def test_episodes_that_cannot_be_asked_for(asked, message):
 
 
 def test_a_policy_that_gives_nan_is_named_by_episode_and_step():
-    with pytest.raises(WorldError, match="must be finite; episode 0, step 0"):
+    with pytest.raises(WorldError, match=r"must be finite; episode 0 \(seed 1\), step 0"):
         evaluate(lambda observations: np.full((len(observations), 1), np.nan), "Pendulum-v1", seeds=[1], max_steps=2)
 
 

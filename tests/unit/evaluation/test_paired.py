@@ -1,6 +1,7 @@
 """Two policies on the same layouts: differences pair by pair, how often one exceeds the other, and what is refused."""
 
 import dataclasses
+import inspect
 import json
 
 import numpy as np
@@ -74,8 +75,10 @@ def test_one_episode_has_no_interval(found):
 
 def test_other_episodes_are_refused_with_the_remedy(found):
     a, b = found
-    with pytest.raises(DataError, match=r"must have the same seeds.*Evaluate both with the same seeds"):
-        compare(a, dataclasses.replace(b, seeds=b.seeds[::-1]))
+    with pytest.raises(DataError, match=r"got 12 seeds and 12, of which 10 are the same at the same place\. Evaluate"):
+        compare(a, dataclasses.replace(b, seeds=(b.seeds[1], b.seeds[0], *b.seeds[2:])))
+    with pytest.raises(DataError, match=r"must be two evaluations; got a int\. Compare what evaluate"):
+        inspect.unwrap(compare)(a, 3)
     with pytest.raises(DataError, match="must have the same environment; got Pendulum-v1 and Other-v0"):
         compare(a, dataclasses.replace(b, env_id="Other-v0"))
     with pytest.raises(DataError, match="must have the same most steps; got 20 and 19"):

@@ -9,11 +9,14 @@ import torch
 from unbraid.core.errors import ConfigError, DataError, RunError
 from unbraid.evaluation.certificates import Terms, load_certificate, sha256_of
 from unbraid.evaluation.certify import certify
-from unbraid.evaluation.claims import EquivalenceClaim, ProbabilityClaim
+from unbraid.evaluation.claims import EquivalenceClaim, MeanClaim, ProbabilityClaim
 from unbraid.evaluation.verify import verify
+from unbraid.steering.schedules import by_episode, in_turn
 from unbraid.steering.steered import steer
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.model import ModeModel
+from unbraid.worlds.controllers import from_function
+from unbraid.worlds.experts import make_expert
 
 ENV = "unbraid/PointGoal1-v0"
 MODEL = ModeModel(UnbraidConfig(n_modes=2), observation_size=60, action_size=2).eval()
@@ -172,6 +175,87 @@ def test_other_weights_are_named(path):
     other = ModeModel(UnbraidConfig(n_modes=2), observation_size=60, action_size=2).eval()
     (said,) = verify(path, policy=other).differences
     assert said.startswith("The policy's weights_sha256: \"")
+
+
+ON_ITS_OWN = [MeanClaim("length", (0, 10), at_least=4)]
+NOT_COMPARED = "The policy could not be compared with the one that acted"
+
+
+def _certified(policy, path, terms=None):
+    certify(policy, ENV, ON_ITS_OWN, terms or Terms(max_episodes=3, batch_episodes=3, max_steps=5)).save(path)
+    return path
+
+
+def _other_model():
+    torch.manual_seed(1)
+    return ModeModel(UnbraidConfig(n_modes=2), observation_size=60, action_size=2).eval()
+
+
+def test_a_schedule_is_known_by_its_parts_and_by_when_they_act(tmp_path):
+    def turns(model, second=1, at=3):
+        return in_turn({0: steer(model).toward(0), at: steer(model).toward(second)})
+
+    path = _certified(turns(MODEL), tmp_path / "turns.json")
+    found = verify(path, policy=turns(MODEL))
+    assert (found.ok, found.remarks) == (True, ())
+    assert found.checked[-1] == "whether the policy is the one that acted"
+    assert load_certificate(path).policy["weights_sha256"] == MODEL.fingerprint()
+    for other, said in (
+        (turns(_other_model()), "weights_sha256"),
+        (turns(MODEL, second=0), "parts"),
+        (turns(MODEL, at=4), "rule first_steps"),
+        (steer(MODEL).toward(0), "kind"),
+    ):
+        assert any(f"The policy's {said}" in line for line in verify(path, policy=other).differences), said
+    shares = {steer(MODEL).toward(0): 0.7, steer(MODEL).toward(1): 0.3}
+    path = _certified(by_episode(shares), tmp_path / "shares.json")
+    assert verify(path, policy=by_episode(shares)).ok
+    others = by_episode(dict(zip(shares, (0.3, 0.7), strict=True)))
+    assert "rule shares" in verify(path, policy=others).differences[0]
+
+
+def test_of_a_schedule_of_two_models_both_are_known(tmp_path):
+    other = _other_model()
+    path = _certified(in_turn({0: steer(MODEL).toward(0), 3: steer(other).toward(1)}), tmp_path / "two.json")
+    assert verify(path, policy=in_turn({0: steer(MODEL).toward(0), 3: steer(other).toward(1)})).ok
+    swapped = in_turn({0: steer(other).toward(0), 3: steer(MODEL).toward(1)})
+    assert "weights_sha256" in verify(path, policy=swapped).differences[0]
+
+
+def test_a_policy_without_a_fingerprint_is_not_said_to_be_the_one_that_acted(tmp_path):
+    for name, policy, other in (
+        ("expert", make_expert("forward"), make_expert("circling")),
+        ("function", lambda o: o[:, :2] * 0, lambda o: o[:, :2] * 0 + 1),
+    ):
+        path = _certified(policy if name == "expert" else from_function(policy), tmp_path / f"{name}.json")
+        asked = other if name == "expert" else from_function(other)
+        found = verify(path, policy=asked)
+        assert found.ok
+        assert len(found.checked) == 2
+        (remark,) = found.remarks
+        assert remark.startswith(NOT_COMPARED)
+    (said,) = verify(path, policy=steer(MODEL).toward(0)).differences[:1]
+    assert said.startswith("The policy's kind: ")
+
+
+def test_a_certificate_of_a_schedule_from_before_it_had_a_fingerprint(tmp_path):
+    schedule = in_turn({0: steer(MODEL).toward(0), 3: steer(MODEL).toward(1)})
+    content = json.loads(_certified(schedule, tmp_path / "new.json").read_text())
+    content["policy"] = {"kind": "Schedule", "weights_sha256": None, "config_sha256": None}
+    _with_new_digests(content)
+    (tmp_path / "old.json").write_text(json.dumps(content))
+    found = verify(tmp_path / "old.json", policy=schedule)
+    assert (found.ok, len(found.checked)) == (True, 2)
+    assert found.remarks[0].startswith(NOT_COMPARED)
+
+
+def test_a_certificate_of_a_model_must_have_its_fingerprint(path, tmp_path):
+    content = json.loads(path.read_text())
+    content["policy"]["weights_sha256"] = None
+    _with_new_digests(content)
+    (tmp_path / "without.json").write_text(json.dumps(content))
+    (said,) = verify(tmp_path / "without.json", policy=MODEL).differences
+    assert said.startswith("The policy's weights_sha256: null in the certificate")
 
 
 def test_other_versions_are_a_remark(path, tmp_path):

@@ -1,7 +1,9 @@
 """Exported policies: the numbers that PyTorch gives, nothing of where they were made, and no torch to run."""
 
 import dataclasses
+import inspect
 import json
+import re
 import subprocess
 import sys
 import warnings
@@ -193,6 +195,7 @@ def test_whoever_has_no_torch_learns_which_context_asks_for_which_mode(models, f
     stored = dict(session_of(folder, kind).get_modelmeta().custom_metadata_map)
     assert stored.pop("format") == "unbraid-policy"
     assert stored.pop("method") == models[kind].config.method
+    assert stored.pop("head") == ("tanh" if kind == "squashed" else "gaussian")
     assert stored.pop("unbraid_version").count(".") == 2
     facts = {name: json.loads(value) for name, value in stored.items()}
     contexts = np.array(facts.pop("contexts"), dtype=np.float32)
@@ -201,6 +204,7 @@ def test_whoever_has_no_torch_learns_which_context_asks_for_which_mode(models, f
     assert facts == {
         "version": 1,
         "n_modes": MODES,
+        "shares": models[kind].shares,
         "observation_size": OBSERVATIONS,
         "action_size": ACTIONS,
         "styles": kind == "styled",
@@ -354,6 +358,46 @@ def test_the_example_fits_in_the_head():
 def test_a_wrong_shape_raises(models, tmp_path):
     with pytest.raises(jaxtyping.TypeCheckError):
         export_program(models["talk"], tmp_path / "policy.pt2", action_bounds=(np.zeros((1, 1)), np.zeros((1, 1))))
+
+
+def recipe():
+    """`product` of the page on deployment, as anybody copies it."""
+    page = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    (function,) = re.findall(r"^(def product\(.*?\n)\n\n", page, flags=re.MULTILINE | re.DOTALL)
+    names = {"np": np}
+    exec(function, names)
+    return names["product"]
+
+
+@pytest.mark.parametrize("kind", ["unbraid", "styled", "bounded", "mixed", "talk"])
+def test_blends_and_away_follow_from_the_outputs_as_the_page_says(models, kind):
+    """The outputs are those of `action_distribution`, as the tests above say; of a mixture they cannot be traced while
+    shapes are checked."""
+    config = UnbraidConfig(n_modes=MODES, policy_hidden=(16, 16), policy_head="mixture")
+    model = models[kind] if kind != "mixed" else ModeModel(config, observation_size=3, action_size=1).eval()
+    (row,) = observations_of(1)
+    outputs = model.action_distribution(torch.from_numpy(np.tile(row, (MODES, 1))), model.contexts)
+    means, log_stds = outputs[0].numpy(), outputs[1].log().numpy()
+    policy = steer(model)
+    for asked, powers in (
+        (policy.blend({0: 0.7, 1: 0.3}), [0.7, 0.3, 0.0]),
+        (policy.toward(1).away(0, 2), [-2.0, 3.0, 0.0]),
+    ):
+        found, _ = recipe()(means, log_stds, powers)
+        np.testing.assert_allclose(found, asked.predict(row, deterministic=True)[0], atol=1e-4)
+
+
+def test_a_steered_policy_is_refused_with_the_context_that_asks_for_the_same(models, tmp_path):
+    policy = steer(models["unbraid"])
+    for write in (export_onnx, export_program):
+        for given, said in (
+            (policy.toward(1), r"would be lost\. Export policy\.model; then give the context \[1\.0, 0\.0, 1\.0\]"),
+            (policy.away(1), r"Export policy\.model; docs/deploy\.md says how to make of its outputs"),
+            ("runs/first", r"must be a model, .* got a str\. Load one"),
+        ):
+            with pytest.raises(ConfigError, match=said):
+                inspect.unwrap(write)(given, tmp_path / "policy.pt2")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_they_are_public():

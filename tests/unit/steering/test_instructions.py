@@ -48,6 +48,13 @@ def test_a_new_wish_replaces_the_old_and_keeps_what_is_avoided():
     assert asked.toward(3, 1.0) == NOTHING.toward(3, 1.0).avoiding(0, 1.0)
 
 
+@pytest.mark.parametrize("base", [NOTHING.blended({1: 0.75, 3: 0.25}), NOTHING.under([0.0, 1.0, 1.0, 1.0])])
+def test_a_base_of_which_nothing_is_left_is_not_told_of(base):
+    assert base.toward(2, 1.0) == NOTHING.toward(2, 1.0)
+    for strength in (0.0, 0.5, 1.5):
+        assert set(base.toward(2, strength).powers) - {2}, strength
+
+
 def test_what_is_wanted_cannot_be_avoided():
     for contradiction in (
         lambda: NOTHING.toward(1, 1.0).avoiding(1, 1.0),

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from unbraid.core.errors import ConfigError, DataError
-from unbraid.switching.guard import Guard, guard_from_json, make_guard
+from unbraid.evaluation.certificates import Terms
+from unbraid.evaluation.certify import certify
+from unbraid.evaluation.claims import ProbabilityClaim
+from unbraid.switching.guard import Guard, certified_modes, episode_limit, guard_from_json, make_guard
+from unbraid.training.config import UnbraidConfig
+from unbraid.training.model import ModeModel
 
 
 def decisions(n_episodes=200, n_each=10, seed=0):
@@ -60,6 +65,26 @@ def test_it_is_written_and_read():
             guard_from_json({**guard.to_json(), **damage}, "a file")
     with pytest.raises(DataError, match="lacks"):
         guard_from_json({}, "a file")
+
+
+ENV = "unbraid/PointGoal1-v0"
+MODEL = ModeModel(UnbraidConfig(n_modes=2), observation_size=60, action_size=2).eval()
+
+
+def test_a_certificate_of_shorter_episodes_is_refused(tmp_path):
+    """Costs add up: little in 5 steps may be much in 1,000."""
+    claim = ProbabilityClaim("cost", above=50, at_most=0.9, mode=1)
+    path = tmp_path / "certificate.json"
+    certify(MODEL, ENV, [claim], Terms(max_episodes=64, max_steps=5)).save(path)
+    for guarded in (1, 5):
+        assert certified_modes(path, MODEL, ENV, max_steps=guarded) == (1,)
+    for guarded, said in ((6, 6), (None, 1000), (2000, 1000)):
+        with pytest.raises(DataError, match=rf"about 5 steps, these have up to {said}\. Certify with --max-steps"):
+            certified_modes(path, MODEL, ENV, max_steps=guarded)
+
+
+def test_an_episodes_limit_is_the_smaller_one():
+    assert [episode_limit(ENV, steps) for steps in (None, 7, 2000)] == [1000, 7, 1000]
 
 
 def test_what_is_refused():

@@ -5,10 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from unbraid.core.errors import ConfigError, ModelError, RunError
+from unbraid.evaluation.certify import policy_facts
 from unbraid.evaluation.evaluate import evaluate
+from unbraid.steering.steered import steer
+from unbraid.switching.bandit import train_bandit
 from unbraid.switching.guard import Guard
+from unbraid.switching.options import OptionWorlds, Origin
 from unbraid.switching.preferences import Preferences
 from unbraid.switching.situations import situation_reader
 from unbraid.switching.switcher import (
@@ -19,6 +24,8 @@ from unbraid.switching.switcher import (
     Switcher,
     load_switcher,
 )
+from unbraid.training.config import UnbraidConfig
+from unbraid.training.model import ModeModel
 
 SITUATIONS = np.array([[0.0, 0.3], [1.0, -0.2], [0.0, 1.0], [1.0, 0.0]])
 READER = situation_reader("observation", observations=SITUATIONS)
@@ -84,6 +91,101 @@ def test_another_policy_is_refused(haste_and_care):
     switcher = Switcher("bandit", READER, LinearScores(np.zeros((2, 3))), 2, 5)
     with pytest.raises(ConfigError, match="2 modes; it has 3"):
         SwitchedPolicy([*haste_and_care, haste_and_care[0]], switcher)
+
+
+def _model(seed, n_modes=2):
+    torch.manual_seed(seed)
+    return ModeModel(UnbraidConfig(n_modes=n_modes), observation_size=2, action_size=1).eval()
+
+
+def test_what_it_was_learned_on_is_kept_and_another_model_is_refused(icy_road, tmp_path):
+    model = _model(0)
+    worlds = OptionWorlds(model, icy_road, horizon_steps=5, cost_weight=0.5, n_envs=2, max_steps=40)
+    switcher, _ = train_bandit(worlds, READER, n_steps=40, seed=0)
+    worlds.close()
+    assert switcher.origin == Origin(model.fingerprint(), "IcyRoad", 0.5)
+    switcher.save(tmp_path / "switcher")
+    again = load_switcher(tmp_path / "switcher")
+    assert again.origin == switcher.origin
+    SwitchedPolicy(model, again)
+    with pytest.raises(ConfigError, match=r"model that it was learned on, with weights_sha256 .* learn again\."):
+        SwitchedPolicy(_model(1), again)
+    path = tmp_path / "switcher" / "switcher.json"
+    content = json.loads(path.read_text())
+    del content["origin"]  # as switchers of before
+    path.write_text(json.dumps(content))
+    assert load_switcher(tmp_path / "switcher").origin is None
+    SwitchedPolicy(_model(1), load_switcher(tmp_path / "switcher"))
+
+
+def test_controllers_of_ones_own_have_no_weights(icy_road, haste_and_care):
+    worlds = OptionWorlds(haste_and_care, icy_road, horizon_steps=5, n_envs=1, max_steps=40)
+    assert worlds.origin == Origin(None, "IcyRoad", 0.0)
+    assert not worlds.tells_costs
+    worlds.hold(np.zeros(1, dtype=np.int64))
+    assert worlds.tells_costs
+    worlds.close()
+
+
+def test_a_fingerprint_is_of_all_that_decides():
+    linear = Switcher("bandit", READER, LinearScores(np.zeros((2, 3))), 2, 5)
+    others = [
+        replace(linear, chooser=LinearScores(np.ones((2, 3)))),
+        replace(linear, chooser=preferred()),
+        replace(linear, horizon_steps=6),
+        replace(linear, guard=GUARD),
+    ]
+    assert len({one.fingerprint() for one in (linear, *others)}) == 5
+    assert replace(linear, origin=Origin("a", "b", 0.0)).fingerprint() == linear.fingerprint()
+    facts = policy_facts(SwitchedPolicy(_model(0), linear))
+    assert facts["weights_sha256"] == _model(0).fingerprint()
+    assert facts["rule"] == {"switcher_sha256": linear.fingerprint()}
+    assert [part["instruction"]["mode"] for part in facts["parts"]] == [0, 1]
+
+
+def test_a_policy_that_has_no_fingerprint_says_so(haste_and_care):
+    class Own:
+        def scores(self, features):
+            return features[:, :2]
+
+    linear = Switcher("bandit", READER, LinearScores(np.zeros((2, 3))), 2, 5)
+    for policy in (SwitchedPolicy(_model(0), replace(linear, chooser=Own())), SwitchedPolicy(haste_and_care, linear)):
+        assert policy_facts(policy)["weights_sha256"] is None
+
+
+def test_it_predicts_as_stable_baselines_asks(icy_road):
+    """A mode is held by what `state` carries, also beside another episode."""
+    switcher = Switcher("bandit", READER, LinearScores(np.array([[0.0, -1.0, 0.0], [0.0, 1.0, 0.0]])), 2, 5)
+    policy = SwitchedPolicy(_model(0), switcher)
+    clear, icy = np.array([0.0, 0.1]), np.array([1.0, 0.1])
+    modes = [steer(_model(0)).toward(mode) for mode in (0, 1)]
+    state, acted = None, []
+    for _ in range(6):
+        action, state = policy.predict(clear if state is None else icy, state, deterministic=True)
+        acted.append(action)
+    wanted = [modes[mode].predict(seen, deterministic=True)[0] for mode, seen in ((0, clear), (0, icy), (1, icy))]
+    np.testing.assert_allclose(acted, [wanted[0], *[wanted[1]] * 4, wanted[2]], atol=1e-6)
+    both, state = policy.predict(np.stack([icy, icy]), (np.array([[0.0, 3.0]] * 2),), np.array([False, True]))
+    assert both.shape == (2, 1)
+    assert state[0].tolist() == [[0.0, 2.0], [1.0, 4.0]]
+
+
+def test_stable_baselines_evaluates_it(icy_road):
+    evaluation = pytest.importorskip("stable_baselines3.common.evaluation")
+    vec_env = pytest.importorskip("stable_baselines3.common.vec_env")
+    switcher = Switcher("bandit", READER, LinearScores(np.array([[0.0, -1.0, 0.0], [0.0, 1.0, 0.0]])), 2, 5)
+    worlds = vec_env.DummyVecEnv([icy_road, icy_road])
+    returns, lengths = evaluation.evaluate_policy(
+        SwitchedPolicy(_model(0), switcher), worlds, n_eval_episodes=4, return_episode_rewards=True, warn=False
+    )
+    assert lengths == [40] * 4
+    assert np.isfinite(returns).all()
+
+
+def test_without_a_model_it_does_not_know_how_wide_actions_are(haste_and_care):
+    switcher = Switcher("bandit", READER, LinearScores(np.zeros((2, 3))), 2, 5)
+    with pytest.raises(ConfigError, match="must know how many columns an action has, from a model; got a Steady"):
+        SwitchedPolicy(haste_and_care, switcher).predict(np.zeros(2))
 
 
 def test_a_chooser_of_ones_own_is_not_saved(tmp_path):

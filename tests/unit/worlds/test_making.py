@@ -1,6 +1,7 @@
 """Worlds by id, by specification, and by a function of anybody's."""
 
 import dataclasses
+import inspect
 
 import gymnasium
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from unbraid.core.errors import WorldError
 from unbraid.worlds.controllers import from_function
+from unbraid.worlds.experts import make_expert
 from unbraid.worlds.making import spec_of
 from unbraid.worlds.rollout import rollout
 
@@ -42,6 +44,44 @@ def test_a_specification_with_arguments():
     assert spec_of(spec) is spec
     light, heavy = (rollout(acting(), world, seeds=[1], max_steps=5).demos.observations for world in (spec, PENDULUM))
     assert not np.array_equal(light, heavy)
+
+
+OURS = "unbraid/PointGoal1-v0"
+
+
+class Still(gymnasium.ActionWrapper):
+    """Nothing moves."""
+
+    def action(self, action):
+        return np.zeros_like(action)
+
+
+def test_a_function_may_make_one_of_our_worlds():
+    """And what it wraps around it is used: not the many worlds side by side that the id alone stands for."""
+    expert = make_expert("goal_seeking")
+    by_id, made, still = (
+        rollout(expert, world, seeds=[1, 2], max_steps=9)
+        for world in (OURS, lambda: gymnasium.make(OURS), lambda: Still(gymnasium.make(OURS)))
+    )
+    assert made.demos.fingerprint() == by_id.demos.fingerprint()
+    for name, told in by_id.tracks[1].items():
+        np.testing.assert_array_equal(made.tracks[1][name], told)
+    assert np.abs(np.diff(by_id.tracks[0]["robot_xy"], axis=0)).max() > 1e-3
+    assert np.abs(np.diff(still.tracks[0]["robot_xy"], axis=0)).max() < 1e-9
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")  # Gymnasium's own, of a wrapper's bounds
+def test_a_specification_of_ours_with_wrappers():
+    rescaled = gymnasium.wrappers.RescaleAction(gymnasium.make(OURS), np.float32(-0.5), np.float32(0.5))
+    found = rollout(make_expert("forward"), rescaled.spec, seeds=[1], max_steps=3).demos
+    assert [end.tolist() for end in (found.action_low, found.action_high)] == [[-0.5, -0.5], [0.5, 0.5]]
+
+
+@pytest.mark.parametrize("make", [gymnasium.make, gymnasium.make_vec, lambda _: None])
+def test_an_environment_itself_is_refused_with_the_remedy(make):
+    given = make(PENDULUM)
+    with pytest.raises(WorldError, match=rf"got a {type(given).__name__}\. Pass the id, or a function such as `"):
+        inspect.unwrap(spec_of)(given)
 
 
 def test_a_function_that_makes_no_environment():

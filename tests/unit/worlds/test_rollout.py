@@ -216,5 +216,5 @@ def test_actions_that_do_not_fit():
 
     with pytest.raises(WorldError, match=r"shape \(1, 2\).*got \(1, 3\)"):
         rollout(Wide(), POINT_GOAL, seeds=[1])
-    with pytest.raises(WorldError, match="episode 1, step 0"):
+    with pytest.raises(WorldError, match=r"episode 1 \(seed 2\), step 0"):
         rollout(from_function(lambda o: np.where(np.arange(len(o)) == 1, np.nan, 0.0)[:, None]), PENDULUM, seeds=[1, 2])

@@ -1,0 +1,51 @@
+"""The environment that a run is measured in: the one that was asked for, else that of its demonstrations."""
+
+from pathlib import Path
+
+from unbraid.core.errors import ConfigError, WorldError
+from unbraid.core.runs import read_json
+from unbraid.evaluation.evaluate import require_fitting_world
+from unbraid.training.model import ModeModel
+from unbraid.worlds.making import spec_of
+
+__all__ = ["environment_of"]
+
+_OURS = "unbraid/PointGoal1-v0"
+
+
+def environment_of(run: Path, asked: str | None, model: ModeModel) -> str:
+    """The id that was asked for, else the one that the run's demonstrations name; where they name none, PointGoal1 if
+    the model has its widths.
+
+    Raises:
+        WorldError: the environment does not fit the model, or that of the demonstrations is not registered here.
+        ConfigError: none is known.
+    """
+    known = asked or _recorded(run)
+    if known is None:
+        try:
+            require_fitting_world(model, _OURS)
+        except WorldError:
+            raise ConfigError(
+                f"The environment must be named: {run} does not say where its demonstrations came from, and its model "
+                f"of {model.observation_size} observation and {model.action_size} action columns does not fit {_OURS}. "
+                "Give --env."
+            ) from None
+        return _OURS
+    if asked is None:
+        try:
+            spec_of(known)
+        except WorldError as error:
+            raise WorldError(
+                f"{error} It is where the demonstrations of {run} came from: give --env to name it as it is known "
+                "here, or another one."
+            ) from None
+    require_fitting_world(model, known)
+    return known
+
+
+def _recorded(run: Path) -> str | None:
+    """What the run's results say of its demonstrations; None where there are none, or they name no environment."""
+    path = run / "results.json"
+    found = (read_json(path).get("data") or {}).get("env_id") if path.exists() else None
+    return str(found) if found else None

@@ -1,0 +1,48 @@
+"""The environment of a run: asked for, named by its demonstrations, or ours where it fits; never another in silence."""
+
+import json
+
+import pytest
+
+from unbraid.core.errors import ConfigError, WorldError
+from unbraid.pipeline.environment import environment_of
+from unbraid.training.config import UnbraidConfig
+from unbraid.training.model import ModeModel
+
+OURS, PENDULUM = "unbraid/PointGoal1-v0", "Pendulum-v1"
+
+
+def model_of(observation_size, action_size):
+    return ModeModel(UnbraidConfig(), observation_size=observation_size, action_size=action_size).eval()
+
+
+@pytest.fixture
+def run(tmp_path):
+    def write(data):
+        (tmp_path / "results.json").write_text(json.dumps({"data": data}))
+        return tmp_path
+
+    return write
+
+
+def test_what_is_asked_for_comes_first_and_then_what_the_demonstrations_name(run):
+    of_level_2 = run({"env_id": "unbraid/PointGoal2-v0"})
+    assert environment_of(of_level_2, None, model_of(60, 2)) == "unbraid/PointGoal2-v0"
+    assert environment_of(of_level_2, OURS, model_of(60, 2)) == OURS
+    assert environment_of(run({"env_id": PENDULUM}), None, model_of(3, 1)) == PENDULUM
+
+
+@pytest.mark.parametrize("data", [{}, {"env_id": None}, None])
+def test_where_none_is_named_ours_is_taken_if_it_fits(run, data, tmp_path):
+    assert environment_of(run(data), None, model_of(60, 2)) == OURS
+    with pytest.raises(ConfigError, match=r"must be named: .* of 3 observation and 1 action columns .* Give --env\."):
+        environment_of(tmp_path, None, model_of(3, 1))
+    (tmp_path / "results.json").unlink()
+    assert environment_of(tmp_path, None, model_of(60, 2)) == OURS
+
+
+def test_one_that_does_not_fit_or_is_not_here_is_refused(run):
+    with pytest.raises(WorldError, match="Pendulum-v1 must have 60 observation and 2 action columns"):
+        environment_of(run({"env_id": PENDULUM}), None, model_of(60, 2))
+    with pytest.raises(WorldError, match=r"'Elsewhere-v0' is not: .* demonstrations of .* came from: give --env"):
+        environment_of(run({"env_id": "Elsewhere-v0"}), None, model_of(60, 2))
