@@ -24,7 +24,7 @@ class SpanSource:
         actions: (place, act) every action in its own units.
         first_row, first_place: (span,) the rows of a span's first observation and of its first action.
         lengths: (span,) the steps of every span.
-        scale_rows, scale_actions: from rows of their own units to scaled ones.
+        scale_rows, scale_actions: from rows of their own units to scaled ones, in float32; the first also from float64.
     """
 
     rows: Float[Tensor, "row obs"]
@@ -42,7 +42,7 @@ class SpanSource:
         places = places_in_spans(self.first_place[chosen], lengths)
         spans = torch.arange(len(chosen)).repeat_interleave(lengths)
         return Recorded(
-            rows=self.scale_rows(self.rows[rows].float()),
+            rows=self.scale_rows(self.rows[rows]),
             row_of_step=torch.arange(len(places)) + spans,
             actions=self.scale_actions(self.actions[places].float()),
             spans=spans,
