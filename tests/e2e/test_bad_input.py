@@ -351,8 +351,6 @@ def test_demonstrations_that_cannot_be_collected(refused, tmp_path, asked, expec
             r"Use the environment that the demonstrations came from\.",
         ),
         (["--toward", 0, "--env", "unbraid/PointGoal0-v0"], "must have 60 observation .*; it has 28 and 2"),
-        (["--blend", "0=.5,1=.5", "--toward", 1], "A blend must have a part in what is done; from it toward mode 1"),
-        (["--context", 0.5, 0.5, "--toward", 1], "A context must have a part in what is done"),
         (["--toward", 0, "--max-steps", 0], "`max_steps` must be at least 1; got 0"),
         (["--toward", 0, "--env", "CartPole-v1"], "actions of CartPole-v1 must be vectors of numbers"),
         (["--toward", 0, "--env", "Nowhere-v0"], "must be registered with Gymnasium"),

@@ -51,7 +51,7 @@ MOST_SPANS, MOST_STEPS, PIECE_STEPS = 2000, 300_000, 5000
 that are longer than that allows, their beginning is taken: at least so many steps of each."""
 _MOST_READ = 1_000_000
 """The most steps that are read of any span: memory holds one span as a whole."""
-_MOST_MODES = 16
+_MOST_MODES = 32
 _CLOSE_ERRORS = 2.0
 """Modes that explain left-out spans as well as the best, up to so many standard errors of the difference, are chosen
 among by how well they explain all spans: a mode of a single span is known to neither half."""
