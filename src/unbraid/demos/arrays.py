@@ -33,6 +33,7 @@ __all__ = [
     "demos_from_arrays",
     "labels_and_names",
     "names_from",
+    "one_row",
     "require_dtype",
     "require_form",
     "without_last_actions",
@@ -113,18 +114,18 @@ def require_dtype(name: str, values: np.ndarray, source: Path) -> np.ndarray:
     dtype = _dtype_of(name, values, source)
     if dtype.kind == "i" and values.dtype.kind == "u" and (values > np.iinfo(np.int64).max).any():
         raise DataError(f"`{name}` of {source} must fit in 64 bits with a sign; got {values.max()}. Leave them out.")
-    return (values[:, 0] if _is_column(name, values) else values).astype(dtype, copy=False)
+    return (values if name in _AXES else one_row(values)).astype(dtype, copy=False)
 
 
-def _is_column(name: str, values: np.ndarray) -> bool:
-    """Whether this is a table of one column where one row of numbers is meant."""
-    return name not in _AXES and values.ndim == 2 and values.shape[1] == 1
+def one_row(values: np.ndarray) -> np.ndarray:
+    """A table of one column as the one row of numbers that is meant; others as they are."""
+    return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
 
 
 def _dtype_of(name: str, values: np.ndarray, source: Path) -> np.dtype:
     """The type that the array of this name becomes."""
     n_axes = _AXES.get(name, 1)
-    if values.ndim != n_axes and not _is_column(name, values):
+    if (values if name in _AXES else one_row(values)).ndim != n_axes:
         wanted = "a table (row, column)" if n_axes == 2 else "one row of numbers"
         raise DataError(f"`{name}` of {source} must be {wanted}; got shape {values.shape}. Reshape it.")
     wanted, kind = _KINDS.get(name, "floating-point"), values.dtype.kind
@@ -189,7 +190,7 @@ def labels_and_names(
     Raises:
         DataError: something else than whole numbers from 0 on, or a number that has no name.
     """
-    values = values[:, 0] if _is_column("labels", values) else values
+    values = one_row(values)
     if values.ndim != 1 or values.dtype.kind not in "biuf":
         raise DataError(
             f"`{key}` of {source} must be one whole number for each episode; got shape {values.shape} of "

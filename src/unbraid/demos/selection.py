@@ -88,7 +88,7 @@ class Selection:
         for values, starts in ((demos.observations, demos.row_starts), (demos.actions, demos.step_starts)):
             n_rows = int((starts[self.episodes + 1] - starts[self.episodes]).sum())
             digest.update(f"{values.dtype.str}{(n_rows, *values.shape[1:])}".encode())
-            for first, last in self._runs():
+            for first, last in self.runs():
                 for start in range(int(starts[first]), int(starts[last]), _CHUNK_ROWS):
                     chunk = values[start : min(start + _CHUNK_ROWS, int(starts[last]))]
                     digest.update(np.ascontiguousarray(chunk).tobytes())
@@ -97,7 +97,7 @@ class Selection:
             digest.update(np.ascontiguousarray(values).tobytes())
         return digest.hexdigest()
 
-    def _runs(self) -> Iterator[tuple[int, int]]:
+    def runs(self) -> Iterator[tuple[int, int]]:
         """Episodes that follow one another in the file: the first of each run, and the one behind its last."""
         edges = np.flatnonzero(np.diff(self.episodes, prepend=-2, append=self.demos.n_episodes + 1) != 1)
         return ((int(self.episodes[a]), int(self.episodes[b - 1]) + 1) for a, b in itertools.pairwise(edges))

@@ -21,6 +21,7 @@ __all__ = [
     "constant_log_evidence",
     "estimated_rate",
     "filtered",
+    "log_evidence",
     "next_log_belief",
     "smoothed",
 ]
@@ -77,16 +78,7 @@ def smoothed(
     n_modes = log_likelihoods.shape[1]
     seen, most = _likelihoods(log_likelihoods)
     stay, move = _moves(n_modes, switch_rate)
-    forward, scales = np.empty_like(seen), np.empty(len(seen))
-    belief = np.full((packed.n_episodes, n_modes), 1 / n_modes)
-    for t in range(packed.longest):
-        rows = packed.rows_at(t)
-        before = belief[: len(rows)]
-        expected = before if t == 0 else stay * before + move * before.sum(1, keepdims=True)
-        belief = expected * seen[rows]
-        scale = belief.sum(1, keepdims=True)
-        belief /= scale
-        forward[rows], scales[rows] = belief, scale[:, 0]
+    forward, scales = _forward(packed, seen, switch_rate)
     probabilities, stays = forward.copy(), np.empty_like(seen)
     behind = np.ones((packed.n_episodes, n_modes))  # p(what comes after | mode), up to a factor
     for t in range(packed.longest - 1, 0, -1):
@@ -100,6 +92,23 @@ def smoothed(
     probabilities /= probabilities.sum(1, keepdims=True)
     stays[packed.rows_at(0)] = probabilities[packed.rows_at(0)]
     return Smoothed(probabilities, stays, packed.sums(np.log(scales) + most))
+
+
+def log_evidence(
+    log_likelihoods: Float[np.ndarray, "step mode"], lengths: Int[np.ndarray, "episode"], switch_rate: float
+) -> Float[np.ndarray, "episode"]:
+    """log p(what was seen) of every episode, in nats, summed over all sequences of modes; 0 for one of no steps.
+
+    No step is bounded, as it is by `smoothed`: what is asked for is a likelihood, and not who acted.
+
+    Args:
+        log_likelihoods: of every step under every mode, in nats.
+        lengths: (episode,) the steps of each, which lie end to end.
+        switch_rate: rho, the probability that a step changes the mode, in (0, 1).
+    """
+    packed, most = _Packed(lengths), log_likelihoods.max(1).astype(np.float64)
+    _, scales = _forward(packed, np.exp(log_likelihoods - most[:, None]), switch_rate)
+    return packed.sums(np.log(scales) + most)
 
 
 def constant_log_evidence(
@@ -227,6 +236,25 @@ def _likelihoods(
     """Likelihoods in units of each step's largest, none less than exp(-4), and the logarithm of the largest."""
     most = log_likelihoods.max(1).astype(np.float64)
     return np.exp(bounded(log_likelihoods)), most
+
+
+def _forward(
+    packed: "_Packed", seen: Float[np.ndarray, "step mode"], switch_rate: float
+) -> tuple[Float[np.ndarray, "step mode"], Float[np.ndarray, "step"]]:
+    """p(mode of a step | all up to it), and p(the step | all before it), in the units of `seen`, its likelihoods."""
+    n_modes = seen.shape[1]
+    stay, move = _moves(n_modes, switch_rate)
+    forward, scales = np.empty_like(seen), np.empty(len(seen))
+    belief = np.full((packed.n_episodes, n_modes), 1 / n_modes)
+    for t in range(packed.longest):
+        rows = packed.rows_at(t)
+        before = belief[: len(rows)]
+        expected = before if t == 0 else stay * before + move * before.sum(1, keepdims=True)
+        belief = expected * seen[rows]
+        scale = belief.sum(1, keepdims=True)
+        belief /= scale
+        forward[rows], scales[rows] = belief, scale[:, 0]
+    return forward, scales
 
 
 @final

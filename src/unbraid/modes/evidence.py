@@ -152,11 +152,12 @@ def kinds_of_evidence(
         recorded: the demonstrations.
         asked: which are wanted.
     """
-    moves = asked != "actions"
-    median = float(torch.bincount(recorded.spans).double().median())
-    horizons = sorted({max(1, round(share * median)) for share in _HORIZON_SHARES})
-    found = [k for h in (*horizons, None) if moves and (k := _transition_kind(recorded, h)) is not None]
-    return tuple(found) if asked == "transitions" else (_action_kind(recorded.actions), *found)
+    found = [] if asked == "transitions" else [_action_kind(recorded.actions)]
+    if asked != "actions":
+        median = float(torch.bincount(recorded.spans).double().median())
+        horizons = sorted({max(1, round(share * median)) for share in _HORIZON_SHARES})
+        found += [k for h in (*horizons, None) if (k := _transition_kind(recorded, h)) is not None]
+    return tuple(found)
 
 
 def _action_kind(actions: Float[Tensor, "step act"]) -> EvidenceKind:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["Normaliser"]
+__all__ = ["Normaliser", "spread_of_blocks"]
 
 _BLOCK = 65536
 
@@ -59,21 +59,11 @@ class Normaliser(nn.Module):
             of_range: whether the floor is a share of a column's range where that is below 1, for units may be large.
             clip: the bound after scaling.
         """
-        rows = iter(blocks)
-        first = next(rows)
-        n_rows, origin, low, high = 0, np.asarray(first[0], dtype=np.float64), first[0], first[0]
-        total, squares = np.zeros_like(origin), np.zeros_like(origin)
-        for read in itertools.chain([first], rows):
-            block = np.asarray(read, dtype=np.float64) - origin
-            total += block.sum(0)
-            squares += np.square(block).sum(0)
-            low, high, n_rows = np.minimum(low, read.min(0)), np.maximum(high, read.max(0)), n_rows + len(read)
-        mean = total / n_rows
-        deviation = np.sqrt(np.maximum(squares / n_rows - np.square(mean), 0))
-        made = cls(len(origin))
-        made.mean.copy_(torch.as_tensor(mean + origin))
+        mean, deviation, extent = spread_of_blocks(blocks)
+        made = cls(len(mean))
+        made.mean.copy_(torch.as_tensor(mean))
         if of_range:
-            ranges = torch.as_tensor(high - low)
+            ranges = torch.as_tensor(extent)
             made.scale.copy_(torch.as_tensor(deviation))
             made.scale += floor * torch.where(ranges > 0, ranges.clamp_max(1.0), 1.0)
         else:
@@ -89,3 +79,25 @@ class Normaliser(nn.Module):
     def undo(self, values: Float[Tensor, "*batch column"]) -> Float[Tensor, "*batch column"]:
         """From scaled values to the columns' own units (what was clipped stays clipped)."""
         return values * self.scale + self.mean
+
+
+def spread_of_blocks(
+    blocks: Iterable[Float[np.ndarray, "_ column"]],
+) -> tuple[Float[np.ndarray, "column"], Float[np.ndarray, "column"], Float[np.ndarray, "column"]]:
+    """Each column's mean and deviation, in float64, and the range of its values, in their own type.
+
+    Args:
+        blocks: a table's rows, some at a time; at least one, and each looked at once.
+    """
+    rows = iter(blocks)
+    first = next(rows)
+    n_rows, origin, low, high = 0, np.asarray(first[0], dtype=np.float64), first[0], first[0]
+    total, squares = np.zeros_like(origin), np.zeros_like(origin)
+    for read in itertools.chain([first], rows):
+        block = np.asarray(read, dtype=np.float64) - origin
+        total += block.sum(0)
+        squares += np.square(block).sum(0)
+        low, high, n_rows = np.minimum(low, read.min(0)), np.maximum(high, read.max(0)), n_rows + len(read)
+    mean = total / n_rows
+    deviation = np.sqrt(np.maximum(squares / n_rows - np.square(mean), 0))
+    return mean + origin, deviation, high - low

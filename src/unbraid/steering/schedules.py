@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from unbraid.core.errors import ConfigError
-from unbraid.steering.steered import SteeredPolicy, number_of, observation_rows
+from unbraid.steering.steered import SteeredPolicy, begins, number_of, observation_rows
 
 __all__ = ["Schedule", "by_episode", "in_turn"]
 
@@ -49,7 +49,7 @@ class Schedule:
             ConfigError, DataError: as `SteeredPolicy.act`.
         """
         rows = observation_rows(observation)
-        starts = np.full(len(rows), state is None) if episode_start is None else np.atleast_1d(episode_start)
+        starts = begins(len(rows), state, episode_start)
         noise = self._generator.standard_normal((len(rows), self.policies[0].model.action_size))
         memory = self._begun(None if state is None else state[0], starts, noise)
         actions, memory = self._acted(rows, memory, np.zeros_like(noise) if deterministic else noise)

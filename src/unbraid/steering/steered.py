@@ -16,7 +16,7 @@ from unbraid.steering.distribution import steered_distribution
 from unbraid.steering.instructions import BASE, Instruction
 from unbraid.training.model import ModeModel
 
-__all__ = ["ROWS", "SteeredPolicy", "number_of", "observation_rows", "padded", "steer"]
+__all__ = ["ROWS", "SteeredPolicy", "begins", "number_of", "observation_rows", "padded", "steer"]
 
 _DIGITS = 1e4  # the first four decide the action's noise; those behind them are as good as drawn anew
 ROWS = 64  # linear layers are bit-equal for equal row counts only, so every batch is padded to a multiple of this
@@ -215,6 +215,12 @@ def padded(
 def number_of(noise: Float[np.ndarray, "env act"]) -> Float[np.ndarray, "env"]:
     """(env,) a number in [0, 1), as good as drawn beside the noise; -1 where there is none, for the mean action."""
     return np.where(noise.any(1), (_DIGITS * ndtr(noise[:, 0])) % 1, -1.0)
+
+
+def begins(n_rows: int, state: object, episode_start: np.ndarray | None) -> Bool[np.ndarray, "env"]:
+    """(env,) where an episode begins, for a `predict` with a memory: as told; untold, everywhere before the first call
+    alone, which has no state yet."""
+    return np.full(n_rows, state is None) if episode_start is None else np.atleast_1d(episode_start)
 
 
 def observation_rows(observation: np.ndarray) -> Float[np.ndarray, "env obs"]:

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from unbraid.core.errors import ConfigError, ModelError
 from unbraid.core.runs import new_folder, read_json, write_bytes, write_json
 from unbraid.evaluation.certificates import sha256_of
-from unbraid.steering.steered import SteeredPolicy, observation_rows
+from unbraid.steering.steered import SteeredPolicy, begins, observation_rows
 from unbraid.switching.guard import Guard, guard_from_json
 from unbraid.switching.options import Origin, controllers_of, weights_of
 from unbraid.switching.preferences import Preferences, preferences_from_json
@@ -314,7 +314,7 @@ class SwitchedPolicy:
                 "mode 0. Use `act`, or `evaluate(policy, env)`, which does."
             )
         rows = observation_rows(observation)
-        starts = np.full(len(rows), state is None) if episode_start is None else np.atleast_1d(episode_start)
+        starts = begins(len(rows), state, episode_start)
         noise = np.zeros((len(rows), one.model.action_size))
         if not deterministic:
             noise = self._generator.standard_normal(noise.shape)  # pyright: ignore[reportAttributeAccessIssue]

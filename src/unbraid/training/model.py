@@ -18,13 +18,12 @@ from unbraid.core.runs import new_folder, read_json, write_bytes, write_json, wr
 from unbraid.core.shapes import require_finite
 from unbraid.demos.episodes import Demos
 from unbraid.modes.calibration import NOT_SURE, Calibration, likeliest
-from unbraid.modes.chain import filtered
+from unbraid.modes.chain import filtered, log_evidence
 from unbraid.modes.timeline import Timeline, timeline_of
 from unbraid.modes.windows import Windows, cut_windows
 from unbraid.training.columns import columns_in_order
 from unbraid.training.config import FitConfig, config_from_json, config_to_json
 from unbraid.training.hub import CARD, card_around, fetch, is_hub_id, push
-from unbraid.training.likelihood import chain_log_likelihoods
 from unbraid.training.networks import Evidence, ModeNetworks, in_parts, window_sums
 from unbraid.training.online import Belief, Observer
 from unbraid.training.origin import require_held
@@ -178,7 +177,7 @@ class ModeModel(ModeNetworks):
     def _under_chain(self, steps: Steps, episodes: Windows) -> Float[np.ndarray, "window one"]:
         """The log-likelihood of whole episodes, whose mode may change, in nats; `episodes` are all that have steps."""
         log_likelihoods = self.log_likelihoods(steps).double().numpy()
-        return chain_log_likelihoods(log_likelihoods, episodes.lengths, self.switch_rate)[:, None]
+        return log_evidence(log_likelihoods, episodes.lengths, self.switch_rate)[:, None]
 
     def timeline(self, demos: Demos) -> Timeline:
         """The mode of every step, and where modes change: a sticky chain over `step_scores`, at `switch_rate`.

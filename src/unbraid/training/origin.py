@@ -3,7 +3,6 @@
 A model computes with float32, which would round away what varies in such a column: it is moved to 0 in float64 first.
 """
 
-import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -12,6 +11,7 @@ from jaxtyping import Float
 from unbraid.core.errors import DataError
 from unbraid.demos.episodes import Demos
 from unbraid.demos.selection import Selection
+from unbraid.policy.normaliser import spread_of_blocks
 
 __all__ = ["MOST", "origin_of", "require_held"]
 
@@ -35,20 +35,10 @@ def origin_of(demos: Demos | Selection) -> Float[np.ndarray, "obs"] | None:
     require_held(whole.observations, "observations", whole.observation_names)
     if not _is_wide(whole.observations):
         return None
-    blocks = _blocks(demos)
-    block = next(blocks, None)
-    if block is None:
+    chosen = demos if isinstance(demos, Selection) else Selection(demos, np.arange(demos.n_episodes))
+    if chosen.n_episodes == 0:
         return None
-    first, n_rows = block[0].astype(np.float64), 0
-    total, squares = np.zeros_like(first), np.zeros_like(first)
-    for read in itertools.chain([block], blocks):
-        moved = read - first
-        total += moved.sum(0)
-        squares += np.square(moved).sum(0)
-        n_rows += len(read)
-    mean = total / n_rows
-    deviation = np.sqrt(np.maximum(squares / n_rows - np.square(mean), 0))
-    mean += first
+    mean, deviation, _ = spread_of_blocks(_blocks(chosen))
     rounded = np.abs(mean) * np.finfo(np.float32).eps / 2
     far = (np.abs(mean) >= _FAR) & (deviation > 0) & (rounded > _ROUNDED * deviation)
     return np.where(far, mean, 0.0) if far.any() else None
@@ -86,13 +76,10 @@ def _is_wide(values: np.ndarray) -> bool:
     return values.dtype.kind == "f" and values.dtype.itemsize > np.dtype(np.float32).itemsize
 
 
-def _blocks(demos: Demos | Selection) -> Iterator[Float[np.ndarray, "block obs"]]:
+def _blocks(chosen: Selection) -> Iterator[Float[np.ndarray, "block obs"]]:
     """All observations of the chosen episodes, in blocks: each of episodes that lie side by side."""
-    whole, chosen = (demos.demos, demos.episodes) if isinstance(demos, Selection) else (demos, None)
-    if chosen is None:
-        chosen = np.arange(whole.n_episodes)
-    edges = np.flatnonzero(np.diff(chosen, prepend=-2, append=whole.n_episodes + 1) != 1)
-    for a, b in itertools.pairwise(edges.tolist()):
-        first, last = int(whole.row_starts[chosen[a]]), int(whole.row_starts[chosen[b - 1] + 1])
-        for start in range(first, last, _BLOCK):
-            yield whole.observations[start : min(start + _BLOCK, last)]
+    whole = chosen.demos
+    for first, last in chosen.runs():
+        end = int(whole.row_starts[last])
+        for start in range(int(whole.row_starts[first]), end, _BLOCK):
+            yield whole.observations[start : min(start + _BLOCK, end)]

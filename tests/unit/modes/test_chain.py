@@ -11,11 +11,13 @@ from unbraid.modes.chain import (
     constant_log_evidence,
     estimated_rate,
     filtered,
+    log_evidence,
     smoothed,
 )
 
 LENGTHS = np.array([5, 0, 1, 6, 3])  # 15 steps
 RATE = 0.2
+FEW = np.array([4, 0, 1, 5])
 
 
 def scores(n_steps=15, n_modes=3, seed=0):
@@ -123,3 +125,23 @@ def test_what_is_known_so_far_is_what_the_episode_cut_there_says_of_its_end(rate
         for t in range(1, n + 1):
             cut = smoothed(values[end - n : end - n + t], np.array([t]), max(rate, 1e-13))
             np.testing.assert_allclose(found[end - n + t - 1], cut.probabilities[-1], rtol=1e-9)
+
+
+@pytest.mark.parametrize("n_modes", [2, 3])
+def test_the_evidence_is_what_the_enumeration_says_and_no_step_is_bounded(n_modes):
+    values = 10 * np.random.default_rng(0).normal(size=(10, n_modes))
+    parts = np.split(values, np.cumsum(FEW)[:-1])
+    found = log_evidence(values, FEW, RATE)
+    np.testing.assert_allclose(found, [enumerated(part, RATE)[2] if len(part) else 0.0 for part in parts])
+
+
+def test_one_mode_has_the_sum_and_nothing_has_none():
+    values = np.arange(10.0)[:, None]
+    np.testing.assert_allclose(log_evidence(values, FEW, 1e-12), [6, 0, 4, 35])
+    assert log_evidence(values[:0], np.zeros(0, dtype=np.int64), RATE).shape == (0,)
+
+
+def test_likelihoods_beyond_every_exponential_are_numbers():
+    values = np.array([[-1e5, -1e6], [-1e6, -1e5]])
+    (found,) = log_evidence(values, np.array([2]), RATE)
+    assert found == pytest.approx(-2e5 + np.log(0.5 * RATE), abs=1e-6)

@@ -30,7 +30,7 @@ from jaxtyping import Bool, Float, Int
 
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.core.runs import new_file
-from unbraid.demos.arrays import demos_from_arrays, require_dtype, without_last_actions
+from unbraid.demos.arrays import demos_from_arrays, one_row, require_dtype, without_last_actions
 from unbraid.demos.episodes import Demos
 from unbraid.demos.formats.archive import said_unread
 from unbraid.demos.formats.format import Format
@@ -236,9 +236,7 @@ def _ends(
 def _flags(tables: Mapping[str, Any], name: str, path: Path) -> Bool[np.ndarray, "step"]:
     if name not in tables:
         raise DataError(f"{path} must hold `{name}`; it is missing. Add it (all zero where the world ends nothing).")
-    values = read_rows(tables[name], path)
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
+    values = one_row(read_rows(tables[name], path))
     if values.ndim != 1 or values.dtype.kind not in "biuf":
         raise DataError(
             f"`{name}` of {path} must be one flag per step; got shape {values.shape} of {values.dtype}. Reshape it."

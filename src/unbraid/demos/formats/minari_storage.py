@@ -20,6 +20,7 @@ import numpy as np
 
 from unbraid.core.errors import DataError
 from unbraid.core.runs import read_json
+from unbraid.demos.arrays import one_row
 from unbraid.demos.episodes import Episode
 from unbraid.demos.formats.arrow import numbers_of, opened_arrow, require_pyarrow
 from unbraid.demos.formats.hdf5 import opened_hdf5, read_rows
@@ -299,7 +300,7 @@ def _rows(values: np.ndarray, leaf: Leaf, n_rows: int, what: str) -> np.ndarray:
 
 def _column(values: np.ndarray, head: Head, name: str, index: int, path: Path) -> np.ndarray:
     """(T,) one number for each step; what ``infos`` hold for the reset is left out."""
-    flat = values.reshape(len(values)) if values.ndim == 2 and values.shape[1] == 1 else values
+    flat = one_row(values)
     if name.startswith("infos/") and flat.shape == (head.n_steps + 1,):
         return flat[1:]
     if flat.shape != (head.n_steps,):

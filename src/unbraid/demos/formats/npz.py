@@ -36,6 +36,7 @@ from unbraid.demos.arrays import (
     arrays_of,
     demos_from_arrays,
     labels_and_names,
+    one_row,
     require_form,
     without_last_actions,
 )
@@ -201,7 +202,7 @@ def _labels_from(
     held: Mapping[str, np.ndarray], key: str, path: Path
 ) -> tuple[Int[np.ndarray, "episode"], tuple[str, ...]]:
     """(episode,) who acted, and their names, from an array of numbers or of text."""
-    values = held[key].reshape(-1) if held[key].ndim == 2 and held[key].shape[1] == 1 else held[key]
+    values = one_row(held[key])
     if values.dtype.kind == "f" and (values == np.floor(values)).all():
         values = values.astype(np.int64)
     if values.ndim != 1 or values.dtype.kind not in "biuUS":
@@ -222,7 +223,7 @@ def _read_lengths(held: Mapping[str, np.ndarray], n_actions: int, path: Path) ->
             f"{path} must say where its episodes end; it has neither `lengths` nor `episode_ends`. Add `lengths`, the "
             "number of actions of each episode."
         )
-    values = held[name].reshape(-1) if held[name].ndim == 2 and held[name].shape[1] == 1 else held[name]
+    values = one_row(held[name])
     if values.ndim != 1 or (values.dtype.kind not in "iu" and len(values)):
         raise DataError(
             f"`{name}` of {path} must be one row of whole numbers; got shape {values.shape} of {values.dtype}. "
