@@ -31,10 +31,12 @@ from unbraid.core.runs import provenance, write_json
 from unbraid.modes.windows import cut_windows
 from unbraid.training.calibrated import CalibratedLearner
 from unbraid.training.config import UnbraidConfig
+from unbraid.training.descent import CLIP_NORM
 from unbraid.training.fit import learner_for
-from unbraid.training.joint import CLIP_NORM, COMMITMENT, STEPS_PER_WINDOW, UnbraidLearner
+from unbraid.training.joint import COMMITMENT, UnbraidLearner
 from unbraid.training.loop import computing
 from unbraid.training.networks import DISTANCE_TEMPERATURE
+from unbraid.training.window_draws import STEPS_PER_WINDOW
 
 TARGET_RATIO, TARGET_SECONDS, TARGET_SECONDS_AUTO = 0.9, 20.0, 60.0
 RESULT = Path(__file__).parent / "results" / "bench_fit.json"
@@ -51,7 +53,7 @@ class BareLoop:
         self.states = learner.model.observation_normaliser(learner.steps.observations(every))
         self.actions = learner.model.action_normaliser(learner.steps.actions(every))
         self.modes = learner.responsibilities.argmax(1)[learner.spans[every]]
-        self.contexts, lengths = self.model.contexts, [places.window_steps for places in learner.places]
+        self.contexts, lengths = self.model.contexts, learner.windows.window_lengths
         cut = [(length, cut_windows(learner.steps.lengths, length, stride_steps=1).starts) for length in lengths]
         self.window_starts = [(length, torch.from_numpy(starts)) for length, starts in cut]
         settings = {"lr": self.config.learning_rate, "weight_decay": self.config.weight_decay, "fused": True}

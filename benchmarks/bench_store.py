@@ -38,8 +38,6 @@ from machine import load_per_core
 from unbraid.core.runs import provenance, write_json
 from unbraid.demos.episodes import Demos
 from unbraid.demos.loading import load_demos
-from unbraid.modes.pieces import PaddedPlaces
-from unbraid.modes.spans import WindowPlaces
 from unbraid.modes.stretches import Stretches
 from unbraid.training import steps as steps_module
 from unbraid.training.config import UnbraidConfig
@@ -47,6 +45,7 @@ from unbraid.training.joint import Given, UnbraidLearner
 from unbraid.training.loop import computing
 from unbraid.training.model import ModeModel
 from unbraid.training.steps import Steps
+from unbraid.training.window_draws import WindowDraws
 from wide_world import MEAN_STEPS, N_EXPERTS, part_of_world, write_world
 
 RESULT = Path(__file__).parent / "results" / "bench_store.json"
@@ -233,8 +232,8 @@ def in_blocks(learner: UnbraidLearner, whole: Steps, modes: torch.Tensor, genera
     part = whole.of_episodes(torch.from_numpy(chosen[chosen < whole.n_episodes]))
     learner.steps, learner.spans = part, Stretches(part.episodes.lengths)
     learner.responsibilities = modes[torch.from_numpy(chosen[chosen < whole.n_episodes])]
-    learner.places = [WindowPlaces(part.lengths, places.window_steps) for places in learner.places]
-    learner.padded_places = [PaddedPlaces(part.lengths, places.window_steps) for places in learner.padded_places]
+    lengths, n_windows, draws = learner.config.window_lengths, learner.windows.n_windows, learner.windows.generator
+    learner.windows = WindowDraws(part.lengths, window_lengths=lengths, n_windows=n_windows, generator=draws)
 
 
 def advance(learner: UnbraidLearner, n_steps: int, change: Callable[[], None] | None) -> None:

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unbraid.core.replay import sent
+
 __all__ = ["Normaliser", "spread_of_blocks"]
 
 _BLOCK = 65536
@@ -73,7 +75,7 @@ class Normaliser(nn.Module):
 
     def forward(self, values: Float[Tensor, "*batch column"]) -> Float[Tensor, "*batch column"]:
         """Scaled values, on the normaliser's own device."""
-        scaled = (values.to(self.mean.device) - self.mean).div_(self.scale)
+        scaled = (sent(values, self.mean.device) - self.mean).div_(self.scale)
         return scaled.clamp_max_(self.clip).clamp_min_(-self.clip)  # a tenth of the time of clamp_ with two tensors
 
     def undo(self, values: Float[Tensor, "*batch column"]) -> Float[Tensor, "*batch column"]:

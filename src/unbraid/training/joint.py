@@ -1,6 +1,5 @@
 """unbraid's own method as a learner: first the search for modes, then encoder, codebook and policy together."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from unbraid.core.errors import ConfigError
 from unbraid.core.randomness import named_generator, named_seed
+from unbraid.core.replay import Replay, sent
 from unbraid.core.side_by_side import SideBySide
 from unbraid.modes.assignment import spans_of
 from unbraid.modes.chain import estimated_rate
@@ -20,14 +20,14 @@ from unbraid.modes.changes import Changes, changes_within, stretches_of_one_mode
 from unbraid.modes.codebook import code_usage, perplexity
 from unbraid.modes.encoders import masked_mean
 from unbraid.modes.found import Found
-from unbraid.modes.pieces import PaddedPlaces
 from unbraid.modes.search import ModeSearch
-from unbraid.modes.spans import SpanSource, WindowPlaces
+from unbraid.modes.spans import SpanSource
 from unbraid.modes.stretches import Stretches, some_within
 from unbraid.modes.windows import cut_windows
 from unbraid.policy.bounds import Extremes
 from unbraid.policy.normaliser import Normaliser
 from unbraid.training.config import UnbraidConfig
+from unbraid.training.descent import Descent, scheduled
 from unbraid.training.model import ModeModel
 from unbraid.training.networks import DISTANCE_TEMPERATURE
 from unbraid.training.pictures import MOST_SHOWN_STEPS, picture_modes
@@ -35,11 +35,11 @@ from unbraid.training.policy_losses import Batch, PolicyLoss, policy_loss
 from unbraid.training.ranks import ONE_RANK, Ranks
 from unbraid.training.steps import Steps
 from unbraid.training.style import SpanStyles
+from unbraid.training.window_draws import STEPS_PER_WINDOW, WindowDraws
 
-__all__ = ["MOST_READ_STEPS", "Given", "UnbraidLearner"]
+__all__ = ["COMMITMENT", "MOST_READ_STEPS", "Given", "UnbraidLearner"]
 
-WARM_UP, CLIP_NORM = 50, 5.0
-STEPS_PER_WINDOW, COMMITMENT = 25, 0.25
+COMMITMENT = 0.25
 MOST_READ_STEPS = 500_000
 """What is read of the demonstrations once the fit is done (how much each code is used, the switch rate, the tables of
 styles) is read of a uniform subset with at most so many steps; docs/scale.md says what that changes."""
@@ -105,7 +105,6 @@ class UnbraidLearner:
         self.ranks = ranks
         self.spans = spans_of(steps.episodes.lengths, "window" if config.sharing == "window" else "episode")
         self.generator = torch.Generator().manual_seed(named_seed(config.seed, "unbraid", "batches"))
-        self.windows_generator = torch.Generator().manual_seed(named_seed(config.seed, "unbraid", "windows"))
         seen = None if given is None else given.seen
         if seen is None:
             seen = Normaliser.of_blocks(steps.observation_blocks(), floor=0.02, of_range=True, clip=6.0)
@@ -124,10 +123,14 @@ class UnbraidLearner:
         self.spans, self.responsibilities = given.spans, given.responsibilities
         head = "gaussian" if config.policy_head == "auto" else config.policy_head
         self.config = replace(config, n_modes=self.responsibilities.shape[1], policy_head=head)
-        self.model, self.optimizer = self._networks(seen, done, device)
-        lengths = sorted({min(length, int(steps.lengths.max())) for length in config.window_lengths})
-        self.places = [WindowPlaces(steps.lengths, length) for length in lengths]
-        self.padded_places = [PaddedPlaces(steps.lengths, length) for length in lengths]
+        self.model, self._descent = self._networks(seen, done, device)
+        self._learn_policy, self._learn_encoder = Replay(self._policy_learned), Replay(self._encoder_learned)
+        self.windows = WindowDraws(
+            steps.lengths,
+            window_lengths=config.window_lengths,
+            n_windows=config.window_batch,
+            generator=torch.Generator().manual_seed(named_seed(config.seed, "unbraid", "windows")),
+        )
         # The contexts of codes on a simplex never change, so that encoder and policy share no weights. What processes
         # tell one another must have one order.
         apart = config.codes == "simplex" and self.model.device.type == "cpu" and not one_thread and not ranks.in_group
@@ -139,8 +142,8 @@ class UnbraidLearner:
 
     # What is prepared before the first step
 
-    def _networks(self, seen: Normaliser, done: Normaliser, device: str) -> tuple[ModeModel, torch.optim.Optimizer]:
-        """An untrained model, and its optimiser."""
+    def _networks(self, seen: Normaliser, done: Normaliser, device: str) -> tuple[ModeModel, Descent]:
+        """An untrained model, and how it learns."""
         config, sizes = self.config, (self.steps.observation_size, self.steps.action_size)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(named_seed(config.seed, "unbraid", "weights"))
@@ -153,13 +156,13 @@ class UnbraidLearner:
         model.to(device)
         assert config.weight_decay != "auto"
         rate, decay = config.learning_rate, config.weight_decay
-        return model, torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay, fused=True)
+        return model, Descent(model.parameters(), learning_rate=rate, weight_decay=decay)
 
     def take_head(self, head: Literal["gaussian", "mixture"]) -> None:
         """Begins with this head of the policy; before the first step."""
         self.config, old = replace(self.config, policy_head=head), self.model
         self.loss_kind = self.config.joint_loss_for(self.steps.n_steps)
-        self.model, self.optimizer = self._networks(old.observation_normaliser, old.action_normaliser, str(old.device))
+        self.model, self._descent = self._networks(old.observation_normaliser, old.action_normaliser, str(old.device))
 
     def _search(self, config: UnbraidConfig, seen: Normaliser, done: Normaliser) -> Found:
         """Who is in which mode, the calmest mode first: a number that another seed gives to the same behaviour.
@@ -240,31 +243,23 @@ class UnbraidLearner:
 
     def policy_part(self) -> Float[Tensor, ""]:
         """The policy's loss, or this process's share of it, whose gradient is added to what is there."""
-        loss = self._policy_loss() * self.ranks.share(self.samples_per_step)
-        loss.backward()
-        return loss.detach()
+        return self._learn_policy(*self.drawn(self.samples_per_step, self.generator))[0]
 
     def encoder_part(self) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         """The encoder's two losses, or this process's share of them, whose gradient is added to what is there."""
-        crossentropy, commitment = self._encoder_loss()
-        (crossentropy + COMMITMENT * commitment).backward()
-        return crossentropy.detach(), commitment.detach()
+        if self.config.encoder == "mean":
+            crossentropy, commitment = self._learn_encoder(*self._drawn_windows())
+        else:
+            crossentropy, commitment = self._latents_learned(*self._latents_in_order())
+        return crossentropy, commitment
 
     def follow(self) -> None:
         """Takes one step down the gradients that are there, at the learning rate that is due."""
+        share = scheduled(self.taken, self.n_steps)
         if self.styles is not None:
-            self.styles.follow(self._schedule())
-        nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.learning_rate * self._schedule()
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+            self.styles.follow(share)
+        self._descent.step(share)
         self.taken += 1
-
-    def _schedule(self) -> float:
-        """Warm-up, then a cosine to 0."""
-        warm = min(1.0, (self.taken + 1) / WARM_UP)
-        return warm * 0.5 * (1 + math.cos(math.pi * self.taken / self.n_steps))
 
     def _contexts(self) -> Float[Tensor, "mode mode"]:
         """Row k: the distances of code k to all codes; the not-hot vector itself, where codes stand on a simplex."""
@@ -284,52 +279,53 @@ class UnbraidLearner:
             states = self._states(chosen[own])
         else:
             states = self.styles.told(self._states(chosen), self.spans[chosen], modes, generator)[own]
-        return states, self._actions(chosen[own]), self._contexts()[modes[own].to(self.model.device)]
+        return states, self._actions(chosen[own]), self._contexts()[sent(modes[own], self.model.device)]
 
-    def _policy_loss(self) -> Float[Tensor, ""]:
+    def _policy_learned(self, *batch: Tensor) -> tuple[Float[Tensor, ""]]:
         """(a) The policy's loss on random steps, and what the styles cost."""
-        batch = self.drawn(self.samples_per_step, self.generator)
-        loss = policy_loss(self.model.policy, self.loss_kind, batch, self.config.precision)
-        return loss if self.styles is None else loss + self.styles.cost().to(loss.device)
+        states, actions, contexts = batch
+        loss = policy_loss(self.model.policy, self.loss_kind, (states, actions, contexts), self.config.precision)
+        if self.styles is not None:
+            loss = loss + self.styles.cost().to(loss.device)
+        loss = loss * self.ranks.share(self.samples_per_step)
+        loss.backward()
+        return (loss.detach(),)
 
-    def _encoder_loss(self) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """(b) Cross-entropy of softmax(-d / 0.1) with the window's responsibilities, and the distance to its code."""
-        latents, wanted, share = self._latents() if self.config.encoder == "mean" else self._latents_in_order()
+    def _encoder_learned(self, *batch: Tensor) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """(b) The encoder's losses on windows of states and actions, and their responsibilities."""
+        states, actions, wanted = batch
+        return self._latents_learned(
+            self.model.encoder(states, actions), wanted, self.ranks.share(self.config.window_batch)
+        )
+
+    def _latents_learned(
+        self, latents: Float[Tensor, "window latent"], wanted: Float[Tensor, "window mode"], share: float
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+        """Cross-entropy of softmax(-d / 0.1) with the window's responsibilities, and the distance to its code."""
         distances = self.model.codebook(latents)
         log_probs = torch.log_softmax(-distances / DISTANCE_TEMPERATURE, dim=1)
         best = distances.gather(1, wanted.argmax(1, keepdim=True))
-        return -share * (wanted * log_probs).sum(1).mean(), share * best.mean()
+        crossentropy, commitment = -share * (wanted * log_probs).sum(1).mean(), share * best.mean()
+        (crossentropy + COMMITMENT * commitment).backward()
+        return crossentropy.detach(), commitment.detach()
 
-    def _latents(self) -> tuple[Float[Tensor, "window latent"], Float[Tensor, "window mode"], float]:
-        """Of this process's part of `_windows`; their responsibilities; and how much of all they are."""
-        windows = self._windows()
+    def _drawn_windows(
+        self,
+    ) -> tuple[Float[Tensor, "window step obs"], Float[Tensor, "window step act"], Float[Tensor, "window mode"]]:
+        """Of this process's part of some windows the states, the actions and the responsibilities."""
+        windows = self.windows.drawn()
         chosen = windows[self.ranks.part(len(windows))]
-        latents = self.model.encoder(self._states(chosen), self._actions(chosen))
-        wanted = self.responsibilities[self.spans[chosen]].mean(1).to(self.model.device)
-        return latents, wanted, self.ranks.share(len(windows))
+        wanted = self.responsibilities[self.spans[chosen]].mean(1)
+        return self._states(chosen), self._actions(chosen), sent(wanted, self.model.device)
 
     def _latents_in_order(self) -> tuple[Float[Tensor, "window latent"], Float[Tensor, "window mode"], float]:
-        """The same of windows of a random length at random places, all their steps; of a shorter episode the whole.
-
-        Of windows above 25 steps there are fewer, so that a batch has no more steps.
-        """
-        draws = self.windows_generator
-        places = self.padded_places[int(torch.randint(len(self.padded_places), (), generator=draws))]
-        n_windows = self.config.window_batch * STEPS_PER_WINDOW // max(places.window_steps, STEPS_PER_WINDOW)
-        n_windows = max(n_windows, 1)
-        windows = places.drawn(n_windows, draws).part(self.ranks.part(n_windows))
-        wanted = masked_mean(self.responsibilities[self.spans[windows.steps]], windows.mask)
-        return self.model.latents(self.steps, windows), wanted.to(self.model.device), self.ranks.share(n_windows)
-
-    def _windows(self) -> Int[Tensor, "window step"]:
-        """Windows of a random length at random places, at most 25 steps of each."""
-        draws = self.windows_generator
-        places = self.places[int(torch.randint(len(self.places), (), generator=draws))]
-        starts, length = places.drawn(self.config.window_batch, draws), places.window_steps
-        if length <= STEPS_PER_WINDOW:
-            return starts[:, None] + torch.arange(length)
-        within = torch.rand(len(starts), length, generator=draws).argsort(1)[:, :STEPS_PER_WINDOW]
-        return starts[:, None] + within
+        """Of this process's part of some windows, by an encoder that reads steps in their order; their
+        responsibilities; and how much of all they are."""
+        windows = self.windows.drawn_in_order()
+        n_windows = len(windows.steps)
+        own = windows.part(self.ranks.part(n_windows))
+        wanted = sent(masked_mean(self.responsibilities[self.spans[own.steps]], own.mask), self.model.device)
+        return self.model.latents(self.steps, own), wanted, self.ranks.share(n_windows)
 
     # What is done now and then
 
@@ -420,12 +416,12 @@ class UnbraidLearner:
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """The optimiser of all networks, and that of the styles."""
-        own: dict[str, torch.optim.Optimizer] = {"all": self.optimizer}
+        own: dict[str, torch.optim.Optimizer] = {"all": self._descent.optimizer}
         return own if self.styles is None else own | {"styles": self.styles.optimizer}
 
     def tensors(self) -> dict[str, Tensor]:
         """State that is no module's and no optimiser's."""
-        generators = {"generator": self.generator, "windows_generator": self.windows_generator}
+        generators = {"generator": self.generator, "windows_generator": self.windows.generator}
         states = {name: generator.get_state() for name, generator in generators.items()}
         return {"responsibilities": self.responsibilities, **states}
 
@@ -433,7 +429,7 @@ class UnbraidLearner:
         """Takes back what `tensors` gave, and the number of steps taken."""
         self.responsibilities, self.taken = tensors["responsibilities"], taken
         self.generator.set_state(tensors["generator"])
-        self.windows_generator.set_state(tensors["windows_generator"])
+        self.windows.generator.set_state(tensors["windows_generator"])
 
 
 def _told(ranks: Ranks, given: Given | None) -> Given:

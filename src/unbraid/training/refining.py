@@ -4,15 +4,16 @@ The joint fit learns to tell modes apart, from little data. A policy that imitat
 has more to learn than that takes, and whether it has, shows on what it did not see.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from typing import final
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
+from unbraid.core.replay import Replay
 from unbraid.policy.gaussian import ActionPolicy
+from unbraid.training.descent import Descent, scheduled
 from unbraid.training.networks import ModeNetworks
 from unbraid.training.policy_losses import Batch, PolicyLoss, Precision, policy_loss
 from unbraid.training.ranks import ONE_RANK, Ranks
@@ -23,7 +24,7 @@ __all__ = ["PolicyRefiner", "held_out_error", "in_blocks"]
 _LEARNING_RATE, _OF_WIDTH = 4e-3, 128
 """The highest learning rate of layers of this width. Wider ones learn at one that is as much smaller: of the same rate
 their outputs move further (Yang et al. 2022, arXiv 2203.03466, table 3: hidden layers under Adam)."""
-_WEIGHT_DECAY, _WARM_UP, _CLIP_NORM = 0.02, 50, 5.0
+_WEIGHT_DECAY = 0.02
 _CHUNK = 16384
 
 
@@ -61,10 +62,10 @@ class PolicyRefiner:
         self._precision: Precision = precision
         self.kind: PolicyLoss = "beta"
         self.n_steps, self.taken = 0, 0
-        self._learning_rate = _LEARNING_RATE * min(1.0, _OF_WIDTH / max(policy.hidden, default=_OF_WIDTH))
-        self.optimizer = torch.optim.AdamW(
-            self.policy.parameters(), lr=self._learning_rate, weight_decay=_WEIGHT_DECAY, fused=True
-        )
+        rate = _LEARNING_RATE * min(1.0, _OF_WIDTH / max(policy.hidden, default=_OF_WIDTH))
+        self._descent = Descent(policy.parameters(), learning_rate=rate, weight_decay=_WEIGHT_DECAY)
+        self.optimizer = self._descent.optimizer
+        self._learn = Replay(self._learned)
 
     def begin(self, kind: PolicyLoss, n_steps: int, *, taken: int = 0) -> None:
         """Says by which loss, and for how many gradient steps; and how many of them a resumed fit has taken."""
@@ -72,17 +73,17 @@ class PolicyRefiner:
 
     def step(self) -> Float[Tensor, ""]:
         """One gradient step; the loss of its batch."""
-        own = policy_loss(self.policy, self.kind, self._draw(), self._precision) * self._share
-        own.backward()
-        (loss,) = self._ranks.total([self.policy], own.detach())
-        nn.utils.clip_grad_norm_(self.policy.parameters(), _CLIP_NORM)
-        warm = min(1.0, (self.taken + 1) / _WARM_UP)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate * warm * 0.5 * (1 + math.cos(math.pi * self.taken / self.n_steps))
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        (loss,) = self._ranks.total([self.policy], *self._learn(*self._draw()))
+        self._descent.step(scheduled(self.taken, self.n_steps))
         self.taken += 1
         return loss
+
+    def _learned(self, *batch: Tensor) -> tuple[Float[Tensor, ""]]:
+        """This process's share of the loss of a batch, whose gradient is added to what is there."""
+        states, actions, contexts = batch
+        loss = policy_loss(self.policy, self.kind, (states, actions, contexts), self._precision) * self._share
+        loss.backward()
+        return (loss.detach(),)
 
 
 @torch.no_grad()

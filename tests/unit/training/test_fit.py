@@ -68,6 +68,38 @@ def test_a_gpu_learns_what_the_cpu_does(demos, tiny, method):
     assert isinstance(on_gpu.to("cuda").transform(demos), np.ndarray)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"codes": "free"},
+        {"style": "on"},
+        {"encoder": "lstm"},
+        {"policy_head": "mixture"},
+        {"precision": "bfloat16"},
+        {"calibration": "left_out", "refine_steps": 20},
+    ],
+)
+def test_a_gpu_learns_the_same_by_graphs_and_kernel_by_kernel(demos, tiny, monkeypatch, settings):
+    config = tiny("unbraid", n_steps=30, **settings)
+    by_graphs = fit(demos, config, LoopOptions(device="cuda"))
+    monkeypatch.setattr("unbraid.core.replay.WARM_UPS", 10**9)
+    kernel_by_kernel = fit(demos, config, LoopOptions(device="cuda"))
+    weights = zip(by_graphs.state_dict().items(), kernel_by_kernel.state_dict().values(), strict=True)
+    for (name, one), other in weights:
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3, err_msg=name)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_fit_on_a_gpu_that_was_stopped_goes_on_as_it_would_have(demos, tiny, fit_in_two, tmp_path):
+    config = tiny("unbraid", n_steps=30, calibration="left_out", refine_steps=20)
+    whole = fit(demos, config, LoopOptions(device="cuda"))
+    options = LoopOptions(run=tmp_path, device="cuda", checkpoint_every=10, log_every=5)
+    in_two = fit_in_two(demos, config, options, 20)
+    np.testing.assert_allclose(in_two.transform(demos), whole.transform(demos), atol=1e-3)
+
+
 def test_threads_and_arithmetic_are_as_they_were_after_a_fit(demos, tiny):
     """Denormal numbers, which made a prototype ten times slower, are flushed to 0 while it learns."""
 

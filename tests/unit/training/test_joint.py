@@ -139,10 +139,10 @@ def test_windows_of_the_encoder_lie_in_one_episode(tiny, reflexes):
     parts = [reflexes(n_per_label=1, n_steps=n, seed=n) for n in (4, 7, 26, 33)]
     demos = Demos.from_episodes([e for part in parts for e in part])
     learner = learner_for(demos, tiny("unbraid", window_lengths=(5, 30, 1000))).first
-    assert [places.window_steps for places in learner.places] == [5, 30, 33]  # beyond every episode: the longest
+    assert learner.windows.window_lengths == [5, 30, 33]  # beyond every episode: the longest
     lengths = set()
     for _ in range(60):
-        chosen = learner._windows()
+        chosen = learner.windows.drawn()
         lengths.add(chosen.shape[1])
         of_step = learner.steps.episodes[chosen]
         assert (of_step == of_step[:, :1]).all()
@@ -192,16 +192,6 @@ def test_the_calmest_mode_comes_first(tiny, calm, wild, first):
             paced(calm=calm, wild=wild), tiny("unbraid", starts="several", search_steps=60, seed=seed)
         ).first
         assert learner.responsibilities.argmax(1).tolist() == [first, 1 - first] * 8
-
-
-def test_the_rate_warms_up_and_comes_down_to_nothing(demos, tiny):
-    learner = learner_for(demos, tiny("unbraid", n_steps=200)).first
-    rates = []
-    for learner.taken in range(200):
-        rates.append(learner._schedule())
-    assert rates[0] == pytest.approx(1 / 50)
-    assert max(rates) == pytest.approx(rates[49])
-    assert rates[-1] < 1e-3
 
 
 # As many modes as there are
