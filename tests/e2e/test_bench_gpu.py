@@ -33,7 +33,7 @@ def test_what_it_found_becomes_tables(bench_gpu):
 
 
 def test_graphs_are_recorded_late_only_inside_the_block(bench_gpu):
-    before = replay.WARM_UPS
+    n_before = replay.WARM_UPS
     with bench_gpu.graphs_after(bench_gpu.NEVER):
         assert replay.WARM_UPS == bench_gpu.NEVER
-    assert replay.WARM_UPS == before
+    assert n_before == replay.WARM_UPS
