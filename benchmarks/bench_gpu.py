@@ -29,7 +29,7 @@ from sklearn.metrics import normalized_mutual_info_score
 
 import piles
 from bench_training import made_up, median_of
-from page_tables import interval, markdown
+from gpu_tables import gpu_text
 from unbraid.core import replay
 from unbraid.core.runs import provenance, write_json
 from unbraid.training.calibrated import CalibratedLearner
@@ -144,24 +144,6 @@ def fitted(pile: piles.Pile, n_modes: int, where: str) -> dict[str, Any]:
     return found
 
 
-def text(found: dict[str, Any]) -> str:
-    """The tables of a page."""
-    steps = [
-        [
-            f"{'-'.join(map(str, row['hidden']))}, {row['batch']:,}",
-            row["part"],
-            row["side"],
-            interval(row["microseconds"], 0),
-            interval(row["speed_up"]),
-            f"{row['first_steps_s']:.1f}",
-        ]
-        for row in found["steps"]
-    ]
-    header = ["network, batch", "step", "how", "microseconds", "speed-up", "first 80 steps, s"]
-    fits = [[row["data"], row["where"], f"{row['seconds']:.1f}", f"{row['nmi']:.3f}"] for row in found["fits"]]
-    return f"{found['gpu']}\n\n{markdown(header, steps)}\n\n{markdown(['data', 'where', 's', 'episode NMI'], fits)}"
-
-
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -184,7 +166,7 @@ def main() -> None:
         for where in PLACES:
             found["fits"].append({"data": name, **fitted(pile(), n_modes, where)})
             write_json(asked.out, found | {"provenance": provenance(seed=0)})
-    print(text(found))
+    print(gpu_text(found | {"provenance": provenance(seed=0)}))
 
 
 if __name__ == "__main__":

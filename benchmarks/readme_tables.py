@@ -18,6 +18,7 @@ import example_tables
 import mode_tables
 import steering_tables
 import switching_tables
+from gpu_tables import gpu_text
 from mode_cases import LINES, SWITCHED_OFF
 from page_tables import interval, markdown
 from training_tables import training_text
@@ -272,6 +273,7 @@ def main() -> int:
         "results": ("README.md", render()),
         "ablations": (METHOD_PAGE, ablations_part(modes)),
         "steering": (STEERING_PAGE, steering_tables.steering_text(load("bench_steering"))),
+        "gpu": (SCALE_PAGE, gpu_text(load("bench_gpu"))),
         "training": (EXPERIMENTS_PAGE, training_text(load("bench_training"))),
         "switching": (SWITCHING_PAGE, switching_tables.switching_text(load("bench_switching"))),
         "preferences": (SWITCHING_PAGE, switching_tables.preferences_text(load("bench_preferences"))),

@@ -25,7 +25,7 @@ def test_it_says_that_it_needs_a_gpu(bench_gpu, monkeypatch, capsys):
 
 def test_what_it_found_becomes_tables(bench_gpu):
     found = json.loads(bench_gpu.RESULT.read_text())
-    table = bench_gpu.text(found)
+    table = bench_gpu.gpu_text(found)
     assert len([line for line in table.splitlines() if line.startswith("| ")]) == 4 + 16 + 6
     for row in found["steps"]:
         if row["side"] == "kernel by kernel":
