@@ -41,7 +41,8 @@ from unbraid.demos.loading import load_demos
 from unbraid.modes.stretches import Stretches
 from unbraid.training import steps as steps_module
 from unbraid.training.config import UnbraidConfig
-from unbraid.training.joint import Given, UnbraidLearner
+from unbraid.training.given import Given
+from unbraid.training.joint import UnbraidLearner
 from unbraid.training.loop import computing
 from unbraid.training.model import ModeModel
 from unbraid.training.steps import Steps

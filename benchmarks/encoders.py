@@ -6,7 +6,8 @@ from typing import get_args, get_type_hints
 
 from unbraid.demos.episodes import Demos
 from unbraid.training.config import UnbraidConfig
-from unbraid.training.joint import Given, UnbraidLearner
+from unbraid.training.given import Given
+from unbraid.training.joint import UnbraidLearner
 from unbraid.training.loop import computing
 from unbraid.training.model import ModeModel
 from unbraid.training.steps import Steps

@@ -84,7 +84,7 @@ def supervised_fit(
     from unbraid.modes.assignment import stretches_of
     from unbraid.modes.stretches import Stretches
     from unbraid.training.calibrated import CalibratedLearner
-    from unbraid.training.joint import Given
+    from unbraid.training.given import Given
     from unbraid.training.loop import LoopOptions, computing, run_loop
     from unbraid.training.steps import Steps
 

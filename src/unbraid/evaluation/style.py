@@ -4,11 +4,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Int
 
 from unbraid.demos.episodes import Demos
 from unbraid.evaluation.intervals import mean_interval
+from unbraid.modes.windows import Windows
 from unbraid.training.model import ModeModel
-from unbraid.training.style import STYLE_NATS
+from unbraid.training.networks import window_sums
+from unbraid.training.style import PIECE_STEPS, STYLE_NATS
 
 __all__ = ["style_entry"]
 
@@ -18,6 +21,9 @@ _MOST_STATES = 4096
 
 def style_entry(model: ModeModel, demos: Demos) -> dict[str, Any]:
     """For every mode: what its styles tell, those of its held-out episodes, and the policy's actions at every style.
+
+    Where modes change within an episode, stretches of one mode stand for episodes: those of 25 steps and more, or, of
+    a mode that has none, its longest.
 
     The size of actions is their root mean square over the steps of an episode, each in deviations of the training
     demonstrations' and all added. The policy's is the expected one on states of the mode's held-out episodes, the same
@@ -31,16 +37,15 @@ def style_entry(model: ModeModel, demos: Demos) -> dict[str, Any]:
         a JSON object; what can't be said without episodes of a mode is None.
     """
     assert model.style_reader is not None
-    episodes = np.flatnonzero(demos.lengths)
-    modes, styles = model.predict(demos)[episodes], model.styles(demos)[episodes]
+    windows, modes = _of_one_mode(model, demos)
+    styles = model.styles_of(demos, windows, modes)
     scale = model.action_normaliser.scale.numpy().astype(np.float64)
-    squares = np.square(demos.actions / scale).sum(1)
-    sizes = np.sqrt(np.bincount(demos.episode_of_step, squares, minlength=demos.n_episodes)[episodes])
-    sizes /= np.sqrt(demos.lengths[episodes])
+    squares = torch.from_numpy(np.square(demos.actions / scale).sum(1, keepdims=True))
+    sizes = np.sqrt(window_sums(squares, windows)[:, 0] / windows.lengths)
     found: list[dict[str, Any]] = []
     for mode in range(model.n_modes):
         own = modes == mode
-        swept = None if not own.any() else _swept_sizes(model, demos, mode, episodes[own])
+        swept = None if not own.any() else _swept_sizes(model, demos, mode, windows, own)
         found.append(
             {
                 "mode": mode,
@@ -51,12 +56,35 @@ def style_entry(model: ModeModel, demos: Demos) -> dict[str, Any]:
                 "episodes": np.column_stack([styles[own], sizes[own]]).round(4).tolist(),
             }
         )
-    return {"most_nats": STYLE_NATS, "modes": found}
+    unit = "stretches" if model.switch_rate > 0 else "episodes"
+    return {"most_nats": STYLE_NATS, "unit": unit, "modes": found}
 
 
-def _swept_sizes(model: ModeModel, demos: Demos, mode: int, episodes: np.ndarray) -> list[float]:
-    """The expected size of the policy's actions at every style of the sweep."""
-    steps = np.flatnonzero(np.isin(demos.episode_of_step, episodes))
+def _of_one_mode(model: ModeModel, demos: Demos) -> tuple[Windows, Int[np.ndarray, "window"]]:
+    """Episodes with steps, or stretches of them, and the mode of each."""
+    if model.switch_rate == 0:
+        windows = model.cut(demos, None)
+        return windows, model.window_scores(demos, windows).argmax(1)
+    modes = model.timeline(demos).modes
+    begins = np.zeros(demos.n_steps, dtype=bool)
+    begins[demos.step_starts[:-1][demos.lengths > 0]] = True
+    begins[1:] |= modes[1:] != modes[:-1]
+    starts = np.flatnonzero(begins)
+    lengths, of_stretch = np.diff(starts, append=demos.n_steps), modes[starts]
+    longest = np.zeros(model.n_modes, dtype=np.int64)
+    np.maximum.at(longest, of_stretch, lengths)
+    kept = lengths >= np.minimum(longest, PIECE_STEPS)[of_stretch]
+    starts, lengths = starts[kept], lengths[kept]
+    return Windows(starts, lengths, demos.episode_of_step[starts]), of_stretch[kept]
+
+
+def _swept_sizes(
+    model: ModeModel, demos: Demos, mode: int, windows: Windows, own: Bool[np.ndarray, "window"]
+) -> list[float]:
+    """The expected size of the policy's actions at every style of the sweep, on states of the chosen windows."""
+    steps = np.concatenate(
+        [np.arange(s, s + n) for s, n in zip(windows.starts[own], windows.lengths[own], strict=True)]
+    )
     steps = steps[np.linspace(0, len(steps) - 1, min(len(steps), _MOST_STATES)).astype(int)]
     states = torch.from_numpy(np.asarray(demos.observations[demos.row_of_step[steps]], dtype=np.float64))
     contexts, scale = model.contexts[mode].expand(len(states), -1), model.action_normaliser.scale

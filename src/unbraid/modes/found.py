@@ -27,6 +27,8 @@ class Found:
         gain_of_kind: kind of evidence -> what the modes add to it held out, in nats a span.
         stability_of: number of modes -> the mean adjusted Rand index between the best and what else EM made of the
             starts, the eight likeliest of them; of each number that was tried, above one.
+        of_rivals: the least adjusted Rand index between these modes and what else EM made of the starts that explains
+            left-out spans as well; None where nothing does.
         merge_into: (mode,) the group of each mode; modes whose union explains left-out spans as well share one.
         silhouette: of the latents under the modes, in [-1, 1]; None with one mode.
         origin: what proposed the modes.
@@ -38,6 +40,7 @@ class Found:
     count: CountOfModes
     gain_of_kind: dict[str, float]
     stability_of: dict[int, float]
+    of_rivals: float | None
     merge_into: tuple[int, ...]
     silhouette: float | None
     origin: str
@@ -64,7 +67,6 @@ class Found:
         """All but the responsibilities, as JSON, with the perplexity of the modes' shares and warnings in words."""
         n_modes = self.responsibilities.shape[1]
         shares = code_usage(self.responsibilities.argmax(1), n_modes)
-        stability = self.stability_of.get(n_modes)
         return {
             "n_modes": n_modes,
             "n_supported": self.count.n_supported,
@@ -79,24 +81,25 @@ class Found:
             "gain_of_kind_nats": self.gain_of_kind,
             "shares": shares.tolist(),
             "perplexity": perplexity(shares),
-            "stability": stability,
+            "stability": self.stability_of.get(n_modes),
+            "agreement_of_rivals": self.of_rivals,
             "merge_into": list(self.merge_into),
             "silhouette": self.silhouette,
             "origin": self.origin,
             "within": None if self.within is None else self.within.facts(),
-            "warnings": _warnings(shares, stability, self._alike()),
+            "warnings": _warnings(shares, self.of_rivals, self._alike()),
         }
 
 
-def _warnings(shares: Float[Tensor, "mode"], stability: float | None, alike: list[list[int]]) -> list[str]:
+def _warnings(shares: Float[Tensor, "mode"], of_rivals: float | None, alike: list[list[int]]) -> list[str]:
     """What a person should know before they trust the modes, each with a remedy."""
     found: list[str] = []
     for mode in torch.nonzero(shares == 0)[:, 0].tolist():
         found.append(f"Mode {mode} holds no demonstration: the codes collapsed. Ask for fewer modes, or for auto.")
-    if stability is not None and stability < _STABLE:
+    if of_rivals is not None and of_rivals < _STABLE:
         found.append(
-            f"Other starts of the search lead elsewhere (mean adjusted Rand index {stability:.2f}). Compare two seeds, "
-            "or bring more demonstrations."
+            f"Another start of the search leads elsewhere (adjusted Rand index {of_rivals:.2f}), to modes that explain "
+            "left-out spans as well. Compare two seeds, or bring more demonstrations."
         )
     for modes in alike:
         told = f"{', '.join(map(str, modes[:-1]))} and {modes[-1]}"

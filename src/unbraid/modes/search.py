@@ -17,7 +17,7 @@ from torch import Tensor
 from unbraid.core.errors import ConfigError
 from unbraid.core.side_by_side import SideBySide
 from unbraid.modes import mixture
-from unbraid.modes.candidates import Candidate, Tried
+from unbraid.modes.candidates import Candidate, Tried, agreement_of_rivals, stability_of
 from unbraid.modes.evidence import Recorded, kinds_of_evidence
 from unbraid.modes.found import Found
 from unbraid.modes.latents import span_latents
@@ -370,7 +370,7 @@ class ModeSearch:
     # What is said of the chosen
 
     def _described(self, chosen: Candidate, n_modes: int, count: CountOfModes, within: WithinModes | None) -> Found:
-        from sklearn.metrics import adjusted_rand_score, silhouette_score
+        from sklearn.metrics import silhouette_score
 
         modes = chosen.responsibilities.argmax(1)
         one = torch.ones(1, self.n_spans, 1)
@@ -378,18 +378,15 @@ class ModeSearch:
         apart = mixture.scored_across_halves(self.statistics, chosen.responsibilities[None])
         own = [part[0].gather(1, modes[:, None])[:, 0].mean() for part in apart]
         gains = [float(mine - part[0].mean()) for mine, part in zip(own, alone, strict=True)]
-        stability_of: dict[int, float] = {}
-        for k, candidate in self._tried.candidates.items():
-            groups = candidate.responsibilities.argmax(1)
-            others = [r for r in self._tried.refined[k] if r is not candidate.refined] if k > 1 else []
-            if others:
-                stability_of[k] = float(np.mean([adjusted_rand_score(groups, r.argmax(1)) for r in others]))
+        others = self._tried.others(n_modes)
+        held_out = self._held_out(torch.stack(others), self._tried.modes) if others else torch.zeros(0, self.n_spans)
         several = 1 < len(modes.unique()) < self.n_spans
         return Found(
             responsibilities=self._of_everybody(chosen),
             count=count,
             gain_of_kind={kind.name: gain for kind, gain in zip(self.latents.kinds, gains, strict=True)},
-            stability_of=stability_of,
+            stability_of=stability_of(self._tried),
+            of_rivals=agreement_of_rivals(chosen, others, held_out),
             merge_into=self._merged(chosen),
             silhouette=float(silhouette_score(self.latents.means, modes)) if several else None,
             origin=chosen.origin,

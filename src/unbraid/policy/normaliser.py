@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from unbraid.core.replay import sent
 
-__all__ = ["Normaliser", "spread_of_blocks"]
+__all__ = ["MOST_SCALED", "Normaliser", "spread_of_blocks"]
 
+MOST_SCALED = 1e12
+"""No scaled value is taken to be larger, in either direction, whatever the clip: it will be squared, in float32."""
 _BLOCK = 65536
 
 
@@ -76,7 +78,8 @@ class Normaliser(nn.Module):
     def forward(self, values: Float[Tensor, "*batch column"]) -> Float[Tensor, "*batch column"]:
         """Scaled values, on the normaliser's own device."""
         scaled = (sent(values, self.mean.device) - self.mean).div_(self.scale)
-        return scaled.clamp_max_(self.clip).clamp_min_(-self.clip)  # a tenth of the time of clamp_ with two tensors
+        most = self.clip.clamp_max(MOST_SCALED)
+        return scaled.clamp_max_(most).clamp_min_(-most)  # a tenth of the time of clamp_ with two tensors
 
     def undo(self, values: Float[Tensor, "*batch column"]) -> Float[Tensor, "*batch column"]:
         """From scaled values to the columns' own units (what was clipped stays clipped)."""

@@ -18,8 +18,9 @@ from unbraid.modes.stretches import some_within
 from unbraid.modes.windows import cut_windows, joined_windows
 from unbraid.policy.gaussian import ActionPolicy
 from unbraid.training.config import UnbraidConfig
+from unbraid.training.given import Given
 from unbraid.training.heads import FEWEST_STEPS, HeadTrial, tried_heads
-from unbraid.training.joint import MOST_READ_STEPS, Given, UnbraidLearner
+from unbraid.training.joint import MOST_READ_STEPS, UnbraidLearner
 from unbraid.training.model import ModeModel
 from unbraid.training.networks import Evidence, ModeNetworks
 from unbraid.training.policy_losses import Batch, PolicyLoss

@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from unbraid.core.errors import ConfigError, ModelError
 from unbraid.core.runs import differences, new_folder, write_bytes, write_json
 from unbraid.training.config import config_from_json
+from unbraid.training.given import Given
 from unbraid.training.model import ModeModel
 from unbraid.training.ranks import Ranks
 
 __all__ = [
     "Learner",
     "as_the_first",
+    "given_in_checkpoint",
     "latest_checkpoint",
     "load_checkpoint",
     "model_in_checkpoint",
@@ -141,14 +143,7 @@ def load_checkpoint(learner: Learner, path: Path, asked: dict[str, Any]) -> dict
         ModelError: the checkpoint is damaged, or was made with another config or other data.
     """
     facts, tensors = _read(path)
-    known = facts.get("asked", {})
-    differing = sorted(k for k in asked if known.get(k) != json.loads(json.dumps(asked[k])))
-    if differing:
-        raise ModelError(
-            f"{path} must be resumed with the {' and '.join(differing)} that it was made with; they differ: "
-            f"{differences(*({name: of.get(name) for name in differing} for of in (known, asked)))}. Repeat the first "
-            "call's settings and data, or start a new run."
-        )
+    _require_asked(path, facts, asked)
     try:
         _restore(learner, tensors, int(facts["taken"]))
     except (KeyError, ValueError, RuntimeError) as error:
@@ -157,6 +152,32 @@ def load_checkpoint(learner: Learner, path: Path, asked: dict[str, Any]) -> dict
             f"{path} must hold all that the fit needs; {said:.200}. Remove it, to go on from an older one."
         ) from error
     return _below(tensors, "beside/")
+
+
+def given_in_checkpoint(path: Path, asked: dict[str, Any]) -> Given | None:
+    """The modes that the fit of a checkpoint has found, which then need not be searched for again; None where it does
+    not search.
+
+    Raises:
+        ModelError: the checkpoint is damaged, or was made with another config or other data.
+    """
+    facts, tensors = _read(path)
+    _require_asked(path, facts, asked)
+    try:
+        return Given.of_tensors(_below(tensors, "state/"))
+    except KeyError:
+        return None
+
+
+def _require_asked(path: Path, facts: dict[str, Any], asked: dict[str, Any]) -> None:
+    known = facts.get("asked", {})
+    differing = sorted(k for k in asked if known.get(k) != json.loads(json.dumps(asked[k])))
+    if differing:
+        raise ModelError(
+            f"{path} must be resumed with the {' and '.join(differing)} that it was made with; they differ: "
+            f"{differences(*({name: of.get(name) for name in differing} for of in (known, asked)))}. Repeat the first "
+            "call's settings and data, or start a new run."
+        )
 
 
 def model_in_checkpoint(path: Path) -> ModeModel:

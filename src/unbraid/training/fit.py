@@ -12,7 +12,9 @@ from unbraid.demos.check import require_fit_ready
 from unbraid.demos.episodes import Demos
 from unbraid.demos.selection import Selection
 from unbraid.training.calibrated import CalibratedLearner
+from unbraid.training.checkpoint import given_in_checkpoint, latest_checkpoint
 from unbraid.training.config import FitConfig, TalkConfig, UnbraidConfig, config_to_json
+from unbraid.training.given import Given, told_by_the_first
 from unbraid.training.loop import LoopOptions, computing, run_loop
 from unbraid.training.model import ModeModel
 from unbraid.training.origin import origin_of
@@ -24,9 +26,21 @@ __all__ = ["fit", "learner_for"]
 
 
 def learner_for(
-    demos: Demos | Selection, config: FitConfig, device: str = "auto", *, ranks: Ranks = ONE_RANK
+    demos: Demos | Selection,
+    config: FitConfig,
+    device: str = "auto",
+    *,
+    ranks: Ranks = ONE_RANK,
+    given: Given | None = None,
 ) -> TalkLearner | CalibratedLearner:
     """A learner that has not taken a step, for those who drive it themselves.
+
+    Args:
+        demos: demonstrations.
+        config: the method and its settings.
+        device: where to fit.
+        ranks: the processes that fit together.
+        given: modes that unbraid's own method then does not search for.
 
     Raises:
         DataError, ConfigError: the demonstrations or the config are not fit for it.
@@ -40,7 +54,7 @@ def learner_for(
     place = _resolved(device, ranks)
     if isinstance(config, TalkConfig):
         return TalkLearner(steps, config, place, ranks=ranks)
-    return CalibratedLearner(steps, config, place, ranks=ranks)
+    return CalibratedLearner(steps, config, place, ranks=ranks, given=given)
 
 
 def _with_windows_that_fit(config: UnbraidConfig, demos: Demos | Selection) -> UnbraidConfig:
@@ -75,6 +89,15 @@ def _resolved(device: str, ranks: Ranks) -> str:
     return device
 
 
+def _found_before(options: LoopOptions) -> Given | None:
+    """The modes that a fit which is resumed has found, told to all processes."""
+    found = None
+    if options.ranks.is_first and options.resume and options.run is not None:
+        newest = latest_checkpoint(options.run / "checkpoints")
+        found = None if newest is None else given_in_checkpoint(newest, options.asked)
+    return told_by_the_first(options.ranks, found)
+
+
 def fit(demos: Demos | Selection, config: FitConfig | None = None, options: LoopOptions | None = None) -> ModeModel:
     """Finds the modes in demonstrations and learns one policy that can be steered between them.
 
@@ -100,7 +123,7 @@ def fit(demos: Demos | Selection, config: FitConfig | None = None, options: Loop
     for name, content in sorted(options.asked.items()):
         ranks.require_same(name, json.dumps(content))
     with silent_where(not ranks.is_first), computing(options.n_threads):
-        learner = learner_for(demos, config, options.device, ranks=ranks)
+        learner = learner_for(demos, config, options.device, ranks=ranks, given=_found_before(options))
         with (learner.first if isinstance(learner, CalibratedLearner) else learner).steps.read_at_random():
             run_loop(learner, options)
         model = learner.finished().cpu().eval()

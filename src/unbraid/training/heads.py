@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from unbraid.core.side_by_side import SideBySide
-from unbraid.training.joint import Given, UnbraidLearner
+from unbraid.training.given import Given
+from unbraid.training.joint import UnbraidLearner
 from unbraid.training.networks import ModeNetworks
 from unbraid.training.policy_losses import PolicyLoss
 from unbraid.training.refining import held_out_error, in_blocks

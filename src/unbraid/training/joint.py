@@ -1,7 +1,7 @@
 """unbraid's own method as a learner: first the search for modes, then encoder, codebook and policy together."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, final
 
@@ -16,28 +16,28 @@ from unbraid.core.replay import Replay, sent
 from unbraid.core.side_by_side import SideBySide
 from unbraid.modes.assignment import spans_of
 from unbraid.modes.chain import estimated_rate
-from unbraid.modes.changes import Changes, changes_within, stretches_of_one_mode
+from unbraid.modes.changes import changes_within, stretches_of_one_mode
 from unbraid.modes.codebook import code_usage, perplexity
 from unbraid.modes.encoders import masked_mean
-from unbraid.modes.found import Found
 from unbraid.modes.search import ModeSearch
 from unbraid.modes.spans import SpanSource
 from unbraid.modes.stretches import Stretches, some_within
 from unbraid.modes.windows import cut_windows
-from unbraid.policy.bounds import Extremes
 from unbraid.policy.normaliser import Normaliser
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.descent import Descent, scheduled
+from unbraid.training.given import Given, told_by_the_first
 from unbraid.training.model import ModeModel
 from unbraid.training.networks import DISTANCE_TEMPERATURE
 from unbraid.training.pictures import MOST_SHOWN_STEPS, picture_modes
 from unbraid.training.policy_losses import Batch, PolicyLoss, policy_loss
 from unbraid.training.ranks import ONE_RANK, Ranks
+from unbraid.training.scaling import scaling_of_actions
 from unbraid.training.steps import Steps
 from unbraid.training.style import SpanStyles
 from unbraid.training.window_draws import STEPS_PER_WINDOW, WindowDraws
 
-__all__ = ["COMMITMENT", "MOST_READ_STEPS", "Given", "UnbraidLearner"]
+__all__ = ["COMMITMENT", "MOST_READ_STEPS", "UnbraidLearner"]
 
 COMMITMENT = 0.25
 MOST_READ_STEPS = 500_000
@@ -45,24 +45,6 @@ MOST_READ_STEPS = 500_000
 styles) is read of a uniform subset with at most so many steps; docs/scale.md says what that changes."""
 _COLLAPSED = 0.1
 _BLOCK = 65536
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Given:
-    """What is known of who acted.
-
-    Attributes:
-        spans: the stretches that share a mode.
-        responsibilities: (span, mode); rows sum to 1.
-        seen: what scales observations; read off the steps where it is None.
-        extremes: what says the bounds of actions; read off the steps where it is None.
-    """
-
-    spans: Stretches
-    responsibilities: Float[Tensor, "span mode"]
-    seen: Normaliser | None = None
-    extremes: Extremes | None = None
 
 
 @final
@@ -108,19 +90,14 @@ class UnbraidLearner:
         seen = None if given is None else given.seen
         if seen is None:
             seen = Normaliser.of_blocks(steps.observation_blocks(), floor=0.02, of_range=True, clip=6.0)
-        extremes, blocks = None if given is None else given.extremes, steps.action_blocks()
-        if extremes is None:
-            extremes = Extremes()
-            blocks = extremes.watched(blocks)
-        done, self.extremes = Normaliser.of_blocks(blocks, floor=1e-3, of_range=True), extremes
-        self.found: Found | None = None
-        self.changes: Changes | None = None
+        scaling = scaling_of_actions(steps)
+        done, self.extremes, self._warnings = scaling.normaliser, scaling.extremes, scaling.warnings
+        if given is not None and given.extremes is not None:
+            self.extremes = given.extremes
         if given is None:
-            if ranks.is_first:
-                self.found = self._search(config, seen, done)
-                given = Given(self.spans, self.found.responsibilities)
-            given = _told(ranks, given)
-        self.spans, self.responsibilities = given.spans, given.responsibilities
+            given = told_by_the_first(ranks, self._searched(config, seen, done) if ranks.is_first else None)
+            assert given is not None
+        self.spans, self.responsibilities, self.search_facts = given.spans, given.responsibilities, given.facts
         head = "gaussian" if config.policy_head == "auto" else config.policy_head
         self.config = replace(config, n_modes=self.responsibilities.shape[1], policy_head=head)
         self.model, self._descent = self._networks(seen, done, device)
@@ -164,13 +141,14 @@ class UnbraidLearner:
         self.loss_kind = self.config.joint_loss_for(self.steps.n_steps)
         self.model, self._descent = self._networks(old.observation_normaliser, old.action_normaliser, str(old.device))
 
-    def _search(self, config: UnbraidConfig, seen: Normaliser, done: Normaliser) -> Found:
+    def _searched(self, config: UnbraidConfig, seen: Normaliser, done: Normaliser) -> Given:
         """Who is in which mode, the calmest mode first: a number that another seed gives to the same behaviour.
 
         Where experts change within an episode, spans become the stretches between the changes, and modes are searched
         for among those.
         """
-        steps, source = self.steps, self._source(seen, done)
+        steps, changes = self.steps, None
+        source = self._source(seen, done)
         generator = named_generator(config.seed, "unbraid", "search")
         if config.n_modes != "auto" and config.n_modes > len(source.lengths):
             what = "stretches of demonstrations" if config.sharing == "window" else "demonstrations"
@@ -183,8 +161,8 @@ class UnbraidLearner:
         found = search.found(config.n_modes)
         if config.sharing in ("auto", "changing") and config.n_modes != 1 and len(source.lengths) > 1:
             n_modes, assumed = max(found.responsibilities.shape[1], 2), config.sharing == "changing"
-            self.changes = changes_within(search, n_modes, assumed=assumed)
-            turn_steps = self.changes.turn_steps
+            changes = changes_within(search, n_modes, assumed=assumed)
+            turn_steps = changes.turn_steps
             if turn_steps is not None:
                 draws = named_generator(config.seed, "unbraid", "stretches")
                 self.spans = Stretches(stretches_of_one_mode(source, search_among, config.n_modes, turn_steps, draws))
@@ -195,7 +173,9 @@ class UnbraidLearner:
             block = torch.arange(start, min(start + _BLOCK, steps.n_steps))
             energy.index_add_(0, self.spans[block], done(steps.actions(block)).square().sum(1))
         of_mode, n_steps = found.responsibilities.T @ energy, found.responsibilities.T @ source.lengths.float()
-        return found.ordered((of_mode / n_steps.clamp_min(1e-9)).argsort())
+        found = found.ordered((of_mode / n_steps.clamp_min(1e-9)).argsort())
+        facts = found.facts() | {"changes": None if changes is None else changes.facts()}
+        return Given(self.spans, found.responsibilities, facts=facts)
 
     def _source(self, seen: Normaliser, done: Normaliser) -> SpanSource:
         """The spans, for a search to read some of."""
@@ -362,19 +342,13 @@ class UnbraidLearner:
         if self._n_changes and self.config.sharing != "window":
             some = self.steps.of_episodes(self._some(self.steps.episodes.lengths, "switch rate"))
             self.model.switch_rate = estimated_rate(self.model.step_scores(some), some.lengths)
-        self.model.search = None if self.found is None else self._with_health(self._facts(self.found))
+        self.model.search = None if self.search_facts is None else self._with_health(self.search_facts)
         return self.model
 
     def _some(self, lengths: Int[Tensor, "stretch"], purpose: str) -> Int[Tensor, "chosen"]:
         """A uniform subset of whole episodes or spans, for what is read at the end; all, up to `MOST_READ_STEPS`."""
         generator = named_generator(self.config.seed, "unbraid", purpose)
         return torch.from_numpy(some_within(lengths.numpy(), MOST_READ_STEPS, generator))
-
-    def _facts(self, found: Found) -> dict[str, Any]:
-        """What the search said of the modes, and of changes within episodes."""
-        if self.changes is None:
-            return found.facts() | {"changes": None}
-        return found.facts() | {"changes": self.changes.facts() | {"n_changes": self._n_changes}}
 
     @property
     def _n_changes(self) -> int:
@@ -406,7 +380,8 @@ class UnbraidLearner:
             for k in torch.nonzero(read < _COLLAPSED * due)[:, 0].tolist()
         ]
         codes = {"encoder_shares": read.tolist(), "encoder_perplexity": perplexity(read)}
-        return facts | codes | {"warnings": facts["warnings"] + warnings}
+        changes = facts["changes"] and facts["changes"] | {"n_changes": self._n_changes}
+        return facts | codes | {"changes": changes, "warnings": [*self._warnings, *facts["warnings"], *warnings]}
 
     # What an exact resume needs beside the model (see checkpoint.py)
 
@@ -423,23 +398,10 @@ class UnbraidLearner:
         """State that is no module's and no optimiser's."""
         generators = {"generator": self.generator, "windows_generator": self.windows.generator}
         states = {name: generator.get_state() for name, generator in generators.items()}
-        return {"responsibilities": self.responsibilities, **states}
+        return Given(self.spans, self.responsibilities, facts=self.search_facts).tensors() | states
 
     def restore(self, tensors: dict[str, Tensor], taken: int) -> None:
         """Takes back what `tensors` gave, and the number of steps taken."""
         self.responsibilities, self.taken = tensors["responsibilities"], taken
         self.generator.set_state(tensors["generator"])
         self.windows.generator.set_state(tensors["windows_generator"])
-
-
-def _told(ranks: Ranks, given: Given | None) -> Given:
-    """What the first process found, which no other has looked for."""
-    from safetensors.torch import load, save
-
-    if given is not None and not ranks.in_group:
-        return given
-    content = b""
-    if given is not None:
-        content = save({"lengths": given.spans.lengths, "responsibilities": given.responsibilities.contiguous()})
-    found = load(ranks.shared(content))
-    return Given(Stretches(found["lengths"]), found["responsibilities"])

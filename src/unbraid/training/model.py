@@ -3,6 +3,7 @@
 import hashlib
 import json
 import tempfile
+from functools import partial
 from importlib import metadata
 from numbers import Integral
 from pathlib import Path
@@ -24,11 +25,11 @@ from unbraid.modes.windows import Windows, cut_windows
 from unbraid.training.columns import columns_in_order
 from unbraid.training.config import FitConfig, config_from_json, config_to_json
 from unbraid.training.hub import CARD, card_around, fetch, is_hub_id, push
-from unbraid.training.networks import Evidence, ModeNetworks, in_parts, window_sums
-from unbraid.training.online import Belief, Observer
+from unbraid.training.networks import Evidence, ModeNetworks, in_parts
+from unbraid.training.online import Belief, Observer, require_causal
 from unbraid.training.origin import require_held
 from unbraid.training.steps import Steps
-from unbraid.training.style import style_readings
+from unbraid.training.style import style_readings_of_windows
 
 __all__ = ["ModeModel"]
 
@@ -145,7 +146,8 @@ class ModeModel(ModeNetworks):
 
         0.5 is the mode's typical demonstration; 0.8 exceeds four fifths of those that were learned from. A larger style
         is the more energetic one, as far as styles go with the size of actions. Windows say less than whole episodes.
-        Of whole episodes every one has its entry; one of no steps has NaN.
+        Where modes change, a style is read of the steps that are in the mode of most of the window. Of whole episodes
+        every one has its entry; one of no steps has NaN.
 
         Raises:
             ConfigError: a model without styles.
@@ -154,11 +156,27 @@ class ModeModel(ModeNetworks):
         if self.style_reader is None:
             raise ConfigError("A model must have styles; this one was fitted without. Fit with style on (--style on).")
         windows = self.cut(demos, window_steps, stride_steps)
-        modes = self.window_scores(demos, windows).argmax(1)
-        sums = in_parts(lambda some, own: window_sums(style_readings(self, some), own), self.steps_of(demos), windows)
-        read = sums / windows.lengths[:, None]
-        styles = self.style_reader.quantiles(read)[np.arange(len(modes)), modes]
+        styles = self.styles_of(demos, windows, self.window_scores(demos, windows).argmax(1))
         return styles if window_steps is not None else _of_every_episode(demos, styles, np.nan)
+
+    def styles_of(
+        self, demos: Demos, windows: Windows, modes: Int[np.ndarray, "window"]
+    ) -> Float[np.ndarray, "window"]:
+        """The style of windows under modes that are given, as a quantile: see `styles`.
+
+        Args:
+            demos: demonstrations.
+            windows: of theirs.
+            modes: (window,) of each the mode that it is a style of.
+
+        Raises:
+            ConfigError: a model without styles.
+            DataError: widths that don't fit, or numbers that are not finite.
+        """
+        if self.style_reader is None:
+            raise ConfigError("A model must have styles; this one was fitted without. Fit with style on (--style on).")
+        read = in_parts(partial(style_readings_of_windows, self, self.switch_rate), self.steps_of(demos), windows)
+        return self.style_reader.quantiles(read)[np.arange(len(modes)), modes]
 
     def score(self, demos: Demos) -> float:
         """Mean log-likelihood of an action, in nats.
@@ -194,8 +212,10 @@ class ModeModel(ModeNetworks):
         As `timeline`, but the encoder reads a step in the window of the last 25 steps alone.
 
         Raises:
+            ConfigError: a model of the talk's method, whose encoder reads steps that are still to come.
             DataError: widths that don't fit, or numbers that are not finite.
         """
+        require_causal(self)
         self._require_fitting(demos)
         return filtered(self.step_scores_so_far(self.steps_of(demos)), demos.lengths, self.switch_rate)
 

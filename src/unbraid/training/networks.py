@@ -26,6 +26,7 @@ from unbraid.training.steps import Steps
 
 __all__ = [
     "DISTANCE_TEMPERATURE",
+    "LEAST_NATS",
     "POLICY_SHARE",
     "STEP_SHARE",
     "STEP_WINDOW",
@@ -40,6 +41,7 @@ Evidence = Literal["combined", "encoder", "policy"]
 
 DISTANCE_TEMPERATURE = 0.1
 """What squared distances are divided by, to be nats."""
+LEAST_NATS = -1e6
 POLICY_SHARE = 0.3
 STEP_SHARE = 0.25
 STEP_WINDOW = 25
@@ -181,13 +183,17 @@ class ModeNetworks(nn.Module):
 
     @torch.no_grad()
     def log_likelihoods(self, steps: Steps) -> Float[Tensor, "step mode"]:
-        """log pi(a | s, k) of every step under every mode's context, in nats; in any style, where it has styles."""
+        """log pi(a | s, k) of every step under every mode's context, in nats; in any style, where it has styles.
+
+        An action that is absurd (a sensor's fault) counts for `LEAST_NATS` under every mode, in scaled units: beside
+        a larger number, what other steps say would be lost in a sum.
+        """
         out = torch.empty(steps.n_steps, self.n_modes)
         for start in range(0, steps.n_steps, _CHUNK):
             chosen = torch.arange(start, min(start + _CHUNK, steps.n_steps))
             states, actions = self.policy_inputs(steps, chosen), self.action_normaliser(steps.actions(chosen))
             out[chosen] = log_likelihoods_of_modes(self.policy, states, actions, self.contexts).cpu()
-        return out - float(self.action_normaliser.scale.log().sum())
+        return out.clamp_min_(LEAST_NATS) - float(self.action_normaliser.scale.log().sum())
 
     def policy_inputs(self, steps: Steps, chosen: Int[Tensor, "chosen"]) -> Float[Tensor, "chosen input"]:
         """What the policy sees of the chosen steps beside the context: scaled states, in any style where there are

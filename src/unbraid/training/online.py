@@ -19,9 +19,17 @@ from unbraid.policy.gaussian import LOG_STD_HIGH, LOG_STD_LOW, GaussianPolicy
 from unbraid.policy.mixture import N_COMPONENTS, MixturePolicy
 from unbraid.policy.normaliser import Normaliser
 from unbraid.policy.squashed import TanhGaussianPolicy
-from unbraid.training.networks import DISTANCE_TEMPERATURE, POLICY_SHARE, STEP_SHARE, STEP_WINDOW, ModeNetworks
+from unbraid.training.config import TalkConfig
+from unbraid.training.networks import (
+    DISTANCE_TEMPERATURE,
+    LEAST_NATS,
+    POLICY_SHARE,
+    STEP_SHARE,
+    STEP_WINDOW,
+    ModeNetworks,
+)
 
-__all__ = ["Belief", "Observer"]
+__all__ = ["Belief", "Observer", "require_causal"]
 
 _MEANS = [np.full(n, 1 / max(n, 1), dtype=np.float32) for n in range(STEP_WINDOW + 1)]
 """(n,) what makes the mean of n rows, a product: half the time of a sum."""
@@ -68,11 +76,9 @@ class Observer:
         assert isinstance(policy, GaussianPolicy | MixturePolicy)
         self._freed = copy.deepcopy(policy).cpu().freed if isinstance(policy, TanhGaussianPolicy) else None
         linear = policy.log_std_of_context
-        if isinstance(networks.encoder, TransitionEncoder) or linear is None:
-            raise ConfigError(
-                "A mode can be observed with a model of unbraid's own method; this one is of the talk's, which reads "
-                "where a step leads. Fit with --method unbraid."
-            )
+        require_causal(networks)
+        assert linear is not None
+        assert not isinstance(networks.encoder, TransitionEncoder)
         self._states = _scaling(networks.observation_normaliser, networks.observation_origin)
         self._actions = _scaling(networks.action_normaliser)
         self._n_modes = networks.n_modes
@@ -136,7 +142,8 @@ class Observer:
                     f"{len(before)} modes. Begin with None, and hand on what this model's `observe` gives."
                 )
             recent = np.concatenate([belief.recent[1 - STEP_WINDOW :], recent])
-        scores = STEP_SHARE * bounded(self._policy(state, done) + self._encoder(recent))
+        of_policy = np.maximum(self._policy(state, done), POLICY_SHARE * LEAST_NATS)
+        scores = STEP_SHARE * bounded(of_policy + self._encoder(recent))
         return Belief(next_log_belief(before, scores, self._rate), recent)
 
     def _policy(self, state: Float[np.ndarray, "obs"], action: Float[np.ndarray, "act"]) -> Float[np.ndarray, "mode"]:
@@ -206,6 +213,15 @@ def _silu(values: np.ndarray) -> np.ndarray:
     below = np.exp(-values)
     below += 1
     return np.divide(values, below, out=below)
+
+
+def require_causal(networks: ModeNetworks) -> None:
+    """Raises `ConfigError` for a model of the talk's method, whose encoder reads steps that are still to come."""
+    if isinstance(networks.config, TalkConfig):
+        raise ConfigError(
+            "The mode up to a step must be asked of a model of unbraid's own method; this one is of the talk's, which "
+            "reads where a step leads. Fit with --method unbraid, or read the whole episode with timeline."
+        )
 
 
 def _scaling(normaliser: Normaliser, origin: Tensor | None = None) -> Callable[[np.ndarray], np.ndarray]:

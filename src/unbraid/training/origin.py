@@ -3,10 +3,11 @@
 A model computes with float32, which would round away what varies in such a column: it is moved to 0 in float64 first.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from unbraid.core.errors import DataError
 from unbraid.demos.episodes import Demos
@@ -25,23 +26,45 @@ _BLOCK = 65536
 
 def origin_of(demos: Demos | Selection) -> Float[np.ndarray, "obs"] | None:
     """(obs,) what is taken away from each column of the observations, in its own units: the mean of a column that lies
-    far from 0, and 0 for others; None where no column does. What is not float64 has been rounded already.
+    far from 0, and 0 for others; None where no column does. float32 has been rounded already.
 
     Raises:
-        DataError: an observation or action that float32 can't hold.
+        DataError: an observation or action that float32 can't hold, or actions that lie far from 0.
     """
     whole = demos.demos if isinstance(demos, Selection) else demos
     require_held(whole.actions, "actions")
     require_held(whole.observations, "observations", whole.observation_names)
-    if not _is_wide(whole.observations):
-        return None
     chosen = demos if isinstance(demos, Selection) else Selection(demos, np.arange(demos.n_episodes))
     if chosen.n_episodes == 0:
         return None
-    mean, deviation, _ = spread_of_blocks(_blocks(chosen))
-    rounded = np.abs(mean) * np.finfo(np.float32).eps / 2
-    far = (np.abs(mean) >= _FAR) & (deviation > 0) & (rounded > _ROUNDED * deviation)
+    _require_near(chosen)
+    if not _is_wide(whole.observations):
+        return None
+    mean, far = _far(_blocks(chosen, "observations"))
     return np.where(far, mean, 0.0) if far.any() else None
+
+
+def _far(
+    blocks: Iterable[Float[np.ndarray, "_ column"]],
+) -> tuple[Float[np.ndarray, "column"], Bool[np.ndarray, "column"]]:
+    """The mean of each column, and whether it lies far from 0."""
+    mean, deviation, _ = spread_of_blocks(blocks)
+    rounded = np.abs(mean) * np.finfo(np.float32).eps / 2
+    return mean, (np.abs(mean) >= _FAR) & (deviation > 0) & (rounded > _ROUNDED * deviation)
+
+
+def _require_near(chosen: Selection) -> None:
+    """Raises `DataError` for actions that lie far from 0: they are learned, and given, as float32."""
+    if not _is_wide(chosen.demos.actions) or chosen.demos.n_steps == 0:
+        return
+    mean, far = _far(_blocks(chosen, "actions"))
+    if far.any():
+        column = int(far.argmax())
+        raise DataError(
+            f"The demonstrations' actions must lie near 0 beside how much they vary, as they are computed with "
+            f"float32; those of column {column} lie around {mean[column]:g}, and would be rounded. Take that number "
+            "away from the column, and add it to what the policy does."
+        )
 
 
 def require_held(
@@ -73,13 +96,17 @@ def require_held(
 
 
 def _is_wide(values: np.ndarray) -> bool:
-    return values.dtype.kind == "f" and values.dtype.itemsize > np.dtype(np.float32).itemsize
+    """Whether values of its type may need more digits than float32 has: whole numbers do beyond 16 bits."""
+    return values.dtype.kind in "fiu" and values.dtype.itemsize > (4 if values.dtype.kind == "f" else 2)
 
 
-def _blocks(chosen: Selection) -> Iterator[Float[np.ndarray, "block obs"]]:
-    """All observations of the chosen episodes, in blocks: each of episodes that lie side by side."""
+def _blocks(chosen: Selection, of: Literal["observations", "actions"]) -> Iterator[Float[np.ndarray, "block column"]]:
+    """All rows of the chosen episodes, in blocks: each of episodes that lie side by side."""
     whole = chosen.demos
+    table, edges = (
+        (whole.observations, whole.row_starts) if of == "observations" else (whole.actions, whole.step_starts)
+    )
     for first, last in chosen.runs():
-        end = int(whole.row_starts[last])
-        for start in range(int(whole.row_starts[first]), end, _BLOCK):
-            yield whole.observations[start : min(start + _BLOCK, end)]
+        end = int(edges[last])
+        for start in range(int(edges[first]), end, _BLOCK):
+            yield table[start : min(start + _BLOCK, end)]

@@ -9,15 +9,18 @@ gains nothing; the mean over a mode's spans is taken away before anybody sees a 
 
 from typing import final
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from unbraid.modes.timeline import timeline_of
+from unbraid.modes.windows import Windows
 from unbraid.policy.style import style_features, with_style
-from unbraid.training.networks import ModeNetworks
+from unbraid.training.networks import ModeNetworks, window_sums
 from unbraid.training.steps import Steps
 
-__all__ = ["PIECE_STEPS", "STYLE_NATS", "UNTOLD", "SpanStyles", "style_readings"]
+__all__ = ["PIECE_STEPS", "STYLE_NATS", "UNTOLD", "SpanStyles", "style_readings", "style_readings_of_windows"]
 
 STYLE_NATS = 2.0
 """The most that the styles tell of their spans, mean over spans, in nats: they can tell seven kinds apart, not more."""
@@ -27,7 +30,7 @@ PIECE_STEPS = 25
 """The steps of a piece of a demonstration from which the reading of styles is learned."""
 _LIMIT_WEIGHT = 1.0
 _LEARNING_RATE, _FIRST_LOG_VARIANCE, _FIRST_SPREAD = 2e-2, -2.0, 0.1
-_CHUNK = 16384
+_CHUNK, _MOST_READ = 16384, 1e4  # of an absurd action, beside which a sum would lose what others say
 
 
 @final
@@ -145,6 +148,24 @@ def style_readings(networks: ModeNetworks, steps: Steps) -> Float[Tensor, "step 
         for mode in range(networks.n_modes):
             found[chosen, mode] = _features(networks, steps, chosen, mode) @ weights[mode] + offsets[mode]
     return found
+
+
+def style_readings_of_windows(
+    networks: ModeNetworks, switch_rate: float, steps: Steps, windows: Windows
+) -> Float[np.ndarray, "window mode"]:
+    """(window, mode) what is read of the style of each window under each mode, of whole episodes and their windows.
+
+    Where modes change within an episode, the mean is over the steps in the mode, by their probability given the whole
+    episode; over all steps, where the window has none.
+    """
+    readings = style_readings(networks, steps).clamp_(-_MOST_READ, _MOST_READ)
+    means = window_sums(readings, windows) / windows.lengths[:, None]
+    if switch_rate == 0:
+        return means
+    timeline = timeline_of(networks.step_scores(steps), steps.lengths, switch_rate)
+    weights = torch.from_numpy(timeline.probabilities).to(readings)
+    n_steps = window_sums(weights, windows)
+    return np.where(n_steps > 0.5, window_sums(readings * weights, windows) / np.maximum(n_steps, 0.5), means)
 
 
 def _features(

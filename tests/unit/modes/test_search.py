@@ -11,7 +11,7 @@ import torch
 
 from unbraid.core.errors import ConfigError
 from unbraid.modes import mixture, search
-from unbraid.modes.candidates import Candidate
+from unbraid.modes.candidates import Candidate, agreement_of_rivals
 from unbraid.modes.search import ModeSearch
 
 STEPS = 120
@@ -237,6 +237,25 @@ def test_stability_leaves_the_chosen_itself_out(reflexes):
     others = [r for r in sought._steady.refined[2] if r is not chosen.refined]
     assert len(others) == len(sought._steady.refined[2]) - (chosen.origin == "EM")
     assert (2 in found.stability_of) == bool(others)
+
+
+def test_a_rival_explains_left_out_spans_as_well():
+    best, as_good = torch.eye(2).repeat(20, 1), torch.eye(2).repeat_interleave(20, 0)
+    noise = torch.randn(40, generator=torch.Generator().manual_seed(0))
+    chosen = Candidate(best, torch.zeros(40), "EM", best)
+    held_out = torch.stack([noise - noise.mean(), -5 + 0.1 * noise])
+    assert agreement_of_rivals(chosen, [as_good, best], held_out) == pytest.approx(-0.026, abs=0.03)
+    assert agreement_of_rivals(chosen, [as_good], held_out[1:]) is None
+    assert agreement_of_rivals(chosen, [], torch.zeros(0, 40)) is None
+
+
+def test_of_one_behaviour_another_start_is_as_good_and_of_two_none_is(reflexes):
+    one, two = (search_of(reflexes(n)[0]).found(2) for n in (1, 2))
+    assert one.of_rivals is not None
+    assert one.of_rivals < 0.5
+    assert "Another start of the search leads elsewhere" in one.facts()["warnings"][0]
+    assert two.of_rivals is None or two.of_rivals > 0.9
+    assert two.facts()["warnings"] == []
 
 
 def test_the_seed_suffices_and_matters(reflexes):

@@ -10,6 +10,7 @@ import torch
 from unbraid.core.errors import ModelError, RunError, StorageError
 from unbraid.training.checkpoint import latest_checkpoint, load_checkpoint, model_in_checkpoint, save_checkpoint
 from unbraid.training.fit import fit, learner_for
+from unbraid.training.joint import UnbraidLearner
 from unbraid.training.loop import LoopOptions
 
 
@@ -62,6 +63,24 @@ def test_a_fit_that_stops_anywhere_ends_where_an_unbroken_one_does(
     assert same_weights(unbroken, went_on)
     assert metrics_of(tmp_path / "unbroken") == metrics_of(tmp_path / "stopped")
     assert [line["step"] for line in metrics_of(tmp_path / "stopped")] == [4, 8, 12, 16, 20]
+
+
+@pytest.mark.parametrize("sharing", ["episode", "changing"])
+def test_a_resume_does_not_search_again(demos, tiny, same_weights, fit_in_two, tmp_path, monkeypatch, sharing):
+    config = tiny("unbraid", sharing=sharing, calibration="left_out")
+    whole, searched = fit(demos, config), []
+    search = UnbraidLearner._searched
+
+    def counted(*given):
+        searched.append(given)
+        return search(*given)
+
+    monkeypatch.setattr(UnbraidLearner, "_searched", counted)
+    options = LoopOptions(run=tmp_path, log_every=4, checkpoint_every=4)
+    in_two = fit_in_two(demos, config, options, 8)
+    assert len(searched) == 1
+    assert same_weights(whole, in_two)
+    assert in_two.search == whole.search
 
 
 def test_the_newest_two_are_kept_and_what_a_kill_half_wrote_goes(demos, tiny, tmp_path):

@@ -33,7 +33,7 @@ def test_unbraids_own_method_is_the_default(demos, monkeypatch):
     """Which one is made, without the time to fit it."""
     made = []
 
-    def noted(given, config, device, *, ranks):
+    def noted(demos, config, device, **beside):
         made.append(config)
         raise InterruptedError
 

@@ -163,7 +163,7 @@ def test_empty_episodes_are_no_spans(tiny, reflexes):
 
 def test_responsibilities_stay_what_the_search_found(demos, tiny):
     learner = learner_for(demos, tiny("unbraid")).first
-    found = learner.found.responsibilities.clone()
+    found = learner.responsibilities.clone()
     for _ in range(20):
         terms = learner.step()
     assert torch.equal(learner.responsibilities, found)
@@ -254,7 +254,7 @@ def test_the_search_says_whether_the_number_asked_for_was_right(reflexes, tiny):
     demos = reflexes(n_labels=2, n_per_label=10)
     for asked, said in ((2, "supports 2 modes"), (3, "3 are too many, by 1")):
         learner = learner_for(demos, tiny("unbraid", n_modes=asked, starts="several", search_steps=100)).first
-        assert said in learner.found.facts()["verdict"]
+        assert said in learner.search_facts["verdict"]
         assert learner.model.n_modes == asked
 
 

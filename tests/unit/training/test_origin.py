@@ -74,6 +74,22 @@ def test_what_is_learned_far_from_zero_is_what_is_learned_near_it(pair, demos, m
     np.testing.assert_array_equal(far.predict(moved, window_steps=9), near.predict(here, window_steps=9))
 
 
+def test_whole_numbers_far_from_zero_are_moved_like_others(demos):
+    rows = np.round(1000 * demos.observations.astype(np.float64)) + 1.7e12
+    wanted = origin_of(replace(demos, observations=rows))
+    found = origin_of(replace(demos, observations=rows.astype(np.int64)))
+    np.testing.assert_array_equal(found, wanted)
+    steps = Steps.of(replace(demos, observations=rows.astype(np.int64)), origin=found)
+    seen = steps.observations(torch.arange(5)).numpy()
+    np.testing.assert_allclose(seen, rows[:5] - wanted, atol=1e-3)
+
+
+def test_actions_far_from_zero_are_refused(demos):
+    far = replace(demos, actions=demos.actions.astype(np.float64) + 1e10)
+    with pytest.raises(DataError, match=r"actions must lie near 0 .*column 0 lie around 1e\+10.*Take that number away"):
+        origin_of(far)
+
+
 def test_a_policy_and_an_observer_see_what_the_model_reads(pair, moved):
     _, far = pair
     rows = moved.observations[:40]

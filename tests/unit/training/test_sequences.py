@@ -11,6 +11,7 @@ from unbraid.demos.episodes import Demos, Episode
 from unbraid.modes.sequence_encoders import READERS
 from unbraid.modes.windows import cut_windows
 from unbraid.training.checkpoint import load_checkpoint, save_checkpoint
+from unbraid.training.config import TalkConfig
 from unbraid.training.fit import fit, learner_for
 from unbraid.training.model import ModeModel
 from unbraid.training.online import Observer
@@ -109,7 +110,11 @@ def test_all_verbs_take_it(model, uneven):
     assert model.predict_proba(uneven, window_steps=9).sum(1) == pytest.approx(1)
     assert model.transform(uneven, window_steps=9).shape[1] == 3
     assert len(model.timeline(uneven).modes) == uneven.n_steps
-    assert model.filter(uneven).shape == (uneven.n_steps, 3)
+    if isinstance(model.config, TalkConfig):
+        with pytest.raises(ConfigError, match="the talk's, which reads where a step leads"):
+            model.filter(uneven)
+    else:
+        assert model.filter(uneven).shape == (uneven.n_steps, 3)
 
 
 @pytest.mark.parametrize("kind", KINDS)

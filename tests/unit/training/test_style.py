@@ -1,5 +1,6 @@
 """Styles: what varies between demonstrations of one mode is learned, read and steered; the code keeps the mode."""
 
+import dataclasses
 import json
 
 import jaxtyping
@@ -119,7 +120,7 @@ def test_modes_are_told_apart_as_without_styles(model):
 
 def test_the_search_is_the_same(demos, tiny):
     on, off = (learner_for(demos, tiny("unbraid", style=style)).first for style in ("on", "off"))
-    assert on.found.facts() == off.found.facts()
+    assert on.search_facts == off.search_facts
     assert torch.equal(on.responsibilities, off.responsibilities)
 
 
@@ -287,3 +288,25 @@ def test_a_mode_with_one_demonstration_has_a_typical_style_only(demos, tiny):
     few = demos.select([0, 1, 3])
     told = supervised_fit(few, tiny("unbraid", style="on"))
     assert told.styles(few)[0] == 0.5
+
+
+def test_where_modes_change_a_style_is_read_of_the_steps_in_the_mode(demos, tiny):
+    model = fit(demos, tiny("unbraid", style="on"))
+    whole, readings = model.styles(demos), style_readings(model, Steps.of(demos)).numpy()
+    model.switch_rate = 0.02
+    probabilities, modes = model.timeline(demos).probabilities, model.predict(demos)
+    wanted = np.full((demos.n_episodes, 2), np.nan)
+    for number, mode in enumerate(modes):
+        steps = slice(*demos.step_starts[number : number + 2])
+        wanted[number, mode] = np.average(readings[steps, mode], weights=probabilities[steps, mode])
+    wanted = model.style_reader.quantiles(wanted)[np.arange(len(modes)), modes]
+    found = model.styles(demos)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    assert not np.allclose(found, whole)
+
+
+def test_an_absurd_action_leaves_the_styles_of_other_episodes_alone(tiny_model, demos):
+    actions = demos.actions.copy()
+    actions[3] = 1e25
+    found = tiny_model.styles(dataclasses.replace(demos, actions=actions))
+    np.testing.assert_allclose(found[1:], tiny_model.styles(demos)[1:], atol=1e-4)

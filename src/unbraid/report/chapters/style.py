@@ -11,12 +11,15 @@ from unbraid.report.style import mode_color
 
 __all__ = ["style"]
 
+_ONE = {"episodes": "episode", "stretches": "stretch of one mode"}
+
 
 def style(record: RunRecord) -> Section | None:
     """The style swept, mode by mode, beside held-out episodes; None where the model has no styles."""
     found = record.unbraid.get("style")
     if not found:
         return None
+    unit = found.get("unit", "episodes")
     blocks: list[Block] = [
         Paragraph(
             "Beside its mode, every demonstration has a style: one number for what varies between those of a mode. It "
@@ -25,30 +28,30 @@ def style(record: RunRecord) -> Section | None:
         )
     ]
     if any(mode["sizes"] is not None for mode in found["modes"]):
-        blocks.append(_picture(found["modes"]))
-    blocks.append(_table(found["modes"]))
+        blocks.append(_picture(found["modes"], unit))
+    blocks.append(_table(found["modes"], unit))
     return Section("style", "How each mode is done", tuple(blocks))
 
 
-def _picture(modes: list[dict[str, Any]]) -> Picture:
+def _picture(modes: list[dict[str, Any]], unit: str) -> Picture:
     shown = [mode for mode in modes if mode["sizes"] is not None]
     said = "; ".join(f"mode {m['mode']} from {m['sizes'][0]:.2f} to {m['sizes'][-1]:.2f}" for m in shown)
     return drawn(
         "styles",
         lambda layout: style_figure(modes, layout),
         alt=f"The size of the policy's actions against its style, for {counted(len(shown), 'modes')}: {said}.",
-        caption="Lines: the size of the policy's actions on states of held-out episodes, where its style is swept. "
-        "Dots: held-out episodes, at the style that is read of them.",
+        caption=f"Lines: the size of the policy's actions on states of held-out {unit}, where its style is swept. "
+        f"Dots: held-out {unit}, at the style that is read of them.",
     )
 
 
-def _table(modes: list[dict[str, Any]]) -> Table:
+def _table(modes: list[dict[str, Any]], unit: str) -> Table:
     rows = tuple(
         Row(
             f"mode {mode['mode']}",
             (
                 Cell(value_text(mode["nats"], 2)),
-                Cell("no episode") if mode["style"] is None else estimate_cell(mode["style"], 2, with_n=True),
+                Cell(f"no {unit}") if mode["style"] is None else estimate_cell(mode["style"], 2, with_n=True),
             ),
             swatch=mode_color(mode["mode"]),
         )
@@ -57,7 +60,7 @@ def _table(modes: list[dict[str, Any]]) -> Table:
     return Table(
         caption="What styles tell",
         corner="mode",
-        columns=("nats a training demonstration, at the most", "mean style of held-out episodes"),
+        columns=(f"nats a training {_ONE[unit]}, at the most", f"mean style of held-out {unit}"),
         rows=rows,
-        note="A mean style far from 0.5 says that held-out demonstrations are done otherwise than those of training.",
+        note=f"A mean style far from 0.5 says that held-out {unit} are done otherwise than those of training.",
     )
