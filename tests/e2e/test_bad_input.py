@@ -282,8 +282,8 @@ def test_what_cannot_be_parsed(unbraid, pile, tmp_path, asked, expected):
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [
-        (["--episodes", 0], "a number of episodes >= 1; got 0"),
-        (["--max-steps", 0], "`max_steps` must be at least 1; got 0"),
+        (["--episodes", 0], "--episodes must be a whole number from 1 to 10,000,000; got 0"),
+        (["--max-steps", 0], "--max-steps must be a whole number of at least 1; got 0"),
         (["--seed", -1], "A seed must be at least 0; got -1"),
         (["--action-noise", -1], "action noise must be finite and >= 0; got -1"),
         (["--experts", "nobody"], "An expert must be one of goal_seeking, .*; got 'nobody'"),
@@ -342,8 +342,8 @@ def test_demonstrations_that_cannot_be_collected(refused, tmp_path, asked, expec
         (["--blend", "0=1", "--context", 1, 0], "Either --blend or --context must be given, not both"),
         (["--toward", 0, "--env", "unbraid/PointGoal1-v0", "--strength", "inf"], "A strength must be a number from"),
         (["--toward", 0, "--strength", "1e39"], r"from 0 to 10,000; got 1e\+39\. 1 is the usual one"),
-        (["--toward", 0, "--episodes", 0], "at least one seed; got none"),
-        (["--toward", 0, "--max-steps", 0], "must be at least 1"),
+        (["--toward", 0, "--episodes", 0], "--episodes must be a whole number from 1"),
+        (["--toward", 0, "--episodes", -1], "--episodes must be a whole number from 1 to 10,000,000; got -1"),
         (["--toward", 0, "--seed", -3], "A seed must be at least 0; got -3"),
         (
             ["--toward", 0, "--env", "Pendulum-v1"],
@@ -351,10 +351,10 @@ def test_demonstrations_that_cannot_be_collected(refused, tmp_path, asked, expec
             r"Use the environment that the demonstrations came from\.",
         ),
         (["--toward", 0, "--env", "unbraid/PointGoal0-v0"], "must have 60 observation .*; it has 28 and 2"),
-        (["--toward", 0, "--max-steps", 0], "`max_steps` must be at least 1; got 0"),
+        (["--toward", 0, "--max-steps", 0], "--max-steps must be a whole number of at least 1; got 0"),
         (["--toward", 0, "--env", "CartPole-v1"], "actions of CartPole-v1 must be vectors of numbers"),
         (["--toward", 0, "--env", "Nowhere-v0"], "must be registered with Gymnasium"),
-        (["--toward", 0, "--env", "nowhere:Nowhere-v0"], "must be registered with Gymnasium"),
+        (["--toward", 0, "--env", "nowhere:Nowhere-v0"], "nowhere must be importable"),
     ],
 )
 def test_a_policy_that_cannot_be_steered_so(refused, fitted, tmp_path, asked, expected):
@@ -414,7 +414,7 @@ def test_modes_of_data_of_another_width(refused, fitted, tmp_path):
     ("asked", "expected"),
     [
         (["--experts", "nobody"], "An expert must be one of goal_seeking, .*; got 'nobody'"),
-        (["--episodes", 0], "at least one seed; got none"),
+        (["--episodes", 0], "--episodes must be a whole number from 1"),
         (["--seed", -1], "A seed must be at least 0; got -1"),
         (["--env", "Pendulum-v1", "--experts", "forward"], "Pendulum-v1 must have 60 observation and 2 action columns"),
         (["--env", "Nowhere-v0"], "must be registered with Gymnasium"),

@@ -5,6 +5,7 @@ import json
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -12,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from unbraid.core.errors import ConfigError, DataError
+from unbraid.core.numbers import MOST_EPISODES, require_whole
 from unbraid.core.runs import read_json, refuse_existing, write_json
 from unbraid.evaluation.claims import Claim, claim_from_json, claim_to_json
 from unbraid.evaluation.intervals import Estimate
@@ -42,13 +44,15 @@ class Terms:
     max_steps: int | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.alpha < 1:
-            raise ConfigError(f"`alpha` must lie in (0, 1); got {self.alpha}. 0.05 is the usual choice.")
+        if isinstance(self.alpha, bool) or not isinstance(self.alpha, Real) or not 0 < self.alpha < 1:
+            raise ConfigError(f"`alpha` must lie in (0, 1); got {self.alpha!r:.40}. 0.05 is the usual choice.")
+        whole = {"seed": require_whole("`seed`", self.seed, least=0, remedy="0 will do.")}
         for name in ("max_episodes", "batch_episodes", "max_steps"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ConfigError(f"`{name}` must be at least 1; got {getattr(self, name)}. Give a larger number.")
-        if self.seed < 0:
-            raise ConfigError(f"A seed must be at least 0; got {self.seed}. Give another; 0 will do.")
+            value, most = getattr(self, name), MOST_EPISODES if name == "max_episodes" else None
+            if name != "max_steps" or value is not None:
+                whole[name] = require_whole(f"`{name}`", value, most=most)
+        for name, value in {"alpha": float(self.alpha), **whole}.items():  # numbers of NumPy's could not be written
+            object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True, eq=False)

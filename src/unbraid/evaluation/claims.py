@@ -7,6 +7,8 @@ from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from unbraid.core.errors import ConfigError
 from unbraid.core.runs import read_json
 
@@ -240,13 +242,7 @@ def claim_from_json(entry: Any) -> Claim:
     for name, field in known.items():
         if field.default is MISSING and name not in given:
             raise ConfigError(f"A claim of the kind {kind} must have {name!r}; it has none. {_ADD[name]}")
-    for name, value in given.items():
-        fits, what = _TYPES[name]
-        if not fits(value):
-            raise ConfigError(f"{name!r} must be {what}; got {_shown(value):.60}. Correct it.")
-    if "bounds" in given:
-        given["bounds"] = tuple(given["bounds"])
-    return _KINDS[kind](**given)
+    return _KINDS[kind](**{name: _plain(name, value) for name, value in given.items()})
 
 
 def _named(claim: Claim, experts: Sequence[str]) -> Claim:
@@ -281,7 +277,7 @@ _TYPES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "n": (_is_count, "a whole number"),
     "bounds": (
         lambda value: isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_number, value)),
-        "[lowest, highest]",
+        "[lowest, highest], two finite numbers",
     ),
     **dict.fromkeys(("above", "below", "at_most", "at_least", "within", "within_percent"), _NUMBER),
 }
@@ -301,7 +297,30 @@ def _limit(at_most: float | int | None, at_least: float | int | None) -> str:
     return f"<= {at_most:g}" if at_most is not None else f">= {at_least:g}"
 
 
+def _require_kinds(claim: Claim) -> None:
+    """Makes numbers of NumPy's Python's, which JSON can hold; raises `ConfigError` for a value of the wrong kind."""
+    for field in fields(claim):
+        value = getattr(claim, field.name)
+        if value is None and field.default is None:
+            continue
+        object.__setattr__(claim, field.name, _plain(field.name, value))
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A field's value with Python's numbers; raises `ConfigError` where it is of the wrong kind."""
+
+    def of(one: Any) -> Any:
+        return one.item() if isinstance(one, np.number) else one
+
+    plain = tuple(map(of, value)) if isinstance(value, list | tuple | np.ndarray) else of(value)
+    fits, what = _TYPES[name]
+    if not fits(plain):
+        raise ConfigError(f"{name!r} must be {what}; got {_shown(value):.60}. Correct it.")
+    return plain
+
+
 def _require_actor_and_metric(claim: Claim) -> None:
+    _require_kinds(claim)
     if claim.metric == "":
         raise ConfigError(f"`metric` must be a name; got none. {_ADD['metric']}")
     if claim.mode is not None and claim.mode < 0:

@@ -1,6 +1,6 @@
 """From claims and outcomes to answers, batch by batch: the same outcomes give the same answers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,10 +11,14 @@ from unbraid.evaluation.certificates import Outcomes, Result, Terms
 from unbraid.evaluation.claims import Claim, EquivalenceClaim, ProbabilityClaim
 from unbraid.evaluation.significance import Answer, Doubts, alpha_of_a_side, answers_of, doubts_of, estimates_of, holm
 
-__all__ = ["Source", "actor_of", "certificate_seeds", "decide", "expert_of"]
+__all__ = ["SPARSE", "Source", "actor_of", "certificate_seeds", "decide", "expert_of", "with_zeros"]
 
 Source = Callable[[str, Sequence[int]], Mapping[str, np.ndarray]]
 """(actor, seeds) -> metric -> (episode,): where outcomes come from, a simulator or a certificate."""
+
+
+SPARSE = ("cost", "success")
+"""Metrics that a world may mention only where there is something to tell: an episode without is 0."""
 
 
 @dataclass
@@ -64,19 +68,22 @@ def decide(
 
     Raises:
         ConfigError: no claims, or an n above the most episodes.
-        WorldError: the source lacks a claimed metric.
+        WorldError: the source lacks a claimed metric; one that worlds mention only now and then (`SPARSE`) in every
+            batch of every actor, which shows when all is done.
         DataError: a value is outside its claimed bounds, or not finite.
     """
     _require_decidable(claims, terms)
     seeds, cases = certificate_seeds(terms), [_Case(claim) for claim in claims]
     metrics = _metrics_of_actors(claims)
     known = {actor: Outcomes(actor, (), {name: np.empty(0) for name in names}) for actor, names in metrics.items()}
-    n_done = 0
+    told, n_done = dict[str, None](), 0
     while n_done < terms.max_episodes and any(case.is_open for case in cases):
         n_before, n_done = n_done, min(n_done + terms.batch_episodes, terms.max_episodes)
         for actor, n_wanted in _wanted_of_actors([case.claim for case in cases if case.is_open], n_done).items():
             batch = seeds[n_before:n_wanted]
-            known[actor] = _extended(known[actor], batch, source(actor, batch))
+            found = source(actor, batch)
+            told |= dict.fromkeys(found)
+            known[actor] = _extended(known[actor], batch, found)
         for case in cases:
             if case.is_open:
                 _require_within_bounds(case.claim, known, n_before=n_before)
@@ -89,6 +96,8 @@ def decide(
             case.is_open = case.answer == "not decided" and case.n != case.claim.n
         if on_batch is not None:
             on_batch(n_done - n_before)
+    for claim in claims:
+        _require_told(claim.metric, told)
     return tuple(known.values()), _results(cases, terms, known)
 
 
@@ -135,16 +144,26 @@ def _metrics_of_actors(claims: Sequence[Claim]) -> dict[str, list[str]]:
     return metrics
 
 
+def with_zeros(found: Mapping[str, np.ndarray], n_episodes: int) -> dict[str, np.ndarray]:
+    """Outcomes, with 0 in every episode for those metrics of `SPARSE` of which nothing was told."""
+    return {name: np.zeros(n_episodes) for name in SPARSE} | dict(found)
+
+
+def _require_told(metric: str, told: Iterable[str]) -> None:
+    if metric not in told:
+        raise WorldError(
+            f"The environment must tell what the claimed metric {metric!r} needs; it does not (it tells "
+            f"{', '.join(told) or 'nothing'}). {_NEEDS.get(metric, '')}Claim another metric, or another environment."
+        )
+
+
 def _extended(known: Outcomes, seeds: Sequence[int], found: Mapping[str, np.ndarray]) -> Outcomes:
     values: dict[str, np.ndarray] = {}
+    whole = with_zeros(found, len(seeds))
     for name, before in known.values.items():
-        if name not in found:
-            told = ", ".join(found) or "nothing"
-            raise WorldError(
-                f"The environment must tell what the claimed metric {name!r} needs; it does not (it tells {told}). "
-                f"{_NEEDS.get(name, '')}Claim another metric, or another environment."
-            )
-        new = np.asarray(found[name], dtype=np.float64)
+        if name not in SPARSE:  # which another batch may yet tell
+            _require_told(name, found)
+        new = np.asarray(whole[name], dtype=np.float64)
         if not np.isfinite(new).all():
             at = int(np.isfinite(new).argmin())
             raise DataError(
@@ -155,7 +174,11 @@ def _extended(known: Outcomes, seeds: Sequence[int], found: Mapping[str, np.ndar
     return Outcomes(known.actor, (*known.seeds, *seeds), values)
 
 
-_NEEDS = {"cost": "A cost is `info['cost']` in every step. ", "goals": "Goals are `info['goal_reached']`. "}
+_NEEDS = {
+    "cost": "A cost is `info['cost']`, 0.0 where there is none: let a wrapper tell that, too. ",
+    "success": "Success is `info['is_success']`, False where there is none: let a wrapper tell that, too. ",
+    "goals": "Goals are `info['goal_reached']`. ",
+}
 
 
 def _values(case: _Case, known: Mapping[str, Outcomes]) -> tuple[np.ndarray, np.ndarray | None]:

@@ -11,9 +11,11 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
+from gymnasium.spaces import Box
 from jaxtyping import Float, Int
 
 from unbraid.core.errors import WorldError
+from unbraid.core.numbers import MOST_EPISODES, require_whole
 from unbraid.core.progress import by_totals, progress
 from unbraid.core.randomness import named_generator
 from unbraid.core.runs import write_text
@@ -27,8 +29,8 @@ from unbraid.steering.steered import SteeredPolicy
 from unbraid.training.loop import computing
 from unbraid.training.model import ModeModel
 from unbraid.worlds.controllers import as_controller
-from unbraid.worlds.making import World, spec_of
-from unbraid.worlds.rollout import Controller, Rollouts, rollout
+from unbraid.worlds.making import World, make_world, spec_of
+from unbraid.worlds.rollout import Controller, Rollouts, require_limits, rollout
 
 __all__ = [
     "Evaluation",
@@ -124,7 +126,11 @@ def fresh_seeds(n_episodes: int, *, seed: int, avoid: Seeds | None = None) -> li
         seed: decides them.
         avoid: seeds that must not be among them, such as `Demos.seeds` of the demonstrations that were learned from;
             others are drawn in their place, and the rest stay as they are.
+
+    Raises:
+        ConfigError: `n_episodes` is no whole number, negative, or beyond 10 million.
     """
+    n_episodes = require_whole("`n_episodes`", n_episodes, least=0, most=MOST_EPISODES)
     generator = named_generator(seed, "evaluation")
     seeds = [int(s) for s in generator.choice(_N_SEEDS, size=n_episodes, replace=False)]
     taken = {int(s) for s in (() if avoid is None else avoid)}
@@ -139,10 +145,12 @@ def seeds_of(n_episodes: int | None, seeds: Seeds | None) -> list[int]:
     """The seeds that were given, or so many fresh ones (100 where neither is said).
 
     Raises:
-        WorldError: no episodes, seeds that are no integers or occur twice, or not as many as episodes.
+        ConfigError: `n_episodes` is no whole number of at least 1, or beyond 10 million.
+        WorldError: seeds that are no integers or occur twice, or not as many as episodes.
     """
-    if n_episodes is not None and n_episodes < 1:
-        raise WorldError(f"n_episodes must be at least 1; got {n_episodes}. 100 gives intervals worth reading.")
+    if n_episodes is not None:
+        remedy = "100 gives intervals worth reading."
+        n_episodes = require_whole("`n_episodes`", n_episodes, most=MOST_EPISODES, remedy=remedy)
     if isinstance(seeds, str | bytes) or not isinstance(seeds, Sequence | np.ndarray | None):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise WorldError(
             f"Seeds must be a list of integers, one per episode; got {seeds!r:.40}. Write seeds=[{seeds!r:.10}] for "
@@ -193,7 +201,8 @@ def evaluate(
     Args:
         policy: a `SteeredPolicy`, an expert, or anything else that has `act`; anything with Stable-Baselines3's
             `predict`, asked for its deterministic action; or a function of the observations (env, obs).
-        env: any Gymnasium environment with vectors of numbers: its id, a `gymnasium.spec`, or a function that makes it.
+        env: any Gymnasium environment with vectors of numbers: its id (``module:id`` where a module registers it), a
+            `gymnasium.spec`, or a function that makes it.
         n_episodes: how many, on fresh seeds, the same ones at every call; by default 100, or as many as `seeds`.
         seeds: one per episode, all different; the same seeds make two policies comparable pair by pair (`compare`).
             By default fresh ones, drawn apart from those of any collection (`fresh_seeds` also avoids given ones).
@@ -203,8 +212,10 @@ def evaluate(
 
     Raises:
         WorldError: the environment, the policy, its actions or the seeds do not fit, or a reward or cost is not finite.
-        ConfigError: metrics that are no mapping, or one that has a name that is taken, or gives no finite number.
+        ConfigError: numbers of episodes, steps or environments that are no whole numbers of at least 1; metrics that
+            are no mapping, or one that has a name that is taken, or gives no finite number.
     """
+    require_limits(max_steps, n_envs)
     asked, env = seeds_of(n_episodes, seeds), env if isinstance(env, str) else spec_of(env)
     limit = max_steps or spec_of(env).max_episode_steps or 1000
     with progress("evaluate", len(asked) * limit, "steps") as advance:
@@ -278,16 +289,21 @@ def evaluate_all(
 def require_fitting_world(model: ModeModel, env: str | EnvSpec) -> None:
     """Raises `WorldError` where an environment shows or takes another number of values than the model was fitted on.
 
-    What has no vectors of numbers at all, or is not registered, is left for the rollout to refuse.
+    What raises when it is made is refused, too; what has no vectors of numbers at all, is not registered, or lacks a
+    package, is left for the rollout to refuse.
     """
     try:
-        world = gymnasium.make(env, disable_env_checker=True)
+        spec = spec_of(env)
+    except WorldError:
+        return
+    try:
+        world = make_world(spec)
     except (gymnasium.error.Error, ImportError):
         return
-    shapes = [space.shape for space in (world.observation_space, world.action_space)]
+    spaces = (world.observation_space, world.action_space)
     world.close()
     fitted = (model.observation_size, model.action_size)
-    widths = tuple(shape[0] for shape in shapes if shape is not None and len(shape) == 1)
+    widths = tuple(space.shape[0] for space in spaces if isinstance(space, Box) and len(space.shape) == 1)
     if len(widths) == 2 and widths != fitted:
         name = env if isinstance(env, str) else env.id
         raise WorldError(

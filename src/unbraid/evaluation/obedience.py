@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from unbraid.core.errors import ConfigError
+from unbraid.core.numbers import require_whole
 from unbraid.core.randomness import named_generator
 from unbraid.demos.episodes import Demos, Episode
 from unbraid.evaluation.intervals import Estimate, bootstrap_counts, mean_interval
@@ -171,9 +172,12 @@ def steps_until_obeyed(
         (episode,) steps, from 0 to those that were left.
 
     Raises:
-        ConfigError: the mode does not exist, or an episode is not longer than that by a window and two steps.
+        ConfigError: the mode does not exist, the step is no whole number from 0 on, or an episode is not longer than
+            that by a window and two steps.
     """
     require_mode(mode, model.n_modes)
+    changed_at = require_whole("`changed_at`", changed_at, least=0, remedy="Give the step, counted from 0.")
+    window_steps = require_whole("`window_steps`", window_steps)
     rollouts = rollouts.demos if isinstance(rollouts, Rollouts) else rollouts
     if int(rollouts.lengths.min()) < changed_at + window_steps + _CONFIRMED - 1:
         raise ConfigError(

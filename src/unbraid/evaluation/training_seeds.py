@@ -113,9 +113,10 @@ def evaluate_runs(
 
     Raises:
         WorldError, ConfigError: as `evaluate`.
-        DataError: no policies, or two that are steered from the same model: they are no two training seeds.
+        DataError: no policies, or two in which the same model acts, alone or in a schedule or a `SwitchedPolicy`: they
+            are no two training seeds.
     """
-    require_different_models([policy.model for policy in policies if isinstance(policy, SteeredPolicy)])
+    _require_no_model_twice([_models_in(policy) for policy in policies])
     asked = seeds_of(n_episodes, seeds)
     return across_seeds(
         [evaluate(policy, env, seeds=asked, metrics=metrics, max_steps=max_steps, n_envs=n_envs) for policy in policies]
@@ -124,13 +125,30 @@ def evaluate_runs(
 
 def require_different_models(models: Sequence[ModeModel]) -> None:
     """Raises `DataError` where two models have the same weights: one fit counted twice is no second training seed."""
-    prints = [model.fingerprint() for model in models]
-    if len(set(prints)) < len(prints):
-        again = next(i for i, found in enumerate(prints) if found in prints[:i])
-        raise DataError(
-            f"Training seeds must be fits of their own; models {prints.index(prints[again])} and {again} have the same "
-            "weights. Fit again with another seed, or leave one of them out."
-        )
+    _require_no_model_twice([[model] for model in models])
+
+
+def _require_no_model_twice(models: Sequence[Sequence[ModeModel]]) -> None:
+    """Raises `DataError` where two entries have a model of the same weights; one may have it more than once."""
+    first: dict[str, int] = {}
+    for index, own in enumerate(models):
+        for print_ in {model.fingerprint() for model in own}:
+            before = first.setdefault(print_, index)
+            if before != index:
+                raise DataError(
+                    f"Training seeds must be fits of their own; models {before} and {index} have the same weights. Fit "
+                    "again with another seed, or leave one of them out."
+                )
+
+
+def _models_in(policy: Any) -> list[ModeModel]:
+    """Every model that acts in a policy: steered, or one of several that take turns, as in a schedule."""
+    if isinstance(policy, ModeModel):
+        return [policy]
+    if isinstance(policy, SteeredPolicy):
+        return [policy.model]
+    within = getattr(policy, "policies", ())
+    return [model for part in within for model in _models_in(part)] if isinstance(within, Sequence) else []
 
 
 def _kind(run: Evaluation) -> tuple[str, Any, int]:

@@ -13,7 +13,7 @@ from unbraid.core.errors import ConfigError, DataError, UnbraidError
 from unbraid.core.progress import progress
 from unbraid.evaluation.certificates import Certificate, Outcomes, edited_parts, load_certificate
 from unbraid.evaluation.certify import actors_of, environment_facts, policy_facts, simulated
-from unbraid.evaluation.decisions import Source, decide
+from unbraid.evaluation.decisions import Source, decide, with_zeros
 from unbraid.steering.steered import SteeredPolicy
 from unbraid.training.model import ModeModel
 from unbraid.worlds.controllers import Controller
@@ -170,6 +170,7 @@ def _replayed(
 
 
 def _first_difference(entry: Outcomes, found: Mapping[str, np.ndarray]) -> Iterator[str]:
+    found = with_zeros(found, len(entry.seeds))
     for name, values in entry.values.items():
         if name not in found:
             yield f"The outcomes of {entry.actor}: {name} in the certificate, replayed the environment tells none."

@@ -1,16 +1,19 @@
-"""The environment that a run is measured in: the one that was asked for, else that of its demonstrations."""
+"""The environment that a run is measured in: the one that was asked for, else that of its demonstrations; and in how
+many episodes, of how many steps."""
 
 from pathlib import Path
 
 from unbraid.core.errors import ConfigError, WorldError
+from unbraid.core.numbers import MOST_EPISODES, require_whole
 from unbraid.core.runs import read_json
 from unbraid.evaluation.evaluate import require_fitting_world
 from unbraid.training.model import ModeModel
 from unbraid.worlds.making import spec_of
 
-__all__ = ["environment_of"]
+__all__ = ["environment_of", "require_possible_numbers"]
 
 _OURS = "unbraid/PointGoal1-v0"
+_EPISODES = ("episodes", "guard_episodes", "max_episodes")
 
 
 def environment_of(run: Path, asked: str | None, model: ModeModel) -> str:
@@ -42,6 +45,15 @@ def environment_of(run: Path, asked: str | None, model: ModeModel) -> str:
             ) from None
     require_fitting_world(model, known)
     return known
+
+
+def require_possible_numbers(asked: object) -> None:
+    """Raises `ConfigError` that names the option, where episodes or steps were asked for in impossible numbers."""
+    for name in (*_EPISODES, "max_steps"):
+        value = getattr(asked, name, None)
+        if value is not None:
+            option = f"--{name.replace('_', '-')}"
+            require_whole(option, value, most=MOST_EPISODES if name in _EPISODES else None)
 
 
 def _recorded(run: Path) -> str | None:

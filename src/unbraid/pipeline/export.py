@@ -14,6 +14,7 @@ from unbraid.report.card import model_card
 from unbraid.report.record import read_results
 from unbraid.steering.export import export_onnx, export_program
 from unbraid.training.model import ModeModel
+from unbraid.worlds.making import make_world, spec_of
 
 __all__ = ["export_stage"]
 
@@ -65,8 +66,8 @@ def _bounds(model: ModeModel, asked: str | None, recorded: str | None) -> tuple[
     if name is None:
         return None
     try:
-        world = gymnasium.make(name, disable_env_checker=True)
-    except (gymnasium.error.Error, ImportError) as error:
+        world = make_world(spec_of(name))
+    except (gymnasium.error.Error, ImportError, WorldError) as error:
         if asked is None:
             return None
         raise WorldError(

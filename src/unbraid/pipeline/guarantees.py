@@ -10,7 +10,7 @@ from unbraid.evaluation.certificates import Result, Terms
 from unbraid.evaluation.certify import certify
 from unbraid.evaluation.claims import load_claims
 from unbraid.evaluation.verify import verify
-from unbraid.pipeline.environment import environment_of
+from unbraid.pipeline.environment import environment_of, require_possible_numbers
 from unbraid.pipeline.requests import CertifyRequest
 from unbraid.report.page import write_report
 from unbraid.training.model import ModeModel
@@ -31,6 +31,7 @@ def certify_stage(asked: CertifyRequest) -> dict[str, Any]:
             "A run and --claims must be given to certify, or --verify a certificate (with a run: its weights, too; and "
             "with --replay its episodes); got neither. Write `unbraid certify RUN --claims claims.json`."
         )
+    require_possible_numbers(asked)
     open_run(asked.run)
     out = asked.out or asked.run / "certificate.json"
     require_free(out)

@@ -39,7 +39,7 @@ from unbraid.modes.assignment import stretches_of
 from unbraid.modes.calibration import NOT_SURE, likeliest
 from unbraid.modes.stretches import some_within
 from unbraid.pipeline.data import load_asked, naming, reading_of, require_share
-from unbraid.pipeline.environment import environment_of
+from unbraid.pipeline.environment import environment_of, require_possible_numbers
 from unbraid.pipeline.measured import across_entry, collected_seeds, evaluation_entry, save_episodes, seeds_entry
 from unbraid.pipeline.paths import save_paths
 from unbraid.pipeline.requests import (
@@ -70,6 +70,7 @@ _SHOWN_WINDOWS = (1, 10, 25, 50)
 
 def collect_stage(asked: CollectRequest) -> dict[str, Any]:
     """Records demonstrations of the named experts, shuffled together, into a new folder."""
+    require_possible_numbers(asked)
     require_free(asked.out)
     sources = [(name, actor_named(name, action_noise=asked.action_noise)) for name in asked.experts]
     with progress("collect", len(sources) * asked.episodes * (asked.max_steps or 1000), "steps") as advance:
@@ -313,6 +314,7 @@ def _changes_of(model: ModeModel, demos: Demos) -> dict[str, Any]:
 
 def evaluate_stage(asked: EvaluateRequest) -> dict[str, Any]:
     """Measures every mode, beside the named experts on the same seeds, and adds it to the run's results and page."""
+    require_possible_numbers(asked)
     open_run(asked.run)
     results = read_json(asked.run / "results.json", remedy="Let the fit finish first: repeat it with --resume.")
     models = [ModeModel.from_pretrained(run) for run in (asked.run, *asked.beside)]

@@ -12,7 +12,7 @@ from unbraid.demos.episodes import Demos
 from unbraid.demos.store import save_demos
 from unbraid.evaluation.evaluate import Evaluation, evaluate, fresh_seeds
 from unbraid.evaluation.obedience import OBEYED_WINDOW, change_obeyed, floored_share, obedience, turn_of
-from unbraid.pipeline.environment import environment_of
+from unbraid.pipeline.environment import environment_of, require_possible_numbers
 from unbraid.pipeline.measured import collected_seeds
 from unbraid.pipeline.requests import SteerRequest
 from unbraid.pipeline.unfinished import all_or_none
@@ -28,6 +28,7 @@ __all__ = ["steer_stage"]
 
 def steer_stage(asked: SteerRequest) -> dict[str, Any]:
     """Rolls a policy out under what was asked of it, and measures it; keeps episodes, picture and film where asked."""
+    require_possible_numbers(asked)
     model = ModeModel.from_pretrained(asked.run)
     parts, env_id = _parts(model, asked), environment_of(asked.run, asked.env, model)
     require_free(*(path for path in (asked.save, asked.picture, asked.video) if path is not None))

@@ -12,7 +12,7 @@ from unbraid.core.progress import progress
 from unbraid.core.runs import new_folder, require_free, write_bytes, write_json
 from unbraid.evaluation.evaluate import Evaluation, evaluate_all, fresh_seeds
 from unbraid.evaluation.intervals import mean_interval, paired_difference
-from unbraid.pipeline.environment import environment_of
+from unbraid.pipeline.environment import environment_of, require_possible_numbers
 from unbraid.pipeline.measured import collected_seeds
 from unbraid.pipeline.requests import SwitchRequest
 from unbraid.report.style import WIDE, png
@@ -54,6 +54,7 @@ def switch_stage(asked: SwitchRequest) -> dict[str, Any]:
         ``remarks`` on a switcher that was read.
     """
     _require_fitting_options(asked)
+    require_possible_numbers(asked)
     model = ModeModel.from_pretrained(asked.run)
     used = None if asked.use is None else load_switcher(asked.use)
     case = _case_of(asked, model, used)

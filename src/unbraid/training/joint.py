@@ -126,7 +126,8 @@ class UnbraidLearner:
             torch.manual_seed(named_seed(config.seed, "unbraid", "weights"))
             model = ModeModel(config, observation_size=sizes[0], action_size=sizes[1])
         model.observation_normaliser, model.action_normaliser = seen, done
-        model.observation_origin = self.steps.origin
+        origin = self.steps.origin
+        model.observation_origin = None if origin is None else origin.clone()  # files hold no tensor twice
         bounds = self.extremes.extent() if config.policy_head == "tanh" else self.extremes.bounds()
         if bounds is not None:
             model.policy.hold_within(*(done(torch.from_numpy(bound)) for bound in bounds))

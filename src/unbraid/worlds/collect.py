@@ -4,13 +4,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from gymnasium.envs.registration import EnvSpec
+import numpy as np
 
 from unbraid.core.errors import WorldError
+from unbraid.core.numbers import MOST_EPISODES, require_whole
 from unbraid.core.randomness import named_generator, named_seed
 from unbraid.demos.episodes import Demos
-from unbraid.worlds.controllers import Controller
+from unbraid.worlds.controllers import as_controller
 from unbraid.worlds.lidar import LIDAR_BINS
+from unbraid.worlds.making import World
 from unbraid.worlds.rollout import rollout
 
 __all__ = ["collect", "observation_names"]
@@ -21,9 +23,9 @@ _N_SEEDS = 2**31  # some environments keep their seed in 32 bits, with a sign
 
 
 def collect(
-    sources: Sequence[tuple[str, Controller]],
+    sources: Sequence[tuple[str, Any]],
     *,
-    env_id: str | EnvSpec,
+    env_id: World,
     n_episodes: int | Sequence[int],
     seed: int,
     max_steps: int | None = None,
@@ -34,21 +36,26 @@ def collect(
     No two episodes share a seed, so none share a layout; equal arguments give equal demonstrations.
 
     Args:
-        sources: (name, controller) for every expert; the names become `Demos.label_names`.
-        env_id: any Gymnasium environment with vectors of numbers as observations and as actions.
+        sources: (name, who acts) for every expert: a controller, a function of the observations (env, obs), or anything
+            with Stable-Baselines3's `predict`; the names become `Demos.label_names`.
+        env_id: any Gymnasium environment with vectors of numbers as observations and as actions: its id, a
+            `gymnasium.spec`, or a function that makes it.
         n_episodes: how many of each, or one number for every source.
         seed: decides the episodes' seeds, the noise and the order.
         max_steps: the most steps per episode; the environment's own limit holds beside it.
         on_progress: called after every step with the number of steps done so far in all episodes.
 
     Raises:
-        WorldError: no sources, two of one name, impossible numbers of episodes, or what `rollout` raises.
+        WorldError: no sources, two of one name, one that cannot act, numbers of episodes for more or fewer of them,
+            or what `rollout` raises.
+        ConfigError: a number of episodes that is no whole number of at least 1, or beyond 10 million.
     """
     counts = _checked_counts([name for name, _ in sources], n_episodes)
     seeds = [int(s) for s in named_generator(seed, "episodes").choice(_N_SEEDS, size=sum(counts), replace=False)]
+    actors = [as_controller(source, what=f"The expert {name}") for name, source in sources]
     parts: list[Demos] = []
     n_done = 0
-    for count, (_, controller) in zip(counts, sources, strict=True):
+    for count, controller in zip(counts, actors, strict=True):
         first = sum(part.n_episodes for part in parts)
         part = rollout(
             controller,
@@ -91,13 +98,13 @@ def _checked_counts(names: Sequence[str], n_episodes: int | Sequence[int]) -> li
             f"Demonstrations need at least one source, and a name of its own for each; got {list(names)}. "
             "Name who acts."
         )
-    counts = [n_episodes] * len(names) if isinstance(n_episodes, int) else list(n_episodes)
-    if len(counts) != len(names) or min(counts) < 1:
+    counts = list(n_episodes) if isinstance(n_episodes, Sequence | np.ndarray) else [n_episodes] * len(names)
+    if len(counts) != len(names):
         raise WorldError(
-            f"Every one of the {len(names)} sources must have a number of episodes >= 1; got {n_episodes}. Give one "
-            "number for all, or one for each."
+            f"Every one of the {len(names)} sources must have a number of episodes; got {n_episodes}. Give one number "
+            "for all, or one for each."
         )
-    return counts
+    return [require_whole("The number of episodes of a source", count, most=MOST_EPISODES) for count in counts]
 
 
 def _after(n_done: int, on_progress: Callable[[int], None] | None) -> Callable[[int], None] | None:

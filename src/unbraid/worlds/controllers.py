@@ -1,11 +1,12 @@
 """Who acts in a world: the `Controller` protocol, and adapters for other people's policies and functions."""
 
 import importlib
+import math
 import os
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -13,7 +14,7 @@ from jaxtyping import Bool, Float
 
 from unbraid.core.errors import UnbraidError, WorldError
 
-__all__ = ["Controller", "as_controller", "from_function", "from_predict", "load_controller"]
+__all__ = ["Controller", "as_controller", "from_function", "from_predict", "imported", "load_controller"]
 
 # Linear layers are not bit-equal between batches of 1 and of 64 rows: rows are padded to a multiple of this.
 _ROWS = 64
@@ -59,6 +60,9 @@ def from_predict(policy: Any, *, deterministic: bool = True, what: str = "The po
             equal seeds no longer give equal episodes.
         what: how messages call it.
 
+    Its state may be an array (env, memory), or a tuple of arrays, which may hold tuples itself, whose first or second
+    axis is that of the observations: so are those of sb3-contrib's recurrent policies, (layer, env, hidden).
+
     Raises:
         WorldError: it has no `predict`. What it raises later, `act` raises as a WorldError.
     """
@@ -93,7 +97,7 @@ def load_controller(path: str) -> Controller:
     module_name, _, name = path.partition(":")
     if not module_name or not name:
         raise WorldError(f"A controller's path must look like module:name; got {path!r}. Name both.")
-    found: Any = _import(module_name)
+    found: Any = imported(module_name)
     for part in name.split("."):
         if not hasattr(found, part):
             raise WorldError(f"{module_name} must hold {name}; it has no {part!r}. Check the name.")
@@ -130,7 +134,12 @@ def as_controller(policy: Any, *, what: str = "The policy") -> Controller:
     )
 
 
-def _import(module_name: str) -> Any:
+def imported(module_name: str) -> Any:
+    """A module of anybody's; the current folder is searched first.
+
+    Raises:
+        WorldError: it can't be imported.
+    """
     folder = os.getcwd()
     sys.path.insert(0, folder)
     try:
@@ -185,12 +194,81 @@ def _as_actions(values: Any, n_rows: int, n_columns: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class _Leaf:
+    """An array of a policy's state: along which axis it has the rows, its shape without them, and its type."""
+
+    axis: int
+    shape: tuple[int, ...]
+    kind: np.dtype
+
+    @property
+    def size(self) -> int:
+        """Numbers in a row."""
+        return math.prod(self.shape)
+
+
+def _packed(state: Any, n_rows: int, form: list[Any]) -> Float[np.ndarray, "env memory"]:
+    """A policy's state as one array; what `_unpacked` needs is put into `form`.
+
+    Raises:
+        WorldError: it is not made of arrays that have the rows along their first or second axis.
+    """
+    if isinstance(state, np.ndarray) and state.ndim == 2 and len(state) == n_rows:
+        form[:] = []
+        return state
+    parts: list[np.ndarray] = []
+
+    def read(part: Any) -> Any:
+        if isinstance(part, tuple):
+            return tuple(map(read, part))
+        axis = next((a for a in (0, 1) if np.shape(part)[a : a + 1] == (n_rows,)), None)
+        if not isinstance(part, np.ndarray) or part.dtype.kind not in "biuf" or axis is None:
+            found = (
+                f"shape {part.shape} of {part.dtype}" if isinstance(part, np.ndarray) else f"a {type(part).__name__}"
+            )
+            raise WorldError(
+                f"A policy's state must be None, an array (env, memory) or a tuple of arrays with one row for each of "
+                f"{n_rows} observations; got {found}. Flatten it, or hand over what has `act`: a schedule, such as "
+                "in_turn(...), or a SwitchedPolicy is a policy already."
+            )
+        rows = np.moveaxis(part, axis, 0)
+        parts.append(rows.reshape(n_rows, -1).astype(np.float64))
+        return _Leaf(axis, rows.shape[1:], part.dtype)
+
+    form[:] = [read(state)]
+    return np.concatenate([np.zeros((n_rows, 0)), *parts], axis=1)
+
+
+def _unpacked(packed: Float[np.ndarray, "env memory"], form: list[Any]) -> Any:
+    """The state that `_packed` had, for the rows that are there now."""
+    if not form:
+        return packed
+    at = 0
+
+    def write(part: Any) -> Any:
+        nonlocal at
+        if isinstance(part, tuple):
+            return tuple(map(write, part))
+        rows = packed[:, at : at + part.size].astype(part.kind)
+        at += part.size
+        return np.moveaxis(rows.reshape(-1, *part.shape), 0, part.axis)
+
+    return write(form[0])
+
+
+@dataclass(frozen=True)
 class _Predicting:
     """`from_predict`."""
 
     policy: Any
     deterministic: bool
     what: str
+    _form: list[Any] = field(default_factory=list[Any], compare=False, repr=False)  # of its states, not of an episode
+
+    @property
+    def policies(self) -> tuple[Any, ...]:
+        """Who acts."""
+        return (self.policy,)
 
     def act(
         self,
@@ -203,16 +281,12 @@ class _Predicting:
         with _saying_who_raised(self.what, rows):
             actions, memory = self.policy.predict(
                 rows,
-                state=None if state is None else _padded(state),
+                state=None if state is None else _unpacked(_padded(state), self._form),
                 episode_start=_padded(episode_start),
                 deterministic=self.deterministic,
             )
-        if memory is not None and not (isinstance(memory, np.ndarray) and memory.ndim == 2):
-            raise WorldError(
-                f"A policy's state must be None or an array (env, memory); got {type(memory).__name__}. Flatten it: "
-                "policies with other states are not covered."
-            )
-        return _as_actions(actions, n_rows, noise.shape[1]), None if memory is None else memory[:n_rows]
+        packed = None if memory is None else _packed(memory, len(rows), self._form)
+        return _as_actions(actions, n_rows, noise.shape[1]), None if packed is None else packed[:n_rows]
 
 
 @dataclass(frozen=True)
@@ -241,6 +315,11 @@ class _Acting:
 
     controller: Controller
     path: str
+
+    @property
+    def policies(self) -> tuple[Any, ...]:
+        """Who acts."""
+        return (self.controller,)
 
     def act(
         self,

@@ -1,26 +1,36 @@
 """Makes environments side by side: of a registered id, of a specification, or by a function of anybody's."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, final
 
 import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from unbraid.core.errors import WorldError
+from unbraid.core.errors import UnbraidError, WorldError
+from unbraid.worlds.controllers import imported
 
-__all__ = ["World", "make_worlds", "spec_of"]
+__all__ = ["World", "make_world", "make_worlds", "name_of", "spec_of"]
 
 World = str | EnvSpec | Callable[[], Any]
-"""An environment: the id that it is registered by, a `gymnasium.spec`, or a function that makes a new one."""
+"""An environment: the id that it is registered by, ``module:id`` where a module registers it, a `gymnasium.spec`, or a
+function that makes a new one."""
+
+_NOT_HERE = (gymnasium.error.Error, ImportError)
+"""What Gymnasium raises where an environment is unknown, or lacks a package."""
 
 
 def spec_of(world: World) -> EnvSpec:
     """What Gymnasium makes the environment by; of a function, with the id and step limit of what it makes.
 
+    Of ``module:id`` the module is imported first, as `gymnasium.make` does; the current folder is searched, too.
+
     Raises:
-        WorldError: it is not registered, the function makes no Gymnasium environment, or it is something else.
+        WorldError: it is not registered, its module can't be imported, the function raises or makes no Gymnasium
+            environment, or it is something else.
     """
     if isinstance(world, EnvSpec):
         return world
@@ -32,17 +42,34 @@ def spec_of(world: World) -> EnvSpec:
         )
     if callable(world):
         return _spec_of_function(world)
-    try:
-        return gymnasium.spec(world)
-    except (gymnasium.error.Error, ImportError) as error:
+    module, colon, name = world.rpartition(":")
+    if colon and (not module or not name or ":" in module):
         raise WorldError(
-            f"The environment must be registered with Gymnasium; {world!r} is not: {error} "
-            "Check the name, or name the module that registers it, as in module:Name-v0."
+            f"An environment that a module registers must be named module:Name-v0; got {world!r}. Name both, once."
+        )
+    if module:
+        imported(module)
+    try:
+        return gymnasium.spec(name)
+    except gymnasium.error.Error as error:
+        remedy = (
+            f"Check the name, and whether {module} registers it when it is imported."
+            if module
+            else "Check the name, or name the module that registers it, as in module:Name-v0."
+        )
+        raise WorldError(
+            f"The environment must be registered with Gymnasium; {world!r} is not: {str(error).rstrip('.')}. {remedy}"
         ) from None
 
 
+def name_of(world: World, spec: EnvSpec) -> str:
+    """By which an environment is found again: the id that was given, with its module; else that of its spec."""
+    return world if isinstance(world, str) else spec.id
+
+
 def _spec_of_function(make: Callable[[], Any]) -> EnvSpec:
-    made = make()
+    with _naming(getattr(make, "__name__", type(make).__name__), "be made by its function"):
+        made = make()
     if not isinstance(made, gymnasium.Env):
         raise WorldError(
             f"A function that makes an environment must return a gymnasium.Env; it returned a {type(made).__name__}. "
@@ -59,29 +86,114 @@ def _spec_of_function(make: Callable[[], Any]) -> EnvSpec:
     return EnvSpec(id=name, entry_point=entry, max_episode_steps=limit, order_enforce=False, disable_env_checker=True)
 
 
+def make_world(spec: EnvSpec) -> gymnasium.Env[Any, Any]:
+    """One environment alone, unchecked: to look at its spaces.
+
+    Raises:
+        WorldError: its constructor raises. (What Gymnasium says, and imports that fail, pass as they are.)
+    """
+    with _naming(spec.id, "be made", passing=_NOT_HERE):
+        return gymnasium.make(spec, disable_env_checker=True)
+
+
 def make_worlds(spec: EnvSpec, n_envs: int) -> VectorEnv[Any, Any, Any]:
     """Environments side by side that wait, when an episode ends, until they are reset by hand.
+
+    What their `reset` or `step` raises comes out as a `WorldError` that names them.
 
     Raises:
         WorldError: it cannot be made here, or has other spaces than vectors of numbers.
     """
     disabled = AutoresetMode.DISABLED
     try:
-        if spec.namespace == "unbraid" and spec.vector_entry_point is not None and not spec.additional_wrappers:
-            worlds = gymnasium.make_vec(spec, n_envs, "vector_entry_point", autoreset_mode=disabled)
-        else:
-            worlds = gymnasium.make_vec(spec, n_envs, "sync", vector_kwargs={"autoreset_mode": disabled})
-    except (gymnasium.error.Error, ImportError) as error:
+        with _naming(spec.id, "be made", passing=_NOT_HERE):
+            if spec.namespace == "unbraid" and spec.vector_entry_point is not None and not spec.additional_wrappers:
+                worlds = gymnasium.make_vec(spec, n_envs, "vector_entry_point", autoreset_mode=disabled)
+            else:
+                wrappers = (partial(_Told, name=spec.id),)
+                asked = {"autoreset_mode": disabled}
+                worlds = gymnasium.make_vec(spec, n_envs, "sync", vector_kwargs=asked, wrappers=wrappers)
+    except _NOT_HERE as error:
         raise WorldError(
             f"{spec.id} must be possible to make here; {str(error).rstrip('.')}. "
             "Install what it needs (Gymnasium's own: pip install 'gymnasium[mujoco]', 'gymnasium[box2d]', ...)."
         ) from error
-    for space, what in ((worlds.single_observation_space, "observations"), (worlds.single_action_space, "actions")):
-        fits = isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1
-        if not fits or (what == "actions" and not np.issubdtype(space.dtype, np.floating)):
-            worlds.close()
-            raise WorldError(
-                f"The {what} of {spec.id} must be vectors of numbers, a one-dimensional Box; it has {space}. Wrap it "
-                "(gymnasium.wrappers.FlattenObservation), or choose another: discrete actions are not covered."
-            )
+    try:
+        _require_vectors(spec.id, worlds)
+    except WorldError:
+        worlds.close()
+        raise
     return worlds
+
+
+def _require_vectors(name: str, worlds: VectorEnv[Any, Any, Any]) -> None:
+    """Raises `WorldError` where observations or actions are no vectors of numbers."""
+    seen, done = worlds.single_observation_space, worlds.single_action_space
+    if not isinstance(seen, gymnasium.spaces.Box) or len(seen.shape) != 1:
+        raise WorldError(
+            f"The observations of {name} must be vectors of numbers, a one-dimensional Box; it has {seen}. Wrap it "
+            "(gymnasium.wrappers.FlattenObservation), or choose another."
+        )
+    if not isinstance(done, gymnasium.spaces.Box) or len(done.shape) != 1 or done.dtype.kind != "f":
+        raise WorldError(
+            f"The actions of {name} must be vectors of numbers, a one-dimensional Box of floating-point numbers; it "
+            f"has {done}. Discrete actions are not covered: wrap it (gymnasium.ActionWrapper) so that it takes such a "
+            "Box, or choose another."
+        )
+
+
+@contextmanager
+def _naming(name: str, does: str, *, passing: tuple[type[Exception], ...] = ()) -> Generator[None]:
+    """Turns what a stranger's environment raises into a `WorldError` that names it; our errors, and `passing`, pass."""
+    try:
+        yield
+    except (UnbraidError, *passing):
+        raise
+    except Exception as error:
+        raise WorldError(
+            f"The environment {name} must {does} without an error of its own; it raised {type(error).__name__}: "
+            f"{str(error).rstrip('.')}. Repair the environment, or tell whoever made it."
+        ) from error
+
+
+@final
+class _Told(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """An environment whose own errors name it, and whose `info["cost"]` is one number, or absent.
+
+    None is "not told"; beside numbers of other environments, Gymnasium could not hold it.
+    """
+
+    def __init__(self, env: gymnasium.Env[Any, Any], name: str) -> None:
+        super().__init__(env)
+        self._name = name
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begins an episode.
+
+        Raises:
+            WorldError: the environment raised.
+        """
+        with _naming(self._name, "reset"):
+            return self.env.reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """One step.
+
+        Raises:
+            WorldError: the environment raised, or tells a cost that is no number.
+        """
+        with _naming(self._name, "step"):
+            observation, reward, terminated, truncated, info = self.env.step(action)
+        if "cost" in info:
+            others = {name: value for name, value in info.items() if name != "cost"}
+            info = others if info["cost"] is None else {**others, "cost": self._cost(info["cost"])}
+        return observation, reward, terminated, truncated, info
+
+    def _cost(self, told: Any) -> float:
+        cost = np.asarray(told)
+        if cost.size != 1 or cost.dtype.kind not in "biuf":
+            raise WorldError(
+                f'`info["cost"]` of {self._name} must be one number, or None where there is none; got {told!r:.60}, '
+                f"shape {cost.shape} of {cost.dtype}. Sum it up in a wrapper, or remove it."
+            )
+        return float(cost.reshape(()))

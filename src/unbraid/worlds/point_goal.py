@@ -12,6 +12,7 @@ from unbraid.worlds.layout import level_rules
 from unbraid.worlds.painter import Painter
 from unbraid.worlds.point_goal_physics import PointGoalPhysics
 from unbraid.worlds.point_goal_starts import EPISODE_SEEDS, checked_actions, start_for
+from unbraid.worlds.telling import FLOAT32_HOLDS
 
 __all__ = ["PointGoalEnv", "check_render_mode"]
 
@@ -32,7 +33,7 @@ class PointGoalEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     Source: openai/safety-gym (MIT) and PKU-Alignment/safety-gymnasium (Apache-2.0), SafetyPointGoal0, 1 and 2.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 50}  # noqa: RUF012
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 50, FLOAT32_HOLDS: True}  # noqa: RUF012
 
     def __init__(
         self,

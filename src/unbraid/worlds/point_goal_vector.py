@@ -16,6 +16,7 @@ from unbraid.worlds.painter import Painter
 from unbraid.worlds.point_goal import check_render_mode
 from unbraid.worlds.point_goal_physics import PointGoalPhysics, StepOutcome
 from unbraid.worlds.point_goal_starts import EPISODE_SEEDS, checked_actions, start_for, starts_options
+from unbraid.worlds.telling import FLOAT32_HOLDS
 
 __all__ = ["PointGoalVectorEnv"]
 
@@ -36,6 +37,7 @@ class PointGoalVectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.n
     metadata: dict[str, Any] = {  # noqa: RUF012
         "render_modes": ["rgb_array"],
         "render_fps": 50,
+        FLOAT32_HOLDS: True,
         "autoreset_mode": AutoresetMode.NEXT_STEP,
     }
 

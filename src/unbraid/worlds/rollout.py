@@ -11,19 +11,28 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import VectorEnv
 from jaxtyping import Bool, Float, Int
 
 from unbraid.core.errors import UnbraidError, WorldError
+from unbraid.core.numbers import require_whole
 from unbraid.core.randomness import named_generator
 from unbraid.core.shapes import first_bad_row
 from unbraid.demos.episodes import Demos, Episode
 from unbraid.worlds.controllers import Controller, from_function, from_predict, load_controller
-from unbraid.worlds.making import World, make_worlds, spec_of
-from unbraid.worlds.telling import successes_told, velocity_reader
+from unbraid.worlds.making import World, make_worlds, name_of, spec_of
+from unbraid.worlds.telling import FLOAT32_HOLDS, successes_told, velocity_reader
 
-__all__ = ["Controller", "Rollouts", "first_noise", "from_function", "from_predict", "load_controller", "rollout"]
+__all__ = [
+    "Controller",
+    "Rollouts",
+    "first_noise",
+    "from_function",
+    "from_predict",
+    "load_controller",
+    "require_limits",
+    "rollout",
+]
 
 # What a world may tell of itself in `info`, kept beside the episodes for pictures and scores (never for the learner).
 _STATES = ("robot_xy", "goal_xy", "robot_heading_rad")  # told by reset and by every step: (T + 1, ...)
@@ -38,8 +47,9 @@ class Rollouts:
     """Episodes that we produced.
 
     Attributes:
-        demos: the episodes, in the order of the seeds; actions as executed (clipped); observations and actions as
-            float32, rewards and costs as float64.
+        demos: the episodes, in the order of the seeds; actions as executed (clipped). Observations and actions are
+            float32, or float64 where their space is: what lies far from 0 is not rounded away. (PointGoal's, which
+            never do, are float32.) Rewards and costs are float64.
         tracks: one dict per episode, of what the world told: `robot_xy`, `goal_xy` (T + 1, 2) and
             `robot_heading_rad` (T + 1,) where reset tells them too; `goal_reached`, `cost_hazards`, `cost_vases` (T,);
             `hazards_xy`, `vases_xy` (n, 2) as they were laid out; `actuator_velocity` (T, act) at the end of every
@@ -78,13 +88,12 @@ def rollout(
         on_progress: called after every step with the number of steps done so far in all episodes.
 
     Raises:
-        WorldError: the environment does not exist or does not fit, there are no seeds, or the controller's actions do
-            not fit the environment.
+        WorldError: the environment does not exist, does not fit or raises, there are no seeds, or the controller's
+            actions do not fit the environment.
+        ConfigError: a limit of steps, or a number of environments, that is no whole number of at least 1.
     """
     seeds = _checked_seeds(seeds)
-    for name, value in (("max_steps", max_steps), ("n_envs", n_envs)):
-        if value is not None and value < 1:
-            raise WorldError(f"`{name}` must be at least 1; got {value}. Give a larger number.")
+    require_limits(max_steps, n_envs)
     spec = spec_of(env_id)
     limits = [limit for limit in (max_steps, spec.max_episode_steps) if limit is not None]
     if not limits and "max_episode_steps" not in spec.kwargs:
@@ -101,7 +110,14 @@ def rollout(
                 on_progress(n_done)
     finally:
         worlds.close()
-    return run.rollouts(spec)
+    return run.rollouts(name_of(env_id, spec))
+
+
+def require_limits(max_steps: int | None, n_envs: int) -> None:
+    """Raises `ConfigError` for a limit of steps, or a number of environments, that is no whole number from 1 on."""
+    require_whole("`n_envs`", n_envs)
+    if max_steps is not None:
+        require_whole("`max_steps`", max_steps)
 
 
 def first_noise(seeds: Sequence[int], action_size: int, *, noise_seed: int = 0) -> Float[np.ndarray, "episode act"]:
@@ -119,6 +135,16 @@ def _checked_seeds(seeds: Sequence[int]) -> list[int]:
     if min(seeds) < 0:
         raise WorldError(f"Seeds must be >= 0; got {min(seeds)}. Give others.")
     return [int(seed) for seed in seeds]
+
+
+def _kept_as(space: Any, metadata: Mapping[str, Any]) -> np.dtype:
+    """In which type the rows of a space are kept: float64 where float32 could not hold them, or the environment's
+    `metadata` does not say that it can."""
+    if space.dtype.kind == "f":
+        fits = space.dtype.itemsize <= 4 or bool(metadata.get(FLOAT32_HOLDS))
+    else:
+        fits = bool(np.abs([space.low.astype(np.float64), space.high.astype(np.float64)]).max(initial=0.0) <= 2**24)
+    return np.dtype(np.float32 if fits else np.float64)
 
 
 def _action_bounds(worlds: VectorEnv[Any, Any, Any]) -> tuple[Float[np.ndarray, "act"], Float[np.ndarray, "act"]]:
@@ -193,6 +219,8 @@ class _Run:
         n_slots, n_rows = worlds.num_envs, min(max_steps or 1023, 1023) + 1
         self._controller, self._worlds, self._seeds, self._max_steps = controller, worlds, seeds, max_steps
         self._bounds = _action_bounds(worlds)
+        spaces = (worlds.single_observation_space, worlds.single_action_space)
+        self._seen_as, self._done_as = (_kept_as(space, worlds.metadata) for space in spaces)
         self._tape = _Tape(n_slots, n_rows)
         self._noise = _Noise(n_slots, len(self._bounds[0]), noise_seed)
         self._episode = np.arange(n_slots)  # which episode a slot holds; -1 where the queue had none left
@@ -214,11 +242,11 @@ class _Run:
         slots = np.flatnonzero(self._episode >= 0)
         now = (slots, self._steps[slots])
         actions = np.zeros((len(self._episode), len(self._bounds[0])), dtype=self._bounds[0].dtype)
-        actions[slots] = self._act(slots).astype(np.float32)  # rounded first: what is recorded is what was executed
+        actions[slots] = self._act(slots).astype(self._done_as)  # rounded first: what is recorded is what was executed
         actions = np.clip(actions, *self._bounds)
         self._observations, rewards, terminated, truncated, infos = self._worlds.step(actions)
         self._steps += 1
-        self._tape.write("action", now, actions[slots].astype(np.float32))
+        self._tape.write("action", now, actions[slots].astype(self._done_as))
         self._tape.write("reward", now, np.asarray(rewards, dtype=np.float64)[slots])
         self._tape.write_told(("cost", *_EVENTS), now, infos)
         if self._velocities is not None:
@@ -284,7 +312,7 @@ class _Run:
 
     def _look(self, slots: Int[np.ndarray, "live"], infos: Mapping[str, Any]) -> None:
         at = (slots, self._steps[slots])
-        self._tape.write("observation", at, np.asarray(self._observations)[slots].astype(np.float32))
+        self._tape.write("observation", at, np.asarray(self._observations)[slots].astype(self._seen_as))
         self._tape.write_told(_STATES, at, infos)
 
     def _begin(self, slots: Int[np.ndarray, "live"], infos: Mapping[str, Any]) -> None:
@@ -323,7 +351,7 @@ class _Run:
         if len(started):
             self._begin(started, infos)
 
-    def rollouts(self, spec: EnvSpec) -> Rollouts:
+    def rollouts(self, env_id: str) -> Rollouts:
         """Everything, in the order of the seeds."""
         done = [self._done[index] for index in range(len(self._seeds))]
         episodes = [episode for episode, _ in done]
@@ -332,6 +360,6 @@ class _Run:
         tracks = [track for _, track in done]
         if any("success" in track for track in tracks):  # nor a success
             tracks = [{"success": np.array(0.0), **track} for track in tracks]
-        facts = {"env_id": spec.id, "max_steps": self._max_steps}
+        facts = {"env_id": env_id, "max_steps": self._max_steps}
         demos = Demos.from_episodes(episodes, action_bounds=self._bounds, facts=facts)
         return Rollouts(demos=demos, tracks=tuple(tracks))

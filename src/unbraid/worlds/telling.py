@@ -6,7 +6,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-__all__ = ["successes_told", "velocity_reader"]
+__all__ = ["FLOAT32_HOLDS", "successes_told", "velocity_reader"]
+
+FLOAT32_HOLDS = "float32_holds"
+"""In an environment's `metadata`: whether float32 holds all that it shows and takes, though its spaces are float64."""
 
 _SUCCESS = ("is_success", "success")  # Gymnasium-Robotics and Stable-Baselines3; Meta-World. The first one told counts.
 

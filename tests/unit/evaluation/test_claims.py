@@ -5,6 +5,8 @@ import json
 import re
 from pathlib import Path
 
+import jaxtyping
+import numpy as np
 import pytest
 
 from unbraid.core.errors import ConfigError
@@ -34,6 +36,46 @@ SOME = {
 }
 
 
+@pytest.fixture
+def unchecked():
+    """As users call it: types are checked in the tests alone."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_numbers_of_numpys_become_pythons():
+    """Which JSON can hold: a certificate of them is saved."""
+    claims = [
+        ProbabilityClaim(metric="length", above=np.float32(5), at_most=np.float64(0.9), mode=np.int64(0)),
+        MeanClaim("length", bounds=np.array([0, 9]), at_most=np.float32(2.5), mode=np.int8(1)),
+        claim_from_json(
+            {"kind": "mean", "metric": "length", "bounds": [np.int64(0), 9], "at_most": 4, "mode": np.int64(1)}
+        ),
+    ]
+    for claim in claims:
+        assert claim_from_json(json.loads(json.dumps(claim_to_json(claim)))) == claim
+        assert type(claim.mode) is int
+    assert claims[1].bounds == (0, 9)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"above": "5"}, "'above' must be a finite number; got \"5\""),
+        ({"above": 5, "mode": "0"}, "'mode' must be a whole number; got \"0\""),
+        ({"above": 5, "mode": np.float64(1.5)}, "'mode' must be a whole number; got 1.5"),
+        ({"above": True}, "'above' must be a finite number; got true"),
+        ({"above": 5, "method": None}, "'method' must be a name; got null"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_values_of_the_wrong_kind_are_refused(given, said):
+    with pytest.raises(ConfigError, match=said):
+        ProbabilityClaim(**{"metric": "length", "at_most": 0.9, **given})
+
+
 @pytest.mark.parametrize("text", SOME)
 def test_a_claim_says_what_it_is_and_comes_back_from_json(text):
     claim = SOME[text]
@@ -58,7 +100,10 @@ def test_a_claim_says_what_it_is_and_comes_back_from_json(text):
         (lambda: ProbabilityClaim("cost", above=1, at_most=0.1, mode=-1), "`mode` must be at least 0; got -1"),
         (lambda: ProbabilityClaim("", above=1, at_most=0.1), "`metric` must be a name"),
         (lambda: MeanClaim("cost", (5, 1), at_most=3), "the first below the second; got 5 and 1. State the widest"),
-        (lambda: MeanClaim("cost", (0, float("inf")), at_most=3), r"`bounds` must be \(lowest, highest\), finite"),
+        (
+            lambda: MeanClaim("cost", (0, float("inf")), at_most=3),
+            r"\'bounds\' must be \[lowest, highest\], two finite",
+        ),
         (lambda: MeanClaim("cost", (0, 9), at_most=9), "must lie between the bounds 0 and 9, and be neither; got 9"),
         (lambda: MeanClaim("cost", (0, 9), at_most=2, method="tost"), "`method` must be one of betting; got 'tost'"),
         (lambda: EquivalenceClaim("cost", "forward", n=9), "Either `within` or `within_percent` must be given"),

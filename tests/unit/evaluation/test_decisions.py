@@ -1,7 +1,10 @@
 """From outcomes to answers: who acts how often, when a claim is done, and what outcomes are refused."""
 
+import dataclasses
+import json
 from collections import Counter
 
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -164,17 +167,81 @@ def test_what_cannot_be_decided_is_refused_before_an_episode():
     assert not actors.asked
 
 
+class Sparse(Actors):
+    """Tells a cost where a batch has one: of mode 0 in the last batches, of mode 1 never, of nobody if `silent`."""
+
+    def __init__(self, silent=False):
+        super().__init__()
+        self.silent = silent
+
+    def __call__(self, actor, seeds):
+        values = super().__call__(actor, seeds)
+        is_late = self.asked[actor] > 48
+        costs = np.where(is_late & (np.arange(len(seeds)) % 4 == 0) & (actor == "mode 0"), 30.0, 0.0)
+        return {"length": values["length"]} | ({"cost": costs} if costs.any() and not self.silent else {})
+
+
+def test_a_cost_that_is_told_in_some_batches_alone_is_0_in_the_others():
+    """In those before it was first told, too, and for whoever never has one."""
+    claims = [
+        ProbabilityClaim("cost", above=25, at_least=0.5, mode=0, method="clopper_pearson", n=100),
+        MeanClaim("cost", (0, 40), at_most=30, mode=1),
+    ]
+    outcomes, results = decide(claims, TERMS, Sparse())
+    costs = outcomes[0].values["cost"]
+    assert costs[:48].tolist() == [0.0] * 48
+    assert set(costs[48:]) == {0.0, 30.0}
+    assert [result.answer for result in results] == ["refuted", "holds"]
+    whole = {entry.actor: entry.values["cost"] for entry in outcomes}
+    again = decide(claims, TERMS, lambda actor, seeds: {"cost": whole[actor][_at(outcomes, actor, seeds)]})
+    assert again[1] == results  # and as if it had been told from the first
+
+
+def _at(outcomes, actor, seeds):
+    known = next(entry.seeds for entry in outcomes if entry.actor == actor)
+    return [known.index(seed) for seed in seeds]
+
+
+def test_a_cost_that_nobody_ever_tells_is_refused_at_the_end():
+    actors = Sparse(silent=True)
+    with pytest.raises(
+        WorldError, match=r"the claimed metric 'cost' needs; it does not \(it tells length\)\. A cost is"
+    ):
+        decide([SAFE, MeanClaim("length", (0, 2000), at_least=900, mode=1)], TERMS, actors)
+    assert actors.asked["mode 0"] > 0
+
+
+@pytest.fixture
+def unchecked():
+    """As users call it: types are checked in the tests alone."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_terms_of_numpys_numbers_can_be_written():
+    terms = Terms(alpha=np.float32(0.5), seed=np.int64(3), max_episodes=np.int32(40))
+    assert json.loads(json.dumps(dataclasses.asdict(terms))) == dataclasses.asdict(terms)
+
+
 @pytest.mark.parametrize(
     ("terms", "said"),
     [
         ({"alpha": 0.0}, "`alpha` must lie in"),
         ({"alpha": 5.0}, "`alpha` must lie in"),
-        ({"max_episodes": 0}, "`max_episodes` must be at least 1"),
-        ({"batch_episodes": 0}, "`batch_episodes` must be at least 1"),
-        ({"max_steps": 0}, "`max_steps` must be at least 1"),
-        ({"seed": -1}, "A seed must be at least 0"),
+        ({"alpha": "0.05"}, "`alpha` must lie in"),
+        ({"max_episodes": 0}, "`max_episodes` must be a whole number from 1 to 10,000,000; got 0"),
+        ({"max_episodes": 2.5}, "`max_episodes` must be a whole number from 1 to 10,000,000; got 2.5"),
+        ({"max_episodes": 10_000_000_000_000}, "`max_episodes` must be a whole number from 1 to 10,000,000; got 1"),
+        ({"max_episodes": None}, "`max_episodes` must be a whole number from 1 to 10,000,000; got None"),
+        ({"batch_episodes": 0}, "`batch_episodes` must be a whole number of at least 1"),
+        ({"max_steps": 0}, "`max_steps` must be a whole number of at least 1"),
+        ({"seed": -1}, "`seed` must be a whole number of at least 0; got -1"),
+        ({"seed": "a"}, "`seed` must be a whole number of at least 0; got 'a'"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_impossible_terms(terms, said):
     with pytest.raises(ConfigError, match=said):
         Terms(**terms)

@@ -7,6 +7,7 @@ import json
 import sys
 
 import gymnasium
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -225,17 +226,99 @@ def test_an_observation_that_is_no_number_is_named_by_seed_and_step():
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"n_episodes": 0}, "n_episodes must be at least 1; got 0"),
         ({"seeds": []}, "at least one seed; got none"),
         ({"seeds": [1, 2, 1]}, "seed of its own.*; 1 occurs twice"),
         ({"seeds": [1, -2]}, "Seeds must be >= 0; got -2"),
         ({"seeds": [1, 2], "n_episodes": 3}, "got 2 seeds for n_episodes = 3"),
-        ({"seeds": [1], "n_envs": 0}, "`n_envs` must be at least 1; got 0"),
     ],
 )
 def test_episodes_that_cannot_be_asked_for(asked, message):
     with pytest.raises(WorldError, match=message):
         evaluate(Wandering(), "Pendulum-v1", max_steps=2, **asked)
+
+
+@pytest.fixture
+def unchecked():
+    """As users call it: types are checked in the tests alone."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"n_episodes": 0}, "`n_episodes` must be a whole number from 1 to 10,000,000; got 0. 100 gives"),
+        ({"n_episodes": -1}, "got -1"),
+        ({"n_episodes": 2.5}, "`n_episodes` must be a whole number .*; got 2.5"),
+        ({"n_episodes": 3_000_000_000}, "`n_episodes` must be .*; got 3000000000"),
+        ({"n_envs": 0}, "`n_envs` must be a whole number of at least 1; got 0"),
+        ({"max_steps": 2.5}, "`max_steps` must be a whole number of at least 1; got 2.5"),
+        ({"max_steps": 0}, "`max_steps` must be a whole number of at least 1; got 0"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_numbers_that_cannot_be_are_named(asked, message):
+    with pytest.raises(ConfigError, match=message):
+        evaluate(Wandering(), "Pendulum-v1", **{"max_steps": 2, **asked})
+    with pytest.raises(ConfigError, match="`n_episodes` must be a whole number from 0"):
+        fresh_seeds(-1, seed=0)
+
+
+class Kilometres(gymnasium.Env):
+    """A walk from 1e8 on, in float64; the action is how far."""
+
+    def __init__(self):
+        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (1,), np.float64)
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        self.at = 1e8
+        return np.array([self.at]), {}
+
+    def step(self, action):
+        self.at += float(action[0])
+        return np.array([self.at]), 0.0, False, False, {}
+
+
+def test_a_metric_of_ones_own_sees_what_the_environment_showed():
+    """Though float32 could not tell neighbouring steps apart."""
+    metrics = {"gone": lambda episode: float(episode.observations[-1, 0] - episode.observations[0, 0])}
+    quarter = lambda rows: np.full((len(rows), 1), 0.25)  # noqa: E731
+    found = evaluate(quarter, Kilometres, seeds=[1, 2], max_steps=6, metrics=metrics)
+    assert found.values["gone"].tolist() == [1.5, 1.5]
+
+
+class Failing(Kilometres):
+    def __init__(self):
+        raise ValueError("no licence")
+
+
+def test_an_environment_that_raises_is_not_called_a_bug_of_ours():
+    gymnasium.register("Failing-v0", Failing, max_episode_steps=3)
+    try:
+        for look in (
+            lambda: require_fitting_world(_model(1, 1), "Failing-v0"),
+            lambda: evaluate(steer(_model(1, 1)).toward(0), "Failing-v0", seeds=[0]),
+        ):
+            with pytest.raises(
+                WorldError, match=r"Failing-v0 must be made without .* ValueError: no licence"
+            ) as caught:
+                look()
+            assert isinstance(caught.value.__cause__, ValueError)
+    finally:
+        del gymnasium.registry["Failing-v0"]
+
+
+class Discrete(Kilometres):
+    def __init__(self):
+        super().__init__()
+        self.action_space = gymnasium.spaces.MultiDiscrete([3, 2])
+
+
+def test_actions_that_are_no_box_are_called_so():
+    with pytest.raises(WorldError, match=r"one-dimensional Box of floating-point numbers; it has MultiDiscrete"):
+        evaluate(steer(_model(1, 1)).toward(0), Discrete, seeds=[0], max_steps=3)
 
 
 def test_a_policy_that_gives_nan_is_named_by_episode_and_step():
@@ -304,7 +387,7 @@ def test_a_model_in_a_world_of_its_widths_acts():
 @pytest.mark.parametrize("env_id", ["CartPole-v1", "Nowhere-v0", "nowhere:Nowhere-v0"])
 def test_what_is_no_world_of_vectors_is_left_to_the_rollout(env_id):
     require_fitting_world(_model(4, 1), env_id)
-    with pytest.raises(WorldError, match=r"vectors of numbers|registered"):
+    with pytest.raises(WorldError, match=r"vectors of numbers|registered|nowhere must be importable"):
         evaluate(steer(_model(4, 1)).toward(0), env_id, seeds=[0], max_steps=1)
 
 

@@ -1,5 +1,6 @@
 """Obedience, where it is known what was done."""
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -90,6 +91,16 @@ def test_a_window_that_is_misread_once_does_not_count():
 def test_rollouts_that_end_too_early_are_refused():
     with pytest.raises(ConfigError, match="must go on for 12 steps after the change at step 95; the shortest has 100"):
         steps_until_obeyed(Reader(), episodes(np.ones(100)), 1, changed_at=95)
+
+
+@pytest.mark.parametrize("step", [-5, 5.5, "3"])
+def test_a_change_at_no_step_is_refused(step):
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        with pytest.raises(ConfigError, match=f"`changed_at` must be a whole number of at least 0; got {step!r}"):
+            steps_until_obeyed(Reader(), episodes(np.ones(100)), 1, changed_at=step)
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def test_a_turn_is_its_steps_of_the_episodes_that_get_there():

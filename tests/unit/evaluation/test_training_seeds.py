@@ -4,15 +4,17 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from unbraid.core.errors import DataError
 from unbraid.evaluation.evaluate import evaluate, fresh_seeds
 from unbraid.evaluation.intervals import mean_interval
 from unbraid.evaluation.training_seeds import across_seeds, evaluate_runs
+from unbraid.steering.schedules import by_episode, in_turn
 from unbraid.steering.steered import steer
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.model import ModeModel
-from unbraid.worlds.controllers import from_function
+from unbraid.worlds.controllers import from_function, from_predict
 
 ENV = "Pendulum-v1"
 
@@ -61,3 +63,36 @@ def test_one_model_is_not_two_training_seeds():
     model = ModeModel(UnbraidConfig(n_modes=2), observation_size=3, action_size=1).eval()
     with pytest.raises(DataError, match=r"models 0 and 1 have the same weights\. Fit again with another seed"):
         evaluate_runs([steer(model).toward(0), steer(model).toward(1)], ENV, n_episodes=2, max_steps=3)
+
+
+def _fit(seed):
+    return ModeModel(UnbraidConfig(n_modes=2, seed=seed), observation_size=3, action_size=1).eval()
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda policy: in_turn({0: policy, 2: steer(policy.model).toward(1)}),
+        lambda policy: by_episode({policy: 1.0}),
+        from_predict,
+        lambda policy: from_predict(in_turn({0: policy})),
+        lambda policy: _Several((policy,)),
+    ],
+)
+def test_a_model_within_another_policy_is_seen(wrap):
+    torch.manual_seed(0)
+    model, other = _fit(0), _fit(0)
+    with pytest.raises(DataError, match="models 0 and 1 have the same weights"):
+        evaluate_runs([wrap(steer(model).toward(0)), steer(model).toward(1)], ENV, n_episodes=2, max_steps=3)
+    found = evaluate_runs([wrap(steer(m).toward(0)) for m in (model, other)], ENV, n_episodes=2, max_steps=3)
+    assert len(found.runs) == 2
+
+
+class _Several:
+    """As a `SwitchedPolicy`, which has its parts as `policies`."""
+
+    def __init__(self, policies):
+        self.policies = policies
+
+    def act(self, observations, state, episode_start, noise):
+        return self.policies[0].act(observations, None, episode_start, noise)[0], None

@@ -3,6 +3,8 @@
 import json
 import re
 
+import gymnasium
+import numpy as np
 import pytest
 import torch
 
@@ -49,6 +51,41 @@ def test_a_certificate_is_verified_from_its_file_alone_with_its_policy_and_by_re
     assert found.remarks == ()
     assert [result.answer for result in found.certificate.results] == ["holds", "holds"]
     assert json.loads(json.dumps(found.to_json()))["verified"] is True
+
+
+class Pricey(gymnasium.Wrapper):
+    """Mentions a cost in the episodes of some seeds alone."""
+
+    def reset(self, *, seed=None, options=None):
+        self.costs = seed % 7 == 0
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action):
+        *found, info = super().step(action)
+        return *found, {**info, "cost": 1.0} if self.costs and action[0] > 0 else info
+
+
+def test_costs_that_some_batches_lack_are_certified_and_replayed(tmp_path):
+    """Also of whoever never has one, where another has."""
+    world = "Pricey-v0"
+    gymnasium.register(world, lambda: Pricey(gymnasium.make("Pendulum-v1")), max_episode_steps=3)
+    idle, pushing = (from_function(lambda rows, at=at: np.full((len(rows), 1), at)) for at in (-1.0, 1.0))
+    claims = [
+        MeanClaim("cost", (0, 4), at_most=0.2),
+        EquivalenceClaim("cost", "pushing", within=3, n=40),
+    ]
+    try:
+        found = certify(idle, world, claims, Terms(max_episodes=60, batch_episodes=2), experts={"pushing": pushing})
+        costs = {entry.actor: entry.values["cost"] for entry in found.outcomes}
+        assert set(costs["the policy"]) == {0.0}
+        assert set(costs["expert pushing"]) == {0.0, 3.0}
+        assert (costs["expert pushing"][:2] == 0).all()
+        assert (costs["expert pushing"] > 0).sum() == sum(seed % 7 == 0 for seed in found.outcomes[1].seeds)
+        found.save(tmp_path / "pricey.json")
+        again = verify(tmp_path / "pricey.json", policy=idle, experts={"pushing": pushing}, replay=True)
+        assert again.differences == ()
+    finally:
+        del gymnasium.registry[world]
 
 
 def test_what_is_read_is_what_was_written(path, tmp_path):

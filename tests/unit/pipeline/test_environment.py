@@ -1,11 +1,13 @@
 """The environment of a run: asked for, named by its demonstrations, or ours where it fits; never another in silence."""
 
+import dataclasses
 import json
 
 import pytest
 
 from unbraid.core.errors import ConfigError, WorldError
-from unbraid.pipeline.environment import environment_of
+from unbraid.pipeline.environment import environment_of, require_possible_numbers
+from unbraid.pipeline.requests import CertifyRequest, CollectRequest, EvaluateRequest, SteerRequest, SwitchRequest
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.model import ModeModel
 
@@ -46,3 +48,28 @@ def test_one_that_does_not_fit_or_is_not_here_is_refused(run):
         environment_of(run({"env_id": PENDULUM}), None, model_of(60, 2))
     with pytest.raises(WorldError, match=r"'Elsewhere-v0' is not: .* demonstrations of .* came from: give --env"):
         environment_of(run({"env_id": "Elsewhere-v0"}), None, model_of(60, 2))
+
+
+@pytest.mark.parametrize(
+    ("request_of", "name", "value", "said"),
+    [
+        (SteerRequest, "episodes", -1, "--episodes must be a whole number from 1 to 10,000,000; got -1"),
+        (EvaluateRequest, "episodes", 0, "--episodes must be a whole number from 1 to 10,000,000; got 0"),
+        (SwitchRequest, "episodes", 3_000_000_000, "--episodes must be .*; got 3000000000"),
+        (SwitchRequest, "guard_episodes", 0, "--guard-episodes must be a whole number from 1"),
+        (
+            CertifyRequest,
+            "max_episodes",
+            10_000_000_000_000,
+            "--max-episodes must be a whole number from 1 to 10,000,000",
+        ),
+        (SteerRequest, "max_steps", 0, "--max-steps must be a whole number of at least 1; got 0"),
+        (CollectRequest, "episodes", 0, "--episodes must be a whole number"),
+    ],
+)
+def test_impossible_numbers_are_named_by_their_option(request_of, name, value, said, tmp_path):
+    first = next(field.name for field in dataclasses.fields(request_of))
+    needed = {"experts": ("forward",)} if request_of is CollectRequest else {}
+    require_possible_numbers(request_of(**{first: tmp_path, **needed}))
+    with pytest.raises(ConfigError, match=said):
+        require_possible_numbers(request_of(**{first: tmp_path, **needed, name: value}))

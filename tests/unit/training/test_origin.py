@@ -133,6 +133,17 @@ def test_a_folder_and_a_checkpoint_keep_it(moved, tiny, tmp_path, same_weights):
     assert torch.equal(stopped.observation_origin, model.observation_origin)
 
 
+def test_a_fit_with_its_twin_stops_and_goes_on_as_an_unbroken_one_does(moved, tiny, tmp_path, fit_in_two, same_weights):
+    """Model and twin have each an origin of its own: a checkpoint holds no tensor twice."""
+    config = tiny("unbraid", calibration="left_out")
+    unbroken = fit(moved, config, LoopOptions(run=tmp_path / "unbroken", log_every=4, checkpoint_every=5))
+    assert unbroken.calibration is not None
+    stopped = LoopOptions(run=tmp_path / "stopped", log_every=4, checkpoint_every=5)
+    went_on = fit_in_two(moved, config, stopped, 7)
+    assert same_weights(unbroken, went_on)
+    assert went_on.calibration == unbroken.calibration
+
+
 @pytest.mark.parametrize("field", ["observations", "actions"])
 def test_a_number_that_float32_cannot_hold_is_refused(demos, tiny, field):
     values = getattr(demos, field).astype(np.float64)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from unbraid.core.errors import WorldError
+from unbraid.core.errors import ConfigError, WorldError
 from unbraid.worlds.collect import collect, observation_names
 from unbraid.worlds.controllers import from_function
 from unbraid.worlds.experts import make_expert
@@ -82,6 +82,21 @@ def test_other_environments_and_functions():
     assert demos.observation_names == ()
 
 
+class Predicting:
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        return np.full((len(observation), 1), 0.25), None
+
+
+def test_plain_functions_and_policies_are_experts_too():
+    """As `--experts module:name` and `evaluate` take them."""
+    sources = [("half", lambda observations: np.full((len(observations), 1), 0.5)), ("quarter", Predicting())]
+    demos = collect(sources, env_id="Pendulum-v1", n_episodes=2, max_steps=3, seed=1)
+    for episode in demos:
+        assert set(episode.actions[:, 0]) == {(0.5, 0.25)[episode.label]}
+    with pytest.raises(WorldError, match="The expert third must be a function of observations"):
+        collect([("third", 3)], env_id="Pendulum-v1", n_episodes=1, seed=1)
+
+
 def test_progress_goes_on_from_expert_to_expert():
     told = []
     collected(n_episodes=2, max_steps=2, on_progress=told.append)
@@ -89,8 +104,11 @@ def test_progress_goes_on_from_expert_to_expert():
 
 
 def test_impossible_requests():
-    for n_episodes in (0, (1,), (1, 0), (1, 2, 3)):
-        with pytest.raises(WorldError, match="number of episodes"):
+    for n_episodes in ((1,), (1, 2, 3)):
+        with pytest.raises(WorldError, match="must have a number of episodes"):
+            collected(n_episodes=n_episodes)
+    for n_episodes in (0, (1, 0), -1, 3_000_000_000):
+        with pytest.raises(ConfigError, match="number of episodes of a source must be a whole number from 1 to"):
             collected(n_episodes=n_episodes)
     for names in ((), ("forward", "forward")):
         with pytest.raises(WorldError, match="at least one source"):

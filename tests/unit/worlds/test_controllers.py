@@ -67,8 +67,34 @@ def test_predict_is_called_as_stable_baselines3_says():
 
 
 def test_states_that_are_not_covered():
-    with pytest.raises(WorldError, match="state must be None or an array"):
+    with pytest.raises(
+        WorldError,
+        match=r"state must be None, an array .*a schedule, such as in_turn\(\.\.\.\), or a SwitchedPolicy is a policy",
+    ):
         rollout(from_predict(Remembering(state=(1, 2))), PENDULUM, seeds=[1])
+
+
+class Recurrent:
+    """States as sb3-contrib's recurrent policies have them, (layer, env, hidden), and one more beside them."""
+
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        n = len(observation)
+        if state is None:
+            state = ((np.zeros((2, n, 3), dtype=np.float32), np.zeros((2, n, 3), dtype=np.float32)), np.zeros(n, int))
+        (hidden, cell), steps = state
+        assert hidden.shape == cell.shape == (2, n, 3)
+        assert (hidden.dtype, steps.dtype) == (np.float32, int)
+        hidden = np.where(episode_start[None, :, None], 0.0, hidden + 0.01).astype(np.float32)
+        steps = np.where(episode_start, 0, steps + 1)
+        return hidden[1, :, 2:] + 0.1 * steps[:, None], ((hidden, cell), steps)
+
+
+def test_states_of_several_arrays_are_kept_row_by_row():
+    runs = [rollout(from_predict(Recurrent()), PENDULUM, seeds=[4, 5, 6], max_steps=6, n_envs=n) for n in (1, 2, 3)]
+    for run in runs:
+        assert run.demos.fingerprint() == runs[0].demos.fingerprint()
+        for episode in run.demos:
+            np.testing.assert_allclose(episode.actions[:, 0], 0.11 * np.arange(6), rtol=1e-5)
 
 
 def test_answers_that_are_no_actions():

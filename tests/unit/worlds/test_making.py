@@ -84,6 +84,87 @@ def test_an_environment_itself_is_refused_with_the_remedy(make):
         inspect.unwrap(spec_of)(given)
 
 
+MODULE = """
+import gymnasium
+gymnasium.register("OfAModule-v0", lambda: gymnasium.make("Pendulum-v1"), max_episode_steps=5)
+"""
+
+
+def test_a_module_that_registers_an_environment_is_imported(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a_world_of_a_test.py").write_text(MODULE)
+    (tmp_path / "a_broken_world_of_a_test.py").write_text("raise KeyError('assets')")
+    try:
+        run = rollout(acting(), "a_world_of_a_test:OfAModule-v0", seeds=[1])
+        assert run.demos.n_steps == 5
+        assert run.demos.facts["env_id"] == "a_world_of_a_test:OfAModule-v0"  # by which it is found again
+    finally:
+        gymnasium.registry.pop("OfAModule-v0", None)
+    for name, said in (
+        ("a_broken_world_of_a_test:X-v0", "a_broken_world_of_a_test must be importable; it raised KeyError: 'assets'"),
+        ("a_world_of_a_test:Nope-v0", "'a_world_of_a_test:Nope-v0' is not: .* whether a_world_of_a_test registers it"),
+        (":Nope-v0", "must be named module:Name-v0; got ':Nope-v0'"),
+        ("a:b:Nope-v0", "must be named module:Name-v0; got 'a:b:Nope-v0'"),
+    ):
+        with pytest.raises(WorldError, match=said):
+            spec_of(name)
+
+
+class Failing(gymnasium.Env):
+    """Raises where it is told to."""
+
+    observation_space = gymnasium.spaces.Box(-1.0, 1.0, (3,))
+    action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,))
+
+    def __init__(self, at, error=ValueError):
+        self.at, self.error = at, error
+        self.fail("made")
+
+    def fail(self, where):
+        if where == self.at:
+            raise self.error("the motor failed.")
+
+    def reset(self, *, seed=None, options=None):
+        self.fail("reset")
+        return np.zeros(3, dtype=np.float32), {}
+
+    def step(self, action):
+        self.fail("step")
+        return np.zeros(3, dtype=np.float32), 0.0, False, False, {}
+
+
+@pytest.mark.parametrize("error", [ValueError, AttributeError, gymnasium.error.InvalidAction])
+@pytest.mark.parametrize(("at", "does"), [("made", "be made"), ("reset", "reset"), ("step", "step")])
+def test_an_environment_that_raises_is_named(at, does, error):
+    gymnasium.register("Failing-v0", Failing, kwargs={"at": at, "error": error}, max_episode_steps=4)
+    said = rf"^The environment Failing-v0 must {does} without an error of its own; it raised {error.__name__}: "
+    if at == "made" and issubclass(error, gymnasium.error.Error):
+        said = "^Failing-v0 must be possible to make here; "  # what Gymnasium says of what is not installed
+    try:
+        with pytest.raises(WorldError, match=said + "the motor failed") as caught:
+            rollout(acting(), "Failing-v0", seeds=[1, 2])
+    finally:
+        del gymnasium.registry["Failing-v0"]
+    assert isinstance(caught.value.__cause__, error)
+    assert "failed.." not in str(caught.value)
+
+
+def test_a_function_that_raises_is_named():
+    def my_world():
+        return Failing("made")
+
+    with pytest.raises(WorldError, match="The environment my_world must be made by its function without an error"):
+        spec_of(my_world)
+
+
+def test_actions_that_are_not_covered_are_said():
+    class Many(Failing):
+        action_space = gymnasium.spaces.MultiDiscrete([3, 2])
+
+    with pytest.raises(WorldError, match=r"one-dimensional Box of floating-point numbers; it has MultiDiscrete.*wrap"):
+        rollout(acting(), lambda: Many(""), seeds=[1], max_steps=2)
+
+
 def test_a_function_that_makes_no_environment():
     with pytest.raises(WorldError, match=r"must return a gymnasium\.Env; it returned a int"):
         spec_of(lambda: 3)

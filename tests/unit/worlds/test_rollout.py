@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from unbraid.core.errors import WorldError
+from unbraid.core.errors import ConfigError, WorldError
 from unbraid.worlds.controllers import from_function
 from unbraid.worlds.experts import make_expert
 from unbraid.worlds.rollout import first_noise, rollout
@@ -156,6 +156,73 @@ def test_progress_counts_steps_of_all_episodes():
     assert told == [2, 4, 6, 8, 9, 10, 11, 12]
 
 
+class Far(gymnasium.Env):
+    """Three steps that begin at `start`, in the type `kind`; what is done is added, and the info tells `told`."""
+
+    def __init__(self, kind, start=1e8, told=(), bounds=(-np.inf, np.inf)):
+        self.observation_space = gymnasium.spaces.Box(*np.array(bounds, dtype=kind), (1,), kind)
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float64 if kind == np.float64 else np.float32)
+        self.start, self.told, self.n = start, list(told), 0
+
+    def seen(self):
+        return np.array([self.at]).astype(self.observation_space.dtype)
+
+    def reset(self, *, seed=None, options=None):
+        self.at, self.n = self.start + seed / 8, 0
+        return self.seen(), {}
+
+    def step(self, action):
+        self.at, self.n = self.at + float(action[0]), self.n + 1
+        told = self.told[self.n - 1] if self.told else {}
+        return self.seen(), 0.0, False, self.n == 3, told
+
+
+def push(observations):
+    return np.full((len(observations), 1), 1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "bounds", "kept"),
+    [
+        (np.float64, (-np.inf, np.inf), np.float64),
+        (np.float32, (-np.inf, np.inf), np.float32),
+        (np.float16, (-np.inf, np.inf), np.float32),
+        (np.int64, (-2, 2**24), np.float32),
+        (np.int64, (-2, 2**40), np.float64),
+    ],
+)
+def test_what_is_seen_is_kept_as_the_space_has_it(kind, bounds, kept):
+    start = 1e8 if kind == np.float64 or bounds[1] == 2**40 else 5.0
+    run = rollout(from_function(push), lambda: Far(kind, start, bounds=bounds), seeds=[1, 8], max_steps=3)
+    assert run.demos.observations.dtype == kept
+    env = Far(kind, start, bounds=bounds)
+    for episode in run.demos:
+        seen = [env.reset(seed=episode.seed)[0], *(env.step(action)[0] for action in episode.actions)]
+        np.testing.assert_array_equal(episode.observations, np.stack(seen).astype(np.float64))
+    done = np.float64 if kind == np.float64 else np.float32
+    assert run.demos.actions.dtype == done
+    np.testing.assert_array_equal(run.demos.actions, done(1 / 3))
+
+
+@pytest.mark.parametrize(
+    ("told", "costs"),
+    [
+        ([{"cost": None}, {"cost": 2}, {}], [0.0, 2.0, 0.0]),
+        ([{"cost": np.array([1.5])}, {"cost": True}, {"cost": None}], [1.5, 1.0, 0.0]),
+        ([{"cost": None}] * 3, None),
+    ],
+)
+def test_a_cost_that_is_none_is_not_told(told, costs):
+    found = rollout(from_function(push), lambda: Far(np.float32, told=told), seeds=[1, 2], max_steps=3).demos.costs
+    assert (None if found is None else found.tolist()) == (None if costs is None else costs * 2)
+
+
+@pytest.mark.parametrize("told", ["high", np.zeros(2), [1.0, 2.0], 1j])
+def test_a_cost_that_is_no_number_is_refused(told):
+    with pytest.raises(WorldError, match=r'^`info\["cost"\]` of Far must be one number, or None .*Sum it up'):
+        rollout(from_function(push), lambda: Far(np.float32, told=[{}, {"cost": told}, {}]), seeds=[1], max_steps=3)
+
+
 class Mentioning(gymnasium.Wrapper):
     """Mentions a cost only where there is one."""
 
@@ -184,7 +251,7 @@ def test_costs_that_are_mentioned_now_and_then():
         ("CartPole-v1", "actions of CartPole-v1 must be vectors"),
         ("Blackjack-v1", "observations of Blackjack-v1 must be vectors"),
         ("NoSuchWorld-v0", "must be registered"),
-        ("no_such_module:World-v0", "must be registered"),
+        ("no_such_module:World-v0", "no_such_module must be importable; it raised ModuleNotFoundError"),
     ],
 )
 def test_environments_that_do_not_fit(env_id, message):
@@ -205,7 +272,7 @@ def test_impossible_requests():
     with pytest.raises(WorldError, match=">= 0"):
         rollout(Counting(), PENDULUM, seeds=[4, -1])
     for wrong in ({"n_envs": 0}, {"max_steps": 0}):
-        with pytest.raises(WorldError, match="at least 1"):
+        with pytest.raises(ConfigError, match="whole number of at least 1; got 0"):
             rollout(Counting(), PENDULUM, seeds=[1], **wrong)
 
 
