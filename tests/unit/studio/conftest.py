@@ -1,7 +1,9 @@
 """A small run: two experts in PointGoal1, six short episodes, and a model that was hardly trained."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -27,6 +29,14 @@ def _one_thread():
 def demos():
     sources = [(name, make_expert(name)) for name in ("goal_seeking", "forward")]
     return collect(sources, env_id=ENV, n_episodes=4, seed=3, max_steps=60)
+
+
+@pytest.fixture(scope="session")
+def disordered(demos):
+    """The same demonstrations, their columns in another order: what they say, they say by name."""
+    order = np.random.default_rng(0).permutation(demos.observation_size)
+    names = tuple(demos.observation_names[column] for column in order)
+    return replace(demos, observations=np.asarray(demos.observations)[:, order], observation_names=names)
 
 
 @pytest.fixture(scope="session")
