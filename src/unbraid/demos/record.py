@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from unbraid.core.errors import WorldError
+from unbraid.core.told import one_number
 from unbraid.demos.episodes import Demos
 from unbraid.demos.recording import RecordingWriter, read_recording
 from unbraid.demos.store import save_demos
@@ -119,8 +120,8 @@ class RecordDemos(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarr
         self._writer.step(
             acted,
             _row(observation, self._observation_size, "The observation"),
-            reward=_number(reward, "The reward", "Return one number from the environment's step"),
-            cost=None if cost is None else _number(cost, '`info["cost"]`', "Sum it up in a wrapper, or remove it"),
+            reward=one_number(reward, "The reward", "Return one number from the environment's step"),
+            cost=None if cost is None else one_number(cost, '`info["cost"]`', "Sum it up in a wrapper, or remove it"),
             terminated=bool(terminated),
             ended=bool(terminated or truncated),
         )
@@ -156,14 +157,3 @@ def _row(values: Any, size: int, what: str) -> np.ndarray:
             f"{row.dtype}. Give as many."
         )
     return row.reshape(size)
-
-
-def _number(value: Any, what: str, remedy: str) -> float:
-    """One number, also where it is an array of one."""
-    number = np.asarray(value)
-    if number.size != 1 or number.dtype.kind not in "biuf":
-        raise WorldError(
-            f"{what} must be one number to be recorded; got {value!r:.60}, shape {number.shape} of {number.dtype}. "
-            f"{remedy}."
-        )
-    return float(number.reshape(()))

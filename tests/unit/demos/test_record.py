@@ -272,9 +272,9 @@ def test_a_cost_is_one_number_or_none(tmp_path, monkeypatch, cost, kept):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"cost": np.zeros(2)}, r'`info\["cost"\]` must be one number .* shape \(2,\) of float64\. Sum it up'),
-        ({"cost": "high"}, r'`info\["cost"\]` must be one number to be recorded; got \'high\''),
-        ({"reward": None}, "The reward must be one number to be recorded; got None"),
+        ({"cost": np.zeros(2)}, r'`info\["cost"\]` must be one number; .* shape \(2,\) of float64\. Sum it up'),
+        ({"cost": "high"}, r'`info\["cost"\]` must be one number; got \'high\''),
+        ({"reward": None}, "The reward must be one number; got None"),
         ({"observation": np.zeros(3)}, r"The observation must be 2 numbers, .*; got shape \(3,\) of float64"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 
 import pytest
 from starlette.testclient import TestClient
@@ -47,6 +48,14 @@ def test_reading_is_what_the_desk_says(here, desk):
     fit = here.get("/api/fit").json()
     assert [moment["step"] for moment in fit["moments"]] == [10]
     assert fit["logs"] == [{"log": "own", "title": "unbraid's method"}]
+
+
+def test_what_a_world_does_wrong_is_told_by_teach_too(here, desk, demos, odd, fault):
+    changes, said = fault
+    desk.env_ids, desk._demos = (odd(**changes),), demos
+    answer = here.post("/api/teach/pair")
+    assert answer.status_code == 400
+    assert re.search(re.sub("seed 5", "seed [0-9]+", said), answer.json()["error"])
 
 
 def test_edits_are_saved_undone_and_done_again(here, run):
