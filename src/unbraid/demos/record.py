@@ -18,6 +18,15 @@ from unbraid.demos.store import save_demos
 __all__ = ["RecordDemos"]
 
 
+_REMEDIES = {
+    "observation": "Wrap the environment first: in gymnasium.wrappers.FlattenObservation, and where that gives whole "
+    "numbers, in DtypeObservation(env, numpy.float32) around it.",
+    "action": "Discrete actions are not covered: choose an environment with continuous ones. Others can be wrapped "
+    "first: in gymnasium.wrappers.TransformAction(env, function, action_space), whose function makes the environment's "
+    "action of a vector of numbers.",
+}
+
+
 @final
 class RecordDemos(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarray]):
     """Records every episode of an environment with vector observations and continuous actions, into a folder.
@@ -25,7 +34,8 @@ class RecordDemos(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarr
     Wrap, and act as always. Every step is written as it happens, and the disk is told to keep each episode when it
     ends: when the program is killed, what was recorded until then can be read, with `unbraid.load_demos(path)` and by
     every verb. An episode ends with `terminated`, with `truncated`, or with the next `reset`; the one that is running
-    counts too, up to its last step. `info["cost"]`, one number, is kept where every step has it (None is none).
+    counts too, up to its last step. `info["cost"]` is one number, or None where there is none; once a step told one,
+    the cost of every step that tells none is 0.
 
     Attributes:
         expert: who acts from the next reset on; set it to label the episodes, or leave it None.
@@ -61,8 +71,8 @@ class RecordDemos(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarr
         for name, space in (("observation", env.observation_space), ("action", env.action_space)):
             if not isinstance(space, Box) or len(space.shape) != 1 or space.dtype.kind != "f":
                 raise WorldError(
-                    f"The {name} space must be a Box with one axis of floating-point numbers; got {space}. Wrap the "
-                    "environment first, e.g. in gymnasium.wrappers.FlattenObservation."
+                    f"The {name} space must be a Box with one axis of floating-point numbers; got {space}. "
+                    f"{_REMEDIES[name]}"
                 )
             spaces[name] = space
         if observation_names and len(observation_names) != spaces["observation"].shape[0]:
