@@ -14,6 +14,7 @@ import tyro
 from unbraid.core.errors import ConfigError, UnbraidError
 from unbraid.core.processes import own_place
 from unbraid.pipeline.config import DemoConfig
+from unbraid.pipeline.flags import each_flag_once
 from unbraid.pipeline.requests import (
     CertifyRequest,
     CheckRequest,
@@ -66,11 +67,16 @@ _DESCRIPTION = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb; its exit code: 0 done, 1 our bug, 2 wrong input, 3 the answer is no, 130 interrupted."""
+    try:
+        given = each_flag_once(sys.argv[1:] if argv is None else argv)
+    except ConfigError as error:
+        print(f"unbraid: {error}", file=sys.stderr)
+        return _WRONG_INPUT
     asked = tyro.cli(
         _Request,  # pyright: ignore[reportArgumentType]
         prog="unbraid",
         description=_DESCRIPTION,
-        args=argv,
+        args=given,
         config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
     )
     try:

@@ -333,6 +333,8 @@ def test_demonstrations_that_cannot_be_collected(refused, tmp_path, asked, expec
         (["--context", 1], "A context must have 2 finite numbers"),
         (["--context", 1, 0, 1], "A context must have 2 finite numbers"),
         (["--context", "nan", 1], "A context must have 2 finite numbers"),
+        (["--context", "1,x"], "--context must be numbers, one for each mode, as in --context 0.2,0.8; got '1,x'"),
+        (["--toward", 0, "--toward", 1], "--toward must be given once; it comes twice"),
         (["--away", "left"], r"--away must name modes and numbers, as in 0, or 0=2; got 'left'"),
         (["--away", "0=1", "0=2"], "--away must name a mode once; mode 0 comes twice"),
         (["--away", "0=-1"], r"A strength must be a number from 0 to 10,000; got -1\.0"),

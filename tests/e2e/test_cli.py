@@ -456,7 +456,7 @@ def test_steer_measures_keeps_and_draws(unbraid, fitted, tmp_path):
     returns = [float(episode.rewards.sum()) for episode in kept]
     assert [episode["return"] for episode in found["episodes"]] == pytest.approx(returns)
     assert (found["context"], found["floored"]) == ([1.0, 0.0], 0.0)
-    same = _only_json(unbraid("steer", fitted, "--context", 1, 0, *asked[2:], "--json"))
+    same = _only_json(unbraid("steer", fitted, "--context", "1,0", *asked[2:], "--json"))
     obeyed = found.pop("obedience")
     assert (obeyed["mode"], obeyed["window_steps"]) == (1, 50)
     assert "obedience (share of 50-step windows that the encoder reads as mode 1): " in said.out

@@ -10,11 +10,21 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from unbraid.core.errors import WorldError
+from unbraid.core.told import one_number
 from unbraid.demos.episodes import Demos
 from unbraid.demos.recording import RecordingWriter, read_recording
 from unbraid.demos.store import save_demos
 
 __all__ = ["RecordDemos"]
+
+
+_REMEDIES = {
+    "observation": "Wrap the environment first: in gymnasium.wrappers.FlattenObservation, and where that gives whole "
+    "numbers, in DtypeObservation(env, numpy.float32) around it.",
+    "action": "Discrete actions are not covered: choose an environment with continuous ones. Others can be wrapped "
+    "first: in gymnasium.wrappers.TransformAction(env, function, action_space), whose function makes the environment's "
+    "action of a vector of numbers.",
+}
 
 
 @final
@@ -24,7 +34,8 @@ class RecordDemos(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarr
     Wrap, and act as always. Every step is written as it happens, and the disk is told to keep each episode when it
     ends: when the program is killed, what was recorded until then can be read, with `unbraid.load_demos(path)` and by
     every verb. An episode ends with `terminated`, with `truncated`, or with the next `reset`; the one that is running
-    counts too, up to its last step. `info["cost"]`, one number, is kept where every step has it (None is none).
+    counts too, up to its last step. `info["cost"]` is one number, or None where there is none; once a step told one,
+    the cost of every step that tells none is 0.
 
     Attributes:
         expert: who acts from the next reset on; set it to label the episodes, or leave it None.
@@ -60,8 +71,8 @@ class RecordDemos(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarr
         for name, space in (("observation", env.observation_space), ("action", env.action_space)):
             if not isinstance(space, Box) or len(space.shape) != 1 or space.dtype.kind != "f":
                 raise WorldError(
-                    f"The {name} space must be a Box with one axis of floating-point numbers; got {space}. Wrap the "
-                    "environment first, e.g. in gymnasium.wrappers.FlattenObservation."
+                    f"The {name} space must be a Box with one axis of floating-point numbers; got {space}. "
+                    f"{_REMEDIES[name]}"
                 )
             spaces[name] = space
         if observation_names and len(observation_names) != spaces["observation"].shape[0]:
@@ -119,8 +130,8 @@ class RecordDemos(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarr
         self._writer.step(
             acted,
             _row(observation, self._observation_size, "The observation"),
-            reward=_number(reward, "The reward", "Return one number from the environment's step"),
-            cost=None if cost is None else _number(cost, '`info["cost"]`', "Sum it up in a wrapper, or remove it"),
+            reward=one_number(reward, "The reward", "Return one number from the environment's step"),
+            cost=None if cost is None else one_number(cost, '`info["cost"]`', "Sum it up in a wrapper, or remove it"),
             terminated=bool(terminated),
             ended=bool(terminated or truncated),
         )
@@ -156,14 +167,3 @@ def _row(values: Any, size: int, what: str) -> np.ndarray:
             f"{row.dtype}. Give as many."
         )
     return row.reshape(size)
-
-
-def _number(value: Any, what: str, remedy: str) -> float:
-    """One number, also where it is an array of one."""
-    number = np.asarray(value)
-    if number.size != 1 or number.dtype.kind not in "biuf":
-        raise WorldError(
-            f"{what} must be one number to be recorded; got {value!r:.60}, shape {number.shape} of {number.dtype}. "
-            f"{remedy}."
-        )
-    return float(number.reshape(()))

@@ -188,7 +188,8 @@ def recognise_recording(path: Path) -> str | None:
 def read_recording(path: Path) -> Demos:
     """What was recorded so far, in memory.
 
-    Costs are kept where every step has one, seeds and labels where every episode has one.
+    Costs are kept where a step has one, and are 0 in those that have none, as a world may tell a cost only where there
+    is one; seeds and labels are kept where every episode has one.
 
     Raises:
         DataError: no recording, a damaged one, or one of a newer version; nothing was recorded.
@@ -229,7 +230,7 @@ def read_recording_parts(path: Path, options: ReadOptions, n_steps: int) -> Iter
         of_episodes["labels"] = np.array([known.index(names[i]) for i in experts.tolist()], dtype=np.int64)
     if has_seed.all():
         of_episodes["seeds"] = seeds.astype(np.int64)
-    costly = bool((np.asarray(rows["has_cost"])[kinds == _STEP] != 0).all())
+    costly = bool((np.asarray(rows["has_cost"])[kinds == _STEP] != 0).any())  # a step without one has 0 in its row
     bounds = {n: np.array(open_npy(path / f"{n}.npy")) for n in _BOUNDS if (path / f"{n}.npy").is_file()}
     for first, last in spans_of(of_episodes["lengths"], n_steps):
         # A reset that no step follows may lie between two episodes: its row is no observation of either.

@@ -246,8 +246,8 @@ class SteerRequest:
     asked for, or the average of all modes."""
     blend: str | None = None
     """Between modes, in proportions that sum to 1: 1=.7,3=.3."""
-    context: tuple[float, ...] | None = None
-    """A context of your own instead, one number per mode."""
+    context: tuple[str, ...] | None = None
+    """A context of your own instead, one number per mode: 0.2 0.8, or 0.2,0.8."""
     style: float | None = None
     """How the mode is done, from 0 to 1, for a model that was fitted with --style on: 0.5 is its typical demonstration,
     0.8 exceeds four fifths of them."""

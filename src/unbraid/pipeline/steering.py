@@ -16,7 +16,7 @@ from unbraid.pipeline.environment import environment_of, require_possible_number
 from unbraid.pipeline.measured import collected_seeds
 from unbraid.pipeline.requests import SteerRequest
 from unbraid.pipeline.unfinished import all_or_none
-from unbraid.pipeline.words import Wanted, numbers_of_modes, shares_of, turns_of
+from unbraid.pipeline.words import Wanted, context_of, numbers_of_modes, shares_of, turns_of
 from unbraid.steering.instructions import Instruction
 from unbraid.steering.schedules import Schedule, by_episode, in_turn
 from unbraid.steering.steered import SteeredPolicy, steer
@@ -72,7 +72,10 @@ class _Part:
 
 def _parts(model: ModeModel, asked: SteerRequest) -> list[_Part]:
     """Every policy that was asked for: one, unless instructions change."""
-    wanted = Wanted(**{field.name: getattr(asked, field.name) for field in fields(Wanted)})
+    flags: dict[str, Any] = {field.name: getattr(asked, field.name) for field in fields(Wanted)}
+    if asked.context is not None:
+        flags["context"] = context_of(asked.context)
+    wanted = Wanted(**flags)
     given = {"--in-turn": asked.in_turn, "--by-episode": asked.by_episode}
     option = next((option for option, items in given.items() if items), None)
     if option is None:

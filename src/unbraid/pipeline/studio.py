@@ -7,7 +7,7 @@ from typing import Any
 
 import gymnasium
 
-from unbraid.core.errors import ConfigError, DataError, RunError, StorageError, UnbraidError
+from unbraid.core.errors import ConfigError, DataError, RunError, StorageError
 from unbraid.core.randomness import named_generator
 from unbraid.core.runs import open_run, read_json
 from unbraid.demos.episodes import Demos
@@ -15,6 +15,7 @@ from unbraid.demos.loading import load_demos
 from unbraid.pipeline.config import DemoConfig
 from unbraid.pipeline.demo import collect_demonstrations, keep_demonstrations, kept_demonstrations
 from unbraid.pipeline.requests import StudioRequest
+from unbraid.training.columns import columns_in_order
 
 __all__ = ["desk_of", "studio_stage"]
 
@@ -115,24 +116,39 @@ def _named(path: str, facts: dict[str, Any], remarks: list[str]) -> tuple[Demos,
 
 
 def _misfit(run: Path, path: str, demos: Demos) -> str | None:
-    """Why the run's model cannot read demonstrations of these widths; None where it can, or there is none yet."""
+    """Why the run's model cannot read the columns of demonstrations; None where it can, or there is none yet."""
     due, has = _widths(run), (demos.observation_size, demos.action_size)
-    if due is None or has == due:
+    if due is None:
         return None
-    return (
-        f"--demos {path} must hold demonstrations of {due[0]} observation and {due[1]} action columns, as the model in "
-        f"{run} was fitted on; got {has[0]} and {has[1]}. Name the matching data, or fit a model on these."
-    )
+    if has != due:
+        return (
+            f"--demos {path} must hold demonstrations of {due[0]} observation and {due[1]} action columns, as the "
+            f"model in {run} was fitted on; got {has[0]} and {has[1]}. Name the matching data, or fit a model on these."
+        )
+    try:
+        columns_in_order(_names(run), demos.observation_names)
+    except DataError as error:
+        return f"--demos {path} cannot be read by the model in {run}: {error}"
+    return None
 
 
 def _widths(run: Path) -> tuple[int, int] | None:
     """How many observation and action columns the run's model has; None where there is none yet, or a damaged one."""
-    source = run / "model" / "config.json"
-    content = read_json(source) if source.exists() else None
-    if not isinstance(content, dict):
-        return None
+    content = _model_config(run)
     seen, acted = content.get("observation_size"), content.get("action_size")
     return (seen, acted) if isinstance(seen, int) and isinstance(acted, int) else None
+
+
+def _names(run: Path) -> tuple[str, ...]:
+    """The names of the observation columns that the run's model knows; empty where it knows none."""
+    names = _model_config(run).get("observation_names")
+    return tuple(map(str, names)) if isinstance(names, list) else ()
+
+
+def _model_config(run: Path) -> dict[str, Any]:
+    source = run / "model" / "config.json"
+    content = read_json(source) if source.exists() else None
+    return content if isinstance(content, dict) else {}
 
 
 def _of_demo(
@@ -170,7 +186,7 @@ def _fitting_worlds(run: Path, first: list[str], remarks: list[str]) -> tuple[st
             world: Any = gymnasium.make(env_id, disable_env_checker=True)
             has = tuple(int(space.shape[0]) for space in (world.observation_space, world.action_space))
             world.close()
-        except (gymnasium.error.Error, ImportError, UnbraidError, TypeError, IndexError, AttributeError) as error:
+        except Exception as error:  # a world of anybody's may raise anything
             remarks.append(f"{env_id} cannot be made here: {error!s:.160}.")
             continue
         if has == due:

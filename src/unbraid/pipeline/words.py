@@ -10,7 +10,7 @@ from typing import Any
 
 from unbraid.core.errors import ConfigError
 
-__all__ = ["Item", "Wanted", "numbers_of_modes", "shares_of", "turns_of"]
+__all__ = ["Item", "Wanted", "context_of", "numbers_of_modes", "shares_of", "turns_of"]
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,21 @@ def numbers_of_modes(name: str, given: Sequence[str], default: float | None = No
             raise ConfigError(f"{name} must name a mode once; mode {key} comes twice. Leave one of them out.")
         found[key] = value
     return found
+
+
+def context_of(given: Sequence[str]) -> tuple[float, ...]:
+    """The numbers of `--context`, with commas or spaces between them.
+
+    Raises:
+        ConfigError: what is no number.
+    """
+    try:
+        return tuple(map(float, _apart(given)))
+    except ValueError:
+        raise ConfigError(
+            f"--context must be numbers, one for each mode, as in --context 0.2,0.8; got {' '.join(given)!r:.80}. "
+            "Write it so."
+        ) from None
 
 
 def _step(text: str) -> int:

@@ -1,12 +1,14 @@
 """Instructions that change: from step to step of an episode, or from episode to episode."""
 
 from collections.abc import Callable, Mapping
+from numbers import Integral, Real
 from typing import Any, final
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from unbraid.core.errors import ConfigError
+from unbraid.policy.mixture import MixturePolicy
 from unbraid.steering.steered import SteeredPolicy, begins, number_of, observation_rows
 
 __all__ = ["Schedule", "by_episode", "in_turn"]
@@ -26,6 +28,9 @@ class Schedule:
         """`choose` takes the steps taken and the numbers drawn, and says which policy acts; `rule` says it as JSON."""
         self.policies, self._choose, self.rule = policies, choose, rule
         self._generator = np.random.default_rng(policies[0].seed)
+        # A mixture draws its part by the noise's digits behind the first four; who acts must not hang on which part.
+        is_mixture = any(isinstance(policy.model.policy, MixturePolicy) for policy in policies)
+        self._digits = 8 if is_mixture else 4
 
     def predict(
         self,
@@ -86,7 +91,7 @@ class Schedule:
     ) -> Float[np.ndarray, "env memory"]:
         memory = np.zeros((len(noise), 2)) if state is None else state.copy()
         memory[episode_start, 0] = 0
-        memory[episode_start, 1] = np.maximum(number_of(noise[episode_start]), 0)
+        memory[episode_start, 1] = np.maximum(number_of(noise[episode_start], self._digits), 0)
         return memory
 
     def _acted(
@@ -113,17 +118,19 @@ def in_turn(policies: Mapping[int, SteeredPolicy]) -> Schedule:
         ConfigError: nobody begins at step 0, a step that is negative or no whole number, or a policy of which nothing
             was asked, or that is a schedule itself.
     """
-    whole = all(isinstance(step, int) for step in policies)
-    first_steps = sorted(policies) if whole else list(policies)
-    if not whole or not first_steps or first_steps[0] != 0:
+    _require_mapping("in_turn", policies, "{0: policy, 200: other}")
+    whole = all(isinstance(step, Integral) and not isinstance(step, bool) for step in policies)  # NumPy's, too
+    if not whole or not policies or min(policies) != 0:
         raise ConfigError(
             "The first policy of a schedule must begin at step 0, the others at whole steps; "
-            f"got steps {first_steps}. Give others."
+            f"got steps {list(policies)}. Give others."
         )
+    at = {int(step): policy for step, policy in policies.items()}
+    first_steps = sorted(at)
     _require_steered(list(policies.values()))
     turns = np.array(first_steps)
     return Schedule(
-        tuple(policies[step] for step in first_steps),
+        tuple(at[step] for step in first_steps),
         lambda steps, drawn: np.searchsorted(turns, steps, side="right") - 1,
         {"first_steps": first_steps},
     )
@@ -138,8 +145,10 @@ def by_episode(policies: Mapping[SteeredPolicy, float]) -> Schedule:
     Raises:
         ConfigError: shares that are not above 0, or don't sum to 1, or policies as for `in_turn`.
     """
+    _require_mapping("by_episode", policies, "{policy: 0.7, other: 0.3}")
     shares = list(policies.values())
-    if not (shares and min(shares) > 0 and abs(sum(shares) - 1) <= 1e-6):  # so that NaN is refused
+    are_numbers = all(isinstance(share, Real) for share in shares)
+    if not (shares and are_numbers and min(shares) > 0 and abs(sum(shares) - 1) <= 1e-6):  # so that NaN is refused
         raise ConfigError(f"The shares of episodes must be > 0 and sum to 1; got {shares}. Give others.")
     _require_steered(list(policies))
     ends = np.cumsum(shares)[:-1]
@@ -148,6 +157,11 @@ def by_episode(policies: Mapping[SteeredPolicy, float]) -> Schedule:
         lambda steps, drawn: np.searchsorted(ends, drawn, side="right"),
         {"shares": [float(share) for share in shares]},
     )
+
+
+def _require_mapping(name: str, given: Any, example: str) -> None:
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{name} must be given a mapping, as {example}; got {given!r:.80}. Write it so.")
 
 
 def _require_steered(policies: list[SteeredPolicy]) -> None:

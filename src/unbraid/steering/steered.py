@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from typing import Any, final
 
 import numpy as np
@@ -18,7 +19,7 @@ from unbraid.training.model import ModeModel
 
 __all__ = ["ROWS", "SteeredPolicy", "begins", "number_of", "observation_rows", "padded", "steer"]
 
-_DIGITS = 1e4  # the first four decide the action's noise; those behind them are as good as drawn anew
+_DIGITS = 4  # the first decide the action's noise; those behind them are as good as drawn anew
 ROWS = 64  # linear layers are bit-equal for equal row counts only, so every batch is padded to a multiple of this
 
 
@@ -212,15 +213,33 @@ def padded(
     return torch.from_numpy(seen), torch.from_numpy(drawn)
 
 
-def number_of(noise: Float[np.ndarray, "env act"]) -> Float[np.ndarray, "env"]:
-    """(env,) a number in [0, 1), as good as drawn beside the noise; -1 where there is none, for the mean action."""
-    return np.where(noise.any(1), (_DIGITS * ndtr(noise[:, 0])) % 1, -1.0)
+def number_of(noise: Float[np.ndarray, "env act"], digits: int = _DIGITS) -> Float[np.ndarray, "env"]:
+    """(env,) a number in [0, 1), as good as drawn beside the noise; -1 where there is none, for the mean action.
+
+    Args:
+        noise: of the actions.
+        digits: how many of the noise's own are passed over; numbers behind twice as many are as good as drawn beside
+            those behind these.
+    """
+    return np.where(noise.any(1), (10.0**digits * ndtr(noise[:, 0])) % 1, -1.0)
 
 
 def begins(n_rows: int, state: object, episode_start: np.ndarray | None) -> Bool[np.ndarray, "env"]:
-    """(env,) where an episode begins, for a `predict` with a memory: as told; untold, everywhere before the first call
-    alone, which has no state yet."""
-    return np.full(n_rows, state is None) if episode_start is None else np.atleast_1d(episode_start)
+    """(env,) where an episode begins, for a `predict` with a memory: as told, also in numbers; untold, everywhere
+    before the first call alone, which has no state yet.
+
+    Raises:
+        ConfigError: not one entry for each row.
+    """
+    if episode_start is None:
+        return np.full(n_rows, state is None)
+    told = np.atleast_1d(np.asarray(episode_start))
+    if told.shape != (n_rows,) or told.dtype.kind not in "biuf":
+        raise ConfigError(
+            f"`episode_start` must say of each of {n_rows} observations whether its episode begins; got "
+            f"{episode_start!r:.60}. Give as many of True and False."
+        )
+    return told != 0
 
 
 def observation_rows(observation: np.ndarray) -> Float[np.ndarray, "env obs"]:
@@ -242,15 +261,35 @@ def steer(
 
     Args:
         model: of any method.
-        action_bounds: (low, high), each (act,), to clip actions to.
-        seed: of the sampled actions in `predict`.
+        action_bounds: (low, high), each (act,) or one number, to clip actions to.
+        seed: of the sampled actions in `predict`, a whole number >= 0.
 
     Raises:
-        ConfigError: what was given is no model.
+        ConfigError: what was given is no model; bounds of another size, or the lower above the higher; or no seed.
     """
     if not isinstance(model, ModeModel):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigError(
             f"steer must be given a model; got {model!r:.80}. Load it: ModeModel.from_pretrained('runs/first')."
         )
-    low, high = action_bounds or (None, None)
-    return SteeredPolicy(model.eval(), Instruction(model.n_modes), action_low=low, action_high=high, seed=seed)
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
+        raise ConfigError(f"`seed` must be a whole number >= 0; got {seed!r:.40}. Give one; 0 will do.")
+    low, high = (None, None) if action_bounds is None else _bounds(action_bounds, model.action_size)
+    return SteeredPolicy(model.eval(), Instruction(model.n_modes), action_low=low, action_high=high, seed=int(seed))
+
+
+def _bounds(given: Any, action_size: int) -> tuple[Float[np.ndarray, "act"], Float[np.ndarray, "act"]]:
+    """The bounds of actions, (low, high), each (act,)."""
+    try:
+        low, high = (np.broadcast_to(np.asarray(bound, dtype=np.float64), (action_size,)) for bound in given)
+    except (TypeError, ValueError):
+        raise ConfigError(
+            f"`action_bounds` must be (low, high), each one number or {action_size}, one for each actuator; got "
+            f"{given!r:.100}. Give those of the environment's action space."
+        ) from None
+    if not (low <= high).all():  # so that NaN is refused
+        worst = int((low <= high).argmin())
+        raise ConfigError(
+            f"`action_bounds` must be (low, high), none of the lower above its higher; actuator {worst} has "
+            f"{low[worst]:g} and {high[worst]:g}. Correct them."
+        )
+    return low, high

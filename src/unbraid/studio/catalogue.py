@@ -13,7 +13,6 @@ from unbraid.demos.episodes import Demos
 from unbraid.modes.windows import cut_windows
 from unbraid.training.model import ModeModel
 from unbraid.training.networks import window_sums
-from unbraid.training.steps import Steps
 
 __all__ = ["LONGEST_PAGE", "Catalogue", "Order", "catalogue_of", "run_lengths"]
 
@@ -115,11 +114,10 @@ def catalogue_of(model: ModeModel, demos: Demos) -> Catalogue:
         DataError: data that does not fit the model.
     """
     whole = model.cut(demos, None)
-    steps = Steps.of(demos)
     probabilities = np.full((demos.n_episodes, model.n_modes), 1.0 / model.n_modes)
     probabilities[whole.episodes] = model.predict_proba(demos)
     scores = np.zeros(demos.n_episodes)
-    likelihoods = window_sums(model.log_likelihoods(steps), whole) / whole.lengths[:, None]
+    likelihoods = window_sums(model.log_likelihoods(model.steps_of(demos)), whole) / whole.lengths[:, None]
     modes = probabilities.argmax(1)
     scores[whole.episodes] = likelihoods[np.arange(len(whole)), modes[whole.episodes]]
     return Catalogue(

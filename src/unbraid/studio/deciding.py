@@ -116,6 +116,7 @@ def _windows_as_episodes(model: ModeModel, demos: Demos, seed: int) -> tuple[Dem
         actions=np.array(demos.actions[steps]),
         lengths=lengths,
         terminated=np.zeros(len(chosen), dtype=bool),
+        observation_names=demos.observation_names,  # by which the model finds its columns
     )
     return made, episodes
 

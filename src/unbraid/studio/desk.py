@@ -7,7 +7,7 @@ from typing import Any, final
 
 import numpy as np
 
-from unbraid.core.errors import RunError
+from unbraid.core.errors import ConfigError, RunError
 from unbraid.core.runs import open_run
 from unbraid.demos.episodes import Demos
 from unbraid.report.record import read_results
@@ -17,7 +17,7 @@ from unbraid.studio.cards import Confusion, cards_of, confusion, typical_of
 from unbraid.studio.catalogue import Catalogue, Order, catalogue_of
 from unbraid.studio.certified import certified
 from unbraid.studio.deciding import deciding_inputs
-from unbraid.studio.edits import EditLog
+from unbraid.studio.edits import Edit, EditLog, Edits
 from unbraid.studio.fitting import Paths
 from unbraid.studio.live import LiveRollout, live_observer
 from unbraid.studio.playing import column_names, columns_of, scenes_of
@@ -169,6 +169,19 @@ class Desk:
             "can_undo": bool(edits.done),
             "can_redo": bool(edits.undone),
         }
+
+    def say(self, edit: Edit) -> Edits:
+        """Takes what a person said of the run, and saves it.
+
+        Raises:
+            ConfigError: as `Edits.saying`, or a note on an episode that the demonstrations do not have.
+            StorageError: the disk refused; then nothing was changed.
+        """
+        if edit.kind == "note_episode" and edit.text and self._demos is not None:
+            n = self._demos.n_episodes
+            if not 0 <= edit.about < n:
+                raise ConfigError(f"An episode must lie in [0, {n}); got {edit.about}. Note one that is there.")
+        return self.edits.say(edit)
 
     def results(self) -> dict[str, Any]:
         """`results.json`.

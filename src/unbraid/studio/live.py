@@ -8,8 +8,9 @@ import gymnasium
 import numpy as np
 from jaxtyping import Float
 
-from unbraid.core.errors import ConfigError, DataError, WorldError
+from unbraid.core.errors import ConfigError, WorldError
 from unbraid.core.randomness import named_generator
+from unbraid.core.told import observed, reward_and_cost
 from unbraid.demos.episodes import Episode
 from unbraid.steering.steered import SteeredPolicy, steer
 from unbraid.steering.together import act_together
@@ -94,7 +95,7 @@ class LiveRollout:
 
         Raises:
             ConfigError: neither one agent nor two.
-            WorldError: the world cannot be made here.
+            WorldError: the world cannot be made here, or not reset.
         """
         if n_agents not in (1, 2):
             raise ConfigError(f"There must be 1 or 2 agents; got {n_agents}. Ask for one of these.")
@@ -103,7 +104,7 @@ class LiveRollout:
         try:
             for _ in range(n_agents):
                 self._worlds.append(gymnasium.make(env_id, disable_env_checker=True))
-        except (gymnasium.error.Error, ImportError) as error:
+        except Exception as error:  # a world of anybody's may raise anything
             self.close()
             raise WorldError(
                 f"{env_id} must be possible to make here; {error!s:.200}. Install what it needs."
@@ -112,7 +113,7 @@ class LiveRollout:
         self._bounds = bounds.low, bounds.high
         self._base = steer(model)
         self.sampled = True
-        self.agents = [_Agent(world, self._base, observer, self._bounds) for world in self._worlds]
+        self.agents = [_Agent(env_id, world, self._base, observer, self._bounds) for world in self._worlds]
         for index in range(n_agents):
             self.ask(index, [1.0 if i == 0 else 0.0 for i in range(len(self._shown))])
         self.reset(seed)
@@ -154,6 +155,7 @@ class LiveRollout:
 
         Raises:
             ConfigError: a seed that is none.
+            WorldError: what the world raised, or an observation that no policy can act on.
         """
         if not 0 <= seed < 2**31:
             raise ConfigError(f"A seed must lie in [0, {2**31:,}); got {seed}. Give another.")
@@ -165,7 +167,7 @@ class LiveRollout:
         """One step of every agent whose episode goes on.
 
         Raises:
-            DataError: a world that gives what no policy can act on.
+            WorldError: what the world raised, or gave that is no number; it says in which step.
         """
         if (failed := step_together([self])[0]) is not None:
             raise failed
@@ -209,15 +211,7 @@ def step_together(rollouts: Sequence[LiveRollout]) -> list[Exception | None]:
         For each rollout what went wrong in it, be it its world's fault or our own; the others took their step.
     """
     failed: list[Exception | None] = [None] * len(rollouts)
-    going: list[tuple[int, _Agent]] = []
-    for index, rollout in enumerate(rollouts):
-        try:
-            for agent in rollout.going:
-                agent.asked.policy.require_acting_on(agent.observation[None])
-                going.append((index, agent))
-        except DataError as error:
-            failed[index] = error
-    going = [(index, agent) for index, agent in going if failed[index] is None]
+    going = [(index, agent) for index, rollout in enumerate(rollouts) for agent in rollout.going]
     if not going:
         return failed
     noise = np.stack([agent.drawn(sampled=rollouts[index].sampled) for index, agent in going])
@@ -226,7 +220,7 @@ def step_together(rollouts: Sequence[LiveRollout]) -> list[Exception | None]:
     for (index, agent), action in zip(going, actions, strict=True):
         try:
             agent.do(action)
-        except Exception as error:  # a world of anybody's may raise anything, and must not stop the others
+        except Exception as error:  # of whatever kind, it must not stop the others
             failed[index] = error
     return failed
 
@@ -235,9 +229,15 @@ class _Agent:
     """One world, who acts in it, and what was seen."""
 
     def __init__(
-        self, world: Any, policy: SteeredPolicy, observer: Observer | None, bounds: tuple[np.ndarray, np.ndarray]
+        self,
+        env_id: str,
+        world: Any,
+        policy: SteeredPolicy,
+        observer: Observer | None,
+        bounds: tuple[np.ndarray, np.ndarray],
     ) -> None:
-        self._world, self._observer, self._bounds = world, observer, bounds
+        self._env_id, self._world, self._observer, self._bounds = env_id, world, observer, bounds
+        self._width = policy.model.observation_size
         self.asked = Asked(policy, "", "")
         self._tells: set[str] = set()  # which of its world's words on a step were ever heard
 
@@ -250,11 +250,14 @@ class _Agent:
         return self._observation.copy()
 
     def begin(self, seed: int) -> None:
-        observation, _ = self._world.reset(seed=seed)
-        self._observations = [np.asarray(observation, dtype=np.float32)]
-        self._actions: list[np.ndarray] = []
-        self._observation = np.asarray(observation, dtype=np.float64)
-        self._noise = named_generator(0, "noise", seed)
+        place = f"{self._env_id} in the reset of seed {seed}"
+        try:
+            observation, _ = self._world.reset(seed=seed)
+        except Exception as error:  # a world of anybody's may raise anything
+            raise _raised(place, error) from error
+        self._observation = observed(observation, self._width, place)
+        self._observations, self._actions = [self._observation.astype(np.float32)], list[np.ndarray]()
+        self._seed, self._noise = seed, named_generator(0, "noise", seed)
         self._belief: Belief | None = None
         self.is_over, self._return, self._cost, self._goals = False, 0.0, 0.0, 0
 
@@ -268,14 +271,20 @@ class _Agent:
         action = np.clip(acted.astype(np.float32), *self._bounds)
         if self._observer is not None:
             self._belief = self._observer.observe(self._belief, self._observation, action.astype(np.float64))
-        observation, reward, terminated, truncated, info = self._world.step(action)
+        place = f"{self._env_id} in step {len(self._actions) + 1} of seed {self._seed}"
+        try:
+            observation, reward, terminated, truncated, info = self._world.step(action)
+            goals = int(bool(info.get("goal_reached", False)))
+        except Exception as error:
+            raise _raised(place, error) from error
+        gained, cost = reward_and_cost(reward, info, place)
+        self._observation = observed(observation, self._width, place)
+        self._observations.append(self._observation.astype(np.float32))
         self._actions.append(action.astype(np.float32))
-        self._observations.append(np.asarray(observation, dtype=np.float32))
-        self._observation = np.asarray(observation, dtype=np.float64)
-        self._return += float(reward)
-        self._tells |= {"cost", "goal_reached"} & set(info)
-        self._cost += float(info.get("cost", 0.0))
-        self._goals += int(bool(info.get("goal_reached", False)))
+        self._return += gained
+        self._cost += cost or 0.0
+        self._goals += goals
+        self._tells |= {"goal_reached"} & set(info) | (set() if cost is None else {"cost"})
         self.is_over = bool(terminated or truncated) or len(self._actions) >= MOST_STEPS
 
     def told(self) -> dict[str, Any]:
@@ -295,3 +304,11 @@ class _Agent:
         if not self._actions:
             raise ConfigError("A film needs at least one step; none was made yet. Press play first.")
         return Episode(observations=np.stack(self._observations), actions=np.stack(self._actions), seed=seed)
+
+
+def _raised(place: str, error: Exception) -> WorldError:
+    said = " ".join(str(error).split()) or "no more"
+    return WorldError(
+        f"An environment must go on until it ends; {place} raised {type(error).__name__}: {said:.200}. Correct the "
+        "environment, or try another seed."
+    )

@@ -149,7 +149,7 @@ def _add_changing(app: FastAPI, desk: Desk) -> None:
 
     @app.post("/api/edits")
     def say(edit: EditBody) -> dict[str, Any]:
-        return after(lambda: desk.edits.say(Edit(edit.kind, edit.about, edit.into, edit.text.strip())))
+        return after(lambda: desk.say(Edit(edit.kind, edit.about, edit.into, edit.text.strip())))
 
     @app.post("/api/edits/undo")
     def undo() -> dict[str, Any]:

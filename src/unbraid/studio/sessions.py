@@ -7,13 +7,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, final
 
 import torch
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from unbraid.core.errors import RunError, UnbraidError
+from unbraid.core.errors import RunError, UnbraidError, WorldError
 from unbraid.studio.asking import Asked
 from unbraid.studio.desk import Desk
 from unbraid.studio.live import LiveRollout, step_together
@@ -25,7 +25,8 @@ PICTURES_PER_S = 30
 _MOST_REPLIES = 64  # that wait for a client; one that leaves more unread is gone
 _MOST_MISTAKES = 50
 _THREADS = 1  # Python runs one at a time anyway; a second costs more in waiting than it gains
-_TRY_LATER, _POLICY, _DONE = 1013, 1008, 1000
+_TRY_LATER, _POLICY, _DONE, _FAILED = 1013, 1008, 1000, 1011
+_PARTING_S = 5.0  # for a client to take the last words
 
 
 @final
@@ -139,20 +140,34 @@ class _Session:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)  # not gather, whose own cancellation would look like a task's
-        for task in tasks:
-            error = None if task.cancelled() else task.exception()
+        *errors, failed = [None if task.cancelled() else task.exception() for task in tasks]
+        if failed is not None:
+            await self._part(socket, failed)
+            if not isinstance(failed, UnbraidError):
+                raise failed  # our own fault, which the terminal is to show
+            return
+        for error in errors:
             if error is not None and not isinstance(error, WebSocketDisconnect | RuntimeError | OSError):
                 raise error
+
+    async def _part(self, socket: WebSocket, error: BaseException) -> None:
+        """Says what ended the session, and closes it."""
+        said = f"{type(error).__name__}: {error!s:.200}"
+        told = str(error) if isinstance(error, UnbraidError) else f"A live session must go on; it ended with {said}."
+        self._reply({"error": told})
+        with suppress(WebSocketDisconnect, RuntimeError, OSError, TimeoutError):
+            async with asyncio.timeout(_PARTING_S):
+                while self._replies:
+                    await socket.send_text(self._replies.popleft())
+                await socket.close(_FAILED, "The session could not go on. Press play to begin anew.")
 
     async def close(self) -> None:
         if self._rollout is not None:
             await asyncio.shield(self._in_thread(self._release))
 
     def show(self, error: Exception | None) -> None:
-        """Sends the picture that was made; or says what kept it from being made."""
-        if isinstance(error, UnbraidError):
-            self._reply({"error": str(error)})
-        elif error is not None and not self._failed.done():
+        """Sends the picture that was made; or ends the session by what kept it from being made."""
+        if error is not None and not self._failed.done():
             self._failed.set_exception(error)
         self._news.set()
 
@@ -177,7 +192,10 @@ class _Session:
                 text = ""
             try:
                 await self._in_thread(self._heed, text)
-            except UnbraidError as error:
+            except Exception as error:
+                if isinstance(error, WorldError) or not isinstance(error, UnbraidError):
+                    self.show(error)
+                    return
                 self._reply({"error": str(error)})
                 n_mistakes += 1
             if n_mistakes > _MOST_MISTAKES or len(self._replies) > _MOST_REPLIES:

@@ -20,6 +20,7 @@ from unbraid.studio.live import LiveRollout, step_together
 from unbraid.switching.answers import load_answers, save_answers
 from unbraid.switching.preferences import ANSWERS, Answer, Pair, Preferences
 from unbraid.switching.situations import SituationReader, situation_reader
+from unbraid.training.columns import columns_in_order
 from unbraid.training.model import ModeModel
 
 __all__ = ["PREFERENCES_FILE", "Teacher"]
@@ -70,7 +71,7 @@ class Teacher:
         Raises:
             ConfigError: a world of others, without demonstrations.
             RunError: answers of another model, or of another way to read situations.
-            DataError: a damaged file.
+            DataError: a damaged file, or demonstrations with other columns than the model's.
         """
         self._model, self._env_id, self._run, self._lock = model, env_id, run, threading.Lock()
         self._shown: tuple[Shown, ...] = ()
@@ -320,5 +321,8 @@ def _reader(model: ModeModel, env_id: str, demos: Demos | None) -> SituationRead
         raise ConfigError(
             "Teaching needs the demonstrations, to read situations against; there are none. Give --demos PATH."
         )
-    names = demos.observation_names
-    return situation_reader("observation", observations=np.asarray(demos.observations), env_id=env_id, names=names)
+    observations, names = np.asarray(demos.observations), demos.observation_names
+    columns = columns_in_order(model.observation_names, names)  # as the environment has them, in which the model acts
+    if columns is not None:
+        observations, names = observations[:, list(columns)], model.observation_names
+    return situation_reader("observation", observations=observations, env_id=env_id, names=names)

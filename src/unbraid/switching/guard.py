@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.core.randomness import named_generator
 from unbraid.evaluation.betting import confidence_sequence
-from unbraid.evaluation.claims import MeanClaim, ProbabilityClaim
+from unbraid.evaluation.claims import Claim, EquivalenceClaim, MeanClaim, ProbabilityClaim
 from unbraid.evaluation.verify import verify
 from unbraid.training.model import ModeModel
 from unbraid.worlds.making import spec_of
@@ -79,7 +79,10 @@ class Guard:
 def certified_modes(
     path: str | Path, model: ModeModel, env_id: str, *, max_steps: int | None = None
 ) -> tuple[int, ...]:
-    """The modes about whose cost a certificate claims something, all of which holds.
+    """The modes whose cost a certificate limits from above, of which all that it claims about their cost holds.
+
+    An upper limit is P(cost > x) <= p, P(cost < x) >= p or mean cost <= x. Equivalence with an expert is none, as it
+    names no cost; but like every claim about a mode's cost, it must hold.
 
     Args:
         path: the certificate.
@@ -90,7 +93,7 @@ def certified_modes(
 
     Raises:
         DataError: the certificate is not verified for this model, or is about another environment or shorter episodes.
-        ConfigError: it certifies the cost of no mode.
+        ConfigError: it certifies an upper limit on the cost of no mode.
     """
     found = verify(path, policy=model)
     if not found.ok:
@@ -110,18 +113,32 @@ def certified_modes(
             f"have up to {guarded:g}. Certify with --max-steps {guarded:g}, or guard shorter episodes (--max-steps "
             f"{certified:g})."
         )
-    answers: dict[int, list[bool]] = {}
+    limited, doubted = set[int](), set[int]()
     for claim, result in zip(certificate.claims, certificate.results, strict=True):
-        is_limit = isinstance(claim, MeanClaim | ProbabilityClaim) and claim.at_most is not None
-        if is_limit and claim.metric == "cost" and claim.mode is not None:
-            answers.setdefault(claim.mode, []).append(result.answer == "holds")
-    modes = tuple(sorted(mode for mode, held in answers.items() if all(held)))
+        if claim.metric == "cost" and claim.mode is not None:
+            if result.answer != "holds":
+                doubted.add(claim.mode)
+            elif _limits_from_above(claim):
+                limited.add(claim.mode)
+    modes = tuple(sorted(limited - doubted))
     if not modes:
         raise ConfigError(
-            f"{path} must certify an upper limit on the cost of at least one mode; it does for none. Claim one, as "
+            f"{path} must certify an upper limit on the cost of at least one mode, and all that it claims about that "
+            "mode's cost must hold; it does for none. Claim one, as "
             '{"kind": "probability", "mode": 1, "metric": "cost", "above": 25, "at_most": 0.1}.'
         )
     return modes
+
+
+def _limits_from_above(claim: Claim) -> bool:
+    """Whether a claim says that a metric is not large: P(it > x) <= p, P(it < x) >= p, or a mean <= x."""
+    match claim:
+        case ProbabilityClaim():
+            return (claim.above is not None) == (claim.at_most is not None)
+        case MeanClaim():
+            return claim.at_most is not None
+        case EquivalenceClaim():
+            return False
 
 
 def episode_limit(env_id: str, max_steps: int | None) -> float:

@@ -12,10 +12,12 @@ from typing import Any, final
 
 import gymnasium
 import numpy as np
+from gymnasium.vector import SyncVectorEnv
 from jaxtyping import Bool, Float, Int
 
 from unbraid.core.errors import ConfigError, WorldError
 from unbraid.core.randomness import named_generator
+from unbraid.core.told import observed, reward_and_cost
 from unbraid.evaluation.evaluate import require_fitting_world
 from unbraid.steering.steered import SteeredPolicy, steer
 from unbraid.training.model import ModeModel
@@ -142,7 +144,7 @@ class OptionWorlds:
         self.horizon_steps, self.cost_weight, self.n_envs = horizon_steps, float(cost_weight), n_envs
         self.tells_costs = False
         self._limit, self._env_id = min(limits, default=None), spec.id
-        self._worlds: Any = make_worlds(spec, n_envs)
+        self._worlds: Any = _checked(make_worlds(spec, n_envs), spec.id)
         self.observation_space: Any = self._worlds.single_observation_space
         self._bounds = (self._worlds.single_action_space.low, self._worlds.single_action_space.high)
         self.begin(seed)
@@ -172,6 +174,7 @@ class OptionWorlds:
 
         Raises:
             ConfigError: a mode that does not exist.
+            WorldError: an observation, reward or cost that is no finite number; it says in which step of which seed.
         """
         if modes.min() < 0 or modes.max() >= self.n_modes:
             raise ConfigError(f"Modes must lie in [0, {self.n_modes}); got {modes.tolist()!s:.80}. Choose among them.")
@@ -241,6 +244,40 @@ class OptionWorlds:
             self._age[rows] = 0
 
 
+class _Checked(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarray]):
+    """One of several worlds: what it tells is refused where it is no number, before worlds are put side by side, which
+    would make a NaN of a cost of None, which is none."""
+
+    def __init__(self, env: gymnasium.Env[np.ndarray, np.ndarray], env_id: str) -> None:
+        super().__init__(env)
+        self._env_id, self._seed, self._n_steps = env_id, None, 0
+        self._size = int(np.prod(self.observation_space.shape or (1,)))
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._seed, self._n_steps = seed, 0
+        observed(observation, self._size, f"{self._env_id} in the reset of seed {seed}")
+        return observation, info
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self._n_steps += 1
+        place = f"{self._env_id} in step {self._n_steps} of seed {self._seed}"
+        observed(observation, self._size, place)
+        gained, cost = reward_and_cost(reward, info, place)
+        told = {name: value for name, value in info.items() if name != "cost"}
+        return observation, gained, terminated, truncated, told if cost is None else {**told, "cost": cost}
+
+
+def _checked(worlds: Any, env_id: str) -> Any:
+    """The same worlds, each of which refuses what is no number; ours, which are stepped as one, have no such thing."""
+    if isinstance(worlds, SyncVectorEnv):
+        worlds.envs = [_Checked(world, env_id) for world in worlds.envs]
+    return worlds
+
+
 @final
 class OptionEnv(gymnasium.Env[np.ndarray, np.int64]):
     """One world as a Gymnasium environment whose action is a mode, held for `horizon_steps`.
@@ -282,7 +319,7 @@ class OptionEnv(gymnasium.Env[np.ndarray, np.int64]):
         """Holds a mode.
 
         Raises:
-            WorldError: no episode is under way.
+            WorldError: no episode is under way; or an observation, reward or cost that is no finite number.
             ConfigError: a mode that does not exist.
         """
         if not self._is_live:

@@ -68,9 +68,19 @@ def test_what_not_every_episode_has_is_left_out(tmp_path):
     env.expert = "late"
     _play(env, 1, 0, 2)
     demos = env.demos()
-    assert demos.costs is None
     assert demos.labels is None
     assert demos.label_names == ()
+
+
+def test_a_step_without_a_cost_costs_nothing_once_any_step_told_one(tmp_path):
+    """As in a rollout: many worlds tell a cost only where there is one."""
+    env = RecordDemos(Counter(), tmp_path / "a")
+    _play(env, 9, 0, 2)
+    assert env.demos().costs is None
+    _play(env, 1, 0, 2)
+    assert env.demos().costs.tolist() == [0, 0, 0.5, 0.5]
+    _play(env, 9, 0)
+    assert env.demos().costs.tolist() == [0, 0, 0.5, 0.5, 0]
 
 
 def test_it_saves_a_store_that_the_doctor_can_read(tmp_path):
@@ -257,6 +267,36 @@ def test_after_close_it_writes_nothing_into_any_file(tmp_path):
     assert (tmp_path / "a" / "experts.jsonl").read_text().count("\n") == 1
 
 
+def test_the_remedies_for_spaces_are_those_that_help(tmp_path):
+    class Spaced(gymnasium.Env):
+        def __init__(self, observations, actions):
+            self.observation_space, self.action_space = observations, actions
+
+        def reset(self, *, seed=None, options=None):
+            return self.observation_space.sample(), {}
+
+        def step(self, action):
+            assert action in self.action_space
+            return self.observation_space.sample(), 0.0, True, False, {}
+
+    vector = Box(-1.0, 1.0, (4,), np.float32)
+    discrete = Spaced(vector, gymnasium.spaces.Discrete(3))
+    with pytest.raises(WorldError, match=r"action space must .* got Discrete\(3\)\. Discrete actions are not covered"):
+        RecordDemos(discrete, tmp_path / "discrete")
+    square = Spaced(gymnasium.spaces.Discrete(5), Box(-1.0, 1.0, (2, 2), np.float32))
+    with pytest.raises(WorldError, match=r"FlattenObservation.* DtypeObservation\(env, numpy\.float32\)"):
+        RecordDemos(square, tmp_path / "square")
+    seen = gymnasium.wrappers.DtypeObservation(gymnasium.wrappers.FlattenObservation(square), np.float32)
+    with pytest.raises(WorldError, match=r"TransformAction\(env, function, action_space\)"):
+        RecordDemos(seen, tmp_path / "square")
+    acting = gymnasium.wrappers.TransformAction(seen, lambda action: action.reshape(2, 2), vector)
+    env = RecordDemos(acting, tmp_path / "square")
+    env.reset()
+    env.step(np.zeros(4, dtype=np.float32))
+    env.close()
+    assert load_demos(tmp_path / "square").actions.shape == (1, 4)
+
+
 @pytest.mark.parametrize(("cost", "kept"), [(np.array([0.25]), [0.25]), (None, None), (np.float32(0.5), [0.5])])
 def test_a_cost_is_one_number_or_none(tmp_path, monkeypatch, cost, kept):
     monkeypatch.setattr(
@@ -272,9 +312,9 @@ def test_a_cost_is_one_number_or_none(tmp_path, monkeypatch, cost, kept):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"cost": np.zeros(2)}, r'`info\["cost"\]` must be one number .* shape \(2,\) of float64\. Sum it up'),
-        ({"cost": "high"}, r'`info\["cost"\]` must be one number to be recorded; got \'high\''),
-        ({"reward": None}, "The reward must be one number to be recorded; got None"),
+        ({"cost": np.zeros(2)}, r'`info\["cost"\]` must be one number; .* shape \(2,\) of float64\. Sum it up'),
+        ({"cost": "high"}, r'`info\["cost"\]` must be one number; got \'high\''),
+        ({"reward": None}, "The reward must be one number; got None"),
         ({"observation": np.zeros(3)}, r"The observation must be 2 numbers, .*; got shape \(3,\) of float64"),
     ],
 )

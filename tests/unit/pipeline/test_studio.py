@@ -54,6 +54,24 @@ def test_other_demonstrations_are_shown_and_said_to_be_others(run, demos, tmp_pa
     assert desk._held_out is desk.demos
 
 
+def test_columns_are_known_by_their_names(run, demos, tmp_path):
+    """Renamed ones are refused at the start, as the model refuses them; those in another order are read."""
+    import shutil
+
+    model = ModeModel.from_pretrained(run)
+    model.observation_names = demos.observation_names
+    shutil.rmtree(run / "model")
+    model.save_pretrained(run / "model")
+    order = np.arange(demos.observation_size)[::-1]
+    turned = tuple(demos.observation_names[column] for column in order)
+    renamed = tuple(f"q{name}" for name in demos.observation_names)
+    save_demos(replace(demos, observations=demos.observations[:, order], observation_names=turned), tmp_path / "turned")
+    save_demos(replace(demos, observation_names=renamed), tmp_path / "renamed")
+    assert desk_of(StudioRequest(run, demos=str(tmp_path / "turned"))).demos.n_episodes == 5
+    with pytest.raises(DataError, match=r"renamed cannot be read .* must have the observation columns"):
+        desk_of(StudioRequest(run, demos=str(tmp_path / "renamed")))
+
+
 @pytest.fixture
 def narrow(tmp_path):
     """Demonstrations of three columns and one, which no model of PointGoal1 can read; their path."""

@@ -3,7 +3,7 @@
 import pytest
 
 from unbraid.core.errors import ConfigError
-from unbraid.pipeline.words import Wanted, numbers_of_modes, shares_of, turns_of
+from unbraid.pipeline.words import Wanted, context_of, numbers_of_modes, shares_of, turns_of
 
 
 def test_words_are_the_flags_without_dashes():
@@ -93,3 +93,13 @@ def test_numbers_of_modes_are_told_by_the_name_that_was_typed():
         numbers_of_modes("blend", ["0=1", "1"])
     with pytest.raises(ConfigError, match=r"^away must name a mode once; mode 1 comes twice"):
         numbers_of_modes("away", ["1", "1=2"], default=1.0)
+
+
+@pytest.mark.parametrize("given", [["1", "0", "-.5"], ["1,0,-.5"], ["1,", "0", ",-.5"]])
+def test_a_context_has_commas_or_spaces(given):
+    assert context_of(given) == (1.0, 0.0, -0.5)
+
+
+def test_a_context_of_words_is_refused():
+    with pytest.raises(ConfigError, match=r"--context must be numbers.*; got '1,x'\. Write"):
+        context_of(["1,x"])

@@ -1,5 +1,7 @@
 """Instructions that change within an episode, and from episode to episode."""
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -87,3 +89,60 @@ def test_policies_that_are_not_steered_yet_and_schedules_of_schedules_are_refuse
             schedules.in_turn({0: nobody})
     with pytest.raises(ConfigError, match="at whole steps"):
         schedules.in_turn({0: modes[0], 1.5: modes[1]})
+
+
+@pytest.mark.parametrize("kind", [bool, int, float])
+def test_where_an_episode_begins_may_be_told_in_numbers(modes, kind):
+    """Stable-Baselines3's own wrappers give ones and zeros."""
+    schedule, seen = in_turn({0: modes[0], 1: modes[1]}), np.ones((2, 3))
+    _, state = schedule.predict(seen, episode_start=np.array([1, 1]).astype(kind), deterministic=True)
+    actions, state = schedule.predict(seen, state, np.array([0, 1]).astype(kind), deterministic=True)
+    assert state[0][:, 0].tolist() == [2, 1]
+    due = [mode.predict(seen, deterministic=True)[0] for mode in (modes[1], modes[0])]
+    np.testing.assert_allclose(actions, [due[0][0], due[1][1]], rtol=1e-5)
+
+
+@pytest.mark.parametrize("told", [np.array([True]), np.array(["no", "yes"]), np.ones((2, 2))])
+def test_where_an_episode_begins_must_be_told_of_each_row(modes, told):
+    with pytest.raises(ConfigError, match="`episode_start` must say of each of 2 observations"):
+        in_turn({0: modes[0]}).predict(np.ones((2, 3)), None, told)
+
+
+def test_who_acts_does_not_hang_on_the_part_of_a_mixture_that_does():
+    """Of two policies that are the same, the first actions are alike: numbers for the one are none for the other."""
+    torch.manual_seed(0)
+    config = UnbraidConfig(n_modes=2, policy_hidden=(8,), policy_head="mixture")
+    model = ModeModel(config, observation_size=3, action_size=1).eval()
+    with torch.no_grad():
+        model.policy.trunk[-1].weight *= 20  # so that the parts lie apart
+    one, same = steer(model).toward(0), steer(model).toward(0)
+    schedule, noise = by_episode({one: 0.5, same: 0.5}), np.random.default_rng(0).standard_normal((4096, 1))
+    who = schedule.begins_with(noise)
+    actions, _ = one.act(np.ones((4096, 3)), None, np.ones(4096, dtype=bool), noise)
+    apart = abs(actions[who == 0].mean() - actions[who == 1].mean())
+    assert apart < 4 * actions.std() * np.sqrt(4 / 4096)
+    assert 0.4 < who.mean() < 0.6
+
+
+def unchecked(function):
+    """As a person has it, without the tests' check of types, which would come first."""
+    return inspect.unwrap(function)
+
+
+def test_steps_may_be_numpys_whole_numbers(modes):
+    schedule = unchecked(in_turn)({np.int64(5): modes[1], 0: modes[0]})
+    assert schedule.rule == {"first_steps": [0, 5]}
+    assert all(type(step) is int for step in schedule.rule["first_steps"])
+    with pytest.raises(ConfigError, match="whole steps"):
+        unchecked(in_turn)({0: modes[0], 2.5: modes[1]})
+
+
+def test_what_is_no_mapping_or_no_share_is_refused(modes):
+    for make, said in (
+        (lambda: unchecked(by_episode)([modes[0]]), "by_episode must be given a mapping"),
+        (lambda: unchecked(in_turn)([modes[0]]), "in_turn must be given a mapping"),
+        (lambda: unchecked(by_episode)({modes[0]: "a"}), "shares of episodes must be > 0"),
+        (lambda: unchecked(by_episode)({modes[0]: None, modes[1]: 1.0}), "shares of episodes must be > 0"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            make()

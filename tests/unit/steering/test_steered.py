@@ -1,5 +1,7 @@
 """A steered policy: contexts, Stable-Baselines3's signature, and the same action whatever runs beside it."""
 
+import inspect
+
 import gymnasium
 import jaxtyping
 import numpy as np
@@ -286,3 +288,28 @@ def test_a_wrong_shape_raises(model):
 
 def test_it_is_public():
     assert unbraid.steer is steer
+
+
+def test_bounds_are_clipped_to_and_may_be_one_number_for_all(model, observations):
+    free = steer(model).toward(0).predict(observations, deterministic=True)[0]
+    for bounds in ((np.full(2, -0.01), np.full(2, 0.01)), (-0.01, 0.01)):
+        policy = inspect.unwrap(steer)(model, action_bounds=bounds).toward(0)
+        np.testing.assert_array_equal(policy.predict(observations, deterministic=True)[0], np.clip(free, -0.01, 0.01))
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"action_bounds": (np.ones(2), -np.ones(2))}, "none of the lower above its higher; actuator 0 has 1 and -1"),
+        ({"action_bounds": (np.array([-1, np.nan]), np.ones(2))}, "actuator 1 has nan and 1"),
+        ({"action_bounds": (np.zeros(3), np.ones(3))}, "each one number or 2, one for each actuator"),
+        ({"action_bounds": 1.0}, "must be \\(low, high\\)"),
+        ({"action_bounds": ("a", "b")}, "must be \\(low, high\\)"),
+        ({"seed": -1}, "`seed` must be a whole number >= 0; got -1"),
+        ({"seed": "x"}, "`seed` must be a whole number >= 0; got 'x'"),
+        ({"seed": 1.5}, "`seed` must be a whole number"),
+    ],
+)
+def test_bounds_and_seeds_that_are_none_are_refused(model, asked, said):
+    with pytest.raises(ConfigError, match=said):
+        inspect.unwrap(steer)(model, **asked)

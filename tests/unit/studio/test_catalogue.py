@@ -7,6 +7,8 @@ from jaxtyping import TypeCheckError
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.demos.episodes import Demos, Episode
 from unbraid.studio.catalogue import Catalogue, catalogue_of, run_lengths
+from unbraid.training.config import UnbraidConfig
+from unbraid.training.fit import fit
 
 APART = (0, 1)
 
@@ -37,6 +39,35 @@ def test_the_oddest_of_a_mode_is_the_one_that_it_explains_worst(catalogue, model
     for mode in np.unique(modes):
         own = np.flatnonzero(modes == mode)
         assert own[catalogue.oddness[own].argmax()] == own[scores[own].argmin()]
+
+
+def test_columns_in_another_order_are_read_by_their_names(catalogue, model, disordered):
+    found = catalogue_of(model, disordered)
+    np.testing.assert_array_equal(found.oddness, catalogue.oddness)
+    assert found.stretches == catalogue.stretches
+
+
+def test_far_from_0_the_oddest_is_still_the_one_that_the_model_explains_worst():
+    """As a fit of such data does: what lies far from 0 is moved before it is rounded to float32."""
+    generator = np.random.default_rng(0)
+
+    def episode(sign, pushed):
+        actions = pushed * generator.standard_normal((40, 1)) + sign
+        seen = 1e8 + np.cumsum(generator.standard_normal((41, 2)), axis=0)
+        return Episode(seen, actions)
+
+    demos = Demos.from_episodes([episode(-1 if e % 2 else 1, 0.6 if e == 6 else 0.1) for e in range(12)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("unbraid.modes.latents.WIDTH", 16)
+        config = UnbraidConfig(n_modes=2, n_steps=60, search_steps=20, policy_hidden=(16,), encoder_width=8)
+        model = fit(demos, config)
+    assert model.observation_origin is not None
+    modes, found = model.predict(demos), catalogue_of(model, demos)
+    likelihoods = model.log_likelihoods(model.steps_of(demos)).double().numpy().reshape(12, 40, 2).mean(1)
+    scores = likelihoods[np.arange(12), modes]
+    for mode in (0, 1):
+        own = np.flatnonzero(modes == mode)
+        np.testing.assert_array_equal(own[np.argsort(-found.oddness[own])], own[np.argsort(scores[own])])
 
 
 @pytest.mark.parametrize("by", ["odd", "episode", "mode", "certainty", "return", "cost", "length"])

@@ -5,7 +5,8 @@ import pytest
 
 from unbraid.core.errors import DataError
 from unbraid.demos.episodes import Demos, Episode
-from unbraid.studio.deciding import _scores_shown, deciding_inputs, input_groups
+from unbraid.modes.windows import cut_windows
+from unbraid.studio.deciding import _scores_shown, _windows_as_episodes, deciding_inputs, input_groups
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.fit import fit
 
@@ -38,6 +39,15 @@ def test_the_input_that_differs_comes_first_and_by_far(reader, pushes):
         assert first.name == "action 0"
         assert first.lost_nats.low > 5 * abs(second.lost_nats.value)
         assert (first.lost_nats.n, first.lost_nats.unit_of_n) == (6, "episodes")
+
+
+def test_columns_in_another_order_are_read_by_their_names(model, demos, disordered):
+    """Their windows are read as those in order, and the inputs are named as they are."""
+    (one, _), (other, _) = (_windows_as_episodes(model, d, 0) for d in (demos, disordered))
+    whole = cut_windows(one.lengths, None)
+    np.testing.assert_array_equal(model.window_scores(other, whole), model.window_scores(one, whole))
+    found = [{(e.mode, e.name) for e in deciding_inputs(model, d)} for d in (demos, disordered)]
+    assert found[0] == found[1]
 
 
 def test_modes_that_were_merged_are_one(reader, pushes):

@@ -161,6 +161,36 @@ def test_an_episode_ends_and_stays_ended(model):
     live.close()
 
 
+def test_what_is_no_number_is_said_with_its_environment_and_step(model, odd, fault):
+    changes, said = fault
+    live = LiveRollout(model, odd(**changes), run=Path("run"), shown=Edits(2).shown, seed=5)
+    live.step()
+    with pytest.raises(WorldError, match=said):
+        live.step()
+    live.close()
+
+
+def test_a_cost_that_is_none_is_none(model, odd):
+    live = LiveRollout(model, odd(cost=None), run=Path("run"), shown=Edits(2).shown, seed=5)
+    for due in (0.5, 0.5, 1.0):
+        live.step()
+        assert live.frame()[0]["cost"] == due
+    live.close()
+
+
+def test_a_world_that_cannot_be_made_or_reset_is_said(model, monkeypatch, odd):
+    def fails(*_, **__):
+        raise RuntimeError("no licence")
+
+    env = odd()
+    monkeypatch.setattr(gymnasium.spec(env).entry_point, "reset", fails)
+    with pytest.raises(WorldError, match="Odd-v0 in the reset of seed 5 raised RuntimeError: no licence"):
+        LiveRollout(model, env, run=Path("run"), shown=Edits(2).shown, seed=5)
+    monkeypatch.setattr(gymnasium.spec(env).entry_point, "__init__", fails)
+    with pytest.raises(WorldError, match="Odd-v0 must be possible to make here; no licence"):
+        LiveRollout(model, env, run=Path("run"), shown=Edits(2).shown, seed=5)
+
+
 def test_a_wrong_shape_raises(model):
     with pytest.raises(DataError, match=r"got an array of the shape \(2, 60\)"):
         live_observer(model).observe(None, np.zeros((2, 60)), np.zeros(2))

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 
 import pytest
 from starlette.testclient import TestClient
@@ -47,6 +48,14 @@ def test_reading_is_what_the_desk_says(here, desk):
     fit = here.get("/api/fit").json()
     assert [moment["step"] for moment in fit["moments"]] == [10]
     assert fit["logs"] == [{"log": "own", "title": "unbraid's method"}]
+
+
+def test_what_a_world_does_wrong_is_told_by_teach_too(here, desk, demos, odd, fault):
+    changes, said = fault
+    desk.env_ids, desk._demos = (odd(**changes),), demos
+    answer = here.post("/api/teach/pair")
+    assert answer.status_code == 400
+    assert re.search(re.sub("seed 5", "seed [0-9]+", said), answer.json()["error"])
 
 
 def test_edits_are_saved_undone_and_done_again(here, run):
@@ -159,14 +168,28 @@ def test_a_disk_that_refuses_is_said(here, run, monkeypatch):
     assert here.get("/api/about").json()["modes"][1]["name"] == "mode 1"
 
 
-def test_the_address_that_is_said_can_be_opened_whatever_the_token_holds(desk, monkeypatch):
+def test_a_note_is_of_an_episode_that_is_there(here, run):
+    for episode, status in ((7, 200), (8, 400), (99999, 400)):
+        answer = here.post("/api/edits", json={"kind": "note_episode", "about": episode, "text": "odd"})
+        assert answer.status_code == status
+    assert "An episode must lie in [0, 8); got 99999" in answer.json()["error"]
+    assert [edit["about"] for edit in json.loads((run / "studio.json").read_text())["done"]] == [7]
+    untold = here.post("/api/edits", json={"kind": "note_episode", "about": 99999, "text": ""})
+    assert untold.status_code == 200  # so that a note of before, on other data, can be taken away
+
+
+@pytest.mark.parametrize(
+    ("token", "quoted"), [("a b&c=d#e", "a%20b%26c%3Dd%23e"), ("pässwörd €", "p%C3%A4ssw%C3%B6rd%20%E2%82%AC")]
+)
+def test_the_address_that_is_said_can_be_opened_whatever_the_token_holds(desk, monkeypatch, token, quoted):
     told: list[str] = []
     monkeypatch.setattr("unbraid.studio.server.uvicorn.Server.serve", lambda *_, **__: asyncio.sleep(0))
-    serve(desk, port=0, token="a b&c=d#e", open_browser=False, said=told.append)
+    serve(desk, port=0, token=token, open_browser=False, said=told.append)
     (address,) = told
-    assert address.endswith("/?token=a%20b%26c%3Dd%23e")
-    here = TestClient(create_app(desk, token="a b&c=d#e"), base_url="http://127.0.0.1", follow_redirects=False)
+    assert address.endswith(f"/?token={quoted}")
+    here = TestClient(create_app(desk, token=token), base_url="http://127.0.0.1", follow_redirects=False)
     assert here.get(address.partition("/?")[1] + address.partition("/?")[2]).status_code == 303
+    assert here.get("/").status_code == 200  # by the cookie
 
 
 def test_only_this_machine_is_loopback():

@@ -1,5 +1,7 @@
 """Live sessions: what is asked is done and said, many side by side, and bounded in every way."""
 
+import re
+
 import anyio
 import pytest
 from starlette.testclient import TestClient
@@ -104,6 +106,43 @@ def test_there_are_so_many_sessions_and_no_more_until_one_ends(here):
             assert closed.value.code == 1013
         with here.websocket_connect("/api/live") as again:
             assert "session" in again.receive_json()
+
+
+@pytest.fixture
+def in_odd(desk, odd):
+    """A client of a studio that offers an odd world."""
+
+    def make(**changes):
+        desk.env_ids = (odd(**changes),)
+        return TestClient(create_app(desk), headers={"host": "127.0.0.1"})
+
+    return make
+
+
+@pytest.mark.parametrize("do", ["play", "step"])
+def test_a_session_says_what_its_world_did_wrong_and_ends(in_odd, fault, do):
+    changes, said = fault
+    with in_odd(**changes).websocket_connect("/api/live") as socket:
+        socket.send_json({"do": "start", "env": "Odd-v0", "seed": 5})
+        for _ in range(2):
+            socket.send_json({"do": do})
+        assert re.search(said, heard(socket, "error")["error"])
+        with pytest.raises(WebSocketDisconnect) as closed:
+            heard(socket, "nothing")
+        assert (closed.value.code, closed.value.reason[:35]) == (1011, "The session could not go on. Press ")
+
+
+def test_what_is_our_own_fault_is_said_too(here, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("unbraid.studio.live.LiveRollout.frame", fails)
+    with here.websocket_connect("/api/live") as socket:
+        socket.send_json(START)
+        assert "ended with RuntimeError: a bug" in heard(socket, "error")["error"]
+        with pytest.raises(WebSocketDisconnect) as closed:
+            heard(socket, "nothing")
+        assert closed.value.code == 1011
 
 
 def test_an_idle_session_ends(desk):

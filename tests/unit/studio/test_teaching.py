@@ -9,7 +9,7 @@ import pytest
 from unbraid.core.errors import ConfigError, RunError
 from unbraid.studio.edits import Edit, Edits
 from unbraid.studio.live import LiveRollout
-from unbraid.studio.teaching import PREFERENCES_FILE, Teacher
+from unbraid.studio.teaching import PREFERENCES_FILE, Teacher, _reader
 from unbraid.switching.answers import load_answers
 from unbraid.switching.preferences import Preferences
 from unbraid.switching.situations import situation_reader
@@ -100,6 +100,13 @@ def test_another_world_needs_the_demonstrations(model, run, demos):
     with pytest.raises(ConfigError, match="--demos PATH"):
         Teacher(model, "Pendulum-v1", run=run, demos=None)
     assert Teacher(model, "Pendulum-v1", run=run, demos=demos).learned(SHOWN)["features"][0] == "constant"
+
+
+def test_situations_are_read_in_the_order_of_the_model_whatever_the_order_of_the_data(model, demos, disordered):
+    """The world shows its columns in the order that the model was fitted on."""
+    one, other = (_reader(model, "Elsewhere-v0", d) for d in (demos, disordered))
+    assert one.names == other.names
+    np.testing.assert_array_equal(one.center, other.center)
 
 
 def test_blends_are_clips_too_where_they_are_asked_for(teacher, run):

@@ -6,7 +6,8 @@ import pytest
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.evaluation.certificates import Terms
 from unbraid.evaluation.certify import certify
-from unbraid.evaluation.claims import ProbabilityClaim
+from unbraid.evaluation.claims import EquivalenceClaim, MeanClaim, ProbabilityClaim
+from unbraid.steering.steered import steer
 from unbraid.switching.guard import Guard, certified_modes, episode_limit, guard_from_json, make_guard
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.model import ModeModel
@@ -81,6 +82,70 @@ def test_a_certificate_of_shorter_episodes_is_refused(tmp_path):
     for guarded, said in ((6, 6), (None, 1000), (2000, 1000)):
         with pytest.raises(DataError, match=rf"about 5 steps, these have up to {said}\. Certify with --max-steps"):
             certified_modes(path, MODEL, ENV, max_steps=guarded)
+
+
+HOLDS = ProbabilityClaim("cost", above=50, at_most=0.9, mode=1)
+TERMS = Terms(max_episodes=64, max_steps=5)
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        HOLDS,
+        ProbabilityClaim("cost", below=50, at_least=0.1, mode=1),
+        MeanClaim("cost", bounds=(0, 5), at_most=4.9, mode=1),
+    ],
+)
+def test_an_upper_limit_on_cost_that_holds_certifies_a_mode(claim, tmp_path):
+    path = tmp_path / "certificate.json"
+    certify(MODEL, ENV, [claim], TERMS).save(path)
+    assert certified_modes(path, MODEL, ENV, max_steps=5) == (1,)
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        ProbabilityClaim("cost", below=-1, at_most=0.9, mode=1),
+        ProbabilityClaim("cost", above=-1, at_least=0.1, mode=1),
+        MeanClaim("cost", bounds=(-100, 5), at_least=-50, mode=1),
+        ProbabilityClaim("length", above=50, at_most=0.9, mode=1),
+    ],
+)
+def test_a_lower_limit_or_another_metric_does_not(claim, tmp_path):
+    path = tmp_path / "certificate.json"
+    certificate = certify(MODEL, ENV, [claim], TERMS)
+    assert certificate.results[0].answer == "holds"
+    certificate.save(path)
+    with pytest.raises(ConfigError, match="must certify an upper limit"):
+        certified_modes(path, MODEL, ENV, max_steps=5)
+
+
+def test_equivalence_with_an_expert_is_no_limit(tmp_path):
+    """Whatever the expert's cost is, the mode's may be, and no number is named."""
+    path = tmp_path / "certificate.json"
+    claim = EquivalenceClaim("cost", expert="itself", within=4, mode=1, method="betting", bounds=(0, 5))
+    certificate = certify(MODEL, ENV, [claim], TERMS, experts={"itself": steer(MODEL).toward(1)})
+    assert certificate.results[0].answer == "holds"
+    certificate.save(path)
+    with pytest.raises(ConfigError, match="must certify an upper limit"):
+        certified_modes(path, MODEL, ENV, max_steps=5)
+
+
+@pytest.mark.parametrize(
+    "refuted",
+    [
+        ProbabilityClaim("cost", below=-1, at_least=0.9, mode=1),
+        ProbabilityClaim("cost", above=50, at_least=0.9, mode=1),
+        MeanClaim("cost", bounds=(0, 5), at_least=4.9, mode=1),
+    ],
+)
+def test_a_mode_is_not_trusted_where_any_claim_about_its_cost_fails(refuted, tmp_path):
+    path = tmp_path / "certificate.json"
+    other = ProbabilityClaim("cost", above=50, at_most=0.9, mode=0)
+    certificate = certify(MODEL, ENV, [HOLDS, other, refuted], TERMS)
+    assert [result.answer for result in certificate.results] == ["holds", "holds", "refuted"]
+    certificate.save(path)
+    assert certified_modes(path, MODEL, ENV, max_steps=5) == (0,)
 
 
 def test_an_episodes_limit_is_the_smaller_one():

@@ -1,5 +1,7 @@
 """Modes as options: what a held mode brings, episode by episode."""
 
+import itertools
+
 import gymnasium
 import numpy as np
 import pytest
@@ -7,7 +9,11 @@ from gymnasium.utils.env_checker import check_env
 from jaxtyping import TypeCheckError
 
 from unbraid.core.errors import ConfigError, WorldError
+from unbraid.switching.actor_critic import train_actor_critic
+from unbraid.switching.bandit import train_bandit
 from unbraid.switching.options import OptionEnv, OptionWorlds, controllers_of
+from unbraid.switching.ppo import train_ppo
+from unbraid.switching.situations import situation_reader
 
 
 def test_a_held_mode_sums_reward_less_weighted_cost(icy_road, haste_and_care):
@@ -99,6 +105,77 @@ def test_what_is_refused(icy_road, haste_and_care):
     worlds = OptionWorlds(haste_and_care, icy_road, horizon_steps=2, n_envs=2, max_steps=40)
     with pytest.raises(ConfigError, match="Modes must lie in"):
         worlds.hold(np.array([0, 2]))
+
+
+class Telling(gymnasium.Wrapper):
+    """Gives something else in one step, of the first world alone or of all."""
+
+    def __init__(self, env, told, step=2):
+        super().__init__(env)
+        self.told, self.due, self.at = told, step, 0
+
+    def reset(self, **asked):
+        self.at = 0
+        return self.env.reset(**asked)
+
+    def step(self, action):
+        self.at += 1
+        given = dict(
+            zip(("observation", "reward", "terminated", "truncated", "info"), self.env.step(action), strict=True)
+        )
+        return tuple((given | (self.told if self.at == self.due else {})).values())
+
+
+NAN = float("nan")
+FAULTS = [
+    ({"info": {"cost": "high"}}, r"The cost .* of IcyRoad in step 2 of seed \d+ must be one number; got 'high'"),
+    ({"info": {"cost": np.zeros(2)}}, r"The cost .* of IcyRoad in step 2 of seed \d+ must be one number"),
+    ({"info": {"cost": NAN}}, r"The cost .* of IcyRoad in step 2 of seed \d+ must be finite; got nan"),
+    ({"reward": NAN}, r"The reward of IcyRoad in step 2 of seed \d+ must be finite; got nan"),
+    ({"reward": None}, r"The reward of IcyRoad in step 2 of seed \d+ must be one number"),
+    ({"observation": np.array([0.0, NAN])}, r"observation of IcyRoad in step 2 of seed \d+ must be finite.*column 1"),
+]
+
+
+@pytest.mark.parametrize(("told", "said"), FAULTS)
+def test_what_is_no_number_is_refused_with_its_environment_and_step(icy_road, haste_and_care, told, said):
+    worlds = OptionWorlds(haste_and_care, lambda: Telling(icy_road(), told), horizon_steps=5, n_envs=2, max_steps=40)
+    with pytest.raises(WorldError, match=said):
+        worlds.hold(np.array([0, 0]))
+    env = OptionEnv(haste_and_care, lambda: Telling(icy_road(), told), horizon_steps=5, max_steps=40)
+    env.reset(seed=0)
+    with pytest.raises(WorldError, match=said):
+        env.step(0)
+
+
+@pytest.mark.parametrize("learn", [train_bandit, train_actor_critic, train_ppo])
+@pytest.mark.parametrize(("told", "said"), FAULTS[2:4])
+def test_nothing_is_learned_from_what_is_no_number(icy_road, haste_and_care, learn, told, said):
+    worlds = OptionWorlds(haste_and_care, lambda: Telling(icy_road(), told), horizon_steps=5, n_envs=2, max_steps=40)
+    reader = situation_reader("observation", observations=np.random.default_rng(0).normal(size=(9, 2)))
+    with pytest.raises(WorldError, match=said):
+        learn(worlds, reader, n_steps=2000)
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_a_cost_of_none_is_none_also_beside_worlds_that_tell_one(icy_road, haste_and_care, step):
+    """Gymnasium makes NaN of a None beside numbers, and objects of numbers beside a None."""
+    tells = itertools.cycle([True, False])  # the first is made to be looked at
+
+    def made():
+        return icy_road() if next(tells) else Telling(icy_road(), {"info": {"cost": None}}, step)
+
+    both = OptionWorlds(haste_and_care, made, horizon_steps=5, n_envs=4, max_steps=40)
+    alone = OptionWorlds(haste_and_care, icy_road, horizon_steps=5, n_envs=4, max_steps=40)
+    found, due = (worlds.hold(np.zeros(4, dtype=np.int64)).costs for worlds in (both, alone))
+    is_icy = due > 0
+    np.testing.assert_array_equal(found, due - is_icy * np.array([1.0, 0.0, 1.0, 0.0]))
+
+
+def test_a_cost_that_is_an_array_of_one_number_is_that_number(icy_road, haste_and_care):
+    told = {"info": {"cost": np.array([0.25])}}
+    worlds = OptionWorlds(haste_and_care, lambda: Telling(icy_road(), told), horizon_steps=2, n_envs=2, max_steps=40)
+    assert worlds.hold(np.array([1, 1])).costs.tolist() == [0.25, 0.25]
 
 
 def test_a_wrong_shape_raises(icy_road, haste_and_care):

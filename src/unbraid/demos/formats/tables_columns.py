@@ -128,12 +128,25 @@ def roles_from(options: ReadOptions, names: Sequence[str], source: str) -> Roles
     }
     optional |= {"label": "labels_from"}
     singles = {role: getattr(options, name) for role, name in optional.items()}
-    return Roles(
+    roles = Roles(
         _one(options.episode_column or "", names, "episode_column", source),
         _several(options.obs_columns, names, "obs_columns", source),
         _several(options.action_columns, names, "action_columns", source),
         **{role: _one(name, names, optional[role], source) for role, name in singles.items() if name is not None},
     )
+    _require_apart(roles, source)
+    return roles
+
+
+def _require_apart(roles: Roles, source: str) -> None:
+    """Raises `ConfigError` where what says whose a row is would also be seen or done in it."""
+    for option, name in (("--episode-column", roles.episode), ("--labels-from", roles.label)):
+        for others, several in (("--obs-columns", roles.observations), ("--action-columns", roles.actions)):
+            if name in several:
+                raise ConfigError(
+                    f"{option} of {source} must be no observation or action; {name!r} is among the {others}, too. "
+                    f"Leave it out there, or name another column with {option}."
+                )
 
 
 def _one(name: str, names: Sequence[str], option: str, source: str) -> str:

@@ -444,3 +444,26 @@ def test_csv_gives_back_every_number(width, data):
         assert kept.dtype == given_.dtype
         np.testing.assert_array_equal(kept, given_)
         np.testing.assert_array_equal(np.signbit(kept)[~np.isnan(kept)], np.signbit(given_)[~np.isnan(given_)])
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (
+            {"obs_columns": ("ep", "x")},
+            r"--episode-column of .* must be no obs.*'ep' is among the --obs-columns",
+        ),
+        ({"action_columns": ("a", "ep")}, r"--episode-column .*'ep' is among the --action-columns"),
+        ({"labels_from": "x"}, r"--labels-from .*'x' is among the --obs-columns, too\. Leave it out there"),
+    ],
+)
+def test_whose_a_row_is_is_not_seen_in_it(tmp_path, ending, asked, said):
+    path = tmp_path / f"table.{ending}"
+    if ending == "csv":
+        path.write_text("ep,x,a\n0,1,.5\n0,2,.6\n")
+    else:
+        pq.write_table(pa.table({"ep": [0, 0], "x": [1.0, 2.0], "a": [0.5, 0.6]}), path)
+    options = ReadOptions(**{"episode_column": "ep", "obs_columns": ("x",), "action_columns": ("a",)} | asked)
+    with pytest.raises(ConfigError, match=said):
+        load_demos(path, options=options)

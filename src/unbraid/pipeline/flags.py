@@ -1,0 +1,38 @@
+"""Flags of steering that are given more than once: the parser would take the last, and say nothing of the others."""
+
+from collections.abc import Sequence
+
+from unbraid.core.errors import ConfigError
+
+__all__ = ["each_flag_once"]
+
+_ADD_UP = ("--away", "--in-turn", "--by-episode")
+_ONCE = ("--toward", "--strength", "--blend", "--context", "--style")
+
+
+def each_flag_once(given: Sequence[str]) -> list[str]:
+    """The words of a command with the values of `--away`, `--in-turn` and `--by-episode` behind the first of each, as
+    they add up: `--away 0 --away 1` is `--away 0 1`.
+
+    Raises:
+        ConfigError: another flag that says what is wanted comes twice; of the rest the last counts, as is usual.
+    """
+    found, seen = list[str](), set[str]()
+    of_flag: dict[str, list[str]] = {}
+    own = found
+    for word in given:
+        if not word.startswith("--") or word == "--":
+            own.append(word)
+            continue
+        name, equals, value = word.partition("=")
+        name = name.replace("_", "-")
+        if name in seen and name in _ONCE:
+            raise ConfigError(f"{name} must be given once; it comes twice. Leave one of them out.")
+        seen.add(name)
+        if name in _ADD_UP:
+            own = of_flag.setdefault(name, [name])
+            own += [value] if equals else []
+        else:
+            own = found
+            own.append(word)
+    return found + [word for words in of_flag.values() for word in words]

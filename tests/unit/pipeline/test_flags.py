@@ -1,0 +1,29 @@
+"""Flags that come twice add up, or are refused; nothing is dropped."""
+
+import pytest
+
+from unbraid.core.errors import ConfigError
+from unbraid.pipeline.flags import each_flag_once
+
+
+@pytest.mark.parametrize(
+    ("given", "due"),
+    [
+        ("steer run --away 0 --toward 2 --away 1=2 3 --json", "steer run --toward 2 --json --away 0 1=2 3"),
+        ("steer run --away=0 --away=1", "steer run --away 0 1"),
+        ("steer run --in-turn 0:x --in_turn 9:y", "steer run --in-turn 0:x 9:y"),
+        ("fit a b --out c --seed=3", "fit a b --out c --seed=3"),
+        ("fit a --seed 3 --seed 4", "fit a --seed 3 --seed 4"),
+        ("steer run --context=-1,0 --blend 0=1", "steer run --context=-1,0 --blend 0=1"),
+        ("", ""),
+    ],
+)
+def test_values_of_modes_that_are_avoided_add_up_and_all_else_stays(given, due):
+    assert each_flag_once(given.split()) == due.split()
+
+
+@pytest.mark.parametrize("twice", ["--toward 0 --toward 1", "--blend 0=1 --blend 1=1", "--context 1 0 --context=0,1"])
+def test_another_word_of_steering_that_comes_twice_is_refused(twice):
+    name = twice.split()[0]
+    with pytest.raises(ConfigError, match=f"{name} must be given once; it comes twice"):
+        each_flag_once(["steer", "run", *twice.split()])
