@@ -267,7 +267,8 @@ class Demos:
         """Splits by episode, never by step: (training, held out).
 
         Args:
-            held_out: the share of episodes held out, in (0, 1); at least one episode stays on either side.
+            held_out: the share of episodes held out, in (0, 1); at least one episode stays on either side. Episodes
+                of no steps are not held out: nothing could be scored on them.
             generator: draws the episodes.
         """
         training, left_out = split_numbers(self, held_out=held_out, generator=generator)
@@ -287,15 +288,18 @@ def split_numbers(
     demos: Demos, *, held_out: float, generator: np.random.Generator
 ) -> tuple[Int[np.ndarray, "training"], Int[np.ndarray, "held_out"]]:
     """The numbers of the episodes on either side of a split, rising: see `Demos.split`."""
-    n_episodes = demos.n_episodes
+    with_steps = np.flatnonzero(demos.lengths)
+    n_episodes = len(with_steps)
     if not 0 < held_out < 1 or n_episodes < 2:
+        without = f", and {demos.n_episodes - n_episodes} without a step" if n_episodes < demos.n_episodes else ""
         raise ConfigError(
-            f"A split needs a share in (0, 1) and at least 2 episodes; got {held_out} and {n_episodes}. "
+            f"A split needs a share in (0, 1) and at least 2 episodes; got {held_out} and {n_episodes}{without}. "
             "Choose another share, or record more."
         )
-    order = generator.permutation(n_episodes)
+    order = with_steps[generator.permutation(n_episodes)]
     n_held = min(max(round(held_out * n_episodes), 1), n_episodes - 1)
-    return np.sort(order[n_held:]), np.sort(order[:n_held])
+    left_out = np.sort(order[:n_held])
+    return np.setdiff1d(np.arange(demos.n_episodes), left_out), left_out
 
 
 def require_labels(labels: Int[np.ndarray, "episode"], n_names: int) -> None:

@@ -176,3 +176,14 @@ def test_labels_that_name_nobody_are_refused_with_what_to_do(labels, names, says
     steps = [Episode(np.zeros((3, 1)), np.zeros((2, 1)))] * 2
     with pytest.raises(DataError, match=says):
         replace(Demos.from_episodes(steps), labels=np.array(labels), label_names=names)
+
+
+def test_episodes_of_no_steps_are_not_held_out():
+    lengths = [0, 3, 0, 0, 4, 0, 5, 0]
+    demos = Demos.from_episodes([Episode(observations=np.ones((n + 1, 2)), actions=np.ones((n, 1))) for n in lengths])
+    for seed in range(8):
+        fitted, held = demos.split(held_out=0.5, generator=np.random.default_rng(seed))
+        assert held.lengths.all()
+        assert (held.n_episodes, fitted.n_episodes) == (2, 6)
+    with pytest.raises(ConfigError, match=r"at least 2 episodes; got 0.5 and 1, and 3 without a step"):
+        demos.select([0, 1, 2, 3]).split(held_out=0.5, generator=np.random.default_rng(0))
