@@ -120,7 +120,8 @@ def _require_enough_left(training: Selection, held_out: Selection | None, config
     """
     if held_out is None:
         return
-    n_left, n_all = training.n_episodes, training.n_episodes + held_out.n_episodes
+    n_left = int(np.count_nonzero(training.lengths))  # an episode of no steps teaches nothing
+    n_all = n_left + held_out.n_episodes
     left = f"{n_left} of {n_all} {'is' if n_left == 1 else 'are'} left after holding out {held_out.n_episodes}"
     if n_left < 2:
         raise DataError(f"A fit must have at least 2 episodes; {left}. Use --held-out 0, or record more.")
@@ -207,6 +208,7 @@ def _fit_results(model: ModeModel, fitted_on: Selection, left_out: Selection | N
     data |= seeds_entry(fitted_on, left_out)
     data |= {"observation_names": list(training.observation_names)} if training.observation_names else {}
     own: dict[str, Any] = {"n_modes": model.n_modes, "gradient_steps": model.config.n_steps}
+    own["calibrated_on"] = 0 if model.calibration is None else model.calibration.n_spans
     own |= {} if model.search is None else {"search": model.search}
     fitted: dict[str, Any] = {"method": model.config.method, "training_log_likelihood_nats": model.score(training)}
     fitted["log_likelihood_under"] = "changing_modes" if model.switch_rate > 0 else "best_mode"
@@ -281,9 +283,17 @@ def modes_stage(asked: ModesRequest) -> dict[str, Any]:
         found["stability"] = {"n_fits": 1 + len(others), "ari": alike.to_json()}
     if demos.labels is not None and len(np.unique(demos.labels[windows.episodes])) > 1:
         found["experts"] = list(demos.label_names)
-        found["agreement"] = agreement_entry(
-            model, demos, window_steps=asked.window_steps, evidence=None, seed=model.config.seed
-        )
+        decided = windows.episodes[modes != NOT_SURE]
+        found["agreement"] = None
+        if len(np.unique(demos.labels[decided])) > 1:  # of one expert nothing is told apart
+            found["agreement"] = agreement_entry(
+                model,
+                demos,
+                window_steps=asked.window_steps,
+                evidence=None,
+                seed=model.config.seed,
+                min_probability=asked.min_probability,
+            )
     return found
 
 
