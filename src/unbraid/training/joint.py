@@ -405,7 +405,7 @@ class UnbraidLearner:
             "code collapsed: fit with more gradient steps, or ask for fewer modes."
             for k in torch.nonzero(read < _COLLAPSED * due)[:, 0].tolist()
         ]
-        codes = {"encoder_shares": read.tolist(), "encoder_perplexity": perplexity(read)}
+        codes = {"encoder_shares": read.tolist(), "encoder_perplexity": perplexity(read), "window_shares": due.tolist()}
         return facts | codes | {"warnings": facts["warnings"] + warnings}
 
     # What an exact resume needs beside the model (see checkpoint.py)
