@@ -53,7 +53,7 @@ from unbraid.pipeline.verdicts import verdicts_of
 from unbraid.report.page import write_report
 from unbraid.steering.steered import steer
 from unbraid.training.checkpoint import latest_checkpoint
-from unbraid.training.config import FitConfig, UnbraidConfig, config_to_json
+from unbraid.training.config import FitConfig, config_to_json, modes_of_episodes
 from unbraid.training.fit import fit
 from unbraid.training.joint import MOST_READ_STEPS
 from unbraid.training.loop import LoopOptions
@@ -105,7 +105,8 @@ def _training_and_held_out(asked: FitRequest, config: FitConfig) -> tuple[Select
     demos = load_asked(asked)
     with naming(asked.data):
         # Of all episodes, so that a message counts them as the file does; the fit asks again of those it is given.
-        require_fit_ready(demos, window_steps=1, n_modes=2 if config.n_modes == "auto" else config.n_modes)
+        n_modes = 2 if config.n_modes == "auto" else config.n_modes
+        require_fit_ready(demos, window_steps=1, n_modes=n_modes, of_episodes=modes_of_episodes(config))
         training, held_out = _split(demos, asked, config.seed)  # no copies, which may not fit in memory
         _require_enough_left(training, held_out, config)
         return training, held_out
@@ -126,11 +127,10 @@ def _require_enough_left(training: Selection, held_out: Selection | None, config
     if n_left < 2:
         raise DataError(f"A fit must have at least 2 episodes; {left}. Use --held-out 0, or record more.")
     n_modes = config.n_modes
-    one_each = isinstance(config, UnbraidConfig) and config.sharing != "window"
-    if one_each and n_modes != "auto" and n_left < n_modes <= n_all:
+    if modes_of_episodes(config) and n_modes != "auto" and n_left < n_modes <= n_all:
         raise ConfigError(
-            f"There must be at least as many episodes as modes; {left}, for {n_modes} modes. Use --held-out 0, ask for "
-            "fewer modes, or bring more demonstrations."
+            f"n_modes must be at most the number of episodes that are fitted; {left}, for {n_modes} modes. Use "
+            "--held-out 0, ask for fewer modes, or bring more demonstrations."
         )
 
 

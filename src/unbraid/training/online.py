@@ -129,6 +129,11 @@ class Observer:
             step = _relu(_through(self._per_step, step, _relu))
         recent, before = step[None], None
         if belief is not None:
+            if not isinstance(belief, Belief):
+                raise DataError(
+                    f"A belief must be None at an episode's first step, and then what the step before gave; got "
+                    f"{type(belief).__name__}. Begin with None."
+                )
             before = belief.log_probabilities
             if len(before) != self._n_modes or belief.recent.shape[1:] != step.shape:
                 raise DataError(

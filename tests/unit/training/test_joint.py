@@ -275,7 +275,13 @@ TOO_LONG = r"At least 2 episodes must have the 50 steps of a window; 0 of 12 hav
         ("talk", {"n_modes": 1}, ConfigError, r"n_modes must be at least 2; got 1\. With one mode there is nothing"),
         (
             "unbraid",
-            {"n_modes": 97},
+            {"n_modes": 13},
+            ConfigError,
+            r"at most the number of episodes, .*; got 13 modes for 12 episodes with steps\. Ask for fewer",
+        ),
+        (
+            "unbraid",
+            {"n_modes": 97, "sharing": "window"},
             ConfigError,
             r"at most the number of windows; got 97 modes for 96 .* Ask for fewer",
         ),
