@@ -66,15 +66,19 @@ class Observer:
         """
         policy = networks.policy
         assert isinstance(policy, GaussianPolicy | MixturePolicy)
-        self._freed = copy.deepcopy(policy).cpu().freed if isinstance(policy, TanhGaussianPolicy) else None
+        self._squash = None
+        if isinstance(policy, TanhGaussianPolicy):
+            assert policy.low is not None
+            assert policy.high is not None
+            self._squash = tuple(_array(values) for values in (policy.low, policy.high, *policy.squash()))
         linear = policy.log_std_of_context
         if isinstance(networks.encoder, TransitionEncoder) or linear is None:
             raise ConfigError(
                 "A mode can be observed with a model of unbraid's own method; this one is of the talk's, which reads "
                 "where a step leads. Fit with --method unbraid."
             )
-        self._states = _scaling(networks.observation_normaliser, networks.observation_origin)
-        self._actions = _scaling(networks.action_normaliser)
+        self._states = _Scaling(networks.observation_normaliser, networks.observation_origin)
+        self._actions = _Scaling(networks.action_normaliser)
         self._n_modes = networks.n_modes
         codes = _array(networks.codebook.codes())
         # -|z - e_k|^2 = 2 z e_k - |e_k|^2 and what all modes share: linear in z, and so in what z is made of
@@ -96,8 +100,10 @@ class Observer:
         self._of_context = contexts @ first[-networks.n_modes :] + bias
         of_part = contexts @ _array(linear.weight).T + _array(linear.bias)
         self._log_stds = np.tile(of_part, self._n_parts)
+        self._columns = np.tile(np.arange(networks.action_size), self._n_parts)
+        self._of_parts = np.kron(np.eye(self._n_parts), np.ones((networks.action_size, 1))).astype(np.float32)
         self._bounds = None
-        if self._freed is None and policy.low is not None and policy.high is not None:
+        if self._squash is None and policy.low is not None and policy.high is not None:
             self._bounds = tuple(np.tile(_array(bound), self._n_parts) for bound in (policy.low, policy.high))
         self._rate = switch_rate
         self._sizes = (networks.observation_size, networks.action_size)
@@ -148,25 +154,21 @@ class Observer:
         """The policy's share of log pi(a | s, k), up to what all modes share."""
         hidden = _silu(np.dot(state, self._of_state) + self._of_context)
         out, n = _through(self._rest, hidden, _silu), self._n_parts * len(action)
-        if self._freed is not None:  # the density's factor is the same under all modes
-            action = self._freed(torch.from_numpy(action)).numpy()
+        if self._squash is not None:  # the density's factor is the same under all modes
+            low, high, middle, half = self._squash
+            action = half * np.arctanh((np.minimum(np.maximum(action, low), high) - middle) / half)
         wished = self._log_stds + 1.5 * np.tanh(out[:, n : 2 * n] / 1.5)
         mean, log_std = out[:, :n], np.minimum(np.maximum(wished, LOG_STD_LOW), LOG_STD_HIGH)
         if self._bounds is not None:
             mean = np.minimum(np.maximum(mean, self._bounds[0]), self._bounds[1])
         if self._n_parts == 1:
             return np.dot(0.5 * np.square((action - mean) * np.exp(-log_std)) + log_std, self._weights)
-        wanted = np.concatenate([action] * self._n_parts)
-        misfits = 0.5 * np.square((wanted - mean) * np.exp(-log_std)) + log_std
+        misfits = 0.5 * np.square((action[self._columns] - mean) * np.exp(-log_std)) + log_std
         weights = out[:, 2 * n :]
-        densities = weights - misfits.reshape(len(out), self._n_parts, -1).sum(2)
-        return self._share_of(densities) - self._share_of(weights)
-
-    @staticmethod
-    def _share_of(exponents: Float[np.ndarray, "mode part"]) -> Float[np.ndarray, "mode"]:
-        """The policy's share of the logarithm of a sum of exponentials."""
+        exponents = np.concatenate([weights - np.dot(misfits, self._of_parts), weights])
         most = exponents.max(1)
-        return POLICY_SHARE * (most + np.log(np.exp(exponents - most[:, None]).sum(1)))
+        sums = most + np.log(np.exp(exponents - most[:, None]).sum(1))  # of densities, then of weights
+        return POLICY_SHARE * (sums[: len(out)] - sums[len(out) :])
 
     def _encoder(self, recent: Float[np.ndarray, "step width"]) -> Float[np.ndarray, "mode"]:
         """This step's share of the encoder's log-probabilities of the steps up to now, up to what all modes share."""
@@ -213,13 +215,20 @@ def _silu(values: np.ndarray) -> np.ndarray:
     return np.divide(values, below, out=below)
 
 
-def _scaling(normaliser: Normaliser, origin: Tensor | None = None) -> Callable[[np.ndarray], np.ndarray]:
-    mean, scale = _array(normaliser.mean), _array(normaliser.scale)
-    clip = min(float(normaliser.clip), _ABSURD)
-    if origin is not None:
-        first = origin.cpu().numpy()
-        return lambda values: np.minimum(np.maximum((values - first - mean) / scale, -clip), clip).astype(np.float32)
-    return lambda values: np.minimum(np.maximum((values - mean) / scale, -clip), clip)
+@final
+class _Scaling:
+    """What a normaliser does, less the origin first; an object, so that a model that observes can be copied."""
+
+    def __init__(self, normaliser: Normaliser, origin: Tensor | None = None) -> None:
+        self._mean, self._scale = _array(normaliser.mean), _array(normaliser.scale)
+        self._clip = min(float(normaliser.clip), _ABSURD)
+        self._origin = None if origin is None else origin.cpu().numpy()
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        if self._origin is None:
+            return np.minimum(np.maximum((values - self._mean) / self._scale, -self._clip), self._clip)
+        moved = (values - self._origin - self._mean) / self._scale
+        return np.minimum(np.maximum(moved, -self._clip), self._clip).astype(np.float32)
 
 
 def _told(values: np.ndarray) -> str:
