@@ -228,6 +228,7 @@ def test_codes_that_the_encoder_does_not_use_are_said_with_a_remedy(reflexes, ti
     assert facts["warnings"] == []
     assert facts["encoder_perplexity"] == pytest.approx(3, abs=0.3)
     assert sum(facts["encoder_shares"]) == pytest.approx(1)
+    assert sum(facts["window_shares"]) == pytest.approx(1)  # what is due, of the same windows
     with torch.no_grad():  # an encoder that says the same of everything
         last = learner.model.encoder.of_mean[-1]
         last.weight.zero_()
