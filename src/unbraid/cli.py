@@ -260,7 +260,7 @@ def _say_convert(found: dict[str, Any]) -> None:
 
 
 def _say_fit(found: dict[str, Any]) -> None:
-    from unbraid.report.claims import likelihood_text, search_texts
+    from unbraid.report.claims import ONE_LABEL, likelihood_text, search_texts
     from unbraid.report.estimates import counted, estimate_text
 
     fitted = found["fit"]
@@ -277,6 +277,8 @@ def _say_fit(found: dict[str, Any]) -> None:
     for entry in found.get("agreement", []):
         level = "episodes" if entry["level"] == "episode" else f"{entry['window_steps']}-step windows"
         print(f"NMI of held-out {level}, {entry['evidence']}: {estimate_text(entry['nmi'])}")
+    if found.get("agreement") and "over_time" in found:
+        print(ONE_LABEL)
     _say_page(found)
 
 
@@ -290,15 +292,15 @@ def _say_sweep(found: dict[str, Any]) -> None:
 
 
 def _say_modes(found: dict[str, Any]) -> None:
+    from unbraid.report.estimates import counted, estimate_text
+
     what = "episodes" if found["window_steps"] is None else f"{found['window_steps']}-step windows"
     for mode in found["modes"]:
         sure = "" if mode["mean_probability"] is None else f", mean probability {mode['mean_probability']:.3f}"
-        print(f"mode {mode['mode']}: {mode['n']} {what}, {100 * mode['share']:.1f} %{sure}")
+        print(f"mode {mode['mode']}: {counted(mode['n'], what)}, {100 * mode['share']:.1f} %{sure}")
     unsure = found["not_sure"]
     if unsure["min_probability"] > 0:
         print(f"not sure: {100 * unsure['share']:.1f} %, where no mode has {unsure['min_probability']}")
-    from unbraid.report.estimates import counted, estimate_text
-
     if "change_points" in found:
         shares = ", ".join(f"mode {mode} {100 * share:.1f} %" for mode, share in enumerate(found["shares_of_steps"]))
         n_changes = counted(len(found["change_points"]), "changes")
@@ -312,8 +314,23 @@ def _say_modes(found: dict[str, Any]) -> None:
         fits, ari = counted(found["stability"]["n_fits"], "fits"), estimate_text(found["stability"]["ari"])
         print(f"Stability, mean adjusted Rand index over pairs of {fits}: {ari}")
     if "agreement" in found:
-        print(f"Agreement with {', '.join(found['experts'])}: NMI {estimate_text(found['agreement']['nmi'])}")
+        _say_agreement_of_modes(found, what)
     print("--json lists every one of them, with the probabilities of all modes.")
+
+
+def _say_agreement_of_modes(found: dict[str, Any], what: str) -> None:
+    from unbraid.report.claims import ONE_LABEL
+    from unbraid.report.estimates import estimate_text
+
+    told, unsure = found["agreement"], found["not_sure"]["share"] > 0
+    decided = f" of the {what} that are decided" if unsure else ""
+    nmi = f"not estimable, as those are not of several experts{'' if unsure else '; nothing is told apart'}"
+    print(
+        f"Agreement{decided} with {', '.join(found['experts'])}: "
+        + (nmi if told is None else f"NMI {estimate_text(told['nmi'])}")
+    )
+    if "change_points" in found:
+        print(ONE_LABEL)
 
 
 def _say_steer(found: dict[str, Any]) -> None:

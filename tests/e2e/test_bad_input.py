@@ -227,15 +227,21 @@ def test_what_is_held_out_is_said_to_be_missing(unbraid, refused, tmp_path):
     six = _made_of([_episode(50, seed) for seed in range(6)], tmp_path / "six")
     message = refused("fit", six, "--out", tmp_path / "run", "--n-modes", 6)
     assert message.startswith(
-        "There must be at least as many episodes as modes; 5 of 6 are left after holding out 1, for 6 modes. Use "
-        "--held-out 0, ask for fewer modes"
+        "n_modes must be at most the number of episodes that are fitted; 5 of 6 are left after holding out 1, for 6 "
+        "modes. Use --held-out 0, ask for fewer modes"
     )
 
 
-def test_more_modes_than_windows(refused, tmp_path):
+@pytest.mark.parametrize("n_modes", [5, 50])
+def test_more_modes_than_episodes(refused, tmp_path, n_modes):
+    """However long they are: the limit that is named is the one that there is."""
     data = _made_of([_episode(12, seed) for seed in range(4)], tmp_path / "pile")
-    message = refused("fit", data, "--out", tmp_path / "run", "--n-modes", 5, "--held-out", 0)
-    assert message.startswith("n_modes must be at most the number of windows; got 5 modes for 4 windows of 10 steps.")
+    for held_out in (0, 0.25):
+        message = refused("fit", data, "--out", tmp_path / "run", "--n-modes", n_modes, "--held-out", held_out)
+        assert (
+            f"n_modes must be at most the number of episodes, as a mode needs one at least; got {n_modes} modes for 4 "
+            in message
+        )
 
 
 # Settings

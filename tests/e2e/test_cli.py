@@ -390,7 +390,12 @@ def test_windows_that_are_not_sure_get_no_mode(unbraid, fitted, pile):
     assert found["not_sure"] == {"min_probability": least, "share": unsure.mean()}
     assert sum(mode["n"] for mode in found["modes"]) == (~unsure).sum()
     assert found["stability"]["ari"]["value"] == 1
-    assert f"not sure: {100 * unsure.mean():.1f} %" in unbraid(*asked, "--min-probability", least).out
+    said = unbraid(*asked, "--min-probability", least).out
+    assert f"not sure: {100 * unsure.mean():.1f} %" in said
+    assert "Agreement of the 10-step windows that are decided with goal_seeking, forward: " in said
+    undecided = unbraid(*asked, "--min-probability", 1.0)
+    assert "forward: not estimable, as those are not of several experts" in undecided.out
+    assert _only_json(unbraid(*asked, "--min-probability", 1.0, "--json"))["agreement"] is None
     refused = unbraid(*asked, "--min-probability", 90)
     assert refused.code == 2
     assert "min_probability must lie in [0, 1]" in refused.err
@@ -416,6 +421,7 @@ def test_modes_that_change_within_episodes_say_where_they_do(unbraid, fitted, pi
     n = len(timeline.change_points)
     assert f"within episodes: {n} change{'s' * (n != 1)}. Of the steps: mode 0 " in said
     assert "The mode of an episode, above, is the one that explains the whole of it best" in said
+    assert "Modes change within episodes here, while an episode has one label" in said
     assert "within episodes" not in unbraid("modes", fitted, pile).out
 
 
@@ -429,6 +435,21 @@ def test_modes_pass_over_episodes_of_no_steps(unbraid, fitted, pile, tmp_path):
     found = _only_json(unbraid("modes", fitted, mixed, "--beside", fitted, "--json"))
     assert [entry["episode"] for entry in found["assignment"]] == [0, 2, 3, 4, 5, 6]
     assert found["stability"]["ari"]["value"] == 1
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_fit_holds_out_episodes_that_have_steps(unbraid, pile, tmp_path):
+    demos = load_demos(pile)
+    empty = Episode(observations=demos.observations[:1], actions=demos.actions[:0], label=0)
+    episodes = [dataclasses.replace(episode, rewards=None, costs=None, seed=None) for episode in demos]
+    names = demos.label_names
+    many = save_demos(Demos.from_episodes([*episodes, *[empty] * 40], label_names=names), tmp_path / "many")
+    found = _only_json(unbraid("fit", many, "--out", tmp_path / "run", "--n-steps", 2, "--held-out", 0.2, "--json"))
+    assert found["fit"]["held_out_log_likelihood_nats"]["n"] == 1
+    one = save_demos(Demos.from_episodes([*episodes[:2], *[empty] * 4], label_names=names), tmp_path / "one")
+    said = unbraid("fit", one, "--out", tmp_path / "other", "--n-steps", 2)
+    assert said.code == 2
+    assert "1 of 2 is left after holding out 1" in said.err
 
 
 def test_modes_beside_another_run_say_how_alike_they_are(unbraid, fitted, pile):

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from unbraid.core.errors import ConfigError, DataError
-from unbraid.demos.episodes import Demos
+from unbraid.demos.episodes import Demos, require_demos
 from unbraid.demos.selection import Selection
 
 __all__ = ["CheckReport", "Finding", "check_demos", "require_fit_ready"]
@@ -80,6 +80,7 @@ def check_demos(demos: Demos) -> CheckReport:
     "constant-column", "exploding-column", "bounds", "out-of-bounds", "saturated-actuator",
     "repeated-final-observation", "foreign-final-observation".
     """
+    require_demos(demos)
     if demos.n_episodes == 0:
         nothing = Finding("error", "no-episodes", "lengths", "There must be an episode; there is none.", "Record some.")
         return CheckReport((nothing,), 0, 0, ())
@@ -97,7 +98,9 @@ def check_demos(demos: Demos) -> CheckReport:
     return CheckReport(tuple(findings), demos.n_episodes, demos.n_steps, tuple(float(share) for share in shares))
 
 
-def require_fit_ready(demos: Demos | Selection, *, window_steps: int | None, n_modes: int) -> None:
+def require_fit_ready(
+    demos: Demos | Selection, *, window_steps: int | None, n_modes: int, of_episodes: bool = False
+) -> None:
     """Raises for demonstrations or settings that no fit can take; reads every row once.
 
     Args:
@@ -105,12 +108,14 @@ def require_fit_ready(demos: Demos | Selection, *, window_steps: int | None, n_m
             messages count the episodes of all its demonstrations.
         window_steps: the steps of a window, or None where each episode is one window. Episodes shorter than the
             window have no mode of their own and are tolerated, as long as two others are long enough.
-        n_modes: K; at most the number of windows that do not overlap.
+        n_modes: K; at most the number of windows that do not overlap, or of episodes that have steps.
+        of_episodes: whether modes are told apart by whole episodes, so that there is one for each at least.
 
     Raises:
-        ConfigError: fewer than 2 modes, a window of no steps, more modes than windows.
+        ConfigError: fewer than 2 modes, a window of no steps, more modes than windows or than episodes.
         DataError: fewer than 2 episodes, no actions, NaN or infinities, episodes shorter than the window.
     """
+    require_demos(demos, Selection)
     if n_modes < 2:
         raise ConfigError(
             f"n_modes must be at least 2; got {n_modes}. With one mode there is nothing to tell apart: ask for 2 or "
@@ -136,6 +141,12 @@ def require_fit_ready(demos: Demos | Selection, *, window_steps: int | None, n_m
         raise DataError(
             f"At least 2 episodes must have the {_steps(enough)} of a window; {n_long_enough} of {demos.n_episodes} "
             f"have (the longest has {_steps(int(demos.lengths.max()))}). {remedy} longer episodes."
+        )
+    n_with_steps = int(np.count_nonzero(demos.lengths))
+    if of_episodes and n_modes > n_with_steps:
+        raise ConfigError(
+            f"n_modes must be at most the number of episodes, as a mode needs one at least; got {n_modes} modes for "
+            f"{n_with_steps} episodes with steps. Ask for fewer modes, or bring more demonstrations."
         )
     n_windows = n_long_enough if window_steps is None else int((demos.lengths // window_steps).sum())
     if n_modes > n_windows:

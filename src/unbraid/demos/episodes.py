@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from numbers import Integral
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,10 @@ from jaxtyping import Bool, Float, Int
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.demos.left_out import LARGE_SEEDS, seeds_that_fit, with_left_out
 
-__all__ = ["Demos", "Episode", "require_labels", "require_rows", "split_numbers"]
+__all__ = ["Demos", "Episode", "require_demos", "require_labels", "require_rows", "split_numbers"]
+
+_NUMBERS = "biuf"
+"""NumPy's kinds of numbers: of true and false, whole ones, and decimals."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +43,12 @@ class Episode:
     label: int | None = None
 
     def __post_init__(self) -> None:
+        _take_arrays(self, "An episode's ")
+        if self.label is not None and not isinstance(self.label, Integral):
+            raise DataError(
+                f"An episode's label must be a whole number, an index into `label_names`; got {self.label!r:.80}. "
+                "Number the experts from 0 on, and give their names to Demos.from_episodes."
+            )
         if self.observations.ndim != 2 or self.actions.ndim != 2:
             raise DataError(
                 "An episode's observations and actions must be (T + 1, obs) and (T, act); got shapes "
@@ -97,6 +108,7 @@ class Demos:
     facts: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
+        _take_arrays(self, "The demonstrations' ")
         if self.observations.ndim != 2 or self.actions.ndim != 2:
             raise DataError(
                 "Observations and actions must be flat tables (row, column); got shapes "
@@ -129,11 +141,15 @@ class Demos:
         facts: dict[str, Any] | None = None,
     ) -> "Demos":
         """Lays episodes end to end. Rewards, costs, seeds and labels are kept where every episode has them; seeds that
-        do not fit in 64 bits are left out, and `facts["left_out"]` says so.
+        do not fit in 64 bits are left out, and `facts["left_out"]` says so. Where labels have no `label_names`, experts
+        are called by their numbers.
 
         Raises:
-            DataError: no episodes, or episodes of different widths.
+            DataError: no episodes, what is no episode, or episodes of different widths.
         """
+        strangers = [e for e in episodes if not isinstance(e, Episode)]
+        if strangers:
+            raise DataError(f"Demonstrations must be made of Episodes; got {_kind_of(strangers[0])}. Make an Episode.")
         if not episodes:
             raise DataError("Demonstrations must hold at least one episode; got none. Record or select some.")
         widths = {(e.observations.shape[1], e.actions.shape[1]) for e in episodes}
@@ -154,7 +170,8 @@ class Demos:
             parts = [getattr(e, name) for e in episodes]
             return None if any(p is None for p in parts) else np.concatenate(parts)
 
-        labels, seeds = [e.label for e in episodes], [e.seed for e in episodes if e.seed is not None]
+        labels, names = _labels_of([e.label for e in episodes], label_names)
+        seeds = [e.seed for e in episodes if e.seed is not None]
         kept_seeds = seeds_that_fit(seeds) if len(seeds) == len(episodes) else None
         if kept_seeds is None and len(seeds) == len(episodes):
             facts = with_left_out(facts or {}, LARGE_SEEDS)
@@ -166,8 +183,8 @@ class Demos:
             rewards=joined("rewards"),
             costs=joined("costs"),
             seeds=kept_seeds,
-            labels=None if not label_names or None in labels else np.asarray(labels, dtype=np.int64),
-            label_names=tuple(label_names),
+            labels=labels,
+            label_names=names,
             observation_names=tuple(observation_names),
             action_low=None if action_bounds is None else np.asarray(action_bounds[0], dtype=np.float64),
             action_high=None if action_bounds is None else np.asarray(action_bounds[1], dtype=np.float64),
@@ -267,7 +284,8 @@ class Demos:
         """Splits by episode, never by step: (training, held out).
 
         Args:
-            held_out: the share of episodes held out, in (0, 1); at least one episode stays on either side.
+            held_out: the share of episodes held out, in (0, 1); at least one episode stays on either side. Episodes
+                of no steps are not held out: nothing could be scored on them.
             generator: draws the episodes.
         """
         training, left_out = split_numbers(self, held_out=held_out, generator=generator)
@@ -283,19 +301,74 @@ class Demos:
         return digest.hexdigest()
 
 
+def require_demos(given: object, *others: type) -> None:
+    """Raises `DataError` where something is no `Demos`, nor of one of the other kinds that will do."""
+    if isinstance(given, (Demos, *others)):
+        return
+    raise DataError(
+        f"Demonstrations must be Demos; got {_kind_of(given)}. Load a file with load_demos, or lay episodes end to end "
+        "with Demos.from_episodes."
+    )
+
+
+def _kind_of(value: object) -> str:
+    """What something is, for a message: "a list of Episode", "the text 'runs/pile'"."""
+    if isinstance(value, str | PathLike):
+        return f"the path {str(value)!r:.80}"
+    kind = type(value).__name__
+    if isinstance(value, list | tuple) and value:
+        kind += f" of {type(value[0]).__name__}"
+    return "None" if value is None else f"{'an' if kind[0] in 'AEIOUaeiou' or kind == 'ndarray' else 'a'} {kind}"
+
+
+def _take_arrays(holder: "Episode | Demos", whose: str) -> None:
+    """Makes arrays of lists of numbers, and refuses what is none; arrays stay what they are, mapped ones too."""
+    for name in ("observations", "actions", "rewards", "costs"):
+        value = getattr(holder, name)
+        if value is None and name in ("rewards", "costs"):
+            continue
+        try:
+            values = value if isinstance(value, np.ndarray) else np.asarray(value)
+        except (ValueError, TypeError, RuntimeError) as error:  # rows of different lengths; a tensor on a GPU
+            raise DataError(f"{whose}{name} must be an array of numbers; {error}. Give every row as many.") from None
+        if values.dtype.kind not in _NUMBERS:
+            raise DataError(
+                f"{whose}{name} must be an array of numbers; got {_kind_of(value)} of {values.dtype}. Convert it, as "
+                "with numpy.asarray(..., dtype=numpy.float64)."
+            )
+        if values is not value:
+            object.__setattr__(holder, name, values)
+
+
+def _labels_of(
+    labels: Sequence[int | None], names: Sequence[str]
+) -> tuple[Int[np.ndarray, "episode"] | None, tuple[str, ...]]:
+    """(episode,) the labels where every episode has one, and the names; without any, each number is a name."""
+    if any(label is None for label in labels):
+        return None, tuple(names)
+    numbers = np.asarray(labels, dtype=np.int64)
+    if names or (numbers < 0).any():  # which is refused
+        return numbers, tuple(names)
+    distinct, indices = np.unique(numbers, return_inverse=True)
+    return indices.reshape(-1).astype(np.int64), tuple(str(number) for number in distinct.tolist())
+
+
 def split_numbers(
     demos: Demos, *, held_out: float, generator: np.random.Generator
 ) -> tuple[Int[np.ndarray, "training"], Int[np.ndarray, "held_out"]]:
     """The numbers of the episodes on either side of a split, rising: see `Demos.split`."""
-    n_episodes = demos.n_episodes
+    with_steps = np.flatnonzero(demos.lengths)
+    n_episodes = len(with_steps)
     if not 0 < held_out < 1 or n_episodes < 2:
+        without = f", and {demos.n_episodes - n_episodes} without a step" if n_episodes < demos.n_episodes else ""
         raise ConfigError(
-            f"A split needs a share in (0, 1) and at least 2 episodes; got {held_out} and {n_episodes}. "
+            f"A split needs a share in (0, 1) and at least 2 episodes; got {held_out} and {n_episodes}{without}. "
             "Choose another share, or record more."
         )
-    order = generator.permutation(n_episodes)
+    order = with_steps[generator.permutation(n_episodes)]
     n_held = min(max(round(held_out * n_episodes), 1), n_episodes - 1)
-    return np.sort(order[n_held:]), np.sort(order[:n_held])
+    left_out = np.sort(order[:n_held])
+    return np.setdiff1d(np.arange(demos.n_episodes), left_out), left_out
 
 
 def require_labels(labels: Int[np.ndarray, "episode"], n_names: int) -> None:

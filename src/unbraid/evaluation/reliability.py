@@ -224,5 +224,23 @@ def reliability_entry(judged: JudgedWindows, *, seed: int) -> dict[str, Any]:
     entry["calibration_error"] = _error_with_interval(sure, right, judged.windows.episodes, generator).to_json()
     entry["by_chance"] = calibration_error_by_chance(sure, generator)
     entry["bins"] = [asdict(b) for b in reliability_bins(sure, right)]
-    entry["risk_coverage"] = [asdict(point) for point in risk_coverage(sure, right, np.array(_SHOWN_PROBABILITIES))]
+    points = risk_coverage(sure, right, np.array(_SHOWN_PROBABILITIES))
+    entry["risk_coverage"] = [asdict(point) | _risk_intervals(judged, point, generator) for point in points]
     return entry
+
+
+def _risk_intervals(judged: JudgedWindows, point: RiskCoverage, generator: np.random.Generator) -> dict[str, Any]:
+    """The same two shares with intervals over episodes, as JSON; None where no window gets a mode."""
+    _, row = np.unique(judged.windows.episodes, return_inverse=True)
+    answered = judged.probabilities >= point.min_probability
+    # (episode, [windows without a mode, wrong, right])
+    counts = np.zeros((row.max() + 1, 3), dtype=np.int64)
+    np.add.at(counts, (row, np.where(answered, 1 + judged.right, 0)), 1)
+
+    def share(counts: Int[np.ndarray, "episode kind"], of: slice) -> dict[str, Any]:
+        return bootstrap_counts(
+            lambda sums: sums[..., of].sum(-1) / sums.sum(-1), counts, generator=generator, within=(0.0, 1.0)
+        ).to_json()
+
+    coverage, error = share(counts, slice(1, 3)), share(counts[:, 1:], slice(0, 1)) if answered.any() else None
+    return {"coverage_estimate": coverage, "error_estimate": error}

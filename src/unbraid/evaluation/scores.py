@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Real
+from numpy.typing import ArrayLike
 from scipy.special import entr, rel_entr
 
 from unbraid.core.errors import DataError
@@ -209,9 +210,9 @@ class Agreement:
 
 
 def agreement(
-    labels: Int[np.ndarray, "window"],
-    modes: Int[np.ndarray, "window"],
-    episode_of_row: Int[np.ndarray, "window"],
+    labels: ArrayLike,
+    modes: ArrayLike,
+    episode_of_row: ArrayLike,
     *,
     generator: np.random.Generator,
     n_labels: int | None = None,
@@ -231,6 +232,8 @@ def agreement(
     Raises:
         DataError: no windows, arrays of different lengths, or labels or modes outside their range.
     """
+    labels, modes = _whole_numbers("labels", labels), _whole_numbers("modes", modes)
+    episode_of_row = _whole_numbers("episodes", episode_of_row)
     if not len(labels):
         raise DataError("An agreement needs at least one window; got none. Use shorter windows, or longer episodes.")
     counts = contingency_by_episode(
@@ -254,8 +257,8 @@ def agreement(
 
 
 def stability(
-    modes_of_fits: Sequence[Int[np.ndarray, "window"]],
-    episode_of_row: Int[np.ndarray, "window"],
+    modes_of_fits: Sequence[ArrayLike],
+    episode_of_row: ArrayLike,
     *,
     generator: np.random.Generator,
     n_resamples: int = 2000,
@@ -278,10 +281,12 @@ def stability(
     """
     if len(modes_of_fits) < 2:
         raise DataError(f"A stability needs at least two fits; got {len(modes_of_fits)}. Fit again with another seed.")
-    n_modes = max(int(modes.max(initial=-1)) + 1 for modes in modes_of_fits)
+    fits = [_whole_numbers("modes", modes) for modes in modes_of_fits]
+    episodes = _whole_numbers("episodes", episode_of_row)
+    n_modes = max(int(modes.max(initial=-1)) + 1 for modes in fits)
     pairs = [
-        contingency_by_episode(first, second, episode_of_row, n_labels=n_modes, n_modes=n_modes)
-        for first, second in itertools.combinations(modes_of_fits, 2)
+        contingency_by_episode(first, second, episodes, n_labels=n_modes, n_modes=n_modes)
+        for first, second in itertools.combinations(fits, 2)
     ]
     alike = bootstrap_counts(
         lambda tables: ari(tables).mean(-1),
@@ -291,6 +296,17 @@ def stability(
         within=(-0.5, 1.0),
     )
     return _with_interval_where_estimable(alike)
+
+
+def _whole_numbers(what: str, values: ArrayLike) -> Int[np.ndarray, "window"]:
+    """An array of what may be a list."""
+    numbers = np.asarray(values)
+    if numbers.ndim != 1 or (numbers.dtype.kind not in "iu" and len(numbers)):
+        raise DataError(
+            f"The {what} must be one whole number for each window; got shape {numbers.shape} of {numbers.dtype}. Give "
+            "what `ModeModel.predict` gives, say, or a list of such numbers."
+        )
+    return numbers.astype(np.int64)
 
 
 def _with_interval_where_estimable(estimate: Estimate) -> Estimate:

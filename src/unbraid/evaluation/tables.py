@@ -18,6 +18,7 @@ from unbraid.evaluation.scores import (
     contingency_by_episode,
     match_modes,
 )
+from unbraid.modes.calibration import NOT_SURE, likeliest
 from unbraid.training.model import ModeModel
 from unbraid.training.networks import Evidence
 
@@ -39,14 +40,24 @@ def confusion_entry(model: ModeModel, held_out: Demos, *, window_steps: int, see
         `window_steps`, `n_modes`, `counts`, `percent` and `percent_estimates` (label, mode), the last with intervals
         over each expert's episodes; `nmi`, `ari`, `accuracy` and `purity` with intervals.
     """
-    return _confusion(_agreement(model, held_out, window_steps, None, seed), window_steps, seed)
+    return _confusion(_agreement(model, held_out, _read(model, held_out, window_steps, None), seed), window_steps, seed)
 
 
 def agreement_entry(
-    model: ModeModel, held_out: Demos, *, window_steps: int | None, evidence: Evidence | None, seed: int
+    model: ModeModel,
+    held_out: Demos,
+    *,
+    window_steps: int | None,
+    evidence: Evidence | None,
+    seed: int,
+    min_probability: float = 0.0,
 ) -> dict[str, Any]:
-    """NMI, ARI, purity and accuracy of windows (or of episodes, where `window_steps` is None), with intervals."""
-    return _scores(_agreement(model, held_out, window_steps, evidence, seed), window_steps, evidence)
+    """NMI, ARI, purity and accuracy of windows (or of episodes, where `window_steps` is None), with intervals.
+
+    Of those alone whose likeliest mode is as probable as `min_probability`, as `ModeModel.predict` has it.
+    """
+    read = _read(model, held_out, window_steps, evidence, min_probability)
+    return _scores(_agreement(model, held_out, read, seed), window_steps, evidence)
 
 
 def agreement_entries(
@@ -63,7 +74,7 @@ def agreement_entries(
 
     @functools.cache
     def read(steps: int | None, evidence: Evidence) -> Agreement:
-        return _agreement(model, held_out, steps, evidence, seed)
+        return _agreement(model, held_out, _read(model, held_out, steps, evidence), seed)
 
     both: tuple[Evidence, ...] = ("combined", "encoder")
     return {
@@ -98,14 +109,13 @@ def _scores(found: Agreement, window_steps: int | None, evidence: Evidence | Non
     return {**level, "evidence": evidence or "combined", **scores}
 
 
-def _agreement(
-    model: ModeModel, held_out: Demos, window_steps: int | None, evidence: Evidence | None, seed: int
-) -> Agreement:
-    labels, modes, episodes = _read(model, held_out, window_steps, evidence)
+_Read = tuple[Int[np.ndarray, "window"], Int[np.ndarray, "window"], Int[np.ndarray, "window"]]
+"""(labels, modes, episodes) of windows."""
+
+
+def _agreement(model: ModeModel, held_out: Demos, read: _Read, seed: int) -> Agreement:
     return agreement(
-        labels,
-        modes,
-        episodes,
+        *read,
         generator=named_generator(seed, "bootstrap"),
         n_labels=len(held_out.label_names),
         n_modes=model.n_modes,
@@ -113,11 +123,19 @@ def _agreement(
 
 
 def _read(
-    model: ModeModel, demos: Demos, window_steps: int | None, evidence: Evidence | None
-) -> tuple[Int[np.ndarray, "window"], Int[np.ndarray, "window"], Int[np.ndarray, "window"]]:
-    """(labels, modes, episodes) of every window."""
+    model: ModeModel,
+    demos: Demos,
+    window_steps: int | None,
+    evidence: Evidence | None,
+    min_probability: float = 0.0,
+) -> _Read:
+    """Of every window that is decided."""
     if demos.labels is None:
         raise DataError("Demonstrations must have labels to be scored against; these have none. Load some that have.")
     windows = model.cut(demos, window_steps)
-    modes = model.window_scores(demos, windows, evidence).argmax(1)
-    return demos.labels[windows.episodes], modes, windows.episodes
+    scores = model.window_scores(demos, windows, evidence)
+    modes, episodes = scores.argmax(1), windows.episodes
+    if min_probability > 0:
+        decided = likeliest(model.calibrated(scores, windows, evidence), min_probability) != NOT_SURE
+        modes, episodes = modes[decided], episodes[decided]
+    return demos.labels[episodes], modes, episodes

@@ -146,8 +146,11 @@ class CountOfModes:
         """
         n, following = self.n_supported, self.open
         if self.are_few:
-            few = f"{self.n_spans} spans are too few to count modes. Bring more demonstrations"
-            return f"{few}." if asked else f"{few}, or say how many modes there are; {n} may be chance."
+            there = "is 1" if (asked or n) == 1 else f"are {asked or n}"
+            return (
+                f"{self.n_spans} spans are too few to count modes: that there {there} may be chance. Bring more "
+                "demonstrations, or say how many modes there are, where that is known."
+            )
         found = "The evidence supports " + ("one behaviour" if n == 1 else f"{n} modes")
         if self.sureness is not None:
             found += f" (the last of them by {self.sureness:.1f} standard errors, on {self.n_spans} spans)"

@@ -166,7 +166,9 @@ def _own_entry(asked: DemoConfig, model: ModeModel, matching: np.ndarray, held_o
     scores = agreement_entries(model, held_out, window_lengths=(1, 10, 25, 50), seed=asked.seed)
     judged = judged_windows(model, held_out, window_lengths=(10, 50), expert_of_mode=matching)
     scores["reliability"] = [reliability_entry(windows, seed=asked.seed) for windows in judged]
-    return {"n_modes": model.n_modes, "gradient_steps": model.config.n_steps, "search": model.search, **scores}
+    own: dict[str, Any] = {"n_modes": model.n_modes, "gradient_steps": model.config.n_steps, "search": model.search}
+    own["calibrated_on"] = 0 if model.calibration is None else model.calibration.n_spans
+    return {**own, **scores}
 
 
 def _behaviour_entry(

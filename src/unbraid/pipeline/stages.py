@@ -53,7 +53,7 @@ from unbraid.pipeline.verdicts import verdicts_of
 from unbraid.report.page import write_report
 from unbraid.steering.steered import steer
 from unbraid.training.checkpoint import latest_checkpoint
-from unbraid.training.config import FitConfig, UnbraidConfig, config_to_json
+from unbraid.training.config import FitConfig, config_to_json, modes_of_episodes
 from unbraid.training.fit import fit
 from unbraid.training.joint import MOST_READ_STEPS
 from unbraid.training.loop import LoopOptions
@@ -106,7 +106,8 @@ def _training_and_held_out(asked: FitRequest, config: FitConfig) -> tuple[Select
     demos = load_asked(asked)
     with naming(asked.data):
         # Of all episodes, so that a message counts them as the file does; the fit asks again of those it is given.
-        require_fit_ready(demos, window_steps=1, n_modes=2 if config.n_modes == "auto" else config.n_modes)
+        n_modes = 2 if config.n_modes == "auto" else config.n_modes
+        require_fit_ready(demos, window_steps=1, n_modes=n_modes, of_episodes=modes_of_episodes(config))
         training, held_out = _split(demos, asked, config.seed)  # no copies, which may not fit in memory
         _require_enough_left(training, held_out, config)
         return training, held_out
@@ -121,16 +122,16 @@ def _require_enough_left(training: Selection, held_out: Selection | None, config
     """
     if held_out is None:
         return
-    n_left, n_all = training.n_episodes, training.n_episodes + held_out.n_episodes
+    n_left = int(np.count_nonzero(training.lengths))  # an episode of no steps teaches nothing
+    n_all = n_left + held_out.n_episodes
     left = f"{n_left} of {n_all} {'is' if n_left == 1 else 'are'} left after holding out {held_out.n_episodes}"
     if n_left < 2:
         raise DataError(f"A fit must have at least 2 episodes; {left}. Use --held-out 0, or record more.")
     n_modes = config.n_modes
-    one_each = isinstance(config, UnbraidConfig) and config.sharing != "window"
-    if one_each and n_modes != "auto" and n_left < n_modes <= n_all:
+    if modes_of_episodes(config) and n_modes != "auto" and n_left < n_modes <= n_all:
         raise ConfigError(
-            f"There must be at least as many episodes as modes; {left}, for {n_modes} modes. Use --held-out 0, ask for "
-            "fewer modes, or bring more demonstrations."
+            f"n_modes must be at most the number of episodes that are fitted; {left}, for {n_modes} modes. Use "
+            "--held-out 0, ask for fewer modes, or bring more demonstrations."
         )
 
 
@@ -208,6 +209,7 @@ def _fit_results(model: ModeModel, fitted_on: Selection, left_out: Selection | N
     data |= seeds_entry(fitted_on, left_out)
     data |= {"observation_names": list(training.observation_names)} if training.observation_names else {}
     own: dict[str, Any] = {"n_modes": model.n_modes, "gradient_steps": model.config.n_steps}
+    own["calibrated_on"] = 0 if model.calibration is None else model.calibration.n_spans
     own |= {} if model.search is None else {"search": model.search}
     fitted: dict[str, Any] = {"method": model.config.method, "training_log_likelihood_nats": model.score(training)}
     fitted["log_likelihood_under"] = "changing_modes" if model.switch_rate > 0 else "best_mode"
@@ -282,9 +284,17 @@ def modes_stage(asked: ModesRequest) -> dict[str, Any]:
         found["stability"] = {"n_fits": 1 + len(others), "ari": alike.to_json()}
     if demos.labels is not None and len(np.unique(demos.labels[windows.episodes])) > 1:
         found["experts"] = list(demos.label_names)
-        found["agreement"] = agreement_entry(
-            model, demos, window_steps=asked.window_steps, evidence=None, seed=model.config.seed
-        )
+        decided = windows.episodes[modes != NOT_SURE]
+        found["agreement"] = None
+        if len(np.unique(demos.labels[decided])) > 1:  # of one expert nothing is told apart
+            found["agreement"] = agreement_entry(
+                model,
+                demos,
+                window_steps=asked.window_steps,
+                evidence=None,
+                seed=model.config.seed,
+                min_probability=asked.min_probability,
+            )
     return found
 
 

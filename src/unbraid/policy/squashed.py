@@ -54,6 +54,11 @@ class TanhGaussianPolicy(GaussianPolicy):
         half = _half(low, high)
         return ((low + high) / 2 + half * torch.tanh(free / half)).clamp(low, high)
 
+    def squash(self) -> tuple[Float[Tensor, "act"], Float[Tensor, "act"]]:
+        """(m, h): the middle of the bounds, and how far tanh reaches from it."""
+        low, high = self._bounds(torch.get_default_dtype())
+        return (low + high) / 2, _half(low, high)
+
     def moments(
         self, states: Float[Tensor, "*batch obs"], contexts: Float[Tensor, "*batch mode"]
     ) -> tuple[Float[Tensor, "*batch act"], Float[Tensor, "*batch act"]]:

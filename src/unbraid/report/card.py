@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from unbraid.report.claims import likelihood_text
+from unbraid.report.claims import ONE_LABEL, likelihood_text
 from unbraid.report.estimates import (
     SCORE_DECIMALS,
     as_estimate,
@@ -121,7 +121,13 @@ def _agreement(results: _Results) -> str:
         for entry in entries
     ]
     told = "Modes of held-out demonstrations beside the labels, which no fit reads. NMI: 1 is perfect, 0 is chance."
-    return _section("Agreement with the experts", [told, _table(["", "evidence", "NMI", "n"], rows)])
+    caveat = ONE_LABEL if _changes(results) else ""
+    return _section("Agreement with the experts", [told, caveat, _table(["", "evidence", "NMI", "n"], rows)])
+
+
+def _changes(results: _Results) -> bool:
+    """Whether modes change within episodes."""
+    return bool((results.get("unbraid") or {}).get("over_time"))
 
 
 def _level(entry: _Results) -> str:
@@ -157,7 +163,8 @@ def _evaluations(results: _Results) -> list["EvalResult"]:
     world = str(data.get("env_id") or "demonstrations")
     shared = {"task_type": "robotics", "dataset_name": world, "dataset_type": world.rpartition("/")[2]}
     found: list[EvalResult] = []
-    for entry in (results.get("unbraid") or {}).get("agreement") or []:
+    agreement = (results.get("unbraid") or {}).get("agreement") or []
+    for entry in [] if _changes(results) else agreement:  # the front matter has no room for a caveat
         if entry.get("evidence") == "combined" and as_estimate(entry["nmi"])["value"] is not None:
             name = f"NMI with the experts, held-out {_level(entry)}{_how_sure(entry['nmi'], SCORE_DECIMALS)}"
             found.append(made(**shared, metric_type="nmi", metric_name=name, metric_value=entry["nmi"]["value"]))

@@ -17,6 +17,7 @@ from unbraid.report.estimates import (
 )
 
 __all__ = [
+    "ONE_LABEL",
     "SCORES",
     "again_text",
     "as_good_counts",
@@ -34,6 +35,12 @@ __all__ = [
 
 SCORES = {"nmi": "NMI", "ari": "ARI", "accuracy": "accuracy", "purity": "purity", "episode_nmi": "episode NMI"}
 """Scores of agreement by their key in `results.json`, in the words of a table."""
+
+ONE_LABEL = (
+    "Modes change within episodes here, while an episode has one label: what another expert does in it counts as "
+    "wrong, so that scores against the labels may be low however well the changes were found."
+)
+"""What stands beside scores of modes that change within episodes."""
 
 
 def changes_text(changes: Mapping[str, Any]) -> str:

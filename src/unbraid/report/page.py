@@ -41,7 +41,7 @@ def standard_chapters() -> tuple[Chapter, ...]:
     )
 
 
-def write_report(run: Path, chapters: Sequence[Chapter] | None = None) -> Path:
+def write_report(run: str | Path, chapters: Sequence[Chapter] | None = None) -> Path:
     """Writes ``report/index.html`` and its figures into a run's folder; returns the page's path.
 
     Everything is drawn before anything is written, and every file is replaced as a whole: an older report stays as
@@ -57,6 +57,7 @@ def write_report(run: Path, chapters: Sequence[Chapter] | None = None) -> Path:
     """
     from unbraid.report.record import read_record
 
+    run = Path(run)
     record = read_record(run)
     told = [chapter(record) for chapter in (standard_chapters() if chapters is None else chapters)]
     sections = tuple(section for section in told if section is not None)

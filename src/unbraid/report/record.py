@@ -79,6 +79,21 @@ class RunRecord:
         return self.results.get("unbraid") or {}
 
     @property
+    def config(self) -> dict[str, Any]:
+        """The config of the run's fit; of a demo, what it asked."""
+        return self.asked.get("config") or {}
+
+    @property
+    def method(self) -> str:
+        """The method of the run's own fit: "unbraid", or "talk"."""
+        return self.config.get("method") or "unbraid"
+
+    @property
+    def changes(self) -> bool:
+        """Whether modes change within episodes, as the fit has it."""
+        return bool(self.unbraid.get("over_time"))
+
+    @property
     def behaviour(self) -> dict[str, Any]:
         """What experts and modes do in the environment; empty where the run rolled nothing out."""
         return self.results.get("behaviour") or {}

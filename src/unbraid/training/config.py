@@ -7,7 +7,15 @@ from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from unbraid.core.errors import ConfigError
 
-__all__ = ["FitConfig", "TalkConfig", "UnbraidConfig", "config_from_json", "config_to_json"]
+__all__ = [
+    "FitConfig",
+    "TalkConfig",
+    "UnbraidConfig",
+    "config_from_json",
+    "config_to_json",
+    "modes_of_episodes",
+    "plain_setting",
+]
 
 _FEW_STEPS = 20_000
 
@@ -59,6 +67,7 @@ class TalkConfig:
     """The one seed of the fit."""
 
     def __post_init__(self) -> None:
+        _take_plain(self)
         _require_possible(self)
 
 
@@ -127,6 +136,7 @@ class UnbraidConfig:
     """The one seed of the fit."""
 
     def __post_init__(self) -> None:
+        _take_plain(self)
         _require_possible(self)
         if self.policy_head == "mixture" and self.policy_loss in ("beta", "huber"):
             raise ConfigError(
@@ -160,6 +170,12 @@ class UnbraidConfig:
 
 FitConfig = TalkConfig | UnbraidConfig
 
+
+def modes_of_episodes(config: FitConfig) -> bool:
+    """Whether modes are first told apart by whole episodes, so that there must be an episode for each."""
+    return isinstance(config, UnbraidConfig) and config.sharing != "window"
+
+
 _AT_LEAST_ONE = (
     "n_steps",
     "search_steps",
@@ -174,32 +190,53 @@ _AT_LEAST_ONE = (
 _AT_LEAST_ZERO = ("seed", "commitment", "weight_decay", "refine_steps")
 
 
+def _take_plain(config: "FitConfig") -> None:
+    """Takes NumPy's numbers for Python's, and lists for tuples: what can be compared, and written as JSON."""
+    for name, value in list(vars(config).items()):
+        object.__setattr__(config, name, plain_setting(value))
+
+
+def plain_setting(value: Any) -> Any:
+    """A setting without NumPy: its scalars as Python's numbers, its arrays and lists as tuples."""
+    if hasattr(value, "tolist"):  # an array, or a scalar
+        value = value.tolist()
+    return tuple(plain_setting(each) for each in value) if isinstance(value, list | tuple) else value
+
+
 def _require_possible(config: "FitConfig") -> None:
     """Raises `ConfigError` for a setting that no fit can take, whatever the data (n_modes is checked with them)."""
     settings: dict[str, Any] = vars(config)
     wrong: dict[str, str] = {}
     for name, hint in get_type_hints(type(config)).items():
-        auto = Literal["auto"] in get_args(hint)
-        if name == "n_modes" or auto:
-            number, what = ((int, float), "a number") if float in get_args(hint) else (int, "a whole number")
-            is_number = isinstance(settings[name], number) and not isinstance(settings[name], bool)
-            if not is_number and not (auto and settings[name] == "auto"):
-                wrong[name] = f"{what}, or auto" if auto else what
-        elif get_origin(hint) is Literal and settings[name] not in get_args(hint):
-            wrong[name] = f"one of {', '.join(get_args(hint))}"
-    for name, value in settings.items():
-        if isinstance(value, tuple):
-            if any(v < 1 for v in value) or (name == "window_lengths" and not value):
+        kinds, value = get_args(hint), settings.get(name)
+        auto = Literal["auto"] in kinds
+        if get_origin(hint) is Literal:
+            if value not in kinds:
+                wrong[name] = f"one of {', '.join(kinds)}"
+        elif get_origin(hint) is tuple:
+            whole = isinstance(value, tuple) and all(_is_number(v, int) and v >= 1 for v in value)
+            if not whole or (name == "window_lengths" and not value):
                 wrong[name] = "whole numbers of at least 1"
-        elif name in _AT_LEAST_ONE and isinstance(value, int) and value < 1:
+        elif name in settings and not (auto and value == "auto"):
+            number, what = (float, "a number") if float in (hint, *kinds) else (int, "a whole number")
+            if not _is_number(value, number):
+                wrong[name] = f"{what}, or auto" if auto else what
+    for name, value in settings.items():
+        if name in wrong or value == "auto":
+            continue
+        if name in _AT_LEAST_ONE and value < 1:
             wrong[name] = "at least 1"
-        elif name in _AT_LEAST_ZERO and isinstance(value, int | float) and not 0 <= value < math.inf:
+        elif name in _AT_LEAST_ZERO and not 0 <= value < math.inf:
             wrong[name] = "at least 0"
         elif name == "learning_rate" and not 0 < value < math.inf:
             wrong[name] = "above 0"
     for name, what in wrong.items():
         default = type(config).__dataclass_fields__[name].default
-        raise ConfigError(f"{name} must be {what}; got {settings[name]!r}. The default is {default!r}.")
+        raise ConfigError(f"{name} must be {what}; got {settings[name]!r:.80}. The default is {default!r}.")
+
+
+def _is_number(value: Any, kind: type[int] | type[float]) -> bool:
+    return isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool)
 
 
 _METHODS: dict[str, type[TalkConfig] | type[UnbraidConfig]] = {c.method: c for c in (TalkConfig, UnbraidConfig)}

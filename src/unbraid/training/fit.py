@@ -9,11 +9,11 @@ import torch
 from unbraid.core.errors import ConfigError
 from unbraid.core.progress import silent_where
 from unbraid.demos.check import require_fit_ready
-from unbraid.demos.episodes import Demos
+from unbraid.demos.episodes import Demos, require_demos
 from unbraid.demos.selection import Selection
 from unbraid.training.calibrated import CalibratedLearner
 from unbraid.training.checkpoint import given_in_checkpoint, latest_checkpoint
-from unbraid.training.config import FitConfig, TalkConfig, UnbraidConfig, config_to_json
+from unbraid.training.config import FitConfig, TalkConfig, UnbraidConfig, config_to_json, modes_of_episodes
 from unbraid.training.given import Given, told_by_the_first
 from unbraid.training.loop import LoopOptions, computing, run_loop
 from unbraid.training.model import ModeModel
@@ -45,16 +45,28 @@ def learner_for(
     Raises:
         DataError, ConfigError: the demonstrations or the config are not fit for it.
     """
+    require_demos(demos, Selection)
     if isinstance(config, UnbraidConfig):
         config = _with_windows_that_fit(config, demos)
     shortest = config.delta_steps if isinstance(config, TalkConfig) else min(config.window_lengths)
     n_modes = 2 if config.n_modes == "auto" else config.n_modes
-    require_fit_ready(demos, window_steps=shortest, n_modes=n_modes)
+    require_fit_ready(demos, window_steps=shortest, n_modes=n_modes, of_episodes=modes_of_episodes(config))
     steps = Steps.of(demos, origin=origin_of(demos))
     place = _resolved(device, ranks)
     if isinstance(config, TalkConfig):
         return TalkLearner(steps, config, place, ranks=ranks)
     return CalibratedLearner(steps, config, place, ranks=ranks, given=given)
+
+
+def _require_settings(config: FitConfig, options: LoopOptions) -> None:
+    for name, value, kinds, example in (
+        ("config", config, (UnbraidConfig, TalkConfig), "UnbraidConfig(n_modes=3)"),
+        ("options", options, (LoopOptions,), "LoopOptions(run='runs/first')"),
+    ):
+        if not isinstance(value, kinds):
+            told = f"the class {value.__name__}" if isinstance(value, type) else repr(value)
+            must = " or ".join(kind.__name__ for kind in kinds)
+            raise ConfigError(f"{name} must be an object of {must}; got {told:.80}. Make one, as {example}.")
 
 
 def _with_windows_that_fit(config: UnbraidConfig, demos: Demos | Selection) -> UnbraidConfig:
@@ -92,8 +104,8 @@ def _resolved(device: str, ranks: Ranks) -> str:
 def _found_before(options: LoopOptions) -> Given | None:
     """The modes that a fit which is resumed has found, told to all processes."""
     found = None
-    if options.ranks.is_first and options.resume and options.run is not None:
-        newest = latest_checkpoint(options.run / "checkpoints")
+    if options.ranks.is_first and options.resume and options.folder is not None:
+        newest = latest_checkpoint(options.folder / "checkpoints")
         found = None if newest is None else given_in_checkpoint(newest, options.asked)
     return told_by_the_first(options.ranks, found)
 
@@ -115,7 +127,9 @@ def fit(demos: Demos | Selection, config: FitConfig | None = None, options: Loop
         RunError: of several processes one stopped, or has other data.
         KeyboardInterrupt: Ctrl-C; the message says how to go on.
     """
+    require_demos(demos, Selection)
     config, options = config or UnbraidConfig(), options or LoopOptions()
+    _require_settings(config, options)
     ranks = options.ranks
     if (options.run is not None or ranks.in_group) and not options.asked:
         asked = {"config": config_to_json(config), "data": demos.fingerprint()}

@@ -380,7 +380,7 @@ class UnbraidLearner:
             "code collapsed: fit with more gradient steps, or ask for fewer modes."
             for k in torch.nonzero(read < _COLLAPSED * due)[:, 0].tolist()
         ]
-        codes = {"encoder_shares": read.tolist(), "encoder_perplexity": perplexity(read)}
+        codes = {"encoder_shares": read.tolist(), "encoder_perplexity": perplexity(read), "window_shares": due.tolist()}
         changes = facts["changes"] and facts["changes"] | {"n_changes": self._n_changes}
         return facts | codes | {"changes": changes, "warnings": [*self._warnings, *facts["warnings"], *warnings]}
 

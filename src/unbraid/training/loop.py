@@ -19,6 +19,7 @@ from unbraid.core.errors import ConfigError, RunError
 from unbraid.core.progress import progress
 from unbraid.core.runs import saying_what_the_disk_refused, write_text
 from unbraid.training.checkpoint import Learner, as_the_first, latest_checkpoint, load_checkpoint, save_checkpoint
+from unbraid.training.config import plain_setting
 from unbraid.training.pictures import PICTURES_FILE, picture_is_due, picture_writer
 from unbraid.training.ranks import ONE_RANK, Ranks
 
@@ -30,7 +31,7 @@ __all__ = ["LoopOptions", "computing", "run_loop"]
 class LoopOptions:
     """How a fit is watched and kept; nothing here changes what it learns."""
 
-    run: Path | None = None
+    run: Path | str | None = None
     """The run's folder, for `metrics.jsonl`, `pictures.jsonl`, checkpoints and TensorBoard; None keeps nothing."""
     resume: bool = False
     """Go on from the newest checkpoint in the run's folder, if there is one."""
@@ -56,10 +57,19 @@ class LoopOptions:
 
     def __post_init__(self) -> None:
         for name in ("log_every", "checkpoint_every", "n_threads"):
-            if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"{name} must be at least 1; got {getattr(self, name)}. Leave it out for the default."
-                )
+            value = plain_setting(getattr(self, name))
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise ConfigError(f"{name} must be a whole number; got {value!r:.80}. Leave it out for the default.")
+            if value < 1:
+                raise ConfigError(f"{name} must be at least 1; got {value}. Leave it out for the default.")
+            object.__setattr__(self, name, value)
+        if self.run is not None and not isinstance(self.run, str | Path):
+            raise ConfigError(f"run must be the path of a folder; got {self.run!r:.80}. Leave it out to keep nothing.")
+
+    @property
+    def folder(self) -> Path | None:
+        """The run's folder as a path."""
+        return None if self.run is None else Path(self.run)
 
 
 def run_loop(learner: Learner, options: LoopOptions) -> None:
@@ -77,7 +87,7 @@ def run_loop(learner: Learner, options: LoopOptions) -> None:
     ranks = options.ranks
     if not ranks.is_first:
         options = dataclasses.replace(options, run=None, tensorboard=False, on_log=None)
-    checkpoints = None if options.run is None else options.run / "checkpoints"
+    checkpoints = None if options.folder is None else options.folder / "checkpoints"
     meter = _Meter(_newest_state(learner, checkpoints, options))
     as_the_first(learner, ranks)
     with (
@@ -85,7 +95,7 @@ def run_loop(learner: Learner, options: LoopOptions) -> None:
         _writers(options, learner.taken) as writers,
         _interruptible(ranks) as interrupted,
     ):
-        paint = picture_writer(learner, options.run)
+        paint = picture_writer(learner, options.folder)
         while learner.taken < learner.n_steps:  # at the end of what it knew of, a learner may want more
             planned = learner.n_steps
             with progress(options.title, total=planned, unit="steps") as advance:
@@ -219,15 +229,16 @@ def _writers(options: LoopOptions, taken: int) -> Generator[list[_Write]]:
     writers: list[_Write] = []
     if options.on_log is not None:
         writers.append(options.on_log)
-    if options.run is not None:
-        writers.append(_metrics_file(options.run / "metrics.jsonl", taken))
-        _drop_overtaken(options.run / PICTURES_FILE, taken)
+    folder = options.folder
+    if folder is not None:
+        writers.append(_metrics_file(folder / "metrics.jsonl", taken))
+        _drop_overtaken(folder / PICTURES_FILE, taken)
     if not options.tensorboard:
         yield writers
         return
-    if options.run is None:
+    if folder is None:
         raise ConfigError("--tensorboard needs a run's folder to write to; none was named. Name one with --out.")
-    with _tensorboard(options.run / "tensorboard", taken) as write:
+    with _tensorboard(folder / "tensorboard", taken) as write:
         yield [*writers, write]
 
 

@@ -5,7 +5,7 @@ import json
 import tempfile
 from functools import partial
 from importlib import metadata
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, final
 
@@ -17,7 +17,7 @@ from scipy.special import softmax
 from unbraid.core.errors import ConfigError, DataError, ModelError
 from unbraid.core.runs import new_folder, read_json, write_bytes, write_json, write_text
 from unbraid.core.shapes import require_finite
-from unbraid.demos.episodes import Demos
+from unbraid.demos.episodes import Demos, require_demos
 from unbraid.modes.calibration import NOT_SURE, Calibration, likeliest
 from unbraid.modes.chain import filtered, log_evidence
 from unbraid.modes.timeline import Timeline, timeline_of
@@ -90,6 +90,10 @@ class ModeModel(ModeNetworks):
         probabilities = self.predict_proba(
             demos, window_steps=window_steps, stride_steps=stride_steps, evidence=evidence
         )
+        if not isinstance(min_probability, Real):
+            raise ConfigError(
+                f"min_probability must be a number in [0, 1]; got {min_probability!r:.80}. Leave it out, or give one."
+            )
         modes = likeliest(probabilities, min_probability)
         return modes if window_steps is not None else _of_every_episode(demos, modes, NOT_SURE)
 
@@ -282,11 +286,13 @@ class ModeModel(ModeNetworks):
         Raises:
             DataError: there are none, or columns that are missing or unknown.
         """
+        require_demos(demos)
         origin = None if self.observation_origin is None else self.observation_origin.cpu().numpy()
         columns = columns_in_order(self.observation_names, demos.observation_names)
         return Steps.of(demos, columns=columns, origin=origin)
 
     def _require_fitting(self, demos: Demos) -> None:
+        require_demos(demos)
         columns_in_order(self.observation_names, demos.observation_names)
         if (demos.observation_size, demos.action_size) != (self.observation_size, self.action_size):
             raise DataError(

@@ -17,7 +17,7 @@ from unbraid.modes.encoders import StepWindowEncoder, TransitionEncoder
 from unbraid.modes.sequence_encoders import SequenceEncoder
 from unbraid.policy.gaussian import LOG_STD_HIGH, LOG_STD_LOW, GaussianPolicy
 from unbraid.policy.mixture import N_COMPONENTS, MixturePolicy
-from unbraid.policy.normaliser import Normaliser
+from unbraid.policy.normaliser import MOST_SCALED, Normaliser
 from unbraid.policy.squashed import TanhGaussianPolicy
 from unbraid.training.config import TalkConfig
 from unbraid.training.networks import (
@@ -33,8 +33,6 @@ __all__ = ["Belief", "Observer", "require_causal"]
 
 _MEANS = [np.full(n, 1 / max(n, 1), dtype=np.float32) for n in range(STEP_WINDOW + 1)]
 """(n,) what makes the mean of n rows, a product: half the time of a sum."""
-_ABSURD = 1e12
-"""No scaled action is taken to be larger, in either direction: its misfit is squared, in float32."""
 
 
 @final
@@ -74,13 +72,17 @@ class Observer:
         """
         policy = networks.policy
         assert isinstance(policy, GaussianPolicy | MixturePolicy)
-        self._freed = copy.deepcopy(policy).cpu().freed if isinstance(policy, TanhGaussianPolicy) else None
+        self._squash = None
+        if isinstance(policy, TanhGaussianPolicy):
+            assert policy.low is not None
+            assert policy.high is not None
+            self._squash = tuple(_array(values) for values in (policy.low, policy.high, *policy.squash()))
         linear = policy.log_std_of_context
         require_causal(networks)
         assert linear is not None
         assert not isinstance(networks.encoder, TransitionEncoder)
-        self._states = _scaling(networks.observation_normaliser, networks.observation_origin)
-        self._actions = _scaling(networks.action_normaliser)
+        self._states = _Scaling(networks.observation_normaliser, networks.observation_origin)
+        self._actions = _Scaling(networks.action_normaliser)
         self._n_modes = networks.n_modes
         codes = _array(networks.codebook.codes())
         # -|z - e_k|^2 = 2 z e_k - |e_k|^2 and what all modes share: linear in z, and so in what z is made of
@@ -102,8 +104,10 @@ class Observer:
         self._of_context = contexts @ first[-networks.n_modes :] + bias
         of_part = contexts @ _array(linear.weight).T + _array(linear.bias)
         self._log_stds = np.tile(of_part, self._n_parts)
+        self._columns = np.tile(np.arange(networks.action_size), self._n_parts)
+        self._of_parts = np.kron(np.eye(self._n_parts), np.ones((networks.action_size, 1))).astype(np.float32)
         self._bounds = None
-        if self._freed is None and policy.low is not None and policy.high is not None:
+        if self._squash is None and policy.low is not None and policy.high is not None:
             self._bounds = tuple(np.tile(_array(bound), self._n_parts) for bound in (policy.low, policy.high))
         self._rate = switch_rate
         self._sizes = (networks.observation_size, networks.action_size)
@@ -135,6 +139,11 @@ class Observer:
             step = _relu(_through(self._per_step, step, _relu))
         recent, before = step[None], None
         if belief is not None:
+            if not isinstance(belief, Belief):
+                raise DataError(
+                    f"A belief must be None at an episode's first step, and then what the step before gave; got "
+                    f"{type(belief).__name__}. Begin with None."
+                )
             before = belief.log_probabilities
             if len(before) != self._n_modes or belief.recent.shape[1:] != step.shape:
                 raise DataError(
@@ -150,25 +159,21 @@ class Observer:
         """The policy's share of log pi(a | s, k), up to what all modes share."""
         hidden = _silu(np.dot(state, self._of_state) + self._of_context)
         out, n = _through(self._rest, hidden, _silu), self._n_parts * len(action)
-        if self._freed is not None:  # the density's factor is the same under all modes
-            action = self._freed(torch.from_numpy(action)).numpy()
+        if self._squash is not None:  # the density's factor is the same under all modes
+            low, high, middle, half = self._squash
+            action = half * np.arctanh((np.minimum(np.maximum(action, low), high) - middle) / half)
         wished = self._log_stds + 1.5 * np.tanh(out[:, n : 2 * n] / 1.5)
         mean, log_std = out[:, :n], np.minimum(np.maximum(wished, LOG_STD_LOW), LOG_STD_HIGH)
         if self._bounds is not None:
             mean = np.minimum(np.maximum(mean, self._bounds[0]), self._bounds[1])
         if self._n_parts == 1:
             return np.dot(0.5 * np.square((action - mean) * np.exp(-log_std)) + log_std, self._weights)
-        wanted = np.concatenate([action] * self._n_parts)
-        misfits = 0.5 * np.square((wanted - mean) * np.exp(-log_std)) + log_std
+        misfits = 0.5 * np.square((action[self._columns] - mean) * np.exp(-log_std)) + log_std
         weights = out[:, 2 * n :]
-        densities = weights - misfits.reshape(len(out), self._n_parts, -1).sum(2)
-        return self._share_of(densities) - self._share_of(weights)
-
-    @staticmethod
-    def _share_of(exponents: Float[np.ndarray, "mode part"]) -> Float[np.ndarray, "mode"]:
-        """The policy's share of the logarithm of a sum of exponentials."""
+        exponents = np.concatenate([weights - np.dot(misfits, self._of_parts), weights])
         most = exponents.max(1)
-        return POLICY_SHARE * (most + np.log(np.exp(exponents - most[:, None]).sum(1)))
+        sums = most + np.log(np.exp(exponents - most[:, None]).sum(1))  # of densities, then of weights
+        return POLICY_SHARE * (sums[: len(out)] - sums[len(out) :])
 
     def _encoder(self, recent: Float[np.ndarray, "step width"]) -> Float[np.ndarray, "mode"]:
         """This step's share of the encoder's log-probabilities of the steps up to now, up to what all modes share."""
@@ -224,13 +229,20 @@ def require_causal(networks: ModeNetworks) -> None:
         )
 
 
-def _scaling(normaliser: Normaliser, origin: Tensor | None = None) -> Callable[[np.ndarray], np.ndarray]:
-    mean, scale = _array(normaliser.mean), _array(normaliser.scale)
-    clip = min(float(normaliser.clip), _ABSURD)
-    if origin is not None:
-        first = origin.cpu().numpy()
-        return lambda values: np.minimum(np.maximum((values - first - mean) / scale, -clip), clip).astype(np.float32)
-    return lambda values: np.minimum(np.maximum((values - mean) / scale, -clip), clip)
+@final
+class _Scaling:
+    """What a normaliser does, less the origin first; an object, so that a model that observes can be copied."""
+
+    def __init__(self, normaliser: Normaliser, origin: Tensor | None = None) -> None:
+        self._mean, self._scale = _array(normaliser.mean), _array(normaliser.scale)
+        self._clip = min(float(normaliser.clip), MOST_SCALED)
+        self._origin = None if origin is None else origin.cpu().numpy()
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        if self._origin is None:
+            return np.minimum(np.maximum((values - self._mean) / self._scale, -self._clip), self._clip)
+        moved = (values - self._origin - self._mean) / self._scale
+        return np.minimum(np.maximum(moved, -self._clip), self._clip).astype(np.float32)
 
 
 def _told(values: np.ndarray) -> str:

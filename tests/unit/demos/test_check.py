@@ -198,6 +198,10 @@ def test_a_healthy_data_set_is_ready():
         ({"n_modes": 0}, r"n_modes must be at least 2; got 0"),
         ({"n_modes": 25}, r"n_modes must be at most the number of windows; got 25 modes for 24 windows of 10 steps"),
         ({"n_modes": 7, "window_steps": None}, "got 7 modes for 6 windows of whole episodes"),
+        (
+            {"n_modes": 7, "of_episodes": True},
+            r"at most the number of episodes, as a mode needs one at least; got 7 modes for 6 episodes with",
+        ),
         ({"window_steps": 0}, "A window must have at least 1 step; got 0"),
     ],
 )

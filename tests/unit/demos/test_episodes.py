@@ -176,3 +176,27 @@ def test_labels_that_name_nobody_are_refused_with_what_to_do(labels, names, says
     steps = [Episode(np.zeros((3, 1)), np.zeros((2, 1)))] * 2
     with pytest.raises(DataError, match=says):
         replace(Demos.from_episodes(steps), labels=np.array(labels), label_names=names)
+
+
+def test_episodes_of_no_steps_are_not_held_out():
+    lengths = [0, 3, 0, 0, 4, 0, 5, 0]
+    demos = Demos.from_episodes([Episode(observations=np.ones((n + 1, 2)), actions=np.ones((n, 1))) for n in lengths])
+    for seed in range(8):
+        fitted, held = demos.split(held_out=0.5, generator=np.random.default_rng(seed))
+        assert held.lengths.all()
+        assert (held.n_episodes, fitted.n_episodes) == (2, 6)
+    with pytest.raises(ConfigError, match=r"at least 2 episodes; got 0.5 and 1, and 3 without a step"):
+        demos.select([0, 1, 2, 3]).split(held_out=0.5, generator=np.random.default_rng(0))
+
+
+def test_labels_without_names_are_called_by_their_numbers():
+    def labelled(labels, **names):
+        episodes = [Episode(observations=np.ones((2, 1)), actions=np.ones((1, 1)), label=label) for label in labels]
+        return Demos.from_episodes(episodes, **names)
+
+    numbered = labelled([7, 2, 7])
+    assert numbered.labels.tolist() == [1, 0, 1]
+    assert numbered.label_names == ("2", "7")
+    assert labelled([1, 0], label_names=("a", "b")).labels.tolist() == [1, 0]
+    for none in (labelled([None, None]), labelled([0, None]), labelled([0, None], label_names=("a",))):
+        assert none.labels is None

@@ -5,12 +5,15 @@ import pytest
 
 from unbraid.core.errors import DataError
 from unbraid.evaluation.reliability import (
+    JudgedWindows,
     _error_with_interval,
     calibration_error,
     calibration_error_by_chance,
     reliability_bins,
+    reliability_entry,
     risk_coverage,
 )
+from unbraid.modes.windows import Windows
 
 
 def test_a_hand_counted_case():
@@ -69,3 +72,22 @@ def test_the_interval_is_over_episodes_about_the_error_itself():
     assert (found.n, found.unit_of_n) == (30, "episodes")
     alone = _error_with_interval(probabilities, right, np.zeros(600, dtype=np.int64), draws)
     assert (alone.low, alone.high) == (None, None)
+
+
+def test_shares_of_windows_that_get_a_mode_have_intervals_over_episodes():
+    draws = np.random.default_rng(1)
+    lengths = np.full(400, 10)
+    windows = Windows(np.arange(400) * 10, lengths, np.repeat(np.arange(20), 20))
+    sure = draws.uniform(0.5, 1, size=400)
+    right = draws.random(400) < sure
+    judged = JudgedWindows(windows, "expert", np.zeros((400, 2)), sure, right)
+    for point in reliability_entry(judged, seed=0)["risk_coverage"]:
+        coverage, error = point["coverage_estimate"], point["error_estimate"]
+        assert coverage["value"] == pytest.approx(point["coverage"])
+        assert coverage["low"] <= coverage["value"] <= coverage["high"]
+        assert (coverage["n"], coverage["unit_of_n"]) == (20, "episodes")
+        if point["error"] is not None:
+            assert error["value"] == pytest.approx(point["error"])
+            assert error["low"] < error["value"] < error["high"] or point["min_probability"] > 0.9
+    nothing = JudgedWindows(windows, "expert", np.zeros((400, 2)), np.full(400, 0.55), right)
+    assert reliability_entry(nothing, seed=0)["risk_coverage"][-1]["error_estimate"] is None

@@ -130,3 +130,15 @@ def test_labels_are_read_here_and_nowhere_else(model, demos):
     other = confusion_entry(model, relabelled, window_steps=10, seed=0)
     assert np.sum(entry["counts"], axis=0).tolist() == np.sum(other["counts"], axis=0).tolist()
     assert entry["counts"] != other["counts"]
+
+
+def test_the_undecided_are_left_out_where_a_least_probability_is_asked(model, demos):
+    sure = model.predict_proba(demos, window_steps=10).max(1)
+    least = float(np.median(sure))
+    entry = agreement_entry(model, demos, window_steps=10, evidence=None, seed=0, min_probability=least)
+    labels, modes = _by_hand(model, demos, 10)
+    decided = model.predict(demos, window_steps=10, min_probability=least) >= 0
+    assert 0 < decided.sum() < len(decided)
+    assert entry["nmi"]["value"] == pytest.approx(normalized_mutual_info_score(labels[decided], modes[decided]))
+    episodes = model.cut(demos, 10).episodes[decided]
+    assert entry["nmi"]["n"] == len(np.unique(episodes))

@@ -305,13 +305,14 @@ def test_a_number_is_open_where_it_is_neither_supported_nor_ruled_out(count, is_
         (
             undecided(1, 40.0, 15.5, n_spans=4),
             None,
-            "4 spans are too few to count modes. Bring more demonstrations, or say how many modes there are; 1 may be "
-            "chance.",
+            "4 spans are too few to count modes: that there is 1 may be chance. Bring more demonstrations, or say how "
+            "many modes there are, where that is known.",
         ),
         (
             undecided(1, 40.0, 15.5, n_spans=4),
             2,
-            "4 spans are too few to count modes. Bring more demonstrations.",
+            "4 spans are too few to count modes: that there are 2 may be chance. Bring more demonstrations, or say how "
+            "many modes there are, where that is known.",
         ),
         (count_of(1), None, "The evidence supports one behaviour: these demonstrations look like one."),
         (count_of(1), 1, "The evidence supports one behaviour: these demonstrations look like one."),

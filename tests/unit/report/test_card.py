@@ -8,6 +8,7 @@ from huggingface_hub import ModelCard
 
 import unbraid
 from unbraid.report.card import model_card
+from unbraid.report.claims import ONE_LABEL
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.model import ModeModel
 
@@ -143,3 +144,12 @@ def test_without_results_it_says_that_nothing_was_measured(model):
 
 def test_it_is_public():
     assert unbraid.model_card is model_card
+
+
+def test_scores_of_modes_that_change_say_what_labels_are(model, results):
+    told = {kind.metric_name for kind in ModelCard(model_card(model, results)).data.eval_results}
+    assert ONE_LABEL not in model_card(model, results)
+    results["unbraid"]["over_time"] = {"episodes": []}
+    card = ModelCard(model_card(model, results))
+    assert ONE_LABEL in _sections(card.text)["Agreement with the experts"]
+    assert {name for name in told if not name.startswith("NMI")} == {k.metric_name for k in card.data.eval_results}

@@ -6,7 +6,7 @@ import pytest
 
 from unbraid.report.chapters.how_sure import how_sure
 from unbraid.report.record import RunRecord
-from unbraid.report.sections import Picture, Section, Table
+from unbraid.report.sections import Paragraph, Picture, Section, Table
 
 
 def _entry(window_steps: int, right_is: str) -> dict[str, Any]:
@@ -25,8 +25,9 @@ def _entry(window_steps: int, right_is: str) -> dict[str, Any]:
     }
 
 
-def _told(entries: list[dict[str, Any]]) -> Section:
-    section = how_sure(RunRecord(asked={}, results={"unbraid": {"reliability": entries}}, moments=(), paths={}))
+def _told(entries: list[dict[str, Any]], config: dict[str, Any] | None = None, **own: Any) -> Section:
+    results = {"unbraid": {"reliability": entries, **own}}
+    section = how_sure(RunRecord(asked={"config": config or {}}, results=results, moments=(), paths={}))
     assert section is not None
     return section
 
@@ -53,7 +54,47 @@ def test_errors_are_told_with_their_interval_and_what_chance_gives():
 def test_the_picture_says_what_is_right_and_how_far_off(judged: str):
     section = _told([_entry(10, judged), _entry(1, judged)])
     (picture,) = [block for block in section.blocks if isinstance(block, Picture)]
-    assert "windows of 10 steps: 0.021; windows of 1 step: 0.021" in picture.alt
+    of_either = "0.021 [0.015, 0.040], n = 8 episodes"
+    assert f"windows of 10 steps: {of_either}; windows of 1 step: {of_either}" in picture.alt
     assert {"episode": "whole episode", "expert": "expert's own mode"}[judged] in picture.caption
     assert picture.wide_png.startswith(b"\x89PNG")
     assert picture.narrow_png.startswith(b"\x89PNG")
+
+
+def test_shares_of_the_unsure_have_intervals_where_they_were_measured():
+    entry = _entry(10, "expert")
+    share = {"value": 0.4, "low": 0.25, "high": 0.575, "n": 8, "unit_of_n": "episodes"}
+    entry["risk_coverage"][1] |= {"coverage_estimate": share, "error_estimate": {**share, "low": None, "high": None}}
+    entry["risk_coverage"][2] |= {"coverage_estimate": {**share, "value": 0.0}, "error_estimate": None}
+    table = [block for block in _told([entry]).blocks if isinstance(block, Table)][1]
+    assert table.rows[0].cells[0].detail == ""  # an older run has none
+    assert [cell.detail for cell in table.rows[1].cells] == [
+        "[25.0, 57.5], n = 8 episodes",
+        "[interval not estimable], n = 8 episodes",
+    ]
+    assert table.rows[2].cells[1].text == "none left"
+    assert "95 % intervals over episodes" in table.note
+    old = [block for block in _told([_entry(10, "expert")]).blocks if isinstance(block, Table)][1]
+    assert "intervals" not in old.note
+
+
+@pytest.mark.parametrize(
+    ("config", "own", "said"),
+    [
+        ({}, {}, "did not see a fifth of the training demonstrations; on those"),
+        ({"method": "unbraid"}, {"calibrated_on": 20}, "a fifth of the training demonstrations (n = 20); on those"),
+        ({"method": "unbraid"}, {"calibrated_on": 0}, "no mode has the four demonstrations"),
+        ({"method": "unbraid", "calibration": "off"}, {"calibrated_on": 0}, "(calibration off)"),
+        ({"method": "unbraid", "calibration": "off"}, {}, "(calibration off)"),
+        ({"method": "talk"}, {"calibrated_on": 0}, "the talk's method leaves no demonstrations out"),
+        ({"method": "talk"}, {}, "the talk's method leaves no demonstrations out"),
+    ],
+)
+def test_it_is_said_whether_probabilities_were_made_to_come_true(
+    config: dict[str, Any], own: dict[str, Any], said: str
+):
+    first = _told([_entry(10, "expert")], config, **own).blocks[0]
+    assert isinstance(first, Paragraph)
+    assert said in first.text
+    assert ("second, smaller fit" in first.text) == ("a fifth" in said)
+    assert ("Nothing made these come true" in first.text) == ("a fifth" not in said)

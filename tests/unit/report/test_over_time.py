@@ -47,6 +47,7 @@ def test_changes_are_counted_drawn_and_told(found: dict[str, Any]):
     (numbers,) = [block for block in section.blocks if isinstance(block, KeyNumbers)]
     assert [number.text for number in numbers.numbers] == ["1.25", "250"]
     assert "n = 8 episodes" in numbers.numbers[0].detail
+    assert "no interval" in numbers.numbers[1].detail
     (picture,) = [block for block in section.blocks if isinstance(block, Picture)]
     assert picture.alt.startswith("3 episodes as bars over time, coloured by mode; 14 changes are marked")
     assert picture.wide_png.startswith(b"\x89PNG")

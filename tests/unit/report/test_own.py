@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from unbraid.report.chapters.opening import asked
+from unbraid.report.chapters.opening import asked, result
 from unbraid.report.chapters.own import own_method, training
+from unbraid.report.claims import ONE_LABEL
+from unbraid.report.page import render
 from unbraid.report.record import RunRecord
-from unbraid.report.sections import Cards, Paragraph
+from unbraid.report.sections import Cards, KeyNumbers, Paragraph
 
 MOMENT = {"step": 40, "loss": 1.5, "terms": {"policy": 1.5}, "samples_per_s": 1e4}
 
@@ -63,3 +65,61 @@ def test_one_mode_is_one():
     assert section is not None
     titles = [card.title for block in section.blocks if isinstance(block, Cards) for card in block.cards]
     assert titles == ["1 mode, windows of 1 step"]
+
+
+TALK = {"method": "talk", "encoder": "lstm", "window_steps": 25, "delta_steps": 3}
+SCORE = {"value": 0.03222472779810026, "low": None, "high": None, "n": 4, "unit_of_n": "episodes"}
+
+
+def _scored(config: dict[str, Any], **own: Any) -> RunRecord:
+    table = {"window_steps": 25, "percent": [[60.0, 40.0], [40.0, 60.0]], "nmi": SCORE}
+    agreement = [{"level": "episode", "evidence": "combined", "nmi": SCORE}]
+    told = {"n_modes": 2, "tables": [table], "agreement": agreement, **own}
+    results = {"experts": ["one", "other"], "unbraid": told}
+    return RunRecord(asked={"config": config}, results=results, moments=(MOMENT,), paths={})
+
+
+def _page(record: RunRecord) -> str:
+    sections = [own_method(record), training(record)]
+    return render(record, tuple(section for section in sections if section is not None))
+
+
+def test_a_fit_of_the_talks_method_is_told_as_such():
+    page = _page(_scored(TALK))
+    assert "This fit is of the talk&#39;s method." in page
+    assert "a window of up to 25 transitions (lstm), each from a state to that 3 steps later" in page
+    assert "The loss of the talk&#39;s method" in page
+    for said in ("unbraid&#39;s", "unbraid, ", "The loss of unbraid", "what is done and by"):
+        assert said not in page
+    assert "one transition, from a state to that 1 step later" in _page(_scored({"method": "talk"}))
+    own = _page(_scored({"method": "unbraid"}))
+    assert "unbraid&#39;s own method" in own
+    assert "talk&#39;s method" not in own
+
+
+def test_pictures_say_numbers_as_tables_do():
+    page = _page(_scored({}))
+    assert "unbraid, 25 steps 0.032 [interval not estimable], n = 4 episodes" in page
+    assert "0.0322247" not in page
+
+
+def test_scores_of_modes_that_change_say_what_labels_are():
+    changing = _scored({}, over_time={"episodes": []})
+    section, answer = own_method(changing), result(changing)
+    assert section is not None
+    assert answer is not None
+    assert Paragraph(ONE_LABEL) in section.blocks
+    (numbers,) = [block for block in answer.blocks if isinstance(block, KeyNumbers)]
+    assert [number.label for number in numbers.numbers] == ["Episodes told apart (NMI)"]
+    assert ONE_LABEL in numbers.numbers[0].detail
+    kept = result(_scored({}))
+    assert kept is not None
+    (numbers,) = [block for block in kept.blocks if isinstance(block, KeyNumbers)]
+    assert [number.label for number in numbers.numbers][1] == "Windows of 25 steps told apart (NMI)"
+    assert "one label" not in numbers.numbers[0].detail
+
+
+def test_one_expert_is_one():
+    first = asked(_of({"experts": ["alone"], "data": {"n_episodes": 4}})).blocks[0]
+    assert isinstance(first, Paragraph)
+    assert "4 episodes of one expert, alone, shuffled" in first.text

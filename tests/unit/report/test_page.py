@@ -251,3 +251,8 @@ def test_importing_the_package_is_light():
     code = "import sys, unbraid.report; print({'matplotlib', 'jinja2', 'rich', 'torch', 'mujoco'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_the_run_may_be_named_by_text(make_run, results):
+    run = make_run(results)
+    assert write_report(str(run)) == run / "report" / "index.html"

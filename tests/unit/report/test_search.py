@@ -7,7 +7,7 @@ import pytest
 from unbraid.report.chapters.search import search
 from unbraid.report.claims import within_text
 from unbraid.report.record import RunRecord
-from unbraid.report.sections import KeyNumbers, Picture, Section, Table, Verdicts
+from unbraid.report.sections import KeyNumbers, Paragraph, Picture, Section, Table, Verdicts
 
 
 @pytest.fixture
@@ -15,13 +15,13 @@ def found(results: dict[str, Any]) -> dict[str, Any]:
     return results["unbraid"]["search"]
 
 
-def _section(found: dict[str, Any] | None) -> Section | None:
+def _section(found: dict[str, Any] | None, config: dict[str, Any] | None = None) -> Section | None:
     own = {"n_modes": 2} | ({} if found is None else {"search": found})
-    return search(RunRecord(asked={}, results={"unbraid": own}, moments=(), paths={}))
+    return search(RunRecord(asked={"config": config or {}}, results={"unbraid": own}, moments=(), paths={}))
 
 
-def _told(found: dict[str, Any]) -> Section:
-    section = _section(found)
+def _told(found: dict[str, Any], config: dict[str, Any] | None = None) -> Section:
+    section = _section(found, config)
     assert section is not None
     return section
 
@@ -166,3 +166,49 @@ def test_what_could_not_be_measured_is_said(found: dict[str, Any]):
     (block,) = [block for block in section.blocks if isinstance(block, KeyNumbers)]
     assert [number.text for number in block.numbers] == [*["not estimable"] * 4, "2.00 of 2"]
     assert not any(isinstance(block, Picture) for block in section.blocks)
+
+
+def _all_words(section: Section) -> str:
+    words: list[str] = []
+    for block in section.blocks:
+        if isinstance(block, Paragraph):
+            words.append(block.text)
+        elif isinstance(block, Table):
+            words += [block.caption, *block.columns, block.note]
+        elif isinstance(block, KeyNumbers):
+            words += [number.detail for number in block.numbers]
+        elif isinstance(block, Picture):
+            words += [block.alt, block.caption]
+    return " ".join(words)
+
+
+def test_what_shares_a_mode_is_called_by_its_name(found: dict[str, Any]):
+    assert "nats per episode" in _all_words(_told(found))
+    windows = _all_words(_told(found, {"sharing": "window"}))
+    assert "n = 100 windows" in windows
+    assert "(sharing window)" in windows
+    changes = {"n_changes": 11, "gain_nats": 2.8, "gain_error": 0.6}
+    stretches = _all_words(_told({**found, "changes": changes}))
+    assert "n = 100 stretches" in stretches
+    for words, unit in ((windows, "window"), (stretches, "stretch")):
+        assert f"nats per {unit}" in words
+        assert "per episode" not in words
+        assert "100 episodes" not in words
+
+
+def test_the_windows_that_are_due_stand_beside_those_that_are_read(found: dict[str, Any]):
+    shares = {"window_shares": [0.09, 0.91], "encoder_shares": [0.08, 0.92]}
+    table = _tables(_told({**found, **shares}))["How the episodes are shared out"]
+    assert _cells(table) == {"mode 0": ("53 %", "9 %", "8 %"), "mode 1": ("47 %", "91 %", "92 %")}
+    assert table.columns[1] == "share of 25-step windows that it holds"
+    assert "far fewer windows than it holds" in table.note
+    old = _tables(_told({**found, "encoder_shares": [0.08, 0.92]}))["How the episodes are shared out"]
+    assert "a mode of short episodes has few windows, too" in old.note
+
+
+def test_numbers_without_an_interval_say_so(found: dict[str, Any]):
+    section = _told(found)
+    (block,) = [block for block in section.blocks if isinstance(block, KeyNumbers)]
+    assert ["standard error" in n.detail or "no interval" in n.detail for n in block.numbers] == [True] * 5
+    notes = [block.note for block in section.blocks if isinstance(block, Table)]
+    assert all("interval" in note for note in notes)

@@ -94,6 +94,22 @@ def run_apart(code):
             '"encoder": "gru"',
             "encoder must be one of transition, mean, window_mlp, convolution, lstm, attention;",
         ),
+        ("unbraid", '"seed": 1.5', "seed must be a whole number; got 1.5. The default is 0."),
+        ("talk", '"seed": True', "seed must be a whole number; got True. The default is 0."),
+        ("talk", '"delta_steps": "2"', "delta_steps must be a whole number; got '2'. The default is 1."),
+        ("unbraid", '"learning_rate": "high"', "learning_rate must be a number; got 'high'. The default is 0.004."),
+        (
+            "unbraid",
+            '"policy_hidden": 64',
+            "policy_hidden must be whole numbers of at least 1; got 64.",
+        ),
+        ("talk", '"decoder_hidden": ("a",)', "decoder_hidden must be whole numbers of at least 1; got"),
+        ("unbraid", '"policy_hidden": (64.0,)', "policy_hidden must be whole numbers of at least 1"),
+        (
+            "unbraid",
+            '"window_lengths": 25',
+            "window_lengths must be whole numbers of at least 1; got 25",
+        ),
         ("unbraid", '"codes": "cube"', "codes must be one of simplex, free; got 'cube'. The default is 'simplex'."),
     ],
 )
@@ -105,3 +121,26 @@ def test_a_word_that_is_no_choice_is_refused(kind, settings, message):
 def test_configs_need_no_torch():
     """So that `unbraid --help` is fast."""
     assert run_apart("import sys, unbraid.training.config; sys.exit('torch' in sys.modules)").returncode == 0
+
+
+_NUMPY = """
+import json, numpy as np
+from unbraid.training.config import *
+config = UnbraidConfig(
+    n_modes=np.int64(2), seed=np.int32(3), learning_rate=np.float32(0.5), weight_decay=np.float64(0.25),
+    n_steps=np.array(7), policy_hidden=[np.int64(8), 9], window_lengths=np.array([10, 25]), style=np.str_("on"),
+)
+plain = dict(
+    n_modes=2, seed=3, learning_rate=0.5, weight_decay=0.25, n_steps=7, policy_hidden=(8, 9),
+    window_lengths=(10, 25), style="on",
+)
+assert config == UnbraidConfig(**plain)
+assert config_from_json(json.loads(json.dumps(config_to_json(config)))) == config
+assert {type(v) for v in (config.n_modes, config.seed, *config.policy_hidden, *config.window_lengths)} == {int}
+talk = TalkConfig(n_modes=np.uint8(3), commitment=np.float32(0.5))
+assert json.loads(json.dumps(config_to_json(talk)))["commitment"] == 0.5
+"""
+
+
+def test_numbers_of_numpy_become_pythons():
+    assert run_apart(_NUMPY).stderr == ""

@@ -1,5 +1,8 @@
 """`fit`: defaults, devices, threads, and denormal numbers."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -157,3 +160,55 @@ def test_what_is_read_at_the_end_is_read_of_a_part_where_there_is_much(demos, ti
     if whole.style_reader is not None:
         assert not torch.equal(whole.style_reader.readings, part.style_reader.readings)
         assert torch.isfinite(part.style_reader.readings).all()
+
+
+_WRONG_KINDS = """
+import numpy as np, unbraid
+from unbraid import Demos, Episode, UnbraidConfig, UnbraidError
+from unbraid.training.model import ModeModel
+
+listed = Episode(observations=[[0.0, 1.0], [1.0, 2.0]], actions=[[1.0]], rewards=[2])
+assert (listed.observations.shape, listed.actions.shape, listed.rewards.shape) == ((2, 2), (1, 1), (1,))
+demos = Demos.from_episodes([listed] * 4)
+model = ModeModel(UnbraidConfig(), observation_size=2, action_size=1).eval()
+seen, acted = demos.observations, demos.actions
+draws = np.random.default_rng(0)
+wrong = {
+    "fit a list": (lambda: unbraid.fit([listed]), "must be Demos; got a list of Episode. Load"),
+    "fit nothing": (lambda: unbraid.fit(None), "must be Demos; got None. Load a file with load_demos"),
+    "fit a path": (lambda: unbraid.fit("runs/pile"), "must be Demos; got the path 'runs/pile'"),
+    "a dict": (lambda: unbraid.fit(demos, {"n_modes": 2}), "must be an object of UnbraidConfig or TalkConfig; got {'n"),
+    "a class": (lambda: unbraid.fit(demos, UnbraidConfig), "got the class UnbraidConfig. Make one, as UnbraidConfig("),
+    "options": (lambda: unbraid.fit(demos, None, "runs/first"), "options must be an object of LoopOptions; got 'runs"),
+    "check": (lambda: unbraid.check_demos([listed]), "must be Demos; got a list of Episode"),
+    "ragged": (lambda: Episode(observations=[[0.0, 1.0], [1.0]], actions=[[1.0]]), "must be an array of numbers"),
+    "objects": (lambda: Episode(observations=seen.astype(object), actions=acted), "got an ndarray of object. Con"),
+    "texts": (lambda: Episode(observations=seen.astype(str), actions=acted), "must be an array of numbers; got"),
+    "complex": (lambda: Episode(observations=seen.astype(complex), actions=acted), "must be an array of numbers; got"),
+    "label": (lambda: Episode(observations=[[0.0]], actions=np.zeros((0, 1)), label="a"), "must be a whole number"),
+    "no episodes": (lambda: Demos.from_episodes([seen]), "must be made of Episodes; got an ndarray. Make an Episode"),
+    "probability": (lambda: model.predict(demos, min_probability=None), "must be a number in [0, 1]; got None. Leave"),
+    "a belief": (lambda: model.observe(np.zeros(2), [0, 0], [0]), "A belief must be None at an episode's first step"),
+    "scores": (lambda: unbraid.agreement([0.5], [1], [0], generator=draws), "one whole number for each window; got"),
+    "fits": (lambda: unbraid.stability(["a", "b"], [0], generator=draws), "one whole number for each window; got"),
+}
+for verb in ("predict", "predict_proba", "transform", "score", "timeline", "filter"):
+    for given in (seen, [listed], listed):
+        wrong[f"{verb} {type(given)}"] = (lambda v=verb, g=given: getattr(model, v)(g), "must be Demos; got")
+for name, (call, said) in wrong.items():
+    try:
+        call()
+    except UnbraidError as error:
+        assert said in str(error), (name, str(error))
+    else:
+        raise AssertionError(name)
+labels, rows = [0, 1, 0, 1, 1], [0, 1, 2, 3, 4]
+assert unbraid.agreement(labels, labels, rows, generator=draws).ari.value == 1
+assert unbraid.stability([labels, labels], rows, generator=draws).value == 1
+"""
+
+
+def test_what_is_of_another_kind_is_refused_with_a_remedy():
+    """In a Python of its own: without the shape check, which would see it first."""
+    said = subprocess.run([sys.executable, "-c", _WRONG_KINDS], check=False, capture_output=True, text=True)
+    assert said.stderr == ""

@@ -228,6 +228,7 @@ def test_codes_that_the_encoder_does_not_use_are_said_with_a_remedy(reflexes, ti
     assert facts["warnings"] == []
     assert facts["encoder_perplexity"] == pytest.approx(3, abs=0.3)
     assert sum(facts["encoder_shares"]) == pytest.approx(1)
+    assert sum(facts["window_shares"]) == pytest.approx(1)  # what is due, of the same windows
     with torch.no_grad():  # an encoder that says the same of everything
         last = learner.model.encoder.of_mean[-1]
         last.weight.zero_()
@@ -275,7 +276,13 @@ TOO_LONG = r"At least 2 episodes must have the 50 steps of a window; 0 of 12 hav
         ("talk", {"n_modes": 1}, ConfigError, r"n_modes must be at least 2; got 1\. With one mode there is nothing"),
         (
             "unbraid",
-            {"n_modes": 97},
+            {"n_modes": 13},
+            ConfigError,
+            r"at most the number of episodes, .*; got 13 modes for 12 episodes with steps\. Ask for fewer",
+        ),
+        (
+            "unbraid",
+            {"n_modes": 97, "sharing": "window"},
             ConfigError,
             r"at most the number of windows; got 97 modes for 96 .* Ask for fewer",
         ),

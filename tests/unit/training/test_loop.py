@@ -5,6 +5,7 @@ import json
 import math
 import os
 import signal
+import subprocess
 import sys
 import threading
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from unbraid.core.errors import ConfigError
+from unbraid.training.fit import fit
 from unbraid.training.loop import LoopOptions, run_loop
 
 
@@ -238,3 +240,33 @@ def test_torch_is_left_as_it_was():
         assert torch.get_num_threads() == 1
     assert float(tiny / 4) > 0
     assert torch.get_num_threads() == threads
+
+
+_PATHS = """
+import tempfile
+from pathlib import Path
+import numpy as np
+from unbraid import LoopOptions
+options = LoopOptions(run="runs/first", checkpoint_every=np.int64(7))
+assert options.folder == Path("runs/first")
+assert type(options.checkpoint_every) is int
+assert LoopOptions().folder is None
+for wrong in ({"run": 3}, {"log_every": "often"}, {"n_threads": 1.5}, {"n_threads": 0}):
+    try:
+        LoopOptions(**wrong)
+    except ValueError as error:
+        assert "must be" in str(error) and "Leave it out" in str(error), error
+    else:
+        raise AssertionError(wrong)
+"""
+
+
+def test_a_runs_folder_may_be_text_and_numbers_numpys():
+    """In a Python of its own: without the shape check, which would see a wrong kind first."""
+    said = subprocess.run([sys.executable, "-c", _PATHS], check=False, capture_output=True, text=True)
+    assert said.stderr == ""
+
+
+def test_a_fit_writes_into_a_folder_named_by_text(demos, tiny, tmp_path):
+    fit(demos, tiny("unbraid", n_steps=2), LoopOptions(run=str(tmp_path / "run")))
+    assert (tmp_path / "run" / "metrics.jsonl").exists()

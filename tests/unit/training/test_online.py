@@ -1,6 +1,8 @@
 """What is observed step by step is what the demonstrations say of each step up to it."""
 
+import copy
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
@@ -131,3 +133,26 @@ def test_what_is_not_finite_is_refused_without_a_warning_before(model, demos, ba
 def test_the_talks_method_reads_what_is_to_come(demos, tiny):
     with pytest.raises(ConfigError, match="of the talk's, which reads where a step leads"):
         Observer(fit(demos, tiny("talk")), switch_rate=0.0)
+
+
+@pytest.mark.parametrize("encoder", ["mean", "lstm"])
+@pytest.mark.parametrize("far", [0.0, 1e8])
+def test_a_model_that_has_observed_can_be_copied(demos, tiny, encoder, far):
+    """By Python itself, as a process hands it to another; the project's own files know no pickle."""
+    moved = dataclasses.replace(demos, observations=demos.observations.astype(np.float64) + far)
+    model, episode = fit(moved, tiny("unbraid", encoder=encoder)), moved.episode(0)
+    assert (model.observation_origin is not None) == (far > 0)
+    once = model.observe(None, episode.observations[0], episode.actions[0])
+    for made in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):  # noqa: S301
+        again = made.observe(once, episode.observations[1], episode.actions[1])
+        expected = model.observe(once, episode.observations[1], episode.actions[1])
+        np.testing.assert_array_equal(again.probabilities, expected.probabilities)
+
+
+def test_actions_beyond_a_tanhs_bounds_are_taken_for_the_bound(demos, tiny):
+    model = fit(demos, tiny("unbraid", policy_head="tanh"))
+    actions = demos.actions.copy()
+    actions[3] = [1e6, -1e6]
+    far = dataclasses.replace(demos, actions=actions)
+    n = int(demos.lengths[0])
+    np.testing.assert_allclose(observed(model, far.episode(0)), model.filter(far)[:n], atol=1e-5)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unbraid.report.chapters.building import difference_cell, drawn, metrics_row
-from unbraid.report.claims import match_of
+from unbraid.report.claims import ONE_LABEL, match_of
 from unbraid.report.estimates import (
     SCORE_DECIMALS,
     as_estimate,
@@ -46,7 +46,7 @@ def asked(record: RunRecord) -> Section:
     if record.experts:
         names = _listed(record.experts)
         pile = (
-            f"{size} of {spelled(len(record.experts)).lower()} experts, {names}{world}, shuffled into one pile. "
+            f"{size} of {_experts(len(record.experts))}, {names}{world}, shuffled into one pile. "
             "Nothing that learns sees who acted: the labels are read only to score the result."
         )
     else:
@@ -73,6 +73,10 @@ def asked(record: RunRecord) -> Section:
     return Section("asked", "What was asked", tuple(blocks))
 
 
+def _experts(count: int) -> str:
+    return f"{spelled(count).lower()} expert{'' if count == 1 else 's'}"
+
+
 def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
 
@@ -96,9 +100,9 @@ def _key_numbers(record: RunRecord) -> tuple[KeyNumber, ...]:
     agreement = record.unbraid.get("agreement") or []
     episode = next((entry for entry in agreement if entry.get("level") == "episode"), None)
     if episode:
-        numbers.append(_score_number("Episodes told apart (NMI)", episode["nmi"]))
+        numbers.append(_score_number("Episodes told apart (NMI)", episode["nmi"], ONE_LABEL if record.changes else ""))
     windows = [table for table in record.unbraid.get("tables") or [] if table.get("nmi") is not None]
-    if windows:
+    if windows and not record.changes:  # a window's own expert is not known there
         table = next((table for table in windows if table["window_steps"] == 25), windows[-1])
         steps = counted(table["window_steps"], "steps")
         numbers.append(_score_number(f"Windows of {steps} told apart (NMI)", table["nmi"]))
@@ -115,9 +119,9 @@ def _key_numbers(record: RunRecord) -> tuple[KeyNumber, ...]:
     return tuple(numbers)
 
 
-def _score_number(label: str, score: Any) -> KeyNumber:
+def _score_number(label: str, score: Any, caveat: str = "") -> KeyNumber:
     detail = ", ".join(part for part in (interval_text(score, SCORE_DECIMALS), n_text(score)) if part)
-    return KeyNumber(label, value_text(score, SCORE_DECIMALS), detail)
+    return KeyNumber(label, value_text(score, SCORE_DECIMALS), ". ".join(part for part in (detail, caveat) if part))
 
 
 def _behaviour_table(behaviour: Mapping[str, Any]) -> Table:

@@ -43,7 +43,7 @@ def _key_numbers(found: dict[str, Any]) -> tuple[KeyNumber, ...]:
         KeyNumber(
             "Steps from change to change",
             value_text(1 / rate if rate > 0 else None, 0),
-            "one over the rate of switching, which was estimated from the training episodes",
+            "one over the rate of switching, which was estimated once from the training episodes: no interval",
         ),
     )
 

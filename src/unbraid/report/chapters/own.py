@@ -1,4 +1,4 @@
-"""unbraid's own method: the talk's table for it, its agreement with the experts, and how training went."""
+"""The run's own fit: the talk's table for it, its agreement with the experts, and how training went."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,8 +7,8 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
 from unbraid.report.chapters.building import confusion_table, drawn, estimate_cell
-from unbraid.report.claims import SCORES, scores_text, steps_share_text
-from unbraid.report.estimates import SCORE_DECIMALS, as_estimate, count_text, counted, n_text
+from unbraid.report.claims import ONE_LABEL, SCORES, scores_text, steps_share_text
+from unbraid.report.estimates import SCORE_DECIMALS, count_text, counted, estimate_text, n_text
 from unbraid.report.figures import Agreement, Training, agreement_figure, code_usage_figure, loss_figure
 from unbraid.report.published import PUBLISHED_GRADIENT_STEPS, published_by_setting
 from unbraid.report.record import RunRecord
@@ -18,35 +18,53 @@ from unbraid.report.style import MUTED, mode_color
 __all__ = ["own_method", "training"]
 
 _EVIDENCE = {"combined": "encoder and policy", "encoder": "encoder alone"}
+_WHOSE = {"talk": "the talk's method"}
 
 
 def own_method(record: RunRecord) -> Section | None:
-    """The same tables for unbraid's method, and its agreement with the experts at every level."""
+    """The same tables for the run's own fit, and its agreement with the experts at every level."""
     own = record.unbraid
     if not own.get("tables") and not own.get("agreement"):
         return None
-    blocks: list[Block] = [
-        Paragraph(
-            "unbraid keeps the talk's shape and asks what a code is for: a mode is told apart by what is done and by "
-            "where it leads. It reads a window of consecutive steps, not one transition."
-        )
-    ]
+    blocks: list[Block] = [Paragraph(_in_short(record.method, record.config))]
+    if record.changes:
+        blocks.append(Paragraph(ONE_LABEL))
     if own.get("tables"):
-        blocks.append(Cards(tuple(_window_card(record.experts, own, table) for table in own["tables"])))
+        blocks.append(Cards(tuple(_window_card(record, table) for table in own["tables"])))
     if record.experts:
         blocks += _agreement_picture(record)
     if own.get("agreement"):
-        blocks.append(_agreement_table(own["agreement"]))
-    return Section("own", "unbraid's own method, the same tables", tuple(blocks))
+        blocks.append(_agreement_table(record))
+    title = "unbraid's own method, the same tables" if record.method == "unbraid" else "The talk's method in tables"
+    return Section("own", title, tuple(blocks))
 
 
-def _window_card(experts: Sequence[str], own: Mapping[str, Any], table: Mapping[str, Any]) -> Card:
-    steps = ""
+def _in_short(method: str, config: Mapping[str, Any]) -> str:
+    """What the method reads a mode off, and what tells modes apart in it."""
+    if method == "unbraid":
+        return (
+            "unbraid keeps the talk's shape and asks what a code is for: a mode is told apart by what is done and by "
+            "where it leads. It reads a window of consecutive steps, not one transition."
+        )
+    delta = counted(config.get("delta_steps", 1), "steps")
+    if config.get("encoder", "transition") == "transition":
+        read = f"one transition, from a state to that {delta} later"
+    else:
+        many = counted(config["window_steps"], "transitions") if "window_steps" in config else "many transitions"
+        read = f"a window of up to {many} ({config['encoder']}), each from a state to that {delta} later"
+    return (
+        f"This fit is of the talk's method. It reads a mode off {read}; a mode is told apart by where its steps lead, "
+        "as far as a code helps to draw the transition again, and no search counts modes."
+    )
+
+
+def _window_card(record: RunRecord, table: Mapping[str, Any]) -> Card:
+    experts, own, steps = record.experts, record.unbraid, ""
     if own.get("gradient_steps") is not None:
         steps = steps_share_text(own["gradient_steps"], PUBLISHED_GRADIENT_STEPS)
     length = counted(table["window_steps"], "steps")
     here = confusion_table(
-        "unbraid",
+        record.method,
         experts,
         table["percent"],
         note=scores_text(table),
@@ -63,7 +81,8 @@ def _level_text(entry: Mapping[str, Any]) -> str:
     return f"windows of {counted(entry['window_steps'], 'steps')}"
 
 
-def _agreement_table(agreement: Sequence[Mapping[str, Any]]) -> Table:
+def _agreement_table(record: RunRecord) -> Table:
+    agreement: Sequence[Mapping[str, Any]] = record.unbraid["agreement"]
     scores = [key for key in SCORES if any(entry.get(key) is not None for entry in agreement)]
     rows = tuple(
         Row(
@@ -80,7 +99,7 @@ def _agreement_table(agreement: Sequence[Mapping[str, Any]]) -> Table:
         for entry in agreement
     )
     return Table(
-        caption="Agreement of unbraid's modes with the experts",
+        caption=f"Agreement of {'unbraid' if record.method == 'unbraid' else 'the talk'}'s modes with the experts",
         corner="level",
         columns=("evidence", *(SCORES[key] for key in scores), "n"),
         rows=rows,
@@ -108,16 +127,19 @@ def _agreement_picture(record: RunRecord) -> tuple[Picture, ...]:
     windows = [table for table in record.unbraid.get("tables") or [] if table.get("nmi") is not None]
     tabled = {table["window_steps"] for table in windows}
     color = mode_color(0)
-    rows += [Agreement(f"unbraid, {counted(table['window_steps'], 'steps')}", table["nmi"], color) for table in windows]
+    method = record.method
     rows += [
-        Agreement(_agreement_name(entry), entry["nmi"], color)
+        Agreement(f"{method}, {counted(table['window_steps'], 'steps')}", table["nmi"], color) for table in windows
+    ]
+    rows += [
+        Agreement(_agreement_name(method, entry), entry["nmi"], color)
         for entry in record.unbraid.get("agreement") or []
         if entry.get("nmi") is not None
         and not (entry.get("evidence") == "combined" and entry.get("window_steps") in tabled)
     ]
     if not rows:
         return ()
-    spoken = "; ".join(f"{row.name} {as_estimate(row.score)['value']}" for row in rows)
+    spoken = "; ".join(f"{row.name} {estimate_text(row.score, SCORE_DECIMALS)}" for row in rows)
     return (
         drawn(
             "agreement",
@@ -129,9 +151,9 @@ def _agreement_picture(record: RunRecord) -> tuple[Picture, ...]:
     )
 
 
-def _agreement_name(entry: Mapping[str, Any]) -> str:
+def _agreement_name(method: str, entry: Mapping[str, Any]) -> str:
     level = counted(entry["window_steps"], "steps") if entry["level"] == "window" else entry["level"]
-    return f"unbraid, {level}{', encoder' if entry.get('evidence') == 'encoder' else ''}"
+    return f"{method}, {level}{', encoder' if entry.get('evidence') == 'encoder' else ''}"
 
 
 def training(record: RunRecord) -> Section | None:
@@ -139,9 +161,10 @@ def training(record: RunRecord) -> Section | None:
     own, talk = record.moments_of("unbraid"), record.moments_of("talk")
     sections: list[Section] = []
     if own:
-        pictures = _pictures("unbraid", [Training("unbraid", own, color=mode_color(0))])
+        pictures = _pictures(record.method, [Training(record.method, own, color=mode_color(0))])
         blocks = (_speed(own), *_head(record.unbraid), *_imitation(record.unbraid), *pictures)
-        sections.append(Section("training-unbraid", "unbraid's fit", blocks))
+        title = "unbraid's fit" if record.method == "unbraid" else "The fit of the talk's method"
+        sections.append(Section(f"training-{'unbraid' if record.method == 'unbraid' else 'own'}", title, blocks))
     if talk:
         fits = _talk_fits(talk)
         title = f"The talk's method, {counted(len(fits), 'fits')}"
@@ -213,7 +236,7 @@ def _talk_fits(moments: Sequence[Mapping[str, Any]]) -> list[Training]:
 
 
 def _pictures(method: str, fits: Sequence[Training]) -> tuple[Picture, ...]:
-    whose = "unbraid" if method == "unbraid" else "the talk's method"
+    whose = _WHOSE.get(method, method)
     terms = ", ".join(dict.fromkeys(term for fit in fits for moment in fit.moments for term in moment["terms"]))
     ends = "; ".join(
         f"{fit.name} at {count_text(fit.moments[-1]['step'])} steps: "

@@ -26,20 +26,23 @@ from unbraid.report.style import mode_color
 
 __all__ = ["search"]
 
+_ONE_SEARCH = "A number of this one search: no interval"
+
 
 def search(record: RunRecord) -> Section | None:
     """How many modes the evidence supports, and what tells them apart; None where no search was made."""
-    found = record.unbraid.get("search")
+    found: dict[str, Any] = record.unbraid.get("search") or {}
     if not found:
         return None
+    unit, units = _unit(found, record.config)
+    found = found | {"unit": unit, "units": units}
     intro = (
-        "Before the policy learns, a search puts every episode (every span, in its own words) into a mode: episodes "
+        f"Before the policy learns, a search puts every {unit} (every span, in its own words) into a mode: {units} "
         "belong together when one simple model predicts what is done in them and where it leads. It reads no label. "
-        "Numbers of modes are compared by how well they predict episodes that they were not fitted on: each half of "
-        "the episodes is predicted by what the other half taught."
+        f"Numbers of modes are compared by how well they predict {units} that they were not fitted on: each half of "
+        f"the {units} is predicted by what the other half taught."
     )
-    if _spans(found) == "stretches":
-        intro += " Experts change within an episode here: an episode of this chapter is a stretch between two changes."
+    intro += _UNITS_TOLD.get(unit, "")
     several = found["n_modes"] > 1
     blocks: list[Block] = [Paragraph(intro), _verdicts(found)]
     if several:
@@ -69,20 +72,29 @@ def _verdicts(found: Mapping[str, Any]) -> Verdicts:
     return Verdicts(tuple(told))
 
 
-def _spans(found: Mapping[str, Any]) -> str:
-    """What the search put into modes."""
-    return "stretches" if (found.get("changes") or {}).get("n_changes") else "episodes"
+_UNITS_TOLD = {
+    "stretch": " Experts change within an episode here: a stretch lies between two changes.",
+    "window": " As was asked (sharing window), windows of 10 steps share a mode here, not whole episodes.",
+}
+
+
+def _unit(found: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[str, str]:
+    """What the search put into modes: one of them, and several."""
+    if config.get("sharing") == "window":
+        return "window", "windows"
+    changing = (found.get("changes") or {}).get("n_changes")
+    return ("stretch", "stretches") if changing else ("episode", "episodes")
 
 
 def _key_numbers(found: Mapping[str, Any]) -> tuple[KeyNumber, ...]:
-    n_modes = found["n_modes"]
+    n_modes, unit = found["n_modes"], found["unit"]
     gain = next((count["gain_nats"] for count in found.get("counts") or [] if count["n_modes"] == n_modes), None)
     return (
         KeyNumber(
             "Held-out gain over one mode",
             value_text(gain),
-            f"nats per episode: how much better {n_modes} modes predict an episode than one does; "
-            f"n = {counted(found['n_spans'], _spans(found))}",
+            f"nats per {unit}: how much better {n_modes} modes predict a left-out {unit} than one does; "
+            f"n = {counted(found['n_spans'], found['units'])}; the table has standard errors of what modes add",
         ),
         KeyNumber(
             "Sureness of the number",
@@ -92,17 +104,19 @@ def _key_numbers(found: Mapping[str, Any]) -> tuple[KeyNumber, ...]:
         KeyNumber(
             "Stability over starts",
             value_text(found.get("stability"), SCORE_DECIMALS),
-            "adjusted Rand index of these modes with what other starts of the search led to; 1: the same, 0: by chance",
+            "adjusted Rand index of these modes with what other starts of the search led to; 1: the same, 0: by "
+            f"chance. {_ONE_SEARCH}",
         ),
         KeyNumber(
             "Silhouette",
             value_text(found.get("silhouette"), SCORE_DECIMALS),
-            "how much closer an episode lies to its own mode than to the next; 1: far apart, 0: on the border",
+            f"how much closer one {unit} lies to its own mode than to the next; 1: far apart, 0: on the border. "
+            f"{_ONE_SEARCH}",
         ),
         KeyNumber(
             "Perplexity of the shares",
             f"{found['perplexity']:.2f} of {n_modes}",
-            "the number of modes of equal size that would be used as evenly as these",
+            f"the number of modes of equal size that would be used as evenly as these. {_ONE_SEARCH}",
         ),
     )
 
@@ -116,15 +130,16 @@ def _counts_picture(found: Mapping[str, Any]) -> Picture:
     return drawn(
         "mode_counts",
         lambda layout: mode_counts_figure(counts, layout, n_chosen=n_modes, n_supported=n_supported),
-        alt=f"Held-out gain over one mode, in nats per episode, against the number of modes: {spoken}. "
+        alt=f"Held-out gain over one mode, in nats per {found['unit']}, against the number of modes: {spoken}. "
         f"This model has {n_modes}; the evidence supports {n_supported}.",
-        caption="How much better more modes predict left-out episodes than one does. Where the curve goes flat, a "
-        "further mode only splits a behaviour. Bars: one standard error, either way, of what the last mode adds.",
+        caption=f"How much better more modes predict left-out {found['units']} than one does. Where the curve goes "
+        "flat, a further mode only splits a behaviour. Bars: one standard error, either way, of what the last mode "
+        "adds.",
     )
 
 
 def _counts_table(found: Mapping[str, Any]) -> Table:
-    counts = found["counts"]
+    counts, unit, units = found["counts"], found["unit"], found["units"]
     gains = _alike(count["gain_nats"] for count in counts)
     with_stability = any(count.get("stability") is not None for count in counts)
     with_again = any(count.get("again_nats") is not None for count in counts)
@@ -146,19 +161,19 @@ def _counts_table(found: Mapping[str, Any]) -> Table:
         caption="The numbers of modes that were compared",
         corner="how many",
         columns=(
-            "gain over one mode (nats per episode)",
-            "the last one adds (nats per episode)",
-            *(("found again without them (nats per episode)",) if with_again else ()),
+            f"gain over one mode (nats per {unit})",
+            f"the last one adds (nats per {unit})",
+            *((f"found again without them (nats per {unit})",) if with_again else ()),
             "is it supported?",
             *(("stability over starts (ARI)",) if with_stability else ()),
         ),
         rows=rows,
-        note="A mode is supported when it predicts left-out episodes better than one mode fewer does, by clearly more "
-        "than the standard error (after ±) and than a trifle of the whole gain. The mean of all episodes must say so, "
+        note=f"A mode is supported when it predicts left-out {units} better than one mode fewer does, by clearly more "
+        f"than the standard error (after ±) and than a trifle of the whole gain. The mean of all {units} must say so, "
         "or the mean without the tenth that gain most and the tenth that gain least (trimmed). Where it is not plain, "
-        "modes are found again from a part of the episodes, and must gain on the others, which that search has not "
-        "seen. n = "
-        f"{counted(found['n_spans'], _spans(found))}.",
+        f"modes are found again from a part of the {units}, and must gain on the others, which that search has not "
+        "seen. Gains over one mode are sums of such steps, and stability is of this one search: neither has an "
+        f"interval of its own. n = {counted(found['n_spans'], units)}.",
     )
 
 
@@ -181,6 +196,7 @@ def _answer_cell(count: Mapping[str, Any]) -> Cell:
 
 def _evidence_table(found: Mapping[str, Any]) -> Table:
     gains: Mapping[str, float | int] = found["gain_of_kind_nats"]
+    unit = found["unit"]
     total = sum(gains.values())
     rows = tuple(
         Row(_kind_text(kind), (Cell(text), _part_cell(gain, total)))
@@ -189,11 +205,11 @@ def _evidence_table(found: Mapping[str, Any]) -> Table:
     return Table(
         caption="What tells the modes apart",
         corner="kind of evidence",
-        columns=("gain over one mode (nats per episode)", "part of the sum"),
+        columns=(f"gain over one mode (nats per {unit})", "part of the sum"),
         rows=rows,
-        note="How much better each kind of evidence of a left-out episode is predicted by the episode's own mode than "
-        "by one mode for all. A kind below 0 does not tell them apart. n = "
-        f"{counted(found['n_spans'], _spans(found))}.",
+        note=f"How much better each kind of evidence of a left-out {unit} is predicted by the {unit}'s own mode than "
+        "by one mode for all. A kind below 0 does not tell them apart. Means of this one search, without an interval. "
+        f"n = {counted(found['n_spans'], found['units'])}.",
     )
 
 
@@ -216,13 +232,15 @@ def _shares_table(found: Mapping[str, Any]) -> Table:
     groups: Sequence[int] = found.get("merge_into") or range(found["n_modes"])
     merging = len(set(groups)) < len(groups)
     read: Sequence[float | int] = found.get("encoder_shares") or []
+    due: Sequence[float | int] = found.get("window_shares") or []  # older runs do not say
+    units = found["units"]
     rows = tuple(
         Row(
             f"mode {mode}",
             (
                 *(
                     Cell(f"{percent_text(100.0 * part)} %", heat_percent=100.0 * part)
-                    for part in (share, *read[mode:][:1])
+                    for part in (share, *due[mode:][:1], *read[mode:][:1])
                 ),
                 *((_apart_cell(mode, groups),) if merging else ()),
             ),
@@ -231,16 +249,28 @@ def _shares_table(found: Mapping[str, Any]) -> Table:
         for mode, share in enumerate(found["shares"])
     )
     return Table(
-        caption="How the episodes are shared out",
+        caption=f"How the {units} are shared out",
         corner="mode",
         columns=(
-            "share of the episodes",
+            f"share of the {units}",
+            *(("share of 25-step windows that it holds",) if due else ()),
             *(("share of 25-step windows that the encoder reads so",) if read else ()),
             *(("told apart from the others?",) if merging else ()),
         ),
         rows=rows,
-        note="A mode with hardly any episodes is one odd episode or none; a policy can learn little from it."
-        + (" Where the encoder reads a mode much less than it holds, its code has collapsed." if read else ""),
+        note=f"A mode with hardly any {units} is one odd {found['unit']} or none; a policy can learn little from it."
+        + (_read_text(units, with_due=bool(due)) if read else "")
+        + f" Shares of n = {counted(found['n_spans'], units)}, all of which are counted: they have no interval.",
+    )
+
+
+def _read_text(units: str, *, with_due: bool) -> str:
+    """What the encoder's shares are to be held against."""
+    if with_due:
+        return " Where the encoder reads a mode in far fewer windows than it holds, its code has collapsed."
+    return (
+        " Where the encoder reads a mode much less than it holds, its code has collapsed; but a mode of short "
+        f"{units} has few windows, too."
     )
 
 
