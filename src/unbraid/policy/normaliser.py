@@ -6,7 +6,7 @@ from typing import final
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from torch import Tensor, nn
 
 from unbraid.core.replay import sent
@@ -87,8 +87,8 @@ class Normaliser(nn.Module):
 
 
 def spread_of_blocks(
-    blocks: Iterable[Float[np.ndarray, "_ column"]],
-) -> tuple[Float[np.ndarray, "column"], Float[np.ndarray, "column"], Float[np.ndarray, "column"]]:
+    blocks: Iterable[Real[np.ndarray, "_ column"]],
+) -> tuple[Float[np.ndarray, "column"], Float[np.ndarray, "column"], Real[np.ndarray, "column"]]:
     """Each column's mean and deviation, in float64, and the range of its values, in their own type.
 
     Args:

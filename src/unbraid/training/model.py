@@ -219,8 +219,8 @@ class ModeModel(ModeNetworks):
             ConfigError: a model of the talk's method, whose encoder reads steps that are still to come.
             DataError: widths that don't fit, or numbers that are not finite.
         """
-        require_causal(self)
         self._require_fitting(demos)
+        require_causal(self)
         return filtered(self.step_scores_so_far(self.steps_of(demos)), demos.lengths, self.switch_rate)
 
     def observe(self, state: Belief | None, observation: ArrayLike, action: ArrayLike) -> Belief:

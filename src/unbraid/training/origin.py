@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Real
 
 from unbraid.core.errors import DataError
 from unbraid.demos.episodes import Demos
@@ -45,7 +45,7 @@ def origin_of(demos: Demos | Selection) -> Float[np.ndarray, "obs"] | None:
 
 
 def _far(
-    blocks: Iterable[Float[np.ndarray, "_ column"]],
+    blocks: Iterable[Real[np.ndarray, "_ column"]],
 ) -> tuple[Float[np.ndarray, "column"], Bool[np.ndarray, "column"]]:
     """The mean of each column, and whether it lies far from 0."""
     mean, deviation, _ = spread_of_blocks(blocks)
@@ -68,7 +68,7 @@ def _require_near(chosen: Selection) -> None:
 
 
 def require_held(
-    values: Float[np.ndarray, "row column"],
+    values: Real[np.ndarray, "row column"],
     what: str,
     names: Sequence[str] = (),
     origin: Float[np.ndarray, "column"] | float = 0.0,
@@ -100,7 +100,7 @@ def _is_wide(values: np.ndarray) -> bool:
     return values.dtype.kind in "fiu" and values.dtype.itemsize > (4 if values.dtype.kind == "f" else 2)
 
 
-def _blocks(chosen: Selection, of: Literal["observations", "actions"]) -> Iterator[Float[np.ndarray, "block column"]]:
+def _blocks(chosen: Selection, of: Literal["observations", "actions"]) -> Iterator[Real[np.ndarray, "block column"]]:
     """All rows of the chosen episodes, in blocks: each of episodes that lie side by side."""
     whole = chosen.demos
     table, edges = (

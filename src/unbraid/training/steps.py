@@ -12,7 +12,7 @@ from typing import final
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 from torch import Tensor
 
 from unbraid.core.errors import DataError
@@ -240,7 +240,7 @@ class Steps:
 
 
 def _shared(
-    values: Float[np.ndarray, "row column"], origin: Float[np.ndarray, "column"] | None = None
+    values: Real[np.ndarray, "row column"], origin: Float[np.ndarray, "column"] | None = None
 ) -> Float[Tensor, "row column"]:
     """A tensor on the array's own memory, be it a read-only map: nobody here writes. What is in memory becomes float32
     at once, less the origin where there is one; what is mapped, as it is read."""

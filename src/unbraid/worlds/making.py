@@ -6,11 +6,11 @@ from functools import partial
 from typing import Any, final
 
 import gymnasium
-import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from unbraid.core.errors import UnbraidError, WorldError
+from unbraid.core.told import one_number
 from unbraid.worlds.controllers import imported
 
 __all__ = ["World", "make_world", "make_worlds", "name_of", "spec_of"]
@@ -165,7 +165,7 @@ class _Told(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def __init__(self, env: gymnasium.Env[Any, Any], name: str) -> None:
         super().__init__(env)
-        self._name = name
+        self._name, self._seed, self._n_steps = name, None, 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begins an episode.
@@ -173,6 +173,7 @@ class _Told(gymnasium.Wrapper[Any, Any, Any, Any]):
         Raises:
             WorldError: the environment raised.
         """
+        self._seed, self._n_steps = seed, 0
         with _naming(self._name, "reset"):
             return self.env.reset(seed=seed, options=options)
 
@@ -184,16 +185,12 @@ class _Told(gymnasium.Wrapper[Any, Any, Any, Any]):
         """
         with _naming(self._name, "step"):
             observation, reward, terminated, truncated, info = self.env.step(action)
+        self._n_steps += 1
         if "cost" in info:
             others = {name: value for name, value in info.items() if name != "cost"}
             info = others if info["cost"] is None else {**others, "cost": self._cost(info["cost"])}
         return observation, reward, terminated, truncated, info
 
     def _cost(self, told: Any) -> float:
-        cost = np.asarray(told)
-        if cost.size != 1 or cost.dtype.kind not in "biuf":
-            raise WorldError(
-                f'`info["cost"]` of {self._name} must be one number, or None where there is none; got {told!r:.60}, '
-                f"shape {cost.shape} of {cost.dtype}. Sum it up in a wrapper, or remove it."
-            )
-        return float(cost.reshape(()))
+        what = f'The cost (`info["cost"]`) of {self._name} in step {self._n_steps} of seed {self._seed}'
+        return one_number(told, what, "None stands for none: sum it up in a wrapper, or remove it")

@@ -75,12 +75,14 @@ def test_what_is_learned_far_from_zero_is_what_is_learned_near_it(pair, demos, m
 
 
 def test_whole_numbers_far_from_zero_are_moved_like_others(demos):
+    """They are no floating-point numbers, as `Demos` asks for; nobody who checks no types is stopped from it."""
     rows = np.round(1000 * demos.observations.astype(np.float64)) + 1.7e12
-    wanted = origin_of(replace(demos, observations=rows))
-    found = origin_of(replace(demos, observations=rows.astype(np.int64)))
+    floating = replace(demos, observations=rows)
+    whole = replace(demos)
+    object.__setattr__(whole, "observations", rows.astype(np.int64))
+    wanted, found = origin_of(floating), origin_of(whole)
     np.testing.assert_array_equal(found, wanted)
-    steps = Steps.of(replace(demos, observations=rows.astype(np.int64)), origin=found)
-    seen = steps.observations(torch.arange(5)).numpy()
+    seen = Steps.of(whole, origin=found).observations(torch.arange(5)).numpy()
     np.testing.assert_allclose(seen, rows[:5] - wanted, atol=1e-3)
 
 

@@ -219,7 +219,7 @@ def test_a_cost_that_is_none_is_not_told(told, costs):
 
 @pytest.mark.parametrize("told", ["high", np.zeros(2), [1.0, 2.0], 1j])
 def test_a_cost_that_is_no_number_is_refused(told):
-    with pytest.raises(WorldError, match=r'^`info\["cost"\]` of Far must be one number, or None .*Sum it up'):
+    with pytest.raises(WorldError, match=r"^The cost .* of Far in step 2 of seed 1 must be one number; .*sum it up"):
         rollout(from_function(push), lambda: Far(np.float32, told=[{}, {"cost": told}, {}]), seeds=[1], max_steps=3)
 
 

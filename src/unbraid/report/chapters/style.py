@@ -51,7 +51,7 @@ def _table(modes: list[dict[str, Any]], unit: str) -> Table:
             f"mode {mode['mode']}",
             (
                 Cell(value_text(mode["nats"], 2)),
-                Cell(f"no {unit}") if mode["style"] is None else estimate_cell(mode["style"], 2, with_n=True),
+                Cell(f"no {_ONE[unit]}") if mode["style"] is None else estimate_cell(mode["style"], 2, with_n=True),
             ),
             swatch=mode_color(mode["mode"]),
         )
