@@ -7,17 +7,17 @@ where they truly ended.
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.demos.episodes import Demos, require_demos
+from unbraid.demos.far_values import first_faults
+from unbraid.demos.findings import CheckReport, Finding
 from unbraid.demos.selection import Selection
 
-__all__ = ["CheckReport", "Finding", "check_demos", "require_fit_ready"]
+__all__ = ["check_demos", "require_fit_ready"]
 
 _CHUNK_ROWS = 16384
 _SAMPLE_ROWS = 10_000
@@ -26,58 +26,11 @@ _EXPLODING_RATIO, _SURELY_EXPLODING_RATIO = 1e3, 1e6
 _TOO_LARGE = 1e18  # its square is more than float32 can hold
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One fault.
-
-    Attributes:
-        severity: "error" for what makes results wrong, "warning" for what deserves a look.
-        code: a short name of the kind of fault, e.g. "not-finite".
-        field: the array, with the column where it is one column's fault.
-        message: what must hold, and what came.
-        remedy: what to do.
-        episode: the first episode that has it, or None where the whole data set has it.
-    """
-
-    severity: Literal["error", "warning"]
-    code: str
-    field: str
-    message: str
-    remedy: str
-    episode: int | None = None
-
-
-@dataclass(frozen=True)
-class CheckReport:
-    """What `check_demos` found.
-
-    Attributes:
-        findings: errors first.
-        n_episodes, n_steps: how much was looked at.
-        saturated_shares: for each actuator, the share of steps on which it was at a bound; 0 where it has two values
-            alone (a gripper that is open or shut): it is discrete, and has nowhere else to be.
-    """
-
-    findings: tuple[Finding, ...]
-    n_episodes: int
-    n_steps: int
-    saturated_shares: tuple[float, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether there is no error; there may be warnings."""
-        return all(finding.severity != "error" for finding in self.findings)
-
-    def to_json(self) -> dict[str, Any]:
-        """The report as JSON values."""
-        return {"ok": self.ok} | asdict(self)
-
-
 def check_demos(demos: Demos) -> CheckReport:
     """Looks at every row of `demos`, in chunks, and says what is wrong.
 
     Codes: "no-episodes", "one-episode", "two-episodes", "empty-episode", "duplicated-episode", "not-finite",
-    "constant-column", "exploding-column", "bounds", "out-of-bounds", "saturated-actuator",
+    "constant-column", "exploding-column", "far-action", "bounds", "out-of-bounds", "saturated-actuator",
     "repeated-final-observation", "foreign-final-observation".
     """
     require_demos(demos)
@@ -90,6 +43,8 @@ def check_demos(demos: Demos) -> CheckReport:
             values = getattr(demos, field)
             if values is not None and len(values):
                 findings += _about_values(demos, field, values.reshape(len(values), -1))
+        exploding = {finding.field for finding in findings if finding.code == "exploding-column"}
+        findings += [finding for finding in _about_far_actions(demos) if finding.field not in exploding]
         findings += _about_bounds(demos)
         shares = _saturated_shares(demos)
         findings += _about_saturation(shares)
@@ -319,6 +274,23 @@ def _first_row(
         if hits.any():
             return i * _CHUNK_ROWS + int(hits.argmax())
     return 0
+
+
+def _about_far_actions(demos: Demos) -> list[Finding]:
+    """Single actions so far beyond the others that a fit takes them for faults."""
+    if demos.n_steps == 0 or not np.isfinite(_extremes(demos.actions, finite=True)).all():
+        return []
+    found: list[Finding] = []
+    for column, row in first_faults(demos.actions, demos.n_episodes, _CHUNK_ROWS).items():
+        episode = int(demos.episode_of_step[row])
+        message = (
+            f"{_column(demos, 'actions', column)} should lie near its other values; episode {episode} holds "
+            f"{demos.actions[row, column]:.6g} at step {row - demos.step_starts[episode]}. A fit takes it for the "
+            "furthest of the others."
+        )
+        remedy = "Leave the episode out, or look for a fault of the recording."
+        found.append(Finding("warning", "far-action", "actions", message, remedy, episode))
+    return found
 
 
 def _about_bounds(demos: Demos) -> list[Finding]:

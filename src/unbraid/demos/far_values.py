@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
-__all__ = ["AT_LEAST", "Fence", "Watch"]
+__all__ = ["Fence", "Watch", "faults", "first_faults"]
 
-AT_LEAST = 3
+_SAMPLE_ROWS = 100_000
+_FEW, _AT_LEAST = 1e-3, 3
 """The largest thousandth of a column, and the smallest, but at least three values of each, are not what is usual."""
-_SAMPLE_ROWS, _FEW = 100_000, 1e-3
+_FEW_EPISODES = 0.05
 _WIDTHS = 10.0
 
 
@@ -71,8 +72,48 @@ class Watch:
     def fence(self) -> Fence | None:
         """None where no value was far."""
         sample = np.concatenate(self._kept)
-        n_beyond = min(math.ceil(_FEW * len(sample)) + AT_LEAST - 1, (len(sample) - 1) // 2)
+        n_beyond = min(math.ceil(_FEW * len(sample)) + _AT_LEAST - 1, (len(sample) - 1) // 2)
         ends = [n_beyond, len(sample) - 1 - n_beyond]
         low, high = np.partition(sample, ends, axis=0)[ends]
         fence = Fence(low, high)
         return fence if fence.is_far(np.stack([self._low, self._high])).any() else None
+
+
+def faults(fence: Fence, blocks: Iterable[Float[np.ndarray, "_ column"]], n_episodes: int) -> Int[np.ndarray, "column"]:
+    """(column,) how many values are far, where that are no more than one in twenty episodes could have; else 0.
+
+    More of them are something that experts do now and then: a button that is pressed.
+
+    Args:
+        fence: of the table.
+        blocks: the table's rows, some at a time.
+        n_episodes: how many it holds.
+    """
+    n_far = np.sum([fence.is_far(block).sum(0) for block in blocks], axis=0)
+    return np.where(n_far <= max(math.ceil(_FEW_EPISODES * n_episodes), _AT_LEAST), n_far, 0)
+
+
+def first_faults(table: Float[np.ndarray, "row column"], n_episodes: int, block_rows: int) -> dict[int, int]:
+    """Column -> the row of its first fault, for the columns that have any.
+
+    Args:
+        table: finite numbers; at least one row.
+        n_episodes: how many it holds.
+        block_rows: how many rows to look at together.
+    """
+
+    def blocks() -> Iterator[Float[np.ndarray, "_ column"]]:
+        return (table[start : start + block_rows] for start in range(0, len(table), block_rows))
+
+    watch = Watch(len(table))
+    for _ in watch.watched(blocks()):
+        pass
+    fence = watch.fence()
+    if fence is None:
+        return {}
+    fence, found = fence.of_columns(faults(fence, blocks(), n_episodes) > 0), dict[int, int]()
+    for number, block in enumerate(blocks()):
+        far = fence.is_far(block)
+        for column in np.flatnonzero(far.any(0)).tolist():
+            found.setdefault(column, number * block_rows + int(far[:, column].argmax()))
+    return found

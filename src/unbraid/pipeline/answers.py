@@ -146,6 +146,8 @@ def say_steer(found: dict[str, Any]) -> None:
     from unbraid.report.estimates import estimate_text
 
     print(f"{found['instruction']} in {found['env_id']}")
+    for warning in found["warnings"]:
+        print(f"warning: {warning}")
     if found["floored"] > 0:
         print(
             f"In {100 * found['floored']:.1f} % of {found['n_steps']} steps the push away was cut back, in part, so "

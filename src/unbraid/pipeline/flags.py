@@ -1,4 +1,4 @@
-"""Flags of steering that are given more than once: the parser would take the last, and say nothing of the others."""
+"""Flags that are given more than once: the parser would take the last, and say nothing of the others."""
 
 from collections.abc import Sequence
 
@@ -6,13 +6,17 @@ from unbraid.core.errors import ConfigError
 
 __all__ = ["each_flag_once"]
 
-_ADD_UP = ("--away", "--in-turn", "--by-episode")
+_ADD_UP = (
+    *("--away", "--in-turn", "--by-episode"),
+    *("--demos", "--weights", "--obs", "--obs-columns", "--action-columns", "--experts", "--grid", "--beside"),
+)
+"""Those that take several values."""
 _ONCE = ("--toward", "--strength", "--blend", "--context", "--style")
 
 
 def each_flag_once(given: Sequence[str]) -> list[str]:
-    """The words of a command with the values of `--away`, `--in-turn` and `--by-episode` behind the first of each, as
-    they add up: `--away 0 --away 1` is `--away 0 1`.
+    """The words of a command with all values of a flag that takes several behind its first, as they add up: `--away 0
+    --away 1` is `--away 0 1`, and `--demos a --demos b` is `--demos a b`.
 
     Raises:
         ConfigError: another flag that says what is wanted comes twice; of the rest the last counts, as is usual.

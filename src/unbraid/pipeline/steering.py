@@ -17,13 +17,13 @@ from unbraid.pipeline.measured import collected_seeds
 from unbraid.pipeline.requests import SteerRequest
 from unbraid.pipeline.unfinished import all_or_none
 from unbraid.pipeline.words import Wanted, context_of, numbers_of_modes, shares_of, turns_of
-from unbraid.steering.instructions import Instruction
+from unbraid.steering.instructions import BASE, Instruction
 from unbraid.steering.schedules import Schedule, by_episode, in_turn
 from unbraid.steering.steered import SteeredPolicy, steer
 from unbraid.training.model import ModeModel
 from unbraid.worlds.rollout import first_noise
 
-__all__ = ["steer_stage"]
+__all__ = ["steer_stage", "unlearned"]
 
 
 def steer_stage(asked: SteerRequest) -> dict[str, Any]:
@@ -53,7 +53,18 @@ def steer_stage(asked: SteerRequest) -> dict[str, Any]:
         for path, content in files.items():
             write_bytes(path, content)
             made.append(path)
-    return {**told, **found.to_json()}
+    return {**told, "warnings": unlearned(model, [part.policy.instruction for part in parts]), **found.to_json()}
+
+
+def unlearned(model: ModeModel, instructions: Sequence[Instruction]) -> list[str]:
+    """A warning for each mode that is asked for, or avoided, and that holds no demonstration."""
+    asked = sorted({factor for instruction in instructions for factor in instruction.powers if factor != BASE})
+    return [
+        f"Mode {mode} holds no demonstration: what the policy does under it was never learned. Choose another, or fit "
+        "again with fewer modes."
+        for mode in asked
+        if model.shares[mode] == 0
+    ]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """What scales actions for a fit, whatever single ones lie far beyond the others."""
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import final
@@ -8,7 +7,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float, Int
 
-from unbraid.demos.far_values import AT_LEAST, Watch
+from unbraid.demos.far_values import Watch, faults
 from unbraid.policy.bounds import Extremes
 from unbraid.policy.normaliser import Normaliser
 from unbraid.training.steps import Steps
@@ -16,7 +15,6 @@ from unbraid.training.steps import Steps
 __all__ = ["Scaling", "scaling_of_actions"]
 
 
-_FEW = 0.05
 _BEYOND, _LEAST, _MOST = 1.5, 10.0, 1e3
 """Scaled actions are clipped half as far again out as those that were learned from, at 10 deviations or more, and never
 beyond 1,000: a policy's misfit is squared, and an encoder takes means over windows."""
@@ -42,23 +40,22 @@ def scaling_of_actions(steps: Steps) -> Scaling:
     """Reads all actions once; and again where single values lie far beyond the others (`demos.far_values`).
 
     Such values count for the largest that are usual: one alone would make the scale of its column, and its misfit would
-    outweigh all that experts do. Where a column has more of them than one in twenty episodes could have, they are
-    something that experts do now and then, and stay. What is scaled is clipped somewhat beyond what was seen, so that a
-    fault in what is read later is no more than unusual.
+    outweigh all that experts do. Where a column has many of them, experts do that now and then, and they stay.
+
+    What is scaled is clipped somewhat beyond what was seen: a fault in what is read later is no more than unusual.
     """
     extremes, watch = Extremes(), Watch(steps.n_steps)
     normaliser = _normaliser(watch.watched(extremes.watched(steps.action_blocks())))
     fence = watch.fence()
     if fence is None:
         return Scaling(_clipped(normaliser, extremes), extremes, [])
-    n_far = np.sum([fence.is_far(block).sum(0) for block in steps.action_blocks()], axis=0)
-    faults = (n_far > 0) & (n_far <= max(math.ceil(_FEW * steps.n_episodes), AT_LEAST))
-    if not faults.any():
+    n_faults = faults(fence, steps.action_blocks(), steps.n_episodes)
+    if not n_faults.any():
         return Scaling(_clipped(normaliser, extremes), extremes, [])
-    fence = fence.of_columns(faults)
+    fence = fence.of_columns(n_faults > 0)
     extremes = Extremes()
     normaliser = _normaliser(extremes.watched(fence.within(block) for block in steps.action_blocks()))
-    return Scaling(_clipped(normaliser, extremes), extremes, [_warning(np.where(faults, n_far, 0))])
+    return Scaling(_clipped(normaliser, extremes), extremes, [_warning(n_faults)])
 
 
 def _normaliser(blocks: Iterable[Float[np.ndarray, "_ act"]]) -> Normaliser:
@@ -73,8 +70,8 @@ def _clipped(normaliser: Normaliser, seen: Extremes) -> Normaliser:
     return normaliser
 
 
-def _warning(n_far: Int[np.ndarray, "act"]) -> str:
-    columns, n = np.flatnonzero(n_far), int(n_far.sum())
+def _warning(n_faults: Int[np.ndarray, "act"]) -> str:
+    columns, n = np.flatnonzero(n_faults), int(n_faults.sum())
     named = ", ".join(str(column) for column in columns[:8]) + (" and others" if len(columns) > 8 else "")
     return (
         f"{n} {'action lies' if n == 1 else 'actions lie'} far beyond all others of the same column ({named}): more "

@@ -79,6 +79,12 @@ def test_columns_that_explode(value, severity):
     assert f"observations[0] should keep its magnitude; episode 3 holds {value:.6g}" in finding.message
 
 
+def test_a_single_action_far_from_the_others_is_named():
+    finding = _only(replace(_changed("actions", (45, 1), 50.0), action_low=None, action_high=None))
+    assert (finding.severity, finding.code, finding.episode) == ("warning", "far-action", 1)
+    assert finding.message.startswith("actions[1] should lie near its other values; episode 1 holds 50 at step 5.")
+
+
 def test_columns_too_large_for_single_precision():
     demos = _healthy()
     findings = check_demos(replace(demos, observations=demos.observations * [1, 1e30, 1])).findings
