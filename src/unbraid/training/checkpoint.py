@@ -195,7 +195,7 @@ def model_in_checkpoint(path: Path) -> ModeModel:
         n_modes, sizes = len(weights["contexts"]), [len(weights[f"{of}_normaliser.mean"]) for of in _SEEN_AND_DONE]
         config = replace(config_from_json(facts["asked"]["config"]), n_modes=n_modes)
         model = ModeModel(config, observation_size=sizes[0], action_size=sizes[1])
-        model.load_weights(weights)
+        model.load_state_dict(weights)
     except (KeyError, TypeError, ValueError, RuntimeError, ConfigError) as error:
         said = " ".join(str(error).split())
         raise ModelError(f"{path} must hold a model; {said:.200}. Use the unbraid that wrote it.") from error

@@ -402,7 +402,7 @@ class ModeModel(ModeNetworks):
             made.switch_rate = float(content.get("switch_rate", 0.0))  # models of before had none, nor what follows
             made.shares = [float(share) for share in content.get("shares", made.shares)]
             made.observation_names = _names_in(content.get("observation_names", []), made.observation_size)
-            made.load_weights(load_file(folder / "model.safetensors"))
+            made.load_state_dict(load_file(folder / "model.safetensors"))
             if (folder / "search.json").exists():
                 made.search = read_json(folder / "search.json", error=ModelError, remedy=_AGAIN)
             if (folder / "calibration.json").exists():

@@ -78,6 +78,7 @@ class ModeNetworks(nn.Module):
         self.observation_normaliser = Normaliser(observation_size)
         self.action_normaliser = Normaliser(action_size)
         self.register_buffer("observation_origin", None)
+        self.register_load_state_dict_pre_hook(_with_origin)
         self.register_buffer("contexts", torch.from_numpy(every_not_hot(self.n_modes)).float())
         if isinstance(config, TalkConfig):
             self.transition_normaliser = Normaliser(observation_size)
@@ -103,16 +104,6 @@ class ModeNetworks(nn.Module):
     def own_evidence(self) -> Evidence:
         """What the method reads a mode from when nobody says: the talk's its encoder, unbraid's both."""
         return "encoder" if isinstance(self.config, TalkConfig) else "combined"
-
-    def load_weights(self, weights: dict[str, Tensor]) -> None:
-        """Takes over what `state_dict` gave, which has an origin of observations only where there is one.
-
-        Raises:
-            RuntimeError: they are another model's.
-        """
-        if "observation_origin" in weights:
-            self.observation_origin = torch.zeros(self.observation_size, dtype=torch.float64, device=self.device)
-        self.load_state_dict(weights)
 
     def moved(self, observations: Float[Tensor, "batch obs"]) -> Float[Tensor, "batch obs"]:
         """Observations in their own units -> float32 as the normaliser takes them: less the origin."""
@@ -336,6 +327,14 @@ class ModeNetworks(nn.Module):
         if self.style_reader is not None:
             states = with_style(states, self.style_reader.latents_of(style, contexts, self.contexts))
         return states, contexts
+
+
+def _with_origin(module: nn.Module, tensors: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Makes room for the origin that saved weights come with, or takes away one that they come without."""
+    assert isinstance(module, ModeNetworks)
+    module.observation_origin = None
+    if f"{prefix}observation_origin" in tensors:
+        module.observation_origin = torch.zeros(module.observation_size, dtype=torch.float64, device=module.device)
 
 
 def _policy(config: FitConfig, input_size: int, action_size: int, n_modes: int) -> ActionPolicy:

@@ -86,6 +86,16 @@ def test_whole_numbers_far_from_zero_are_moved_like_others(demos):
     np.testing.assert_allclose(seen, rows[:5] - wanted, atol=1e-3)
 
 
+def test_weights_with_and_without_an_origin_are_loaded_like_any_modules(pair, moved):
+    near, far = pair
+    sizes = {"observation_size": far.observation_size, "action_size": far.action_size}
+    made = ModeModel(far.config, **sizes).eval()
+    for own in (far, near, far):
+        made.load_state_dict(own.state_dict())
+        assert (made.observation_origin is None) == (own is near)
+        np.testing.assert_array_equal(made.transform(moved), own.transform(moved))
+
+
 def test_actions_far_from_zero_are_refused(demos):
     far = replace(demos, actions=demos.actions.astype(np.float64) + 1e10)
     with pytest.raises(DataError, match=r"actions must lie near 0 .*column 0 lie around 1e\+10.*Take that number away"):
