@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 
 __all__ = ["Fence", "Watch", "faults", "first_faults"]
 
-_SAMPLE_ROWS = 100_000
+_SAMPLE_ROWS, _SAMPLE_VALUES = 100_000, 5_000_000
 _FEW, _AT_LEAST = 1e-3, 3
 """The largest thousandth of a column, and the smallest, but at least three values of each, are not what is usual."""
 _FEW_EPISODES = 0.05
@@ -52,11 +52,12 @@ class Fence:
 class Watch:
     """Sees rows pass, some at a time, and then says where their fence is, if any of them lies beyond it."""
 
-    def __init__(self, n_rows: int) -> None:
+    def __init__(self, n_rows: int, n_columns: int) -> None:
         """Args:
-        n_rows: how many there will be; a hundred thousand of them, evenly spread, are kept.
+        n_rows: how many there will be; a hundred thousand of them, evenly spread, are kept, or fewer wide ones.
+        n_columns: their width.
         """
-        self._stride = max(n_rows // _SAMPLE_ROWS, 1)
+        self._stride = max(n_rows // min(_SAMPLE_ROWS, _SAMPLE_VALUES // max(n_columns, 1)), 1)
         self._n_seen = 0
         self._kept: list[Float[np.ndarray, "_ column"]] = []
         self._low, self._high = np.array(math.inf), np.array(-math.inf)
@@ -105,7 +106,7 @@ def first_faults(table: Float[np.ndarray, "row column"], n_episodes: int, block_
     def blocks() -> Iterator[Float[np.ndarray, "_ column"]]:
         return (table[start : start + block_rows] for start in range(0, len(table), block_rows))
 
-    watch = Watch(len(table))
+    watch = Watch(len(table), table.shape[1])
     for _ in watch.watched(blocks()):
         pass
     fence = watch.fence()

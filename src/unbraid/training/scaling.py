@@ -44,7 +44,7 @@ def scaling_of_actions(steps: Steps) -> Scaling:
 
     What is scaled is clipped somewhat beyond what was seen: a fault in what is read later is no more than unusual.
     """
-    extremes, watch = Extremes(), Watch(steps.n_steps)
+    extremes, watch = Extremes(), Watch(steps.n_steps, steps.action_size)
     normaliser = _normaliser(watch.watched(extremes.watched(steps.action_blocks())))
     fence = watch.fence()
     if fence is None:

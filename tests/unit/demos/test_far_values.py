@@ -7,7 +7,7 @@ from unbraid.demos.far_values import Watch
 
 
 def fence_of(table, n_blocks=3):
-    watch = Watch(len(table))
+    watch = Watch(len(table), table.shape[1])
     blocks = np.array_split(table, n_blocks)
     assert [id(block) for block in watch.watched(blocks)] == [id(block) for block in blocks]
     return watch.fence()
@@ -51,12 +51,20 @@ def test_a_fence_of_some_columns_leaves_the_others_alone(table):
 def test_of_a_large_table_a_part_is_kept_and_all_is_looked_at():
     table = np.random.default_rng(0).normal(size=(250_001, 1))
     table[123_457] = 1e5  # between those that are kept
-    watch = Watch(len(table))
+    watch = Watch(len(table), table.shape[1])
     for _ in watch.watched(np.array_split(table, 7)):
         pass
     assert sum(map(len, watch._kept)) == 125_001
     assert np.array_equal(np.concatenate(watch._kept), table[::2])
     assert watch.fence().is_far(table).sum() == 1
+
+
+def test_of_wide_rows_fewer_are_kept():
+    table = np.zeros((50_000, 500), dtype=np.float32)
+    watch = Watch(*table.shape)
+    for _ in watch.watched([table]):
+        pass
+    assert sum(map(len, watch._kept)) == 10_000
 
 
 def test_a_handful_of_rows_can_be_judged():
