@@ -5,6 +5,7 @@ their launches.
 """
 
 import gc
+import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import final
@@ -59,7 +60,7 @@ class _Recording:
         self._graph = torch.cuda.CUDAGraph()
         # Other threads may use the GPU meanwhile; this one may not, be it to free what a collection finds.
         with (
-            _no_collection(),
+            _alone(),
             torch.cuda.device(inputs[0].device),
             torch.cuda.graph(self._graph, capture_error_mode="thread_local"),
         ):
@@ -72,16 +73,20 @@ class _Recording:
         return tuple(output.clone() for output in self._outputs)
 
 
+_RECORDING = threading.Lock()
+
+
 @contextmanager
-def _no_collection() -> Generator[None]:
-    """Without Python's search for garbage until the block ends."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
+def _alone() -> Generator[None]:
+    """Without Python's search for garbage, and without another recording, until the block ends."""
+    with _RECORDING:
+        was_on = gc.isenabled()
+        gc.disable()
+        try:
+            yield
+        finally:
+            if was_on:
+                gc.enable()
 
 
 def sent(values: Tensor, device: torch.device) -> Tensor:

@@ -57,7 +57,8 @@ class Watch:
         n_rows: how many there will be; a hundred thousand of them, evenly spread, are kept, or fewer wide ones.
         n_columns: their width.
         """
-        self._stride = max(n_rows // min(_SAMPLE_ROWS, _SAMPLE_VALUES // max(n_columns, 1)), 1)
+        most = max(min(_SAMPLE_ROWS, _SAMPLE_VALUES // max(n_columns, 1)), 1)
+        self._stride = max(-(-n_rows // most), 1)
         self._n_seen = 0
         self._kept: list[Float[np.ndarray, "_ column"]] = []
         self._low, self._high = np.array(math.inf), np.array(-math.inf)

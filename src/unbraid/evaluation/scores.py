@@ -301,7 +301,7 @@ def stability(
 def _whole_numbers(what: str, values: ArrayLike) -> Int[np.ndarray, "window"]:
     """An array of what may be a list."""
     numbers = np.asarray(values)
-    if numbers.ndim != 1 or (numbers.dtype.kind not in "iu" and len(numbers)):
+    if numbers.ndim != 1 or (numbers.dtype.kind not in "iub" and len(numbers)):
         raise DataError(
             f"The {what} must be one whole number for each window; got shape {numbers.shape} of {numbers.dtype}. Give "
             "what `ModeModel.predict` gives, say, or a list of such numbers."

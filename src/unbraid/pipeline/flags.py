@@ -18,9 +18,14 @@ def each_flag_once(given: Sequence[str]) -> list[str]:
     """The words of a command with all values of a flag that takes several behind its first, as they add up: `--away 0
     --away 1` is `--away 0 1`, and `--demos a --demos b` is `--demos a b`.
 
+    The studio reads one set of demonstrations, and so is left alone.
+
     Raises:
-        ConfigError: another flag that says what is wanted comes twice; of the rest the last counts, as is usual.
+        ConfigError: another flag that says what `steer` is to do comes twice; of the rest the last counts, as is usual.
     """
+    verb = given[0] if given else ""
+    if verb == "studio":
+        return list(given)
     found, seen = list[str](), set[str]()
     of_flag: dict[str, list[str]] = {}
     own = found
@@ -30,7 +35,7 @@ def each_flag_once(given: Sequence[str]) -> list[str]:
             continue
         name, equals, value = word.partition("=")
         name = name.replace("_", "-")
-        if name in seen and name in _ONCE:
+        if verb == "steer" and name in seen and name in _ONCE:
             raise ConfigError(f"{name} must be given once; it comes twice. Leave one of them out.")
         seen.add(name)
         if name in _ADD_UP:

@@ -5,8 +5,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import gymnasium
-
 from unbraid.core.errors import ConfigError, DataError, RunError, StorageError
 from unbraid.core.randomness import named_generator
 from unbraid.core.runs import open_run, read_json
@@ -16,6 +14,7 @@ from unbraid.pipeline.config import DemoConfig
 from unbraid.pipeline.demo import collect_demonstrations, keep_demonstrations, kept_demonstrations
 from unbraid.pipeline.requests import StudioRequest
 from unbraid.training.columns import columns_in_order
+from unbraid.worlds.making import make_world, spec_of
 
 __all__ = ["desk_of", "studio_stage"]
 
@@ -183,11 +182,11 @@ def _fitting_worlds(run: Path, first: list[str], remarks: list[str]) -> tuple[st
     found: list[str] = []
     for env_id in dict.fromkeys([*first, *_OURS]):
         try:
-            world: Any = gymnasium.make(env_id, disable_env_checker=True)
+            world: Any = make_world(spec_of(env_id))
             has = tuple(int(space.shape[0]) for space in (world.observation_space, world.action_space))
             world.close()
         except Exception as error:  # a world of anybody's may raise anything
-            remarks.append(f"{env_id} cannot be made here: {error!s:.160}.")
+            remarks.append(f"{env_id} cannot be made here: {str(error).rstrip('.'):.160}.")
             continue
         if has == due:
             found.append(env_id)

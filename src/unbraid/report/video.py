@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 
 from unbraid.core.errors import ConfigError, WorldError
 from unbraid.demos.episodes import Episode
+from unbraid.worlds.making import make_world, spec_of
 
 __all__ = ["video"]
 
@@ -45,7 +45,7 @@ def video(env_id: str, episode: Episode) -> bytes:
 def _world(env_id: str) -> Generator[Any, None, None]:
     """The world with its camera; what goes wrong with either is said as a `WorldError`."""
     try:
-        world: Any = gymnasium.make(env_id, render_mode="rgb_array", disable_env_checker=True)
+        world: Any = make_world(spec_of(env_id), render_mode="rgb_array")
         try:
             yield world
         finally:

@@ -7,14 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, final
 
-import gymnasium
-
 from unbraid.core.errors import UnbraidError
 from unbraid.steering.steered import steer
 from unbraid.studio.live import layout_of, top_down
 from unbraid.training.checkpoint import latest_checkpoint, model_in_checkpoint
 from unbraid.training.config import TalkConfig
 from unbraid.training.pictures import PICTURES_FILE
+from unbraid.worlds.making import make_world, spec_of
 from unbraid.worlds.rollout import rollout
 
 __all__ = ["Paths", "logs_of", "moments_since", "pictures_since"]
@@ -165,7 +164,7 @@ class Paths:
         for mode in range(model.n_modes):
             (track,) = rollout(steer(model).toward(mode), env_id, seeds=[_SEED], max_steps=_PATH_STEPS).tracks
             modes.append({"mode": mode, "path": track["robot_xy"][::2].round(3).tolist()})
-        world: Any = gymnasium.make(env_id, disable_env_checker=True)
+        world: Any = make_world(spec_of(env_id))
         world.reset(seed=_SEED)
         layout, scene = layout_of(world), top_down(world)
         world.close()

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, final
 
-import gymnasium
 import numpy as np
 from jaxtyping import Float
 
@@ -18,6 +17,7 @@ from unbraid.studio.asking import Asked, asked_of
 from unbraid.studio.edits import Shown
 from unbraid.training.model import ModeModel
 from unbraid.training.online import Belief, Observer
+from unbraid.worlds.making import make_world, spec_of
 
 __all__ = ["LIVE_SWITCH_RATE", "MOST_STEPS", "LiveRollout", "layout_of", "live_observer", "step_together", "top_down"]
 
@@ -103,12 +103,14 @@ class LiveRollout:
         self._worlds: list[Any] = []
         try:
             for _ in range(n_agents):
-                self._worlds.append(gymnasium.make(env_id, disable_env_checker=True))
-        except Exception as error:  # a world of anybody's may raise anything
+                self._worlds.append(make_world(spec_of(env_id)))
+        except WorldError:
             self.close()
-            raise WorldError(
-                f"{env_id} must be possible to make here; {error!s:.200}. Install what it needs."
-            ) from None
+            raise
+        except Exception as error:  # a package that it needs may raise anything
+            self.close()
+            said = str(error).rstrip(".")
+            raise WorldError(f"{env_id} must be possible to make here; {said:.200}. Install what it needs.") from None
         bounds: Any = self._worlds[0].action_space
         self._bounds = bounds.low, bounds.high
         self._base = steer(model)

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-import gymnasium
 import numpy as np
 from jaxtyping import Float
 
 from unbraid.core.errors import ConfigError
 from unbraid.demos.episodes import Demos, Episode
 from unbraid.studio.live import layout_of, top_down
+from unbraid.worlds.making import make_world, spec_of
 
 __all__ = ["MOST_COLUMNS", "column_names", "columns_of", "scenes_of", "table_of"]
 
@@ -65,7 +65,7 @@ def scenes_of(demos: Demos, episode: int, env_id: str) -> dict[str, Any] | None:
     found = _episode(demos, episode)
     if found.seed is None or not env_id.startswith("unbraid/"):
         return None
-    world: Any = gymnasium.make(env_id, disable_env_checker=True)
+    world: Any = make_world(spec_of(env_id))
     try:
         first, _ = world.reset(seed=int(found.seed))
         if first.shape != found.observations[0].shape or not np.allclose(first, found.observations[0], atol=1e-3):

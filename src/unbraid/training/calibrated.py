@@ -232,7 +232,9 @@ class CalibratedLearner:
         of_joint = min(taken, self.first.n_steps)
         for which, own in self._both().items():
             of_own = of_joint if own is self.first else -(-of_joint // self._pace)
-            own.restore({name: tensors[f"{which}{name}"] for name in own.tensors()}, of_own)
+            # An older checkpoint has fewer; what a learner can't do without, it asks for itself.
+            there = {name: tensors[key] for name in own.tensors() if (key := f"{which}{name}") in tensors}
+            own.restore(there, of_own)
         kind, n_steps = tensors["refining"].tolist()
         for refiner in self._refiners.values():
             refiner.begin(_LOSSES[kind], n_steps, taken=taken - of_joint)

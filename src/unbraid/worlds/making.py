@@ -86,14 +86,18 @@ def _spec_of_function(make: Callable[[], Any]) -> EnvSpec:
     return EnvSpec(id=name, entry_point=entry, max_episode_steps=limit, order_enforce=False, disable_env_checker=True)
 
 
-def make_world(spec: EnvSpec) -> gymnasium.Env[Any, Any]:
-    """One environment alone, unchecked: to look at its spaces.
+def make_world(spec: EnvSpec, **how: Any) -> gymnasium.Env[Any, Any]:
+    """One environment alone, unchecked: to look at its spaces, to draw it, or to step it by hand.
+
+    Args:
+        spec: what it is made by.
+        how: what its constructor takes beside that, such as `render_mode`.
 
     Raises:
         WorldError: its constructor raises. (What Gymnasium says, and imports that fail, pass as they are.)
     """
     with _naming(spec.id, "be made", passing=_NOT_HERE):
-        return gymnasium.make(spec, disable_env_checker=True)
+        return gymnasium.make(spec, disable_env_checker=True, **how)
 
 
 def make_worlds(spec: EnvSpec, n_envs: int) -> VectorEnv[Any, Any, Any]:

@@ -119,7 +119,8 @@ def test_of_others_worlds_all_that_an_agent_sees_is_told_to_four_digits(model, m
         def reset(self, *, seed=None, options=None):
             return np.arange(30) * 1.23456e-4, {}
 
-    monkeypatch.setattr("unbraid.studio.live.gymnasium.make", lambda *_, **__: Wide())
+    monkeypatch.setattr("unbraid.studio.live.spec_of", lambda _: "Wide-v0")
+    monkeypatch.setattr("unbraid.studio.live.make_world", lambda _: Wide())
     model = ModeModel(model.config, observation_size=30, action_size=1)
     live = LiveRollout(model, "Wide-v0", run=Path("run"), shown=Edits(2).shown)
     (told,) = live.frame()
@@ -187,7 +188,9 @@ def test_a_world_that_cannot_be_made_or_reset_is_said(model, monkeypatch, odd):
     with pytest.raises(WorldError, match="Odd-v0 in the reset of seed 5 raised RuntimeError: no licence"):
         LiveRollout(model, env, run=Path("run"), shown=Edits(2).shown, seed=5)
     monkeypatch.setattr(gymnasium.spec(env).entry_point, "__init__", fails)
-    with pytest.raises(WorldError, match="Odd-v0 must be possible to make here; no licence"):
+    with pytest.raises(
+        WorldError, match="Odd-v0 must be made without an error of its own; it raised RuntimeError: no lic"
+    ):
         LiveRollout(model, env, run=Path("run"), shown=Edits(2).shown, seed=5)
 
 

@@ -3,9 +3,11 @@
 import errno
 import json
 import os
+import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from unbraid.core.errors import ModelError, RunError, StorageError
 from unbraid.training.checkpoint import latest_checkpoint, load_checkpoint, model_in_checkpoint, save_checkpoint
@@ -81,6 +83,19 @@ def test_a_resume_does_not_search_again(demos, tiny, same_weights, fit_in_two, t
     assert len(searched) == 1
     assert same_weights(whole, in_two)
     assert in_two.search == whole.search
+
+
+def test_a_checkpoint_of_before_it_kept_its_search_is_resumed_too(demos, tiny, same_weights, tmp_path):
+    config, run = tiny("unbraid", calibration="left_out"), tmp_path / "run"
+    whole = fit(demos, config, LoopOptions(run=run, log_every=4, checkpoint_every=8))
+    for newest in sorted((run / "checkpoints").iterdir(), reverse=True)[:-1]:
+        shutil.rmtree(newest)
+    (older,) = (run / "checkpoints").iterdir()
+    path = older / "state.safetensors"
+    kept = {n: t for n, t in load_file(path).items() if not n.endswith(("search", "span_lengths"))}
+    assert len(kept) == len(load_file(path)) - 4  # of the learner and its twin
+    save_file(kept, path)
+    assert same_weights(fit(demos, config, LoopOptions(run=run, resume=True)), whole)
 
 
 def test_the_newest_two_are_kept_and_what_a_kill_half_wrote_goes(demos, tiny, tmp_path):
