@@ -146,7 +146,7 @@ def test_what_cannot_be_is_refused(live, model):
     ):
         with pytest.raises(ConfigError, match=said):
             call()
-    with pytest.raises(WorldError, match="possible to make"):
+    with pytest.raises(WorldError, match="must be registered with Gymnasium"):
         LiveRollout(model, "unbraid/Nowhere-v0", run=Path("run"), shown=Edits(2).shown)
 
 
@@ -188,9 +188,7 @@ def test_a_world_that_cannot_be_made_or_reset_is_said(model, monkeypatch, odd):
     with pytest.raises(WorldError, match="Odd-v0 in the reset of seed 5 raised RuntimeError: no licence"):
         LiveRollout(model, env, run=Path("run"), shown=Edits(2).shown, seed=5)
     monkeypatch.setattr(gymnasium.spec(env).entry_point, "__init__", fails)
-    with pytest.raises(
-        WorldError, match="Odd-v0 must be made without an error of its own; it raised RuntimeError: no lic"
-    ):
+    with pytest.raises(WorldError, match="Odd-v0 must be made without an error .* RuntimeError: no licence"):
         LiveRollout(model, env, run=Path("run"), shown=Edits(2).shown, seed=5)
 
 
