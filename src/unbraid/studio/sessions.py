@@ -4,6 +4,7 @@ import asyncio
 import json
 import secrets
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -144,7 +145,7 @@ class _Session:
         if failed is not None:
             await self._part(socket, failed)
             if not isinstance(failed, UnbraidError):
-                raise failed  # our own fault, which the terminal is to show
+                traceback.print_exception(failed)  # our own fault, which the terminal is to show
             return
         for error in errors:
             if error is not None and not isinstance(error, WebSocketDisconnect | RuntimeError | OSError):

@@ -188,7 +188,7 @@ def test_a_world_that_cannot_be_made_or_reset_is_said(model, monkeypatch, odd):
     with pytest.raises(WorldError, match="Odd-v0 in the reset of seed 5 raised RuntimeError: no licence"):
         LiveRollout(model, env, run=Path("run"), shown=Edits(2).shown, seed=5)
     monkeypatch.setattr(gymnasium.spec(env).entry_point, "__init__", fails)
-    with pytest.raises(WorldError, match="Odd-v0 must be made without an error .* RuntimeError: no licence"):
+    with pytest.raises(WorldError, match=r"Odd-v0 must be made without an error .* RuntimeError: no licence"):
         LiveRollout(model, env, run=Path("run"), shown=Edits(2).shown, seed=5)
 
 

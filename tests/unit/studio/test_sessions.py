@@ -132,7 +132,7 @@ def test_a_session_says_what_its_world_did_wrong_and_ends(in_odd, fault, do):
         assert (closed.value.code, closed.value.reason[:35]) == (1011, "The session could not go on. Press ")
 
 
-def test_what_is_our_own_fault_is_said_too(here, monkeypatch):
+def test_what_is_our_own_fault_is_said_too(here, monkeypatch, capsys):
     def fails(*_):
         raise RuntimeError("a bug")
 
@@ -143,6 +143,7 @@ def test_what_is_our_own_fault_is_said_too(here, monkeypatch):
         with pytest.raises(WebSocketDisconnect) as closed:
             heard(socket, "nothing")
         assert closed.value.code == 1011
+    assert "RuntimeError: a bug" in capsys.readouterr().err
 
 
 def test_an_idle_session_ends(desk):
