@@ -22,6 +22,7 @@ import numpy as np
 
 from unbraid.demos.selection import Selection
 from unbraid.demos.loading import load_demos
+from unbraid.demos import far_values
 from unbraid.modes import changes, search, stretches
 from unbraid.training import calibrated, joint, networks, steps, talk as talk_learner
 from unbraid.training.config import TalkConfig, UnbraidConfig
@@ -32,6 +33,7 @@ from unbraid.training.loop import LoopOptions
 stretches._TOLD_STEPS = 0
 networks._PART_STEPS = joint.MOST_READ_STEPS = calibrated.MOST_READ_STEPS = 10_000
 search.MOST_STEPS = changes.MOST_STEPS = talk_learner._MOST_SCALED = 10_000
+far_values._SAMPLE_ROWS = 10_000
 steps._BLOCK = joint._BLOCK = talk_learner._BLOCK = 10_000
 
 

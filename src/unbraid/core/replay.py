@@ -29,25 +29,27 @@ class Replay:
     are (`zero_grad(set_to_none=False)`), numbers that change are tensors, and nothing is read back to the CPU.
     """
 
-    def __init__(self, work: Callable[..., tuple[Tensor, ...]]) -> None:
-        """Args:
-        work: from tensors to tensors without a gradient.
-        """
-        self._work = work
+    def __init__(self) -> None:
+        """Has seen no work yet. (It keeps none: work that is a method would keep its object alive.)"""
         self._n_done: dict[tuple[torch.Size, ...], int] = {}
         self._recorded: dict[tuple[torch.Size, ...], _Recording] = {}
 
-    def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """What the work gives; inputs of which one is on the CPU, or asks for a gradient, are worked on as they are."""
+    def __call__(self, work: Callable[..., tuple[Tensor, ...]], *inputs: Tensor) -> tuple[Tensor, ...]:
+        """What the work gives; inputs of which one is on the CPU, or asks for a gradient, are worked on as they are.
+
+        Args:
+            work: from tensors to tensors without a gradient; the same each time.
+            inputs: what it is to work on.
+        """
         if not all(own.is_cuda and not own.requires_grad for own in inputs):
-            return self._work(*inputs)
+            return work(*inputs)
         shapes = tuple(own.shape for own in inputs)
         recorded = self._recorded.get(shapes)
         if recorded is None:
             n_done = self._n_done[shapes] = self._n_done.get(shapes, 0) + 1
             if n_done <= WARM_UPS or len(self._recorded) >= _MOST_GRAPHS:
-                return self._work(*inputs)
-            recorded = self._recorded[shapes] = _Recording(self._work, inputs)
+                return work(*inputs)
+            recorded = self._recorded[shapes] = _Recording(work, inputs)
         return recorded(*inputs)
 
 

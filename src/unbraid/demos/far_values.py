@@ -59,25 +59,30 @@ class Watch:
         """
         most = max(min(_SAMPLE_ROWS, _SAMPLE_VALUES // max(n_columns, 1)), 1)
         self._stride = max(-(-n_rows // most), 1)
-        self._n_seen = 0
-        self._kept: list[Float[np.ndarray, "_ column"]] = []
+        self._n_rows, self._n_seen = n_rows, 0
+        self._kept: Float[np.ndarray, "kept column"] | None = None
         self._low, self._high = np.array(math.inf), np.array(-math.inf)
 
     def watched(self, blocks: Iterable[Float[np.ndarray, "_ column"]]) -> Iterator[Float[np.ndarray, "_ column"]]:
         """The same blocks, looked at as they pass."""
         for block in blocks:
-            self._kept.append(block[-self._n_seen % self._stride :: self._stride].astype(np.float64))
+            if self._kept is None:
+                self._kept = np.empty((-(-self._n_rows // self._stride), block.shape[1]), dtype=block.dtype)
+            some = block[-self._n_seen % self._stride :: self._stride]
+            first = -(-self._n_seen // self._stride)
+            self._kept[first : first + len(some)] = some
             self._low, self._high = np.minimum(self._low, block.min(0)), np.maximum(self._high, block.max(0))
             self._n_seen += len(block)
             yield block
 
     def fence(self) -> Fence | None:
-        """None where no value was far."""
-        sample = np.concatenate(self._kept)
+        """None where no value was far; once all rows have passed."""
+        assert self._kept is not None
+        sample = self._kept
         n_beyond = min(math.ceil(_FEW * len(sample)) + _AT_LEAST - 1, (len(sample) - 1) // 2)
         ends = [n_beyond, len(sample) - 1 - n_beyond]
         low, high = np.partition(sample, ends, axis=0)[ends]
-        fence = Fence(low, high)
+        fence = Fence(low.astype(np.float64), high.astype(np.float64))
         return fence if fence.is_far(np.stack([self._low, self._high])).any() else None
 
 

@@ -39,13 +39,13 @@ class Descent:
         self._parameters, self._learning_rate = list(parameters), learning_rate
         self._on_gpu = self._parameters[0].is_cuda
         self.optimizer = torch.optim.AdamW(self._parameters, lr=learning_rate, weight_decay=weight_decay, fused=True)
-        self._replay = Replay(self._descended)
+        self._replay = Replay()
 
     def step(self, share: float) -> None:
         """One step at this share of the highest learning rate; the gradients are gone after it."""
         rate = self._learning_rate * share
         if self._on_gpu:
-            self._replay(torch.full((), rate, device=self._parameters[0].device))
+            self._replay(self._descended, torch.full((), rate, device=self._parameters[0].device))
         else:
             self._descended(rate)
 

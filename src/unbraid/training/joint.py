@@ -101,7 +101,7 @@ class UnbraidLearner:
         head = "gaussian" if config.policy_head == "auto" else config.policy_head
         self.config = replace(config, n_modes=self.responsibilities.shape[1], policy_head=head)
         self.model, self._descent = self._networks(seen, done, device)
-        self._learn_policy, self._learn_encoder = Replay(self._policy_learned), Replay(self._encoder_learned)
+        self._of_policy, self._of_encoder = Replay(), Replay()
         self.windows = WindowDraws(
             steps.lengths,
             window_lengths=config.window_lengths,
@@ -224,12 +224,12 @@ class UnbraidLearner:
 
     def policy_part(self) -> Float[Tensor, ""]:
         """The policy's loss, or this process's share of it, whose gradient is added to what is there."""
-        return self._learn_policy(*self.drawn(self.samples_per_step, self.generator))[0]
+        return self._of_policy(self._policy_learned, *self.drawn(self.samples_per_step, self.generator))[0]
 
     def encoder_part(self) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         """The encoder's two losses, or this process's share of them, whose gradient is added to what is there."""
         if self.config.encoder == "mean":
-            crossentropy, commitment = self._learn_encoder(*self._drawn_windows())
+            crossentropy, commitment = self._of_encoder(self._encoder_learned, *self._drawn_windows())
         else:
             crossentropy, commitment = self._latents_learned(*self._latents_in_order())
         return crossentropy, commitment

@@ -65,7 +65,7 @@ class PolicyRefiner:
         rate = _LEARNING_RATE * min(1.0, _OF_WIDTH / max(policy.hidden, default=_OF_WIDTH))
         self._descent = Descent(policy.parameters(), learning_rate=rate, weight_decay=_WEIGHT_DECAY)
         self.optimizer = self._descent.optimizer
-        self._learn = Replay(self._learned)
+        self._replay = Replay()
 
     def begin(self, kind: PolicyLoss, n_steps: int, *, taken: int = 0) -> None:
         """Says by which loss, and for how many gradient steps; and how many of them a resumed fit has taken."""
@@ -73,7 +73,7 @@ class PolicyRefiner:
 
     def step(self) -> Float[Tensor, ""]:
         """One gradient step; the loss of its batch."""
-        (loss,) = self._ranks.total([self.policy], *self._learn(*self._draw()))
+        (loss,) = self._ranks.total([self.policy], *self._replay(self._learned, *self._draw()))
         self._descent.step(scheduled(self.taken, self.n_steps))
         self.taken += 1
         return loss

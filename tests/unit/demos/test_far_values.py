@@ -54,8 +54,7 @@ def test_of_a_large_table_a_part_is_kept_and_all_is_looked_at():
     watch = Watch(len(table), table.shape[1])
     for _ in watch.watched(np.array_split(table, 7)):
         pass
-    assert sum(map(len, watch._kept)) == 83_334
-    assert np.array_equal(np.concatenate(watch._kept), table[::3])
+    assert np.array_equal(watch._kept, table[::3])
     assert watch.fence().is_far(table).sum() == 1
 
 
@@ -64,7 +63,7 @@ def test_of_wide_rows_fewer_are_kept():
     watch = Watch(*table.shape)
     for _ in watch.watched([table]):
         pass
-    assert sum(map(len, watch._kept)) == 10_000
+    assert len(watch._kept) == 10_000
 
 
 def test_a_handful_of_rows_can_be_judged():
