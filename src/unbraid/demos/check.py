@@ -282,7 +282,7 @@ def _about_far_actions(demos: Demos) -> list[Finding]:
         return []
     found: list[Finding] = []
     for column, row in first_faults(demos.actions, demos.n_episodes, _CHUNK_ROWS).items():
-        episode = int(np.searchsorted(demos.step_starts, row, side="right")) - 1
+        episode = int(_episodes_of(demos, "actions", np.array([row]))[0])
         message = (
             f"{_column(demos, 'actions', column)} should lie near its other values; episode {episode} holds "
             f"{demos.actions[row, column]:.6g} at step {row - demos.step_starts[episode]}. A fit takes it for the "

@@ -20,13 +20,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from unbraid.core.schedule import scheduled
 from unbraid.modes.evidence import Evidence, EvidenceKind, Recorded
 
 __all__ = ["SpanLatents", "span_latents"]
 
 LATENT_SIZE, WIDTH = 8, 48
 BATCH, LEARNING_RATE, LATENT_LEARNING_RATE = 768, 5e-3, 2e-2
-WARM_UP, THIN_AT, THINNING_STEPS, WEIGHT_DECAY, CLIP_NORM = 50, 0.4, 20_000, 0.01, 5.0
+THIN_AT, THINNING_STEPS, WEIGHT_DECAY, CLIP_NORM = 0.4, 20_000, 0.01, 5.0
 _SEEDED = threading.Lock()
 """torch's own generator is the whole program's, and two searches may run side by side."""
 
@@ -125,7 +126,7 @@ def span_latents(
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
-        rate = min(1.0, (taken + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * taken / n_steps))
+        rate = scheduled(taken, n_steps)
         for group in optimizer.param_groups:
             group["lr"] = group["highest"] * rate
         optimizer.step()

@@ -113,8 +113,7 @@ class SteeredPolicy:
         Raises:
             ConfigError: a model without styles, or a style outside [0, 1].
         """
-        if self.model.style_reader is None:
-            raise ConfigError("A model must have styles; this one was fitted without. Fit with style on (--style on).")
+        self.model.require_styles()
         return replace(self, style_quantile=require_style(quantile))
 
     def predict(

@@ -1,6 +1,5 @@
-"""Gradient steps of AdamW, as encoder, codebook and policy take them, and the schedule of their learning rate."""
+"""Gradient steps of AdamW, as encoder, codebook and policy take them."""
 
-import math
 from collections.abc import Iterable
 from typing import final
 
@@ -10,16 +9,9 @@ from torch import Tensor, nn
 
 from unbraid.core.replay import Replay
 
-__all__ = ["CLIP_NORM", "Descent", "scheduled"]
+__all__ = ["CLIP_NORM", "Descent"]
 
 CLIP_NORM = 5.0
-_WARM_UP = 50
-
-
-def scheduled(taken: int, n_steps: int) -> float:
-    """The share of the highest learning rate after so many gradient steps of all: a warm-up, then a cosine to 0."""
-    warm = min(1.0, (taken + 1) / _WARM_UP)
-    return warm * 0.5 * (1 + math.cos(math.pi * taken / n_steps))
 
 
 @final

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from unbraid.core.errors import ConfigError
 from unbraid.core.randomness import named_generator, named_seed
 from unbraid.core.replay import Replay, sent
+from unbraid.core.schedule import scheduled
 from unbraid.core.side_by_side import SideBySide
 from unbraid.modes.assignment import spans_of
 from unbraid.modes.chain import estimated_rate
@@ -25,7 +26,7 @@ from unbraid.modes.stretches import Stretches, some_within
 from unbraid.modes.windows import cut_windows
 from unbraid.policy.normaliser import Normaliser
 from unbraid.training.config import UnbraidConfig
-from unbraid.training.descent import Descent, scheduled
+from unbraid.training.descent import Descent
 from unbraid.training.given import Given, told_by_the_first
 from unbraid.training.model import ModeModel
 from unbraid.training.networks import DISTANCE_TEMPERATURE

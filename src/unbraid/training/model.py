@@ -157,8 +157,7 @@ class ModeModel(ModeNetworks):
             ConfigError: a model without styles.
             DataError: widths that don't fit, numbers that are not finite, or no windows of that length.
         """
-        if self.style_reader is None:
-            raise ConfigError("A model must have styles; this one was fitted without. Fit with style on (--style on).")
+        self.require_styles()
         windows = self.cut(demos, window_steps, stride_steps)
         styles = self.styles_of(demos, windows, self.window_scores(demos, windows).argmax(1))
         return styles if window_steps is not None else _of_every_episode(demos, styles, np.nan)
@@ -177,10 +176,9 @@ class ModeModel(ModeNetworks):
             ConfigError: a model without styles.
             DataError: widths that don't fit, or numbers that are not finite.
         """
-        if self.style_reader is None:
-            raise ConfigError("A model must have styles; this one was fitted without. Fit with style on (--style on).")
+        reader = self.require_styles()
         read = in_parts(partial(style_readings_of_windows, self, self.switch_rate), self.steps_of(demos), windows)
-        return self.style_reader.quantiles(read)[np.arange(len(modes)), modes]
+        return reader.quantiles(read)[np.arange(len(modes)), modes]
 
     def score(self, demos: Demos) -> float:
         """Mean log-likelihood of an action, in nats.

@@ -105,6 +105,12 @@ class ModeNetworks(nn.Module):
         """What the method reads a mode from when nobody says: the talk's its encoder, unbraid's both."""
         return "encoder" if isinstance(self.config, TalkConfig) else "combined"
 
+    def require_styles(self) -> StyleReader:
+        """What reads styles; raises `ConfigError` of a model without."""
+        if self.style_reader is None:
+            raise ConfigError("A model must have styles; this one was fitted without. Fit with style on (--style on).")
+        return self.style_reader
+
     def moved(self, observations: Float[Tensor, "batch obs"]) -> Float[Tensor, "batch obs"]:
         """Observations in their own units -> float32 as the normaliser takes them: less the origin."""
         if self.observation_origin is None:

@@ -12,8 +12,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from unbraid.core.replay import Replay
+from unbraid.core.schedule import scheduled
 from unbraid.policy.gaussian import ActionPolicy
-from unbraid.training.descent import Descent, scheduled
+from unbraid.training.descent import Descent
 from unbraid.training.networks import ModeNetworks
 from unbraid.training.policy_losses import Batch, PolicyLoss, Precision, policy_loss
 from unbraid.training.ranks import ONE_RANK, Ranks

@@ -5,7 +5,6 @@ import json
 import re
 from pathlib import Path
 
-import jaxtyping
 import numpy as np
 import pytest
 
@@ -34,14 +33,6 @@ SOME = {
         "cost", 1, within=2.5, mode=0, method="betting", bounds=(0, 1000)
     ),
 }
-
-
-@pytest.fixture
-def unchecked():
-    """As users call it: types are checked in the tests alone."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.usefixtures("unchecked")

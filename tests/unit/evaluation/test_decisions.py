@@ -4,7 +4,6 @@ import dataclasses
 import json
 from collections import Counter
 
-import jaxtyping
 import numpy as np
 import pytest
 
@@ -209,14 +208,6 @@ def test_a_cost_that_nobody_ever_tells_is_refused_at_the_end():
     ):
         decide([SAFE, MeanClaim("length", (0, 2000), at_least=900, mode=1)], TERMS, actors)
     assert actors.asked["mode 0"] > 0
-
-
-@pytest.fixture
-def unchecked():
-    """As users call it: types are checked in the tests alone."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.usefixtures("unchecked")

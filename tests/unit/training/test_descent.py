@@ -1,16 +1,10 @@
-"""The steps of AdamW and the schedule of their rate."""
+"""The steps of AdamW."""
 
 import pytest
 import torch
 
-from unbraid.training.descent import CLIP_NORM, Descent, scheduled
-
-
-def test_the_rate_warms_up_and_comes_down_to_nothing():
-    rates = [scheduled(taken, 200) for taken in range(200)]
-    assert rates[0] == pytest.approx(1 / 50)
-    assert max(rates) == pytest.approx(rates[49])
-    assert rates[-1] < 1e-3
+from unbraid.core.schedule import scheduled
+from unbraid.training.descent import CLIP_NORM, Descent
 
 
 def test_a_step_is_adamws_of_clipped_gradients_at_a_share_of_the_rate():
