@@ -30,7 +30,7 @@ from jaxtyping import Bool, Float, Int
 
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.core.runs import new_file
-from unbraid.demos.arrays import demos_from_arrays, one_row, require_dtype, without_last_actions
+from unbraid.demos.arrays import demos_from_arrays, one_row, require_dtype, require_flags, without_last_actions
 from unbraid.demos.episodes import Demos
 from unbraid.demos.formats.archive import said_unread
 from unbraid.demos.formats.format import Format
@@ -241,6 +241,7 @@ def _flags(tables: Mapping[str, Any], name: str, path: Path) -> Bool[np.ndarray,
         raise DataError(
             f"`{name}` of {path} must be one flag per step; got shape {values.shape} of {values.dtype}. Reshape it."
         )
+    require_flags(values, name, path)
     return values.astype(bool)
 
 

@@ -112,6 +112,10 @@ def test_flags_may_be_columns_of_numbers(tmp_path):
         ({"rewards": np.zeros(7)}, r"`rewards` of .* must have 8 rows.*got shape \(7,\)"),
         ({"timeouts": np.zeros(9)}, r"`timeouts` of .* must have 8 rows.*got shape \(9,\)"),
         ({"timeouts": np.zeros((8, 2))}, "`timeouts` of .* must be one flag per step"),
+        (
+            {"timeouts": np.array([0, 0, 1, 0, 0, np.nan, 0, 1])},
+            "`timeouts` of .* 0 or 1 at .* nan at row 5",
+        ),
         ({"next_observations": np.zeros((8, 3))}, r"must be shaped like `observations`, \(8, 2\); got \(8, 3\)"),
         ({"actions": np.zeros((8, 1), dtype=np.int32)}, "This release covers continuous actions only"),
         ({"observations": np.zeros((8, 4, 4, 3)), "next_observations": None}, "`observations` of .* must be a table"),
