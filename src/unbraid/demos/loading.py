@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from unbraid.core.errors import ConfigError
+from unbraid.core.errors import ConfigError, DataError
 from unbraid.demos.episodes import Demos
+from unbraid.demos.fields import kind_of
 from unbraid.demos.formats.format import PART_STEPS, Format
 from unbraid.demos.formats.recognise import located, recognised
 from unbraid.demos.joining import join_demos
@@ -39,8 +40,13 @@ def find_source(source: str | os.PathLike[str]) -> Source:
         source: a path; or an id that a format knows, such as ``minari:NAME``.
 
     Raises:
-        DataError: nothing is there, or no format recognises it.
+        DataError: nothing is there, or no format recognises it; or it is no path.
     """
+    if not isinstance(source, str | os.PathLike):
+        raise DataError(
+            f"A source must be a path, or an id such as minari:NAME; got {kind_of(source)}. Give several one after "
+            "another: load_demos(first, second)."
+        )
     path, named = located(os.fspath(source))
     if named is not None:
         return Source(path, named, f"{os.fspath(source)} is an id of {named.title}")
@@ -75,7 +81,7 @@ def load_demos(
             message names file and field.
         ConfigError: an option that no format takes; weights that are not one above 0 for each source.
     """
-    told = options or ReadOptions()
+    told = ReadOptions() if options is None else options
     if drop_last_action:
         told = replace(told, drop_last_action=True)
     if max_episode_steps is not None:

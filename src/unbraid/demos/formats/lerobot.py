@@ -190,7 +190,9 @@ def _remedy_for(version: object) -> str:
         return "Give the folder of a LeRobotDataset."
     if int(number[1]) > 3:
         return "That is newer than what is read here: use a newer unbraid, or a copy of the set in v3.0."
-    return "Convert the set with LeRobot: `python -m lerobot.datasets.v30.convert_dataset_v21_to_v30`."
+    first = "" if str(version).startswith("v2.1") else " It takes v2.1: an older LeRobot brings earlier sets to that."
+    script = "lerobot.datasets.v30.convert_dataset_v21_to_v30"
+    return f"Convert the set with LeRobot: `python -m {script} --repo-id=NAME`.{first}"
 
 
 def _observation(
