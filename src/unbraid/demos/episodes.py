@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from unbraid.core.errors import ConfigError, DataError
+from unbraid.core.randomness import require_generator
 from unbraid.demos.fields import (
     chosen_numbers,
     kind_of,
@@ -344,6 +345,7 @@ class Demos:
 
     def shuffled(self, generator: np.random.Generator) -> "Demos":
         """The same episodes in random order: nothing in the order says who acted."""
+        require_generator(generator)
         return self.select(generator.permutation(self.n_episodes))
 
     def without_labels(self) -> "Demos":
@@ -395,6 +397,7 @@ def split_numbers(
     demos: Demos, *, held_out: float, generator: np.random.Generator
 ) -> tuple[Int[np.ndarray, "training"], Int[np.ndarray, "held_out"]]:
     """The numbers of the episodes on either side of a split, rising: see `Demos.split`."""
+    require_generator(generator)
     with_steps = np.flatnonzero(demos.lengths)
     n_episodes = len(with_steps)
     if not 0 < held_out < 1 or n_episodes < 2:

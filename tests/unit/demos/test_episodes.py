@@ -327,3 +327,12 @@ def test_it_shows_itself_in_a_line():
 def test_decimals_of_more_than_64_bits_become_float64():
     wide = Episode(np.zeros((4, 2), dtype=np.longdouble), np.ones((3, 1), dtype=np.longdouble))
     assert (wide.observations.dtype, wide.actions.dtype) == (np.float64, np.float64)
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+def test_a_seed_is_no_generator_and_it_says_how_to_make_one():
+    demos = _counting((2,) * 4)
+    for draw in (demos.shuffled, lambda given: demos.split(held_out=0.5, generator=given)):
+        for wrong in (0, None, np.random):
+            with pytest.raises(ConfigError, match=r"must be a numpy\.random\.Generator; got .*default_rng\(0\)"):
+                draw(wrong)

@@ -141,6 +141,8 @@ def read_d4rl_parts(path: Path, options: ReadOptions, n_steps: int) -> Iterator[
         notes = notes_from(read_text(file.get("unbraid/meta"), path), where="unbraid/meta", source=path)
         ours = {n: read_rows(file[f"unbraid/{n}"], path) for n in (*_OF_EPISODES, *_BOUNDS) if f"unbraid/{n}" in file}
         unread = said_unread(names_in(file, path), {*tables})
+        if "timeouts" in tables and options.max_episode_steps is not None:
+            unread = (*unread, "max_episode_steps is not used: `timeouts` mark where time limits ended episodes.")
         notes["facts"] = with_left_out(notes["facts"], *unread) if unread else notes["facts"]
         if "next_observations" not in tables:
             if not (lengths > 1).any():

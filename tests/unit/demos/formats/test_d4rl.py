@@ -93,6 +93,14 @@ def test_without_timeouts_it_asks_for_the_limit(tmp_path):
     assert read_d4rl(path, ReadOptions(max_episode_steps=100)).lengths.tolist() == [3, 3]
 
 
+def test_a_limit_that_timeouts_make_needless_is_said(tmp_path):
+    demos = load_demos(_file(tmp_path), max_episode_steps=2)
+    assert demos.lengths.tolist() == [3, 1, 4]
+    assert demos.facts["left_out"] == [
+        "max_episode_steps is not used: `timeouts` mark where time limits ended episodes."
+    ]
+
+
 @pytest.mark.parametrize("name", ["costs", "cost", "infos/cost"])
 def test_costs_are_found_where_people_put_them(tmp_path, name):
     assert read_d4rl(_file(tmp_path, **{name: np.arange(8) / 8})).costs.tolist() == (np.arange(8) / 8).tolist()
