@@ -5,7 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from unbraid.core.errors import ConfigError, DataError
+from unbraid.demos.arrays import STEP_ARRAYS
 from unbraid.demos.episodes import Demos
 from unbraid.demos.fields import kind_of
 from unbraid.demos.formats.format import PART_STEPS, Format
@@ -108,14 +111,33 @@ def left_out(demos: Demos) -> tuple[str, ...]:
 
 
 def load_parts(source: Source, *, options: ReadOptions | None = None, n_steps: int = PART_STEPS) -> Iterator[Demos]:
-    """The same in parts of whole episodes, of about `n_steps` steps each.
+    """The same in parts of whole episodes, of about `n_steps` steps each, with numbers of the same types.
 
     Raises:
         ConfigError: fewer than one step, or an option that the format does not take.
-        DataError: as `load_demos`.
+        DataError: as `load_demos`; or numbers of later episodes do not fit in the type of the first.
     """
     if n_steps < 1:
         raise ConfigError(f"A part must have at least 1 step; got {n_steps}. Ask for more.")
     told = options or ReadOptions()
     require_taken(told, source.format.options, title=source.format.title, source=source.path)
-    return source.format.read_parts(source.path, told, n_steps)
+    return _of_one_type(source.format.read_parts(source.path, told, n_steps), source.path)
+
+
+def _of_one_type(parts: Iterator[Demos], path: Path) -> Iterator[Demos]:
+    """Parts whose tables have the types of the first: episodes of others may differ, and no writer takes both."""
+    types: dict[str, np.dtype] = {}
+    n_before = 0
+    for part in parts:
+        tables = {name: v for name in ("observations", *STEP_ARRAYS) if (v := getattr(part, name)) is not None}
+        types = types or {name: values.dtype for name, values in tables.items()}
+        differ = {name: values for name, values in tables.items() if values.dtype != types.get(name, values.dtype)}
+        for name, values in differ.items():
+            if not np.can_cast(values.dtype, types[name]):
+                raise DataError(
+                    f"`{name}` of {path} must have the same type in all episodes, to be read in parts; episodes before "
+                    f"number {n_before} have {types[name]}, and later ones {values.dtype}. Write it with "
+                    f"{values.dtype} throughout."
+                )
+        yield replace(part, **{n: v.astype(types[n]) for n, v in differ.items()}) if differ else part
+        n_before += part.n_episodes

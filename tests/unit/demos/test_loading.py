@@ -153,3 +153,21 @@ def test_what_others_keep_and_is_not_read_here_is_told_with_what_to_do(tmp_path,
     file.write_bytes(b"{}")
     with pytest.raises(DataError, match=rf"{says}: put its arrays in an \.npz, with `numpy\.savez`"):
         load_demos(tmp_path / name.split("/")[0])
+
+
+def test_parts_have_the_types_of_the_first_where_nothing_is_lost(tmp_path):
+    rng = np.random.default_rng(0)
+    wide = {"observations": rng.normal(size=(3, 2)), "actions": rng.normal(size=(2, 1))}
+    narrow = {name: values.astype(np.float32) for name, values in wide.items()}
+    for folder, episodes in (("widest_first", (wide, narrow)), ("narrowest_first", (narrow, wide))):
+        (tmp_path / folder).mkdir()
+        for number, arrays in enumerate(episodes):
+            np.savez(tmp_path / folder / f"{number}.npz", **arrays)
+    source = find_source(tmp_path / "widest_first")
+    for name, target in (("lerobot", "frames"), ("d4rl", "flat.hdf5"), ("store", "pile")):
+        write = format_named(name).write_parts
+        assert load_demos(write(load_parts(source, n_steps=1), tmp_path / target)).fingerprint() == (
+            load_demos(source.path).fingerprint()
+        )
+    with pytest.raises(DataError, match=r"the same type .*before number 1 have float32, and later ones float64"):
+        list(load_parts(find_source(tmp_path / "narrowest_first"), n_steps=1))
