@@ -246,3 +246,17 @@ def test_writing_never_overwrites_and_leaves_nothing_half_written(tmp_path, monk
     with pytest.raises(StorageError, match="No space left"):
         write_d4rl(demos, tmp_path / "b.hdf5")
     assert [p.name for p in tmp_path.iterdir()] == ["a.hdf5"]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "says"), [(BlockingIOError, "another program writes it"), (PermissionError, "it may not be read")]
+)
+def test_a_file_that_another_program_writes_is_not_called_damaged(tmp_path, monkeypatch, refusal, says):
+    path = _file(tmp_path)
+
+    def refused(*_):
+        raise refusal(11, "unable to lock file")
+
+    monkeypatch.setattr(h5py, "File", refused)
+    with pytest.raises(DataError, match=f"must be there to be read; {says}"):
+        read_d4rl(path)
