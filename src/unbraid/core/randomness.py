@@ -6,7 +6,7 @@ import numpy as np
 
 from unbraid.core.errors import ConfigError
 
-__all__ = ["named_generator", "named_seed"]
+__all__ = ["named_generator", "named_seed", "require_generator"]
 
 
 def _sequence(seed: int, names: tuple[str | int, ...]) -> np.random.SeedSequence:
@@ -29,3 +29,12 @@ def named_generator(seed: int, *names: str | int) -> np.random.Generator:
 def named_seed(seed: int, *names: str | int) -> int:
     """A 63-bit seed for one purpose, for generators that are not NumPy's (torch's `manual_seed`)."""
     return int(_sequence(seed, names).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def require_generator(generator: object) -> None:
+    """Raises `ConfigError` where something is no NumPy generator, such as a seed."""
+    if not isinstance(generator, np.random.Generator):
+        raise ConfigError(
+            f"A generator must be a numpy.random.Generator; got {generator!r:.60}. Make one of a seed: "
+            "numpy.random.default_rng(0)."
+        )

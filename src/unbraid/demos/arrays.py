@@ -22,7 +22,8 @@ import numpy as np
 from jaxtyping import Int
 
 from unbraid.core.errors import DataError
-from unbraid.demos.episodes import Demos, require_labels, require_rows
+from unbraid.demos.episodes import Demos
+from unbraid.demos.fields import require_labels, require_rows
 
 __all__ = [
     "EPISODE_ARRAYS",
@@ -35,6 +36,7 @@ __all__ = [
     "names_from",
     "one_row",
     "require_dtype",
+    "require_flags",
     "require_form",
     "without_last_actions",
 ]
@@ -64,7 +66,8 @@ def demos_from_arrays(
 ) -> Demos:
     """`Demos` of arrays that came from a file; every message names the file.
 
-    Whole numbers are taken for observations, rewards and costs and become float64; actions must be continuous.
+    Whole numbers, and true and false, are taken for observations, rewards and costs and become float64; actions must be
+    continuous.
 
     Args:
         arrays: by the names above; others are not looked at.
@@ -122,6 +125,16 @@ def one_row(values: np.ndarray) -> np.ndarray:
     return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
 
 
+def require_flags(values: np.ndarray, name: str, source: Path) -> None:
+    """Raises `DataError` where a flag of a step is NaN, which would count as true."""
+    missing = np.flatnonzero(np.isnan(values))
+    if len(missing):
+        raise DataError(
+            f"`{name}` of {source} must be 0 or 1 at every step; it is {values[missing[0]]} at row {missing[0]}. "
+            "Repair it."
+        )
+
+
 def _dtype_of(name: str, values: np.ndarray, source: Path) -> np.dtype:
     """The type that the array of this name becomes."""
     n_axes = _AXES.get(name, 1)
@@ -134,8 +147,8 @@ def _dtype_of(name: str, values: np.ndarray, source: Path) -> np.dtype:
     if wanted == "integer" and (kind in "iu" or len(values) == 0):
         return np.dtype(np.int64)
     if wanted == "floating-point" and kind == "f":
-        return values.dtype.newbyteorder("=")
-    if wanted == "floating-point" and kind in "iu" and name != "actions":
+        return values.dtype.newbyteorder("=") if values.dtype.itemsize <= 8 else np.dtype(np.float64)
+    if wanted == "floating-point" and kind in "biu" and name != "actions":
         return np.dtype(np.float64)
     if name == "actions" and kind in "iu":
         remedy = (

@@ -1,26 +1,36 @@
 """Recorded episodes: `Episode` for one, `Demos` for a pile of them, both frozen and checked when made."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from numbers import Integral
-from os import PathLike
-from typing import Any
+from operator import index as whole
+from typing import Any, SupportsIndex
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from unbraid.core.errors import ConfigError, DataError
+from unbraid.core.randomness import require_generator
+from unbraid.demos.fields import (
+    chosen_numbers,
+    kind_of,
+    labels_of,
+    require_labels,
+    require_names,
+    require_rows,
+    rows_of,
+    said_partial,
+    taken_of_episodes,
+    taken_one,
+    taken_table,
+)
 from unbraid.demos.left_out import LARGE_SEEDS, seeds_that_fit, with_left_out
 
-__all__ = ["Demos", "Episode", "require_demos", "require_labels", "require_rows", "split_numbers"]
-
-_NUMBERS = "biuf"
-"""NumPy's kinds of numbers: of true and false, whole ones, and decimals."""
+__all__ = ["Demos", "Episode", "require_demos", "split_numbers"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Episode:
     """One recorded episode of T steps.
 
@@ -43,12 +53,22 @@ class Episode:
     label: int | None = None
 
     def __post_init__(self) -> None:
-        _take_arrays(self, "An episode's ")
-        if self.label is not None and not isinstance(self.label, Integral):
+        _take_tables(self, "An episode's ")
+        remedies = {
+            "label": "It is an index into `label_names`: number the experts from 0 on, and give their names to "
+            "Demos.from_episodes.",
+            "seed": "Leave it out where the world was not reset with one.",
+        }
+        for name, remedy in remedies.items():
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, taken_one(value, name, remedy))
+        ended = np.asarray(self.terminated)
+        if ended.ndim or ended.dtype.kind not in "biu":
             raise DataError(
-                f"An episode's label must be a whole number, an index into `label_names`; got {self.label!r:.80}. "
-                "Number the experts from 0 on, and give their names to Demos.from_episodes."
+                f"An episode's terminated must be true or false; got {self.terminated!r:.80}. Say whether the world "
+                "ended it, at its last step."
             )
+        object.__setattr__(self, "terminated", bool(ended))
         if self.observations.ndim != 2 or self.actions.ndim != 2:
             raise DataError(
                 "An episode's observations and actions must be (T + 1, obs) and (T, act); got shapes "
@@ -73,10 +93,20 @@ class Episode:
         """T, the number of actions."""
         return len(self.actions)
 
+    def __repr__(self) -> str:
+        """In a line: how large it is, and what is known of it."""
+        known = [n for n in ("rewards", "costs") if getattr(self, n) is not None]
+        told = [f"{n}={v}" for n in ("terminated", "seed", "label") if (v := getattr(self, n)) is not None]
+        sizes = f"n_steps={self.n_steps}, observations={self.observations.shape}, actions={self.actions.shape}"
+        return f"Episode({', '.join([sizes, *told])}{', with ' + ' and '.join(known) if known else ''})"
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Demos:
     """A pile of episodes as flat arrays: episode after episode, in memory or memory-mapped.
+
+    It is a sequence of episodes: ``len(demos)``, ``demos[0]``, ``demos[-1]``, ``for episode in demos``; and
+    ``demos.select`` takes numbers, a slice or a mask.
 
     Attributes:
         observations: (sum of T + 1 over episodes, obs).
@@ -108,7 +138,12 @@ class Demos:
     facts: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
-        _take_arrays(self, "The demonstrations' ")
+        _take_tables(self, "The demonstrations' ")
+        for name in ("lengths", "terminated", "seeds", "labels"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, taken_of_episodes(value, name))
+        for name in ("label_names", "observation_names"):
+            object.__setattr__(self, name, require_names(getattr(self, name), name))
         if self.observations.ndim != 2 or self.actions.ndim != 2:
             raise DataError(
                 "Observations and actions must be flat tables (row, column); got shapes "
@@ -133,23 +168,26 @@ class Demos:
     @classmethod
     def from_episodes(
         cls,
-        episodes: Sequence[Episode],
+        episodes: Iterable[Episode],
         *,
         label_names: Sequence[str] = (),
         observation_names: Sequence[str] = (),
         action_bounds: tuple[np.ndarray, np.ndarray] | None = None,
         facts: dict[str, Any] | None = None,
     ) -> "Demos":
-        """Lays episodes end to end. Rewards, costs, seeds and labels are kept where every episode has them; seeds that
-        do not fit in 64 bits are left out, and `facts["left_out"]` says so. Where labels have no `label_names`, experts
-        are called by their numbers.
+        """Lays episodes end to end. Rewards, costs, seeds and labels are kept where every episode has them; of what
+        only some have, and of seeds that do not fit in 64 bits, none are kept, and `facts["left_out"]` says so. Where
+        labels have no `label_names`, experts are called by their numbers.
 
         Raises:
             DataError: no episodes, what is no episode, or episodes of different widths.
         """
+        if not isinstance(episodes, Iterable):
+            raise DataError(f"Demonstrations must be made of Episodes; got {kind_of(episodes)}. Give a list of them.")
+        episodes = list(episodes)
         strangers = [e for e in episodes if not isinstance(e, Episode)]
         if strangers:
-            raise DataError(f"Demonstrations must be made of Episodes; got {_kind_of(strangers[0])}. Make an Episode.")
+            raise DataError(f"Demonstrations must be made of Episodes; got {kind_of(strangers[0])}. Make an Episode.")
         if not episodes:
             raise DataError("Demonstrations must hold at least one episode; got none. Record or select some.")
         widths = {(e.observations.shape[1], e.actions.shape[1]) for e in episodes}
@@ -170,11 +208,12 @@ class Demos:
             parts = [getattr(e, name) for e in episodes]
             return None if any(p is None for p in parts) else np.concatenate(parts)
 
-        labels, names = _labels_of([e.label for e in episodes], label_names)
+        labels, names = labels_of([e.label for e in episodes], require_names(label_names, "label_names"))
+        left_out = said_partial(episodes)
         seeds = [e.seed for e in episodes if e.seed is not None]
         kept_seeds = seeds_that_fit(seeds) if len(seeds) == len(episodes) else None
         if kept_seeds is None and len(seeds) == len(episodes):
-            facts = with_left_out(facts or {}, LARGE_SEEDS)
+            left_out.append(LARGE_SEEDS)
         return cls(
             observations=np.concatenate([e.observations for e in episodes]),
             actions=np.concatenate([e.actions for e in episodes]),
@@ -185,10 +224,10 @@ class Demos:
             seeds=kept_seeds,
             labels=labels,
             label_names=names,
-            observation_names=tuple(observation_names),
+            observation_names=require_names(observation_names, "observation_names"),
             action_low=None if action_bounds is None else np.asarray(action_bounds[0], dtype=np.float64),
             action_high=None if action_bounds is None else np.asarray(action_bounds[1], dtype=np.float64),
-            facts=facts or {},
+            facts=with_left_out(facts or {}, *left_out) if left_out else facts or {},
         )
 
     @property
@@ -232,37 +271,69 @@ class Demos:
         paired with another step's action."""
         return np.arange(self.n_steps) + self.episode_of_step
 
-    def episode(self, index: int) -> Episode:
-        """One episode, as views of the flat arrays."""
-        if not 0 <= index < self.n_episodes:
-            raise DataError(f"The episode must lie in [0, {self.n_episodes}); got {index}. Choose one that exists.")
-        steps = slice(int(self.step_starts[index]), int(self.step_starts[index + 1]))
-        rows = slice(int(self.row_starts[index]), int(self.row_starts[index + 1]))
+    def episode(self, index: SupportsIndex) -> Episode:
+        """One episode, as views of the flat arrays; `demos[-1]` counts from the end, too."""
+        number = taken_one(index, "number", "Number episodes from 0 on.")
+        if not 0 <= number < self.n_episodes:
+            raise DataError(f"The episode must lie in [0, {self.n_episodes}); got {number}. Choose one that exists.")
+        steps = slice(int(self.step_starts[number]), int(self.step_starts[number + 1]))
+        rows = slice(int(self.row_starts[number]), int(self.row_starts[number + 1]))
         return Episode(
             observations=self.observations[rows],
             actions=self.actions[steps],
             rewards=None if self.rewards is None else self.rewards[steps],
             costs=None if self.costs is None else self.costs[steps],
-            terminated=bool(self.terminated[index]),
-            seed=None if self.seeds is None else int(self.seeds[index]),
-            label=None if self.labels is None else int(self.labels[index]),
+            terminated=bool(self.terminated[number]),
+            seed=None if self.seeds is None else int(self.seeds[number]),
+            label=None if self.labels is None else int(self.labels[number]),
         )
+
+    def __len__(self) -> int:
+        return self.n_episodes
+
+    def __bool__(self) -> bool:
+        """True, whatever it holds: `demos or other` asks whether there are demonstrations at all."""
+        return True
+
+    def __getitem__(self, index: SupportsIndex) -> Episode:
+        """One episode; negative numbers count from the end, as in a list."""
+        try:
+            number = whole(index)
+        except TypeError:
+            raise DataError(
+                f"An episode must be asked for by its number; got {index!r:.80}. Take several with `select`, which "
+                "takes numbers, a slice or a mask."
+            ) from None
+        if not -self.n_episodes <= number < self.n_episodes:
+            raise IndexError(  # as a list's, which ends loops
+                f"The episode must lie in [{-self.n_episodes}, {self.n_episodes}); got {number}. Choose one of these."
+            )
+        return self.episode(number % self.n_episodes)
 
     def __iter__(self) -> Iterator[Episode]:
         return (self.episode(i) for i in range(self.n_episodes))
 
-    def select(self, episodes: Sequence[int] | Int[np.ndarray, "chosen"]) -> "Demos":
-        """The chosen episodes in the given order, copied; `unbraid.demos.selection.Selection` copies nothing."""
-        chosen = np.asarray(episodes, dtype=np.int64)
-        out_of_range = (chosen < 0) | (chosen >= self.n_episodes)
-        if out_of_range.any():
-            raise DataError(
-                f"Episodes must lie in [0, {self.n_episodes}); got {chosen[out_of_range][0]}. Choose some that exist."
-            )
-        steps = _rows(self.step_starts, chosen)
+    def __repr__(self) -> str:
+        """In a line: how large it is, and what is known of it."""
+        known = [n for n in ("rewards", "costs", "seeds", "labels") if getattr(self, n) is not None]
+        return (
+            f"Demos(n_episodes={self.n_episodes}, n_steps={self.n_steps}, observation_size={self.observation_size}, "
+            f"action_size={self.action_size}{', with ' + ', '.join(known) if known else ''})"
+        )
+
+    def select(
+        self, episodes: Sequence[int] | Int[np.ndarray, "chosen"] | Bool[np.ndarray, "episode"] | slice
+    ) -> "Demos":
+        """The chosen episodes, copied; `unbraid.demos.selection.Selection` copies nothing.
+
+        Args:
+            episodes: their numbers, in any order; a slice; or (episode,) true for those that are meant.
+        """
+        chosen = chosen_numbers(episodes, self.n_episodes)
+        steps = rows_of(self.step_starts, chosen)
         return replace(
             self,
-            observations=self.observations[_rows(self.row_starts, chosen)],
+            observations=self.observations[rows_of(self.row_starts, chosen)],
             actions=self.actions[steps],
             lengths=self.lengths[chosen],
             terminated=self.terminated[chosen],
@@ -274,6 +345,7 @@ class Demos:
 
     def shuffled(self, generator: np.random.Generator) -> "Demos":
         """The same episodes in random order: nothing in the order says who acted."""
+        require_generator(generator)
         return self.select(generator.permutation(self.n_episodes))
 
     def without_labels(self) -> "Demos":
@@ -306,57 +378,26 @@ def require_demos(given: object, *others: type) -> None:
     if isinstance(given, (Demos, *others)):
         return
     raise DataError(
-        f"Demonstrations must be Demos; got {_kind_of(given)}. Load a file with load_demos, or lay episodes end to end "
+        f"Demonstrations must be Demos; got {kind_of(given)}. Load a file with load_demos, or lay episodes end to end "
         "with Demos.from_episodes."
     )
 
 
-def _kind_of(value: object) -> str:
-    """What something is, for a message: "a list of Episode", "the text 'runs/pile'"."""
-    if isinstance(value, str | PathLike):
-        return f"the path {str(value)!r:.80}"
-    kind = type(value).__name__
-    if isinstance(value, list | tuple) and value:
-        kind += f" of {type(value[0]).__name__}"
-    return "None" if value is None else f"{'an' if kind[0] in 'AEIOUaeiou' or kind == 'ndarray' else 'a'} {kind}"
-
-
-def _take_arrays(holder: "Episode | Demos", whose: str) -> None:
-    """Makes arrays of lists of numbers, and refuses what is none; arrays stay what they are, mapped ones too."""
+def _take_tables(holder: "Episode | Demos", whose: str) -> None:
+    """Makes the tables of steps arrays of numbers, or refuses them."""
     for name in ("observations", "actions", "rewards", "costs"):
         value = getattr(holder, name)
-        if value is None and name in ("rewards", "costs"):
-            continue
-        try:
-            values = value if isinstance(value, np.ndarray) else np.asarray(value)
-        except (ValueError, TypeError, RuntimeError) as error:  # rows of different lengths; a tensor on a GPU
-            raise DataError(f"{whose}{name} must be an array of numbers; {error}. Give every row as many.") from None
-        if values.dtype.kind not in _NUMBERS:
-            raise DataError(
-                f"{whose}{name} must be an array of numbers; got {_kind_of(value)} of {values.dtype}. Convert it, as "
-                "with numpy.asarray(..., dtype=numpy.float64)."
-            )
-        if values is not value:
-            object.__setattr__(holder, name, values)
-
-
-def _labels_of(
-    labels: Sequence[int | None], names: Sequence[str]
-) -> tuple[Int[np.ndarray, "episode"] | None, tuple[str, ...]]:
-    """(episode,) the labels where every episode has one, and the names; without any, each number is a name."""
-    if any(label is None for label in labels):
-        return None, tuple(names)
-    numbers = np.asarray(labels, dtype=np.int64)
-    if names or (numbers < 0).any():  # which is refused
-        return numbers, tuple(names)
-    distinct, indices = np.unique(numbers, return_inverse=True)
-    return indices.reshape(-1).astype(np.int64), tuple(str(number) for number in distinct.tolist())
+        if value is not None or name in ("observations", "actions"):
+            values = taken_table(value, name, whose)
+            if values is not value:
+                object.__setattr__(holder, name, values)
 
 
 def split_numbers(
     demos: Demos, *, held_out: float, generator: np.random.Generator
 ) -> tuple[Int[np.ndarray, "training"], Int[np.ndarray, "held_out"]]:
     """The numbers of the episodes on either side of a split, rising: see `Demos.split`."""
+    require_generator(generator)
     with_steps = np.flatnonzero(demos.lengths)
     n_episodes = len(with_steps)
     if not 0 < held_out < 1 or n_episodes < 2:
@@ -369,49 +410,3 @@ def split_numbers(
     n_held = min(max(round(held_out * n_episodes), 1), n_episodes - 1)
     left_out = np.sort(order[:n_held])
     return np.setdiff1d(np.arange(demos.n_episodes), left_out), left_out
-
-
-def require_labels(labels: Int[np.ndarray, "episode"], n_names: int) -> None:
-    """Raises `DataError` where a label is no index into so many names of experts."""
-    astray = np.flatnonzero((labels < 0) | (labels >= n_names))
-    if len(astray) == 0:
-        return
-    episode = int(astray[0])
-    if labels[episode] < 0:
-        raise DataError(
-            f"`labels` must not be negative; episode {episode} has {labels[episode]}. Drop `labels` where it is not "
-            "known of every episode who acted: nothing is learned from them."
-        )
-    there = f"lie in [0, {n_names}), one for every name in" if n_names else "be named in"
-    raise DataError(
-        f"`labels` must {there} `label_names`; episode {episode} has {labels[episode]}"
-        f"{'' if n_names else ', and there are no names'}. Name every expert, or drop `labels`."
-    )
-
-
-def require_rows(arrays: Mapping[str, Any], lengths: Int[np.ndarray, "episode"]) -> None:
-    """Raises `DataError` where an array has not the rows that (episode,) `lengths` ask of the array of its name."""
-    if (lengths < 0).any():
-        episode = int((lengths < 0).argmax())
-        raise DataError(
-            f"Every episode must have 0 steps or more; `lengths` gives episode {episode} {lengths[episode]}. Repair "
-            "`lengths`."
-        )
-    n_episodes, n_steps = len(lengths), int(lengths.sum())
-    rows = {"observations": n_steps + n_episodes, "actions": n_steps, "rewards": n_steps, "costs": n_steps}
-    rows |= {"terminated": n_episodes, "seeds": n_episodes, "labels": n_episodes}
-    for name, expected in rows.items():
-        values = arrays.get(name)
-        if values is not None and len(values) != expected:
-            raise DataError(
-                f"`{name}` must have {expected} rows for {n_episodes} episodes of {n_steps} steps in all "
-                f"(observations have one row more than actions in every episode); got {len(values)}. "
-                "Repair `lengths`, or append the final observations."
-            )
-
-
-def _rows(starts: Int[np.ndarray, "episode_and_one"], chosen: Int[np.ndarray, "chosen"]) -> Int[np.ndarray, "row"]:
-    """The flat rows of the chosen episodes, in order."""
-    lengths = starts[chosen + 1] - starts[chosen]
-    offsets = np.repeat(starts[chosen] - np.concatenate([[0], np.cumsum(lengths)[:-1]]), lengths)
-    return offsets + np.arange(lengths.sum())

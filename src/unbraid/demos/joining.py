@@ -8,7 +8,7 @@ from jaxtyping import Int
 
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.core.randomness import named_generator
-from unbraid.demos.episodes import Demos
+from unbraid.demos.episodes import Demos, require_demos
 from unbraid.demos.left_out import VANISHED, with_left_out
 
 __all__ = ["join_demos"]
@@ -40,11 +40,14 @@ def join_demos(
 
     Raises:
         ConfigError: not one weight above 0 for each.
-        DataError: no data sets; other widths of actions; columns that a data set lacks, or that only some name.
+        DataError: no data sets, or what is none; other widths of actions; columns that a data set lacks, or that only
+            some name.
     """
     called = list(titles) if titles is not None else [f"source {i}" for i in range(len(demos))]
     if len(demos) == 0 or len(called) != len(demos):
         raise DataError(f"There must be a data set to join, and a title for each; got {len(demos)} and {len(called)}.")
+    for of in demos:
+        require_demos(of)
     if weights is not None:
         demos = _weighted(demos, _checked(weights, len(demos)), generator or named_generator(0, "weights"))
     if len(demos) == 1:

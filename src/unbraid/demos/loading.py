@@ -5,8 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from unbraid.core.errors import ConfigError
+import numpy as np
+
+from unbraid.core.errors import ConfigError, DataError
+from unbraid.demos.arrays import STEP_ARRAYS
 from unbraid.demos.episodes import Demos
+from unbraid.demos.fields import kind_of
 from unbraid.demos.formats.format import PART_STEPS, Format
 from unbraid.demos.formats.recognise import located, recognised
 from unbraid.demos.joining import join_demos
@@ -39,8 +43,13 @@ def find_source(source: str | os.PathLike[str]) -> Source:
         source: a path; or an id that a format knows, such as ``minari:NAME``.
 
     Raises:
-        DataError: nothing is there, or no format recognises it.
+        DataError: nothing is there, or no format recognises it; or it is no path.
     """
+    if not isinstance(source, str | os.PathLike):
+        raise DataError(
+            f"A source must be a path, or an id such as minari:NAME; got {kind_of(source)}. Give several one after "
+            "another: load_demos(first, second)."
+        )
     path, named = located(os.fspath(source))
     if named is not None:
         return Source(path, named, f"{os.fspath(source)} is an id of {named.title}")
@@ -75,7 +84,7 @@ def load_demos(
             message names file and field.
         ConfigError: an option that no format takes; weights that are not one above 0 for each source.
     """
-    told = options or ReadOptions()
+    told = ReadOptions() if options is None else options
     if drop_last_action:
         told = replace(told, drop_last_action=True)
     if max_episode_steps is not None:
@@ -102,14 +111,33 @@ def left_out(demos: Demos) -> tuple[str, ...]:
 
 
 def load_parts(source: Source, *, options: ReadOptions | None = None, n_steps: int = PART_STEPS) -> Iterator[Demos]:
-    """The same in parts of whole episodes, of about `n_steps` steps each.
+    """The same in parts of whole episodes, of about `n_steps` steps each, with numbers of the same types.
 
     Raises:
         ConfigError: fewer than one step, or an option that the format does not take.
-        DataError: as `load_demos`.
+        DataError: as `load_demos`; or numbers of later episodes do not fit in the type of the first.
     """
     if n_steps < 1:
         raise ConfigError(f"A part must have at least 1 step; got {n_steps}. Ask for more.")
     told = options or ReadOptions()
     require_taken(told, source.format.options, title=source.format.title, source=source.path)
-    return source.format.read_parts(source.path, told, n_steps)
+    return _of_one_type(source.format.read_parts(source.path, told, n_steps), source.path)
+
+
+def _of_one_type(parts: Iterator[Demos], path: Path) -> Iterator[Demos]:
+    """Parts whose tables have the types of the first: episodes of others may differ, and no writer takes both."""
+    types: dict[str, np.dtype] = {}
+    n_before = 0
+    for part in parts:
+        tables = {name: v for name in ("observations", *STEP_ARRAYS) if (v := getattr(part, name)) is not None}
+        types = types or {name: values.dtype for name, values in tables.items()}
+        differ = {name: values for name, values in tables.items() if values.dtype != types.get(name, values.dtype)}
+        for name, values in differ.items():
+            if not np.can_cast(values.dtype, types[name]):
+                raise DataError(
+                    f"`{name}` of {path} must have the same type in all episodes, to be read in parts; episodes before "
+                    f"number {n_before} have {types[name]}, and later ones {values.dtype}. Write it with "
+                    f"{values.dtype} throughout."
+                )
+        yield replace(part, **{n: v.astype(types[n]) for n, v in differ.items()}) if differ else part
+        n_before += part.n_episodes

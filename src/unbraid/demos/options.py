@@ -39,6 +39,11 @@ class ReadOptions:
     terminated_column: str | None = None
     """For tables: the column that is true at the end of an episode that the world ended."""
 
+    def __post_init__(self) -> None:
+        for name in ("obs", "obs_columns", "action_columns"):  # a text is one name, not its letters
+            value = getattr(self, name)
+            object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
+
 
 def require_taken(options: ReadOptions, taken: frozenset[str], *, title: str, source: object) -> None:
     """Raises where an option is set that the format does not take.
@@ -50,8 +55,12 @@ def require_taken(options: ReadOptions, taken: frozenset[str], *, title: str, so
         source: what is to be read; named in the message.
 
     Raises:
-        ConfigError: an option is set that is not taken.
+        ConfigError: an option is set that is not taken, or these are no options.
     """
+    if not isinstance(options, ReadOptions):
+        raise ConfigError(
+            f"Options must be ReadOptions; got {type(options).__name__}. Write unbraid.ReadOptions(obs=...)."
+        )
     for field in fields(options):
         if getattr(options, field.name) != field.default and field.name not in taken:
             flag = "--" + field.name.replace("_", "-")

@@ -17,7 +17,7 @@ import numpy as np
 from unbraid.core.errors import DataError
 from unbraid.core.runs import new_folder, write_json
 from unbraid.demos.arrays import arrays_of
-from unbraid.demos.episodes import Demos
+from unbraid.demos.episodes import Demos, require_demos
 
 __all__ = ["STORE_FORMAT", "STORE_VERSION", "StoreWriter", "new_store", "save_parts"]
 
@@ -97,9 +97,10 @@ class StoreWriter:
                 memory-mapped, and of any size.
 
         Raises:
-            DataError: it does not fit the first part, or `facts` holds what JSON cannot say.
+            DataError: it is no `Demos`, it does not fit the first part, or `facts` holds what JSON cannot say.
             StorageError: the disk refused.
         """
+        require_demos(part)
         if self._form is None:
             _require_json(part.facts)
             self._form = part.select([])  # a first part that is kept would be a second one in memory

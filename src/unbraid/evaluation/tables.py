@@ -10,6 +10,7 @@ from jaxtyping import Int
 from unbraid.core.errors import DataError
 from unbraid.core.randomness import named_generator
 from unbraid.demos.episodes import Demos
+from unbraid.demos.left_out import said_of
 from unbraid.evaluation.scores import (
     Agreement,
     agreement,
@@ -131,7 +132,10 @@ def _read(
 ) -> _Read:
     """Of every window that is decided."""
     if demos.labels is None:
-        raise DataError("Demonstrations must have labels to be scored against; these have none. Load some that have.")
+        why = "".join(f" {line}" for line in said_of(demos.facts) if "labels" in line.lower())
+        raise DataError(
+            f"Demonstrations must have labels to be scored against; these have none.{why} Load some that have."
+        )
     windows = model.cut(demos, window_steps)
     scores = model.window_scores(demos, windows, evidence)
     modes, episodes = scores.argmax(1), windows.episodes

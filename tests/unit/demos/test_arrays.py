@@ -31,3 +31,16 @@ def test_names_must_be_a_list_of_text():
     for wrong in ("ab", [1], None, {"a": 1}):
         with pytest.raises(DataError, match="`names` of x must be a list of names"):
             names_from(wrong, "names", Path("x"))
+
+
+def test_true_and_false_are_numbers_but_for_actions_and_no_decimals_have_more_than_64_bits():
+    flags = {
+        "observations": np.zeros((3, 2), bool),
+        "rewards": np.array([True, False]),
+        "costs": np.ones(2, np.longdouble),
+    }
+    demos = demos_from_arrays(arrays_of(DEMOS) | flags, source=Path("left.x"))
+    assert [demos.observations.dtype, demos.rewards.dtype, demos.costs.dtype] == [np.float64] * 3
+    assert demos.rewards.tolist() == [1, 0]
+    with pytest.raises(DataError, match="continuous actions only"):
+        demos_from_arrays(arrays_of(DEMOS) | {"actions": np.zeros((2, 1), bool)}, source=Path("left.x"))

@@ -96,7 +96,7 @@ def test_demos_that_do_not_fit_together_say_so(fields, says):
 def test_a_wrong_shape_or_kind_raises():
     """The shape checks of the tests are on in this package."""
     with pytest.raises(jaxtyping.TypeCheckError):
-        Episode(np.zeros((4, 2)), np.zeros((3, 1), dtype=np.int64))
+        Episode(np.zeros((4, 2), dtype=np.int64), np.zeros((3, 1)))
 
 
 def test_it_is_frozen():
@@ -161,7 +161,7 @@ def test_seeds_that_do_not_fit_in_64_bits_are_left_out_and_said():
     assert demos.seeds is None
     assert demos.facts == {"env_id": "A", "left_out": ["Seeds are left out: one does not fit in 64 bits with a sign."]}
     assert Demos.from_episodes(episodes(-(2**63), 2**63 - 1)).seeds.tolist() == [-(2**63), 2**63 - 1]
-    assert Demos.from_episodes(episodes(1, None)).facts == {}
+    assert Demos.from_episodes(episodes(None, None)).facts == {}
 
 
 @pytest.mark.parametrize(
@@ -200,3 +200,139 @@ def test_labels_without_names_are_called_by_their_numbers():
     assert labelled([1, 0], label_names=("a", "b")).labels.tolist() == [1, 0]
     for none in (labelled([None, None]), labelled([0, None]), labelled([0, None], label_names=("a",))):
         assert none.labels is None
+
+
+def test_it_is_a_sequence_of_episodes():
+    demos = _counting((3, 1, 4))
+    assert len(demos) == 3
+    assert [demos[0].seed, demos[-1].seed, demos[np.int64(1)].seed] == [0, 2, 1]
+    assert [episode.seed for episode in reversed(demos)] == [2, 1, 0]
+    for index in (3, -4):
+        with pytest.raises(IndexError, match=rf"must lie in \[-3, 3\); got {index}"):
+            demos[index]
+    assert bool(demos.select([]))
+    assert len(demos.select([])) == 0
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+@pytest.mark.parametrize("index", [slice(0, 2), "0", 1.0, None])
+def test_one_episode_is_asked_for_by_its_number(index):
+    demos = _counting()
+    with pytest.raises(DataError, match=r"by its number; got .* Take several with `select`"):
+        demos[index]
+    with pytest.raises(DataError, match="number must be a whole number"):
+        demos.episode(index)
+
+
+def test_episodes_are_chosen_by_numbers_a_slice_or_a_mask():
+    demos = _counting((3, 1, 4, 2))
+    for wanted in ([1, 3], range(1, 4, 2), slice(1, None, 2), np.array([False, True] * 2), [False, True, False, True]):
+        assert demos.select(wanted).seeds.tolist() == [1, 3]
+    assert demos.select(np.zeros(4, dtype=bool)).n_episodes == 0
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+@pytest.mark.parametrize(
+    ("wanted", "says"),
+    [
+        (np.array([True, False]), "one for each of 3 episodes; got 2"),
+        (np.array([0.7, 1.2]), "a list of whole numbers"),
+        (1, "a list of whole numbers, .*; got an int"),
+        ([[0, 1]], "a list of whole numbers"),
+        (["a"], "a list of whole numbers, .*; got a list of str"),
+        ([[0], [1, 2]], "a list of whole numbers"),
+    ],
+)
+def test_what_chooses_no_episodes_is_refused(wanted, says):
+    with pytest.raises(DataError, match=says):
+        _counting().select(wanted)
+
+
+def test_what_only_some_episodes_have_is_left_out_and_said():
+    def of(**fields) -> Episode:
+        return Episode(np.zeros((3, 1)), np.zeros((2, 1)), **fields)
+
+    demos = Demos.from_episodes([of(label=0, rewards=np.ones(2)), of(rewards=np.ones(2)), of(seed=3), of(label=1)])
+    assert demos.labels is demos.rewards is demos.seeds is None
+    assert demos.facts["left_out"] == [
+        "Rewards are left out: 2 of 4 episodes have none, episode 2 first.",
+        "Seeds are left out: 3 of 4 episodes have none, episode 0 first.",
+        "Labels are left out: 2 of 4 episodes have none, episode 1 first.",
+    ]
+    assert Demos.from_episodes([of(label=0), of(label=0)]).facts == {}
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"actions": np.zeros((3, 1), dtype=np.int64)}, "actions must be continuous; got int64"),
+        ({"actions": [[True], [False], [True]]}, "actions must be continuous; got bool"),
+        ({"label": "ann"}, "label must be a whole number; got 'ann'. It is an index"),
+        ({"label": 1.0}, "label must be a whole number; got 1.0"),
+        ({"seed": 1.5}, "seed must be a whole number; got 1.5"),
+        ({"seed": "q"}, "seed must be a whole number; got 'q'"),
+        ({"terminated": np.zeros(3, dtype=bool)}, "terminated must be true or false; got array"),
+        ({"terminated": "False"}, "terminated must be true or false; got 'False'"),
+    ],
+)
+def test_a_field_of_an_episode_that_is_another_thing_is_refused(fields, says):
+    with pytest.raises(DataError, match=says):
+        Episode(**({"observations": np.zeros((4, 2)), "actions": np.zeros((3, 1))} | fields))
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+def test_numbers_of_numpy_are_numbers_of_an_episode():
+    """As `numpy.load` gives them: arrays without axes."""
+    fields = {"label": np.array(1), "seed": np.uint8(7), "terminated": np.array(True)}
+    episode = Episode(np.zeros((4, 2)), np.zeros((3, 1)), **fields)
+    assert (episode.label, episode.seed, episode.terminated) == (1, 7, True)
+    assert [type(v) for v in (episode.label, episode.seed, episode.terminated)] == [int, int, bool]
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+def test_demos_take_lists():
+    demos = Demos([[0.0], [1.0], [2.0]], [[0.5], [1.5]], [2], [1], seeds=[4], labels=[0], label_names=["ann"])
+    assert (demos.lengths.dtype, demos.terminated.dtype, demos.seeds.dtype) == (np.int64, bool, np.int64)
+    assert (demos[0].n_steps, demos[0].terminated, demos[0].seed, demos.label_names) == (2, True, 4, ("ann",))
+    for fields, says in (
+        ({"lengths": [2.0]}, "`lengths` must hold one whole number for each episode; got shape .* of float64"),
+        ({"lengths": 2}, r"`lengths` must hold one whole number for each episode; got shape \(\)"),
+        ({"terminated": ["no"]}, "`terminated` must hold true or false"),
+        ({"seeds": np.array([2**63], dtype=np.uint64)}, "`seeds` must fit in 64 bits with a sign"),
+        ({"label_names": "ann"}, "`label_names` must be a list of texts; got 'ann'"),
+        ({"observation_names": [1]}, r"`observation_names` must be a list of texts; got \[1\]"),
+    ):
+        with pytest.raises(DataError, match=says):
+            replace(demos, **fields)
+
+
+def test_episodes_may_come_one_by_one():
+    episodes = list(_counting())
+    assert Demos.from_episodes(iter(episodes)).seeds.tolist() == [0, 1, 2]
+    assert Demos.from_episodes(_counting()).fingerprint() == _counting().fingerprint()
+
+
+def test_it_shows_itself_in_a_line():
+    demos = _counting((3, 1))
+    assert repr(demos) == (
+        "Demos(n_episodes=2, n_steps=4, observation_size=2, action_size=2, with rewards, costs, seeds)"
+    )
+    assert repr(demos[1]) == (
+        "Episode(n_steps=1, observations=(2, 2), actions=(1, 2), terminated=True, seed=1, with rewards and costs)"
+    )
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+def test_decimals_of_more_than_64_bits_become_float64():
+    wide = Episode(np.zeros((4, 2), dtype=np.longdouble), np.ones((3, 1), dtype=np.longdouble))
+    assert (wide.observations.dtype, wide.actions.dtype) == (np.float64, np.float64)
+
+
+@pytest.mark.usefixtures("without_shape_checks")
+def test_a_seed_is_no_generator_and_it_says_how_to_make_one():
+    demos = _counting((2,) * 4)
+    for draw in (demos.shuffled, lambda given: demos.split(held_out=0.5, generator=given)):
+        for wrong in (0, None, np.random):
+            with pytest.raises(ConfigError, match=r"must be a numpy\.random\.Generator; got .*default_rng\(0\)"):
+                draw(wrong)

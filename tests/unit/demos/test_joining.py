@@ -1,5 +1,6 @@
 """Several data sets as one: columns by name, shares, and what not all have."""
 
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -126,3 +127,10 @@ def test_weights_that_are_none_are_refused(weights):
 def test_a_data_set_of_no_steps_has_no_share():
     with pytest.raises(DataError, match="Every data set that gets a weight must have a step"):
         join_demos([_demos(), _demos([0])], weights=[1.0, 1.0])
+
+
+def test_what_is_no_data_set_is_told(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    for wrong, came in ((["pile"], "the path 'pile'"), ([_demos(), _demos()[0]], "an Episode"), (_demos(), "an E")):
+        with pytest.raises(DataError, match=f"must be Demos; got {came}"):
+            join_demos(wrong)

@@ -2,6 +2,7 @@
 
 from dataclasses import fields
 
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -10,6 +11,7 @@ from unbraid.demos.episodes import Demos
 from unbraid.demos.formats.d4rl import write_d4rl
 from unbraid.demos.formats.npz import write_npz
 from unbraid.demos.formats.recognise import format_for, format_named, formats
+from unbraid.demos.formats.tables import demos_from_table
 from unbraid.demos.loading import find_source, left_out, load_demos, load_parts
 from unbraid.demos.options import ReadOptions
 from unbraid.demos.store import save_demos
@@ -123,3 +125,49 @@ def test_damage_is_told_by_the_kind_of_file(tmp_path):
     np.savez(tmp_path / "b.npz", x=np.zeros(1), y=np.zeros(1))
     with pytest.raises(DataError, match=r"b\.npz must be demonstrations in .*; the archive holds x, y\. Ren"):
         load_demos(tmp_path / "b.npz")
+
+
+@pytest.mark.parametrize("source", [["a", "b"], None, b"a"])
+def test_what_is_no_path_is_told(source, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(DataError, match=r"must be a path, or an id .* one after another: load_demos\(first"):
+        load_demos(source)
+
+
+def test_options_take_a_text_for_one_name_and_any_list(tmp_path, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    assert ReadOptions(obs="xy", action_columns=["u"]) == ReadOptions(obs=("xy",), action_columns=("u",))
+    table = {"run": [0, 0], "x": [1.0, 2.0], "y": [3.0, 4.0], "xy": [5.0, 6.0], "u": [1.0, None]}
+    demos = demos_from_table(table, ReadOptions(episode_column="run", obs_columns="xy", action_columns="u"))
+    assert demos.observations.tolist() == [[5], [6]]
+    with pytest.raises(ConfigError, match="Options must be ReadOptions; got dict"):
+        load_demos(save_demos(_demos(), tmp_path / "pile"), options={"obs": ("x",)})
+
+
+@pytest.mark.parametrize(
+    ("name", "says"), [("pile.zarr/.zgroup", "it is a zarr store, which is not read"), ("pile.pkl", "never read")]
+)
+def test_what_others_keep_and_is_not_read_here_is_told_with_what_to_do(tmp_path, name, says):
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(b"{}")
+    with pytest.raises(DataError, match=rf"{says}: put its arrays in an \.npz, with `numpy\.savez`"):
+        load_demos(tmp_path / name.split("/")[0])
+
+
+def test_parts_have_the_types_of_the_first_where_nothing_is_lost(tmp_path):
+    rng = np.random.default_rng(0)
+    wide = {"observations": rng.normal(size=(3, 2)), "actions": rng.normal(size=(2, 1))}
+    narrow = {name: values.astype(np.float32) for name, values in wide.items()}
+    for folder, episodes in (("widest_first", (wide, narrow)), ("narrowest_first", (narrow, wide))):
+        (tmp_path / folder).mkdir()
+        for number, arrays in enumerate(episodes):
+            np.savez(tmp_path / folder / f"{number}.npz", **arrays)
+    source = find_source(tmp_path / "widest_first")
+    for name, target in (("lerobot", "frames"), ("d4rl", "flat.hdf5"), ("store", "pile")):
+        write = format_named(name).write_parts
+        assert load_demos(write(load_parts(source, n_steps=1), tmp_path / target)).fingerprint() == (
+            load_demos(source.path).fingerprint()
+        )
+    with pytest.raises(DataError, match=r"the same type .*before number 1 have float32, and later ones float64"):
+        list(load_parts(find_source(tmp_path / "narrowest_first"), n_steps=1))

@@ -5,6 +5,7 @@ import json
 import os
 from dataclasses import replace
 
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -236,3 +237,10 @@ def test_spooled_parts_that_fail_leave_nothing(demos, tmp_path, monkeypatch):
     with pytest.raises(StorageError, match=r"/a must be writable; the system said: No space left"):
         write_spooled(save_demos, parts_of(demos, 3), tmp_path / "a")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_demos_is_told(demos, tmp_path, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(DataError, match="must be Demos; got a list of Episode"):
+        save_demos([demos[0]], tmp_path / "pile")
+    assert not list(tmp_path.glob("*"))

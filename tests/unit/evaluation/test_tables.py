@@ -114,8 +114,11 @@ def test_a_mode_is_matched_with_the_expert_whose_episodes_it_holds(demos, monkey
     ],
 )
 def test_demonstrations_without_labels_cannot_be_scored(model, demos, score):
-    with pytest.raises(DataError, match="must have labels to be scored against; these have none"):
+    with pytest.raises(DataError, match=r"must have labels to be scored against; these have none\. Load"):
         score(model, demos.without_labels())
+    partly = Demos.from_episodes([dataclasses.replace(episode, label=i or None) for i, episode in enumerate(demos)])
+    with pytest.raises(DataError, match=r"have none\. Labels are left out: 1 of .* has none, episode 0 first\."):
+        score(model, partly)
 
 
 def test_windows_longer_than_every_episode_say_so(model, demos):

@@ -30,7 +30,7 @@ from jaxtyping import Bool, Float, Int
 
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.core.runs import new_file
-from unbraid.demos.arrays import demos_from_arrays, one_row, require_dtype, without_last_actions
+from unbraid.demos.arrays import demos_from_arrays, one_row, require_dtype, require_flags, without_last_actions
 from unbraid.demos.episodes import Demos
 from unbraid.demos.formats.archive import said_unread
 from unbraid.demos.formats.format import Format
@@ -141,6 +141,8 @@ def read_d4rl_parts(path: Path, options: ReadOptions, n_steps: int) -> Iterator[
         notes = notes_from(read_text(file.get("unbraid/meta"), path), where="unbraid/meta", source=path)
         ours = {n: read_rows(file[f"unbraid/{n}"], path) for n in (*_OF_EPISODES, *_BOUNDS) if f"unbraid/{n}" in file}
         unread = said_unread(names_in(file, path), {*tables})
+        if "timeouts" in tables and options.max_episode_steps is not None:
+            unread = (*unread, "max_episode_steps is not used: `timeouts` mark where time limits ended episodes.")
         notes["facts"] = with_left_out(notes["facts"], *unread) if unread else notes["facts"]
         if "next_observations" not in tables:
             if not (lengths > 1).any():
@@ -241,6 +243,7 @@ def _flags(tables: Mapping[str, Any], name: str, path: Path) -> Bool[np.ndarray,
         raise DataError(
             f"`{name}` of {path} must be one flag per step; got shape {values.shape} of {values.dtype}. Reshape it."
         )
+    require_flags(values, name, path)
     return values.astype(bool)
 
 

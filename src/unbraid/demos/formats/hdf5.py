@@ -40,7 +40,7 @@ def opened_hdf5(path: Path) -> Generator[Any]:
     """The open file, to be read.
 
     Raises:
-        DataError: missing, truncated, or no HDF5.
+        DataError: missing, truncated, or no HDF5; or another program has it open to write.
     """
     import h5py
 
@@ -48,6 +48,9 @@ def opened_hdf5(path: Path) -> Generator[Any]:
         raise DataError(f"{path} must exist; there is no such file. Check the path.")
     try:
         file = h5py.File(path, "r")
+    except (BlockingIOError, PermissionError) as error:
+        why = "another program writes it" if isinstance(error, BlockingIOError) else "it may not be read"
+        raise DataError(f"{path} must be there to be read; {why}. Close it there, or read a copy.") from None
     except _DAMAGE as error:
         raise _damaged(path, error) from None
     with file:

@@ -25,7 +25,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,7 @@ class _Set:
         observation: the features that make up an observation.
         files: for every data file, its path and the numbers of its first episode and of the one after its last.
         lengths: (episode,) the frames of each.
+        tasks: the text of each task by its index, or None where they are not asked for, or no file says them.
         ours: what stands in ``meta/unbraid/demos.json``, or None.
         facts: what the reader leaves in `Demos.facts`.
     """
@@ -78,6 +79,7 @@ class _Set:
     observation: tuple[str, ...]
     files: tuple[tuple[Path, int, int], ...]
     lengths: Int[np.ndarray, "episode"]
+    tasks: Mapping[int, str] | None
     ours: dict[str, Any] | None
     facts: dict[str, Any]
 
@@ -143,43 +145,43 @@ def _describe(path: Path, options: ReadOptions) -> _Set:
     ours_at = path / "meta" / "unbraid" / "demos.json"
     observation = _observation(features, options, where, ours=ours_at.is_file())
     files, lengths = _episodes(path, info)
+    by_label = options.labels_from == "task_index"
     if ours_at.is_file():
         ours = read_json(ours_at, error=DataError, remedy=_REMEDY)
         notes = notes_from(json.dumps(ours), where="demos.json", source=ours_at.parent)
-        return _Set(path, features, observation, files, lengths, {**ours, **notes}, notes["facts"])
+        tasks = _tasks(path) if by_label else None
+        return _Set(path, features, observation, files, lengths, tasks, {**ours, **notes}, notes["facts"])
     if not (lengths > 1).any():
         raise DataError(
             f"{path} must hold an episode of at least 2 frames, as LeRobot keeps no final observations; its "
             f"{len(lengths)} episodes have fewer. Give another set."
         )
     read = (*observation, "action", "next.reward", "next.cost")
-    facts = {
-        "lerobot": {
-            "fps": info.get("fps"),
-            "robot_type": info.get("robot_type"),
-            "features": {name: feature for name, feature in features.items() if name in read},
-            "stats": _statistics(path, read),
-        },
+    about = {
+        "fps": info.get("fps"),
+        "robot_type": info.get("robot_type"),
+        "features": {name: feature for name, feature in features.items() if name in read},
+        "stats": _statistics(path, read),
+    }
+    facts: dict[str, Any] = {
+        "lerobot": about,
         "dropped_last_actions": True,
         "dropped_one_step_episodes": int((lengths < 2).sum()),
     }
     facts |= _left_out([name for name in features if name not in read and name not in _BOOKKEEPING], features)
-    facts = _with_tasks(facts, path, by_label=options.labels_from == "task_index")
-    return _Set(path, features, observation, files, lengths, None, facts)
-
-
-def _with_tasks(facts: dict[str, Any], path: Path, *, by_label: bool) -> dict[str, Any]:
-    """The facts with the text of the only task; or, unless labels keep them, the word that tasks are not read."""
+    tasks: Mapping[int, str] | None = None
     try:
-        tasks = _tasks(path) or []
-    except DataError as error:  # demonstrations can be read without; labels of tasks cannot
-        return facts if by_label else with_left_out(facts, f"Tasks are not read: {error}")
-    if len(tasks) == 1:
-        return {**facts, "lerobot": {**facts["lerobot"], "tasks": tasks}}
-    if by_label or not tasks:
-        return facts
-    remedy = "--labels-from task_index keeps them where each episode has one"
-    return with_left_out(facts, f"The texts of {len(tasks)} tasks are not read: {remedy}.")
+        tasks = _tasks(path)
+    except DataError as error:
+        if by_label:
+            raise  # demonstrations can be read without tasks; labels of them cannot
+        facts = with_left_out(facts, f"Tasks are not read: {error}")
+    if tasks is not None and len(tasks) == 1:
+        facts = {**facts, "lerobot": {**about, "tasks": list(tasks.values())}}
+    elif tasks and not by_label:
+        remedy = "--labels-from task_index keeps them where each episode has one"
+        facts = with_left_out(facts, f"The texts of {len(tasks)} tasks are not read: {remedy}.")
+    return _Set(path, features, observation, files, lengths, tasks, None, facts)
 
 
 def _remedy_for(version: object) -> str:
@@ -188,7 +190,9 @@ def _remedy_for(version: object) -> str:
         return "Give the folder of a LeRobotDataset."
     if int(number[1]) > 3:
         return "That is newer than what is read here: use a newer unbraid, or a copy of the set in v3.0."
-    return "Convert the set with LeRobot: `python -m lerobot.datasets.v30.convert_dataset_v21_to_v30`."
+    first = "" if str(version).startswith("v2.1") else " It takes v2.1: an older LeRobot brings earlier sets to that."
+    script = "lerobot.datasets.v30.convert_dataset_v21_to_v30"
+    return f"Convert the set with LeRobot: `python -m {script} --repo-id=NAME`.{first}"
 
 
 def _observation(
@@ -259,7 +263,8 @@ def _episodes(
             name = str(pattern).format(chunk_index=int(chunks[first]), file_index=int(numbers[first]))
         except (KeyError, IndexError, ValueError):
             name = ""
-        if not name.endswith(".parquet") or not (path / name).resolve().is_relative_to(path.resolve()):
+        below = PurePosixPath(name)  # as it is spelt: files may be links, as those of the Hub's cache are
+        if not name.endswith(".parquet") or below.is_absolute() or ".." in below.parts or "\\" in name:
             raise DataError(
                 f"`data_path` of {path / 'meta' / 'info.json'} must be "
                 f"data/chunk-{{chunk_index:03d}}/file-{{file_index:03d}}"
@@ -381,16 +386,18 @@ def _named(
     if key != "task_index":
         distinct, labels = np.unique(values, return_inverse=True)
         return labels.astype(np.int64), tuple(str(value) for value in distinct.tolist())
-    file, tasks = described.path / "meta" / "tasks.parquet", _tasks(described.path)
+    file, tasks = described.path / "meta" / "tasks.parquet", described.tasks
     if tasks is None:
         raise DataError(f"{file} must exist; there is no such file. {_REMEDY}")
-    if len(values) and values.max() >= len(tasks):
-        raise DataError(f"{file} must name every task; task {values.max()} has no text. {_REMEDY}")
-    return values.astype(np.int64), tuple(tasks)
+    unnamed = [task for task in np.unique(values).tolist() if task not in tasks]
+    if unnamed:
+        raise DataError(f"{file} must name every task; task {unnamed[0]} has no text. {_REMEDY}")
+    places = {task: place for place, task in enumerate(tasks)}  # a set that was cut may number them with gaps
+    return np.array([places[task] for task in values.tolist()], dtype=np.int64), tuple(tasks.values())
 
 
-def _tasks(path: Path) -> list[str] | None:
-    """The text of each task; None where no file says them."""
+def _tasks(path: Path) -> dict[int, str] | None:
+    """The text of each task by its index, rising; None where no file says them."""
     file = path / "meta" / "tasks.parquet"
     if not file.is_file():
         return None
@@ -400,8 +407,10 @@ def _tasks(path: Path) -> list[str] | None:
         raise DataError(
             f"{file} must have a task_index and a text for each; it has {', '.join(table.column_names)}. {_REMEDY}"
         )
-    order = np.argsort(numbers_of(table, ("task_index",), where=str(file)))
-    return [table.column(texts[0])[int(i)].as_py() for i in order]
+    indices = numbers_of(table, ("task_index",), where=str(file)).tolist()
+    if len(set(indices)) < len(indices):
+        raise DataError(f"{file} must have one text for each task_index; one comes twice. {_REMEDY}")
+    return dict(sorted(zip(indices, table.column(texts[0]).to_pylist(), strict=True)))
 
 
 FORMAT = Format(

@@ -231,8 +231,8 @@ def _names(described: _Set, options: ReadOptions) -> tuple[str, ...]:
 
 def _arrays(described: _Set, episodes: StoredEpisodes, heads: Sequence[Head], numbers: range) -> dict[str, np.ndarray]:
     """Some episodes as named arrays."""
-    ours, every = described.ours or {}, [episodes.arrays(i, described.observation, described.action) for i in numbers]
-    here = [heads[i] for i in numbers]
+    ours, here = described.ours or {}, [heads[i] for i in numbers]
+    every = [episodes.arrays(i, heads[i], described.observation, described.action) for i in numbers]
     arrays = {name: np.concatenate([e[name] for e in every]) for name in ("observations", "actions")}
     arrays["lengths"] = np.array([head.n_steps for head in here], dtype=np.int64)
     arrays["terminated"] = np.array([bool(e["terminations"][-1]) if len(e["terminations"]) else False for e in every])

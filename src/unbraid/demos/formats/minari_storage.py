@@ -76,9 +76,10 @@ class Hdf5Episodes:
         has_cost = "infos" in group and "cost" in group["infos"]
         return Head(_length(rewards, index, self._path), has_cost, metadata)
 
-    def arrays(self, index: int, observation: Sequence[Leaf], action: Sequence[Leaf]) -> dict[str, np.ndarray]:
+    def arrays(
+        self, index: int, head: Head, observation: Sequence[Leaf], action: Sequence[Leaf]
+    ) -> dict[str, np.ndarray]:
         """observations (T + 1, obs), actions (T, act), rewards, terminations and, where there is one, costs (T,)."""
-        head = self.head(index)
         arrays: dict[str, np.ndarray] = {}
         for field, leaves, n_rows in (
             ("observations", observation, head.n_steps + 1),
@@ -145,10 +146,11 @@ class ArrowEpisodes:
         has_cost = infos is not None and infos.get_field_index("cost") >= 0
         return Head(metadata["total_steps"], has_cost, _flat(metadata))
 
-    def arrays(self, index: int, observation: Sequence[Leaf], action: Sequence[Leaf]) -> dict[str, np.ndarray]:
+    def arrays(
+        self, index: int, head: Head, observation: Sequence[Leaf], action: Sequence[Leaf]
+    ) -> dict[str, np.ndarray]:
         """observations (T + 1, obs), actions (T, act), rewards, terminations and, where there is one, costs (T,)."""
-        head, path = self.head(index), self._data / str(index)
-        table = self._table(index)
+        path, table = self._data / str(index), self._table(index)
 
         def column(*names: str) -> np.ndarray:
             return numbers_of(table, names, where=f"episode {index} of {self._data}")

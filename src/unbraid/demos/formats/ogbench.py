@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from unbraid.core.errors import DataError
-from unbraid.demos.arrays import EPISODE_ARRAYS, STEP_ARRAYS, demos_from_arrays, require_form
+from unbraid.demos.arrays import EPISODE_ARRAYS, STEP_ARRAYS, demos_from_arrays, require_flags, require_form
 from unbraid.demos.episodes import Demos
 from unbraid.demos.formats.archive import (
     archive_arrays,
@@ -164,6 +164,7 @@ def _ends(terminals: np.ndarray, n_rows: int, path: Path) -> np.ndarray:
             f"`terminals` of {path} must be one flag for each of {n_rows} observations; got shape {terminals.shape} of "
             f"{terminals.dtype}. Repair the file."
         )
+    require_flags(terminals, "terminals", path)
     ends = np.flatnonzero(terminals) + 1
     if len(ends) == 0 or ends[-1] != n_rows:
         raise DataError(

@@ -211,7 +211,7 @@ def _of_episodes(episodes: _Found, field: str, name: str) -> list[float | int | 
 
 
 def _files_in(path: Path) -> list[Path]:
-    files = [child for child in path.iterdir() if child.suffix.lower() == ".npz" and child.is_file()]
+    files = [child for child in path.iterdir() if child.suffix.lower() == ".npz" and not child.is_dir()]
     return sorted(files, key=_in_order)
 
 

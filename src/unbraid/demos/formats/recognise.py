@@ -113,12 +113,16 @@ def recognised(path: Path) -> tuple[Format, str]:
 def _what_is_there(path: Path) -> str:
     """What an unknown file or folder holds, as far as a look can tell."""
     if path.is_dir():
+        if any((path / name).exists() for name in (".zgroup", ".zattrs", "zarr.json")):
+            return "it is a zarr store, which is not read: put its arrays in an .npz, with `numpy.savez`"
         return f"the folder holds {_some(sorted(child.name for child in path.iterdir()))}"
     if is_hdf5(path) or path.suffix.lower() in (".hdf5", ".h5", ".hdf"):
         with opened_hdf5(path) as file:  # says so where it is damaged
             return f"the HDF5 file holds {_some(sorted(file.keys()))}"
     if keys_of(path) is not None or path.suffix.lower() == ".npz":
         return f"the archive holds {_some(list(archive_arrays(path, ())) or list(keys_of(path) or ()))}"
+    if path.suffix.lower() in (".pkl", ".pickle", ".pt", ".pth"):
+        return "a pickle is never read: put its arrays in an .npz, with `numpy.savez`"
     line = _first_line(path) if path.suffix.lower() in (".csv", ".tsv") else ""
     if line:
         return f"the first line of the table, {line!r:.60}, must name columns parted by commas: save it so, as .csv"

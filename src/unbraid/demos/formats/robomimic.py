@@ -244,6 +244,11 @@ def _n_steps(group: Any, name: str, path: Path) -> int:
             f"`data/{name}/actions` of {path} must be a table (step, actuator); got shape "
             f"{getattr(actions, 'shape', None)}. Reshape it."
         )
+    if len(actions) == 0:
+        raise DataError(
+            f"`data/{name}` of {path} must have a step: without one, nothing of it was observed; it has none. Leave it "
+            "out with a split (--mask), or remove it."
+        )
     return len(actions)
 
 

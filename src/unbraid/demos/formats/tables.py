@@ -331,7 +331,9 @@ def _labels(
     encoded = column.dictionary_encode()
     labels = encoded.indices.to_numpy(zero_copy_only=False)
     starts = np.searchsorted(codes, np.arange(codes[-1] + 1))
-    wrong = np.flatnonzero((labels != labels[starts][codes]) | column.is_null().to_numpy(zero_copy_only=False))
+    wrong = np.flatnonzero(
+        (labels != labels[starts][codes]) | column.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
+    )
     if len(wrong):
         row = int(wrong[0])
         raise DataError(

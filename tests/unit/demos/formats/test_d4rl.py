@@ -93,6 +93,14 @@ def test_without_timeouts_it_asks_for_the_limit(tmp_path):
     assert read_d4rl(path, ReadOptions(max_episode_steps=100)).lengths.tolist() == [3, 3]
 
 
+def test_a_limit_that_timeouts_make_needless_is_said(tmp_path):
+    demos = load_demos(_file(tmp_path), max_episode_steps=2)
+    assert demos.lengths.tolist() == [3, 1, 4]
+    assert demos.facts["left_out"] == [
+        "max_episode_steps is not used: `timeouts` mark where time limits ended episodes."
+    ]
+
+
 @pytest.mark.parametrize("name", ["costs", "cost", "infos/cost"])
 def test_costs_are_found_where_people_put_them(tmp_path, name):
     assert read_d4rl(_file(tmp_path, **{name: np.arange(8) / 8})).costs.tolist() == (np.arange(8) / 8).tolist()
@@ -112,6 +120,10 @@ def test_flags_may_be_columns_of_numbers(tmp_path):
         ({"rewards": np.zeros(7)}, r"`rewards` of .* must have 8 rows.*got shape \(7,\)"),
         ({"timeouts": np.zeros(9)}, r"`timeouts` of .* must have 8 rows.*got shape \(9,\)"),
         ({"timeouts": np.zeros((8, 2))}, "`timeouts` of .* must be one flag per step"),
+        (
+            {"timeouts": np.array([0, 0, 1, 0, 0, np.nan, 0, 1])},
+            "`timeouts` of .* 0 or 1 at .* nan at row 5",
+        ),
         ({"next_observations": np.zeros((8, 3))}, r"must be shaped like `observations`, \(8, 2\); got \(8, 3\)"),
         ({"actions": np.zeros((8, 1), dtype=np.int32)}, "This release covers continuous actions only"),
         ({"observations": np.zeros((8, 4, 4, 3)), "next_observations": None}, "`observations` of .* must be a table"),
@@ -234,3 +246,17 @@ def test_writing_never_overwrites_and_leaves_nothing_half_written(tmp_path, monk
     with pytest.raises(StorageError, match="No space left"):
         write_d4rl(demos, tmp_path / "b.hdf5")
     assert [p.name for p in tmp_path.iterdir()] == ["a.hdf5"]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "says"), [(BlockingIOError, "another program writes it"), (PermissionError, "it may not be read")]
+)
+def test_a_file_that_another_program_writes_is_not_called_damaged(tmp_path, monkeypatch, refusal, says):
+    path = _file(tmp_path)
+
+    def refused(*_):
+        raise refusal(11, "unable to lock file")
+
+    monkeypatch.setattr(h5py, "File", refused)
+    with pytest.raises(DataError, match=f"must be there to be read; {says}"):
+        read_d4rl(path)

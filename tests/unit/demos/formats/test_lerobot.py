@@ -10,7 +10,7 @@ import pytest
 from unbraid.core.errors import ConfigError, DataError, RunError
 from unbraid.demos.check import check_demos
 from unbraid.demos.episodes import Demos
-from unbraid.demos.formats import arrow, lerobot_write
+from unbraid.demos.formats import arrow, lerobot, lerobot_write
 from unbraid.demos.formats.lerobot import FORMAT, read_lerobot, write_lerobot, write_lerobot_parts
 from unbraid.demos.loading import find_source, load_demos, load_parts
 from unbraid.demos.options import ReadOptions
@@ -271,6 +271,42 @@ def test_tasks_without_texts_are_told(tmp_path):
         pq.write_table(pa.table(tasks), path / "meta" / "tasks.parquet")
         with pytest.raises(DataError, match=says):
             read_lerobot(path, ReadOptions(labels_from="task_index"))
+
+
+def test_tasks_are_found_by_their_index_whatever_its_order_and_gaps(tmp_path):
+    path = _set(tmp_path, rows={"task_index": np.repeat([4, 0, 2], FRAMES)})
+    tasks = {"task_index": [5, 2, 4], "task": ["nobody's", "push", "pull"]}
+    where = path / "meta" / "tasks.parquet"
+    pq.write_table(pa.table(tasks), where)
+    with pytest.raises(DataError, match="must name every task; task 0 has no text"):
+        read_lerobot(path, ReadOptions(labels_from="task_index"))
+    pq.write_table(pa.table({"task_index": [*tasks["task_index"], 0], "task": [*tasks["task"], "wait"]}), where)
+    demos = read_lerobot(path, ReadOptions(labels_from="task_index"))
+    assert demos.label_names == ("wait", "push", "pull", "nobody's")
+    assert demos.labels.tolist() == [2, 1]
+    pq.write_table(pa.table({"task_index": [4, 2, 0, 2], "task": list("abcd")}), where)
+    with pytest.raises(DataError, match="one text for each task_index; one comes twice"):
+        read_lerobot(path, ReadOptions(labels_from="task_index"))
+
+
+def test_tasks_are_read_once(tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(
+        lerobot, "opened_arrow", lambda files, *a: opened.extend(files) or arrow.opened_arrow(files, *a)
+    )
+    read_lerobot(_set(tmp_path), ReadOptions(labels_from="task_index"))
+    assert [file.name for file in opened].count("tasks.parquet") == 1
+
+
+def test_files_may_be_links_to_elsewhere_as_those_of_a_download_cache(tmp_path):
+    path = _set(tmp_path)
+    blobs = tmp_path / "blobs"
+    blobs.mkdir()
+    for number, file in enumerate(sorted(path.rglob("*.*"))):
+        if file.is_file():
+            file.rename(blobs / str(number))
+            file.symlink_to(blobs / str(number))
+    assert load_demos(path).lengths.tolist() == [3, 2]
 
 
 def test_episodes_of_one_frame_alone_are_no_data(tmp_path):

@@ -93,6 +93,7 @@ def test_a_missing_number_in_the_middle_is_read_and_the_doctor_finds_it(tmp_path
         ({"actions": np.zeros((10, 2), int)}, "This release covers continuous actions only"),
         ({"unbraid/seeds": np.arange(4)}, "`seeds` must have 3 rows for 3 episodes of 7 steps"),
         ({"terminals": np.zeros(9)}, r"`terminals` of .* must be one flag for each of 10 observations; .*\(9,\)"),
+        ({"terminals": np.array([0, np.nan] * 5)}, "`terminals` of .* 0 or 1 at every step; it is nan at row 1"),
         ({"terminals": np.zeros(10)}, "must mark the last row of every episode; the last of 10 rows is not marked"),
         ({"observations": np.zeros((10, 8, 8, 3), np.uint8)}, "to be observed; it holds images"),
         (

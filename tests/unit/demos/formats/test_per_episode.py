@@ -187,3 +187,14 @@ def test_an_empty_folder_and_a_newer_version_of_ours_say_so(tmp_path):
     (_folder(tmp_path) / "unbraid.json").write_text('{"version": 2}')
     with pytest.raises(DataError, match=r"`unbraid\.json` of .* must have a version up to 1; it has 2"):
         load_demos(tmp_path)
+
+
+def test_an_episode_whose_link_leads_nowhere_is_missed(tmp_path):
+    path = _folder(tmp_path)
+    elsewhere = tmp_path / "episode_1.kept"
+    (path / "episode_1.npz").rename(elsewhere)
+    (path / "episode_1.npz").symlink_to(elsewhere)
+    assert load_demos(path).lengths.tolist() == [3, 1, 4]
+    elsewhere.unlink()
+    with pytest.raises(DataError, match=r"episode_1\.npz must exist; there is no such file"):
+        load_demos(path)

@@ -189,6 +189,13 @@ def test_what_does_not_fit_says_so_and_names_the_file(tmp_path, change, says):
     assert "left.hdf5" in str(caught.value)
 
 
+def test_an_episode_of_no_steps_is_named_and_a_split_leaves_it_out(tmp_path):
+    path = _file(tmp_path, lengths=(3, 0, 4))
+    with pytest.raises(DataError, match=r"`data/demo_1` of .* must have a step.* Leave it out with a split \(--mask\)"):
+        load_demos(path)
+    assert load_demos(path, options=ReadOptions(mask="train")).lengths.tolist() == [3, 4]
+
+
 def test_episodes_of_other_widths_are_named(tmp_path):
     def change(file):
         for place in ("obs", "next_obs"):

@@ -467,3 +467,16 @@ def test_whose_a_row_is_is_not_seen_in_it(tmp_path, ending, asked, said):
     options = ReadOptions(**{"episode_column": "ep", "obs_columns": ("x",), "action_columns": ("a",)} | asked)
     with pytest.raises(ConfigError, match=said):
         load_demos(path, options=options)
+
+
+def test_a_label_that_is_nan_is_missing_and_names_nobody():
+    for missing in (float("nan"), None):
+        table = _table(who=pa.array([1.5] * 3 + [missing] * 3, type=pa.float64()))
+        with pytest.raises(DataError, match=r"`who` of the table must be there .*; it does not in episode 1"):
+            demos_from_table(table, ReadOptions(**COLUMNS, labels_from="who"))
+
+
+def test_true_and_false_may_be_observed():
+    demos = demos_from_table(_table(), ReadOptions(episode_column="run", obs_columns=("end",), action_columns=("u",)))
+    assert demos.observations.ravel().tolist() == [0, 1, 0, 0, 0, 1]
+    assert demos.observations.dtype == np.float64
