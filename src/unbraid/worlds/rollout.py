@@ -162,11 +162,13 @@ class _Tape:
 
     def write(self, name: str, at: tuple[np.ndarray, np.ndarray], values: np.ndarray) -> None:
         """Writes rows of `values` at (slots, steps)."""
-        if name not in self._fields:
-            self._fields[name] = np.zeros((self._n_slots, self._n_steps, *values.shape[1:]), values.dtype)
-        elif at[1].max() >= self._fields[name].shape[1]:
-            self._fields[name] = np.concatenate([self._fields[name], np.zeros_like(self._fields[name])], axis=1)
-        self._fields[name][at] = values
+        kept = self._fields.get(name)
+        if kept is None:
+            kept = np.zeros((self._n_slots, self._n_steps, *values.shape[1:]), values.dtype)
+        while at[1].max() >= kept.shape[1]:  # more than once where a field is first told late in an episode
+            kept = np.concatenate([kept, np.zeros_like(kept)], axis=1)
+        kept[at] = values
+        self._fields[name] = kept
 
     def write_told(self, names: Sequence[str], at: tuple[np.ndarray, np.ndarray], infos: Mapping[str, Any]) -> None:
         """Writes what `infos` tells of `names`; what it told before and does not tell now is zero."""
@@ -175,7 +177,8 @@ class _Tape:
             if values.dtype != object:
                 self.write(name, at, values.astype(np.float64) if np.issubdtype(values.dtype, np.number) else values)
             elif name in self._fields:
-                self.write(name, at, np.zeros_like(self._fields[name][at]))
+                kept = self._fields[name]
+                self.write(name, at, np.zeros((len(at[0]), *kept.shape[2:]), kept.dtype))
 
     def has(self, name: str) -> bool:
         return name in self._fields
