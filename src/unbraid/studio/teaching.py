@@ -4,6 +4,7 @@ import secrets
 import shlex
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -234,8 +235,8 @@ class Teacher:
         generator = named_generator(0, "situations", self._batch)
         self._batch += 1
         seeds = generator.integers(2**31, size=_SITUATIONS).tolist()
-        rollouts = [self._rollout(seed, 1, 0) for seed in seeds]
-        try:
+        with ExitStack() as opened:
+            rollouts = [opened.enter_context(closing(self._rollout(seed, 1))) for seed in seeds]
             steps = generator.integers(self._spans(rollouts[0])[0], size=_SITUATIONS)
             while True:
                 for taken in range(int(steps.max())):
@@ -246,9 +247,6 @@ class Teacher:
                 steps = steps // 2
                 for rollout in rollouts:
                     rollout.reset(rollout.seed)
-        finally:
-            for rollout in rollouts:
-                rollout.close()
 
     def _spans(self, rollout: LiveRollout) -> tuple[int, int]:
         """How many steps may come before a clip (fewer than this), and how many a clip has: both fit in an episode."""
@@ -258,19 +256,18 @@ class Teacher:
         clip = max(1, min(_CLIP_STEPS, longest // 2))
         return max(1, min(_LONGEST_START, longest - clip)), clip
 
-    def _rollout(self, seed: int, n_agents: int, steps: int) -> LiveRollout:
-        """Agents that took some steps as the average of all modes; alike, as their noise is."""
+    def _rollout(self, seed: int, n_agents: int) -> LiveRollout:
+        """Agents that act as the average of all modes; alike, as their noise is."""
         rollout = LiveRollout(self._model, self._env_id, run=self._run, shown=self._shown, n_agents=n_agents, seed=seed)
         for agent in range(n_agents):
             rollout.ask(agent, [0.0] * len(self._shown))
-        for _ in range(steps):
-            rollout.step()
         return rollout
 
     def _filmed(self, situation: _Situation, clips: tuple[int, int]) -> dict[str, Any]:
         """Pictures of both clips, until both episodes are over at the latest."""
-        rollout = self._rollout(situation.seed, 2, situation.steps)
-        try:
+        with closing(self._rollout(situation.seed, 2)) as rollout:
+            for _ in range(situation.steps):
+                rollout.step()
             for agent, clip in enumerate(clips):
                 rollout.ask(agent, self._sliders[clip].tolist())
             frames = [rollout.frame()]
@@ -280,8 +277,6 @@ class Teacher:
                 rollout.step()
                 frames.append(rollout.frame())
             return {"layout": rollout.layout(), "frames": frames, "steps_per_s": rollout.steps_per_s}
-        finally:
-            rollout.close()
 
 
 def _sliders(n_shown: int, *, blends: bool) -> Float[np.ndarray, "clip shown"]:

@@ -12,17 +12,17 @@ from typing import Any, final
 
 import gymnasium
 import numpy as np
-from gymnasium.vector import SyncVectorEnv
 from jaxtyping import Bool, Float, Int
 
 from unbraid.core.errors import ConfigError, WorldError
+from unbraid.core.numbers import require_whole
 from unbraid.core.randomness import named_generator
-from unbraid.core.told import observed, reward_and_cost
 from unbraid.evaluation.evaluate import require_fitting_world
 from unbraid.steering.steered import SteeredPolicy, steer
 from unbraid.training.model import ModeModel
 from unbraid.worlds.controllers import Controller
-from unbraid.worlds.making import World, make_worlds, spec_of
+from unbraid.worlds.making import World, make_worlds, spec_of, step_limit
+from unbraid.worlds.rollout import require_limits
 
 __all__ = ["OptionEnv", "OptionOutcome", "OptionWorlds", "Origin", "controllers_of", "weights_of"]
 
@@ -138,13 +138,10 @@ class OptionWorlds:
         spec = spec_of(env)
         if isinstance(policy, ModeModel | SteeredPolicy):
             require_fitting_world(policy if isinstance(policy, ModeModel) else policy.model, spec)
-        limits = [limit for limit in (max_steps, spec.max_episode_steps) if limit is not None]
-        if not limits and "max_episode_steps" not in spec.kwargs:
-            raise WorldError(f"{spec.id} must have a limit of steps per episode; it has none. Give max_steps.")
         self.horizon_steps, self.cost_weight, self.n_envs = horizon_steps, float(cost_weight), n_envs
         self.tells_costs = False
-        self._limit, self._env_id = min(limits, default=None), spec.id
-        self._worlds: Any = _checked(make_worlds(spec, n_envs), spec.id)
+        self._limit, self._env_id = step_limit(spec, max_steps), spec.id
+        self._worlds: Any = make_worlds(spec, n_envs, strict=True)
         self.observation_space: Any = self._worlds.single_observation_space
         self._bounds = (self._worlds.single_action_space.low, self._worlds.single_action_space.high)
         self.begin(seed)
@@ -244,40 +241,6 @@ class OptionWorlds:
             self._age[rows] = 0
 
 
-class _Checked(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarray]):
-    """One of several worlds: what it tells is refused where it is no number, before worlds are put side by side, which
-    would make a NaN of a cost of None, which is none."""
-
-    def __init__(self, env: gymnasium.Env[np.ndarray, np.ndarray], env_id: str) -> None:
-        super().__init__(env)
-        self._env_id, self._seed, self._n_steps = env_id, None, 0
-        self._size = int(np.prod(self.observation_space.shape or (1,)))
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
-        observation, info = self.env.reset(seed=seed, options=options)
-        self._seed, self._n_steps = seed, 0
-        observed(observation, self._size, f"{self._env_id} in the reset of seed {seed}")
-        return observation, info
-
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        self._n_steps += 1
-        place = f"{self._env_id} in step {self._n_steps} of seed {self._seed}"
-        observed(observation, self._size, place)
-        gained, cost = reward_and_cost(reward, info, place)
-        told = {name: value for name, value in info.items() if name != "cost"}
-        return observation, gained, terminated, truncated, told if cost is None else {**told, "cost": cost}
-
-
-def _checked(worlds: Any, env_id: str) -> Any:
-    """The same worlds, each of which refuses what is no number; ours, which are stepped as one, have no such thing."""
-    if isinstance(worlds, SyncVectorEnv):
-        worlds.envs = [_Checked(world, env_id) for world in worlds.envs]
-    return worlds
-
-
 @final
 class OptionEnv(gymnasium.Env[np.ndarray, np.int64]):
     """One world as a Gymnasium environment whose action is a mode, held for `horizon_steps`.
@@ -339,8 +302,7 @@ class OptionEnv(gymnasium.Env[np.ndarray, np.int64]):
 
 
 def _require_possible(horizon_steps: int, cost_weight: float | int, n_envs: int, max_steps: int | None) -> None:
-    for name, value in (("horizon_steps", horizon_steps), ("n_envs", n_envs), ("max_steps", max_steps)):
-        if value is not None and value < 1:
-            raise ConfigError(f"`{name}` must be at least 1; got {value}. Give a larger number.")
+    require_whole("`horizon_steps`", horizon_steps)
+    require_limits(max_steps, n_envs)
     if not (np.isfinite(cost_weight) and cost_weight >= 0):
         raise ConfigError(f"`cost_weight` must be finite and >= 0; got {cost_weight}. Give another.")

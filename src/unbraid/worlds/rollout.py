@@ -20,7 +20,7 @@ from unbraid.core.randomness import named_generator
 from unbraid.core.shapes import first_bad_row
 from unbraid.demos.episodes import Demos, Episode
 from unbraid.worlds.controllers import Controller, from_function, from_predict, load_controller
-from unbraid.worlds.making import World, make_worlds, name_of, spec_of
+from unbraid.worlds.making import World, make_worlds, name_of, spec_of, step_limit
 from unbraid.worlds.telling import FLOAT32_HOLDS, successes_told, velocity_reader
 
 __all__ = [
@@ -95,14 +95,12 @@ def rollout(
     seeds = _checked_seeds(seeds)
     require_limits(max_steps, n_envs)
     spec = spec_of(env_id)
-    limits = [limit for limit in (max_steps, spec.max_episode_steps) if limit is not None]
-    if not limits and "max_episode_steps" not in spec.kwargs:
-        raise WorldError(f"{spec.id} must have a limit of steps per episode; it has none. Give max_steps.")
+    limit = step_limit(spec, max_steps)
     # As few waves as n_envs allows, and equal ones: 100 episodes in 64 environments run as 50 and 50.
     n_slots = math.ceil(len(seeds) / math.ceil(len(seeds) / n_envs))
     worlds = make_worlds(spec, n_slots)
     try:
-        run = _Run(controller, worlds, seeds=seeds, max_steps=min(limits, default=None), noise_seed=noise_seed)
+        run = _Run(controller, worlds, seeds=seeds, max_steps=limit, noise_seed=noise_seed)
         n_done = 0
         while run.is_live:
             n_done += run.step()
