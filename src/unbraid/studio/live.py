@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from unbraid.core.errors import ConfigError, WorldError
-from unbraid.core.randomness import named_generator
+from unbraid.core.randomness import N_SEEDS, named_generator
 from unbraid.demos.episodes import Episode
 from unbraid.steering.steered import SteeredPolicy, steer
 from unbraid.steering.together import act_together
@@ -153,8 +153,8 @@ class LiveRollout:
             ConfigError: a seed that is none.
             WorldError: what the world raised, or an observation that no policy can act on.
         """
-        if not 0 <= seed < 2**31:
-            raise ConfigError(f"A seed must lie in [0, {2**31:,}); got {seed}. Give another.")
+        if not 0 <= seed < N_SEEDS:
+            raise ConfigError(f"A seed must lie in [0, {N_SEEDS:,}); got {seed}. Give another.")
         self.seed = seed
         for agent in self.agents:
             agent.begin(seed)

@@ -14,8 +14,9 @@ import numpy as np
 from jaxtyping import Float
 
 from unbraid.core.errors import ConfigError, RunError
-from unbraid.core.randomness import named_generator
+from unbraid.core.randomness import N_SEEDS, named_generator
 from unbraid.demos.episodes import Demos
+from unbraid.studio.asking import shares_within
 from unbraid.studio.edits import Shown
 from unbraid.studio.live import LiveRollout, step_together
 from unbraid.switching.answers import load_answers, save_answers
@@ -199,8 +200,8 @@ class Teacher:
         """Each clip as weights over the model's modes."""
         found = np.zeros((len(self._shown), self._model.n_modes))
         for row, mode in enumerate(self._shown):
-            weights = np.array([max(float(self._model.shares[k]), 1e-6) for k in mode.modes])
-            found[row, list(mode.modes)] = weights / weights.sum()
+            for k, share in shares_within(self._model, mode.modes).items():
+                found[row, k] = share
         return self._sliders @ found
 
     def _chosen(self) -> tuple[Pair, dict[str, Any]]:
@@ -234,7 +235,7 @@ class Teacher:
         """Places in episodes that go on; earlier ones, where no episode lasts that long."""
         generator = named_generator(0, "situations", self._batch)
         self._batch += 1
-        seeds = generator.integers(2**31, size=_SITUATIONS).tolist()
+        seeds = generator.integers(N_SEEDS, size=_SITUATIONS).tolist()
         with ExitStack() as opened:
             rollouts = [opened.enter_context(closing(self._rollout(seed, 1))) for seed in seeds]
             steps = generator.integers(self._spans(rollouts[0])[0], size=_SITUATIONS)

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 
 from unbraid.core.errors import ConfigError, WorldError
 from unbraid.core.numbers import require_whole
-from unbraid.core.randomness import named_generator
+from unbraid.core.randomness import N_SEEDS, named_generator
 from unbraid.evaluation.evaluate import require_fitting_world
 from unbraid.steering.steered import SteeredPolicy, steer
 from unbraid.training.model import ModeModel
@@ -25,8 +25,6 @@ from unbraid.worlds.making import World, make_worlds, spec_of, step_limit
 from unbraid.worlds.rollout import require_limits
 
 __all__ = ["OptionEnv", "OptionOutcome", "OptionWorlds", "Origin", "controllers_of", "weights_of"]
-
-_N_SEEDS = 2**31  # as the collection's: some environments keep their seed in 32 bits, with a sign
 
 
 @final
@@ -159,7 +157,7 @@ class OptionWorlds:
     def begin(self, seed: int) -> Float[np.ndarray, "env obs"]:
         """Begins anew in every world; the observations there."""
         self._draws, self._noise = named_generator(seed, "switching"), named_generator(seed, "switching noise")
-        self._seeds = [int(s) for s in self._draws.integers(_N_SEEDS, size=self.n_envs)]
+        self._seeds = [int(s) for s in self._draws.integers(N_SEEDS, size=self.n_envs)]
         observations, _ = self._worlds.reset(seed=self._seeds)
         self._observations = np.array(observations, dtype=np.float64)
         self._age = np.zeros(self.n_envs, dtype=np.int64)
@@ -231,7 +229,7 @@ class OptionWorlds:
         """Gives the worlds whose episodes ended the next seeds, and begins there."""
         if ended.any():
             for row in np.flatnonzero(ended).tolist():
-                self._seeds[row] = int(self._draws.integers(_N_SEEDS))
+                self._seeds[row] = int(self._draws.integers(N_SEEDS))
             self._renew(ended)
 
     def _renew(self, rows: Bool[np.ndarray, "env"]) -> None:
@@ -274,7 +272,7 @@ class OptionEnv(gymnasium.Env[np.ndarray, np.int64]):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Begins an episode."""
         super().reset(seed=seed, options=options)
-        observations = self._worlds.begin(int(self.np_random.integers(_N_SEEDS)))
+        observations = self._worlds.begin(int(self.np_random.integers(N_SEEDS)))
         self._is_live = True
         return self._shown(observations), {}
 

@@ -19,20 +19,11 @@ from unbraid.core.numbers import require_whole
 from unbraid.core.randomness import named_generator
 from unbraid.core.shapes import first_bad_row
 from unbraid.demos.episodes import Demos, Episode
-from unbraid.worlds.controllers import Controller, from_function, from_predict, load_controller
+from unbraid.worlds.controllers import Controller
 from unbraid.worlds.making import World, make_worlds, name_of, spec_of, step_limit
 from unbraid.worlds.telling import FLOAT32_HOLDS, successes_told, velocity_reader
 
-__all__ = [
-    "Controller",
-    "Rollouts",
-    "first_noise",
-    "from_function",
-    "from_predict",
-    "load_controller",
-    "require_limits",
-    "rollout",
-]
+__all__ = ["Rollouts", "first_noise", "require_limits", "rollout"]
 
 # What a world may tell of itself in `info`, kept beside the episodes for pictures and scores (never for the learner).
 _STATES = ("robot_xy", "goal_xy", "robot_heading_rad")  # told by reset and by every step: (T + 1, ...)
