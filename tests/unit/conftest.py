@@ -2,6 +2,15 @@
 
 import jaxtyping
 import pytest
+import scipy.linalg  # noqa: F401  (so that its BLAS is there to be limited, too)
+from threadpoolctl import threadpool_limits
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread_for_algebra():
+    """Tests run side by side, and matrices are small: threads of their own would only wait for one another."""
+    with threadpool_limits(1, user_api="blas"):
+        yield
 
 
 @pytest.fixture
