@@ -1,6 +1,5 @@
 """The command line: verbs -> pipeline. No logic of its own; how each answer is said, says `pipeline.answers`."""
 
-import dataclasses
 import json
 import os
 import sys
@@ -65,11 +64,6 @@ _Request = (
 
 _DONE, _OUR_BUG, _WRONG_INPUT, _ANSWER_IS_NO, _INTERRUPTED = 0, 1, 2, 3, 130
 
-_READ_BY = {
-    "unbraid": ("sharing", "style", "refine_steps", "policy_head", "policy_loss", "precision"),
-    "talk": ("delta_steps",),
-}
-
 _DESCRIPTION = (
     "Find the separate behaviours in a mixed pile of demonstrations, and learn one policy that you can steer between "
     "them. Start with `unbraid demo`. Exit codes: 0 done, 1 our bug, 2 wrong input, 3 done but the answer is no, 130 "
@@ -123,7 +117,9 @@ def _run(asked: Any) -> int:
         case CollectRequest():
             return _answer(asked.json, stages.collect_stage(asked), say_collect)
         case FitRequest():
-            return _answer(asked.json, stages.fit_stage(asked, _config_of(asked)), say_fit)
+            from unbraid.pipeline.settings import config_of
+
+            return _answer(asked.json, stages.fit_stage(asked, config_of(asked)), say_fit)
         case SweepRequest():
             from unbraid.pipeline.sweep import sweep_stage
 
@@ -180,45 +176,6 @@ def _demo(asked: DemoConfig) -> int:
     page = run_demo(asked)
     results = read_json(asked.out / "results.json")
     return _answer(asked.json, {**results, "page": str(page)}, say_results)
-
-
-def _config_of(asked: FitRequest) -> Any:
-    """The method's config, with the settings that the verb offers."""
-    from unbraid.training.config import TalkConfig, UnbraidConfig
-
-    _require_read(asked)
-    if asked.method == "talk":
-        if asked.n_modes == "auto":
-            raise ConfigError(
-                "--n-modes must be a number for --method talk, which has no search that could count modes; got auto. "
-                "Give a number, or leave --method talk out."
-            )
-        config = TalkConfig(n_modes=asked.n_modes, delta_steps=asked.delta_steps, seed=asked.seed)
-    else:
-        config = UnbraidConfig(
-            n_modes=asked.n_modes,
-            sharing=asked.sharing,
-            style=asked.style,
-            refine_steps=asked.refine_steps,
-            policy_head=asked.policy_head,
-            policy_loss=asked.policy_loss,
-            precision=asked.precision,
-            seed=asked.seed,
-        )
-    wanted = {"n_steps": asked.n_steps, "encoder": asked.encoder, "policy_hidden": asked.policy_hidden}
-    return dataclasses.replace(config, **{name: value for name, value in wanted.items() if value is not None})
-
-
-def _require_read(asked: FitRequest) -> None:
-    """Raises `ConfigError` for options that were given and that the method does not read."""
-    other = "talk" if asked.method == "unbraid" else "unbraid"
-    unread = [f for f in dataclasses.fields(FitRequest) if f.name in _READ_BY[other]]
-    given = [f"--{f.name.replace('_', '-')}" for f in unread if getattr(asked, f.name) != f.default]
-    if given:
-        raise ConfigError(
-            f"{' and '.join(given)} must come with --method {other}, which alone reads such; got --method "
-            f"{asked.method}. Leave {'it' if len(given) == 1 else 'them'} out, or take --method {other}."
-        )
 
 
 def _answer(as_json: bool, found: dict[str, Any], say: Callable[[dict[str, Any]], None]) -> int:

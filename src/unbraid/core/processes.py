@@ -1,12 +1,18 @@
-"""Which of several processes this is, where torchrun (or another starter with its variables) started several."""
+"""What this process may use, and which of several it is, where torchrun (or another starter with its variables) started
+several."""
 
 import os
 from dataclasses import dataclass
 from typing import final
 
-__all__ = ["Place", "own_place"]
+__all__ = ["Place", "available_cores", "own_place"]
 
 _NEEDED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+
+
+def available_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @final

@@ -6,7 +6,10 @@ import numpy as np
 
 from unbraid.core.errors import ConfigError
 
-__all__ = ["named_generator", "named_seed", "require_generator"]
+__all__ = ["N_SEEDS", "named_generator", "named_seed", "require_generator"]
+
+N_SEEDS = 2**31
+"""Seeds of episodes are drawn below this: some environments keep their seed in 32 bits, with a sign."""
 
 
 def _sequence(seed: int, names: tuple[str | int, ...]) -> np.random.SeedSequence:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from unbraid.core.errors import ConfigError, DataError, WorldError
-from unbraid.core.randomness import named_generator
+from unbraid.core.randomness import N_SEEDS, named_generator
 from unbraid.evaluation.certificates import Outcomes, Result, Terms
 from unbraid.evaluation.claims import Claim, EquivalenceClaim, ProbabilityClaim
 from unbraid.evaluation.significance import Answer, Doubts, alpha_of_a_side, answers_of, doubts_of, estimates_of, holm
@@ -47,7 +47,7 @@ def certificate_seeds(terms: Terms) -> list[int]:
 
     Claims are often made after a look at an evaluation; its episodes must not judge what they suggested.
     """
-    drawn = named_generator(terms.seed, "certificate").integers(2**31, size=terms.max_episodes)
+    drawn = named_generator(terms.seed, "certificate").integers(N_SEEDS, size=terms.max_episodes)
     return [int(seed) for seed in drawn]
 
 

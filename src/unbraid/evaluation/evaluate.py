@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from unbraid.core.errors import WorldError
 from unbraid.core.numbers import MOST_EPISODES, require_whole
 from unbraid.core.progress import by_totals, progress
-from unbraid.core.randomness import named_generator
+from unbraid.core.randomness import N_SEEDS, named_generator
 from unbraid.core.runs import write_text
 from unbraid.core.shapes import first_bad_row
 from unbraid.demos.episodes import Demos
@@ -28,9 +28,9 @@ from unbraid.steering.schedules import Schedule
 from unbraid.steering.steered import SteeredPolicy
 from unbraid.training.loop import computing
 from unbraid.training.model import ModeModel
-from unbraid.worlds.controllers import as_controller
+from unbraid.worlds.controllers import Controller, as_controller
 from unbraid.worlds.making import World, make_world, spec_of
-from unbraid.worlds.rollout import Controller, Rollouts, require_limits, rollout
+from unbraid.worlds.rollout import Rollouts, require_limits, rollout
 
 __all__ = [
     "Evaluation",
@@ -45,7 +45,6 @@ __all__ = [
 
 Seeds = Sequence[int] | Int[np.ndarray, "episode"]
 
-_N_SEEDS = 2**31  # as the collection's: some environments keep their seed in 32 bits, with a sign
 _N_EPISODES = 100
 
 
@@ -132,12 +131,12 @@ def fresh_seeds(n_episodes: int, *, seed: int, avoid: Seeds | None = None) -> li
     """
     n_episodes = require_whole("`n_episodes`", n_episodes, least=0, most=MOST_EPISODES)
     generator = named_generator(seed, "evaluation")
-    seeds = [int(s) for s in generator.choice(_N_SEEDS, size=n_episodes, replace=False)]
+    seeds = [int(s) for s in generator.choice(N_SEEDS, size=n_episodes, replace=False)]
     taken = {int(s) for s in (() if avoid is None else avoid)}
     for i in [i for i, s in enumerate(seeds) if s in taken]:
         taken.update(seeds)
         while seeds[i] in taken:
-            seeds[i] = int(generator.integers(_N_SEEDS))
+            seeds[i] = int(generator.integers(N_SEEDS))
     return seeds
 
 

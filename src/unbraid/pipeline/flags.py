@@ -1,10 +1,12 @@
-"""Flags that are given more than once: the parser would take the last, and say nothing of the others."""
+"""Flags as they were given: more than once, of which the parser would take the last and say nothing; or not at all."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import fields
+from typing import Any
 
 from unbraid.core.errors import ConfigError
 
-__all__ = ["each_flag_once"]
+__all__ = ["each_flag_once", "given_flags"]
 
 _ADD_UP = (
     *("--away", "--in-turn", "--by-episode"),
@@ -45,3 +47,9 @@ def each_flag_once(given: Sequence[str]) -> list[str]:
             own = found
             own.append(word)
     return found + [word for words in of_flag.values() for word in words]
+
+
+def given_flags(asked: Any, names: Collection[str]) -> dict[str, Any]:
+    """Flag -> value, of those fields of a request that are not at their defaults."""
+    values = {field: getattr(asked, field.name) for field in fields(asked) if field.name in names}
+    return {f"--{field.name.replace('_', '-')}": value for field, value in values.items() if value != field.default}

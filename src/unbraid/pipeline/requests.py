@@ -435,7 +435,7 @@ class StudioRequest:
     run: Positional[Path]
     """A run's folder; its fit may still go on."""
     demos: str | None = None
-    """The demonstrations: a path, or an id such as minari:NAME. A demo's are recorded again where this is left out."""
+    """The demonstrations: a path, or an id such as minari:NAME. By default a demo's own."""
     env: str | None = None
     """The environment that agents act in; by default the one that the run names, and ours where they fit."""
     host: str = "127.0.0.1"

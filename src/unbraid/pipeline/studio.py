@@ -164,6 +164,8 @@ def _of_demo(
     asked = DemoConfig(out=run, seed=int(config.get("seed", 0)), quick=bool(config.get("quick")))
     print("This demo kept no demonstrations: its experts act again, once.", file=sys.stderr)
     training, held_out = collect_demonstrations(asked)
+    if known is None:
+        return training, held_out  # the demo keeps them itself
     if training.fingerprint() != known:
         remarks.append(
             "The demo's demonstrations, recorded again, differ from those it was fitted on (other versions)."

@@ -13,7 +13,7 @@ import numpy as np
 
 from unbraid.core.errors import ConfigError, RunError
 from unbraid.core.live import Show, live_table
-from unbraid.core.processes import own_place
+from unbraid.core.processes import available_cores, own_place
 from unbraid.core.runs import differences, new_folder, read_json, refuse_existing, write_bytes, write_json, write_text
 from unbraid.evaluation.evaluate import csv_text
 from unbraid.evaluation.intervals import mean_interval
@@ -141,7 +141,7 @@ def _fit_request(asked: SweepRequest, trial: Trial) -> FitRequest:
 
 
 def _workers(asked: SweepRequest, n_trials: int) -> Workers:
-    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    n_cores = available_cores()
     if asked.ray or asked.ray_address is not None:
         return RayWorkers(
             run_trial,

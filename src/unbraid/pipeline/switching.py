@@ -1,7 +1,7 @@
 """The verb `switch`: learns when to be in which mode, limits it where asked, and measures it beside every mode."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from unbraid.core.runs import new_folder, require_free, write_bytes, write_json
 from unbraid.evaluation.evaluate import Evaluation, evaluate_all, fresh_seeds
 from unbraid.evaluation.intervals import mean_interval, paired_difference
 from unbraid.pipeline.environment import environment_of, require_possible_numbers
+from unbraid.pipeline.flags import given_flags
 from unbraid.pipeline.measured import collected_seeds
 from unbraid.pipeline.requests import SwitchRequest
 from unbraid.report.style import WIDE, png
@@ -96,7 +97,7 @@ def _case_of(asked: SwitchRequest, model: ModeModel, used: Switcher | None) -> _
             SwitchedPolicy(model, used)
         except ConfigError as error:
             raise ConfigError(f"{asked.use}: {error}") from None
-        if asked.horizon_steps not in (_default("horizon_steps"), used.horizon_steps):
+        if given_flags(asked, ["horizon_steps"]) and asked.horizon_steps != used.horizon_steps:
             raise ConfigError(
                 f"--horizon-steps must be left out with --use: {asked.use} holds a mode for {used.horizon_steps} "
                 f"steps; got {asked.horizon_steps}. Learn another with --out."
@@ -139,10 +140,6 @@ def _remarks_on(used: Switcher, case: _Case) -> list[str]:
     return remarks
 
 
-def _default(name: str) -> Any:
-    return next(field.default for field in fields(SwitchRequest) if field.name == name)
-
-
 def _require_read(asked: SwitchRequest) -> None:
     """Raises `ConfigError` for options that were given and have no effect beside the others."""
     is_bandit = asked.use is None and asked.method == "bandit"
@@ -152,12 +149,10 @@ def _require_read(asked: SwitchRequest) -> None:
         (("answers_weight",), is_bandit and asked.answers is not None, "--method bandit and --answers"),
         (("step_cost", "guard_episodes", "alpha"), asked.guard is not None, "--guard"),
     ):
-        given = [name for name in names if getattr(asked, name) != _default(name)]
+        given = given_flags(asked, names)
         if given and not is_read:
-            raise ConfigError(
-                f"--{given[0].replace('_', '-')} must come with {beside}; got {getattr(asked, given[0])}, which has no "
-                "effect here. Leave it out."
-            )
+            flag, value = next(iter(given.items()))
+            raise ConfigError(f"{flag} must come with {beside}; got {value}, which has no effect here. Leave it out.")
 
 
 def _require_fitting_options(asked: SwitchRequest) -> None:

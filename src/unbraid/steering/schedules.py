@@ -67,7 +67,7 @@ class Schedule:
         episode_start: Bool[np.ndarray, "env"],
         noise: Float[np.ndarray, "env act"],
     ) -> tuple[Float[np.ndarray, "env act"], Float[np.ndarray, "env memory"]]:
-        """Actions for many environments (worlds.rollout.Controller).
+        """Actions for many environments (worlds.controllers.Controller).
 
         Raises:
             ConfigError, DataError: as `SteeredPolicy.act`.

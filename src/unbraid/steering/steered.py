@@ -151,8 +151,8 @@ class SteeredPolicy:
         episode_start: Bool[np.ndarray, "env"],
         noise: Float[np.ndarray, "env act"],
     ) -> tuple[Float[np.ndarray, "env act"], Any]:
-        """Actions for many environments: mean + deviation x noise, clipped to the bounds (worlds.rollout.Controller);
-        of a tanh-Gaussian, what that is squashed to.
+        """Actions for many environments: mean + deviation x noise, clipped to the bounds
+        (worlds.controllers.Controller); of a tanh-Gaussian, what that is squashed to.
 
         Of a mixture under one mode or context, mean and deviation are those of a part that the noise draws; without
         noise, those of the whole.

@@ -8,8 +8,9 @@ from typing import Any, final
 from unbraid.core.errors import ConfigError
 from unbraid.steering.steered import SteeredPolicy
 from unbraid.studio.edits import Shown
+from unbraid.training.model import ModeModel
 
-__all__ = ["STRONGEST", "Asked", "asked_of", "require_sliders"]
+__all__ = ["STRONGEST", "Asked", "asked_of", "require_sliders", "shares_within"]
 
 STRONGEST = 3.0
 """How far a slider goes, either way."""
@@ -76,7 +77,7 @@ def asked_of(
     require_sliders(sliders, len(shown))
     of_mode: dict[int, float] = {}
     for mode, value in zip(shown, sliders, strict=True):
-        of_mode |= {k: round(value * share, 6) for k, share in _shares(policy, mode.modes).items()}
+        of_mode |= {k: round(value * share, 6) for k, share in shares_within(policy.model, mode.modes).items()}
     wanted = {k: value for k, value in sorted(of_mode.items()) if value > 0}
     calls: list[str] = []
     if len(wanted) == 1:
@@ -128,7 +129,7 @@ def _times(name: str, value: float) -> str:
     return name if value == 1 else f"{name} x {value:g}"
 
 
-def _shares(policy: SteeredPolicy, modes: tuple[int, ...]) -> dict[int, float]:
-    """Mode -> its share of a shown mode's slider; they sum to 1."""
-    weights = [max(float(policy.model.shares[k]), 1e-6) for k in modes]
+def shares_within(model: ModeModel, modes: Sequence[int]) -> dict[int, float]:
+    """Mode -> its part in a shown mode that stands for several, by their shares of the data; they sum to 1."""
+    weights = [max(float(model.shares[k]), 1e-6) for k in modes]
     return {k: weight / sum(weights) for k, weight in zip(modes, weights, strict=True)}

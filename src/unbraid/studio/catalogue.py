@@ -85,7 +85,7 @@ class Catalogue:
 
     def page(self, episodes: Int[np.ndarray, "chosen"], leads: Sequence[int], notes: Mapping[int, str]) -> list[Any]:
         """Rows of the page, one for each of some episodes."""
-        shown = self.shown(leads[: self.probabilities.shape[1]])[episodes]
+        shown = self.shown(leads)[episodes]
         rows: list[Any] = []
         for row, episode in enumerate(episodes.tolist()):
             rows.append(

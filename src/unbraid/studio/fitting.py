@@ -105,16 +105,16 @@ def _picture(picture: dict[str, Any]) -> dict[str, Any] | None:
     for own in modes:
         numbers = {name: own[name] for name in ("mode", "share", "episode", "first_step", "every")
                    if _is_number(own.get(name))}  # fmt: skip
-        columns = {name: [_numbers(column, hole=None) for column in own[name]] for name in _COLUMNS
+        columns = {name: [_numbers(column, holes=True) for column in own[name]] for name in _COLUMNS
                    if isinstance(own.get(name), list)}  # fmt: skip
         told.append(numbers | columns)
     return {"step": picture["step"], "modes": told}
 
 
-def _numbers(values: Any, **hole: None) -> list[float | None]:
-    """The numbers of a list; others are left out, or a hole stands in their place."""
+def _numbers(values: Any, *, holes: bool = False) -> list[float | None]:
+    """The numbers of a list; others are left out, or None stands in their place."""
     given = values if isinstance(values, list) else []
-    return [v if _is_number(v) else None for v in given if hole or _is_number(v)]
+    return [v if _is_number(v) else None for v in given if holes or _is_number(v)]
 
 
 def _is_number(value: Any) -> bool:

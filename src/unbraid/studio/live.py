@@ -1,6 +1,7 @@
 """A live rollout: one or two agents in one layout, stepped by hand, steered while they act."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, final
 
@@ -8,8 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from unbraid.core.errors import ConfigError, WorldError
-from unbraid.core.randomness import named_generator
-from unbraid.core.told import observed, reward_and_cost
+from unbraid.core.randomness import N_SEEDS, named_generator
 from unbraid.demos.episodes import Episode
 from unbraid.steering.steered import SteeredPolicy, steer
 from unbraid.steering.together import act_together
@@ -17,7 +17,7 @@ from unbraid.studio.asking import Asked, asked_of
 from unbraid.studio.edits import Shown
 from unbraid.training.model import ModeModel
 from unbraid.training.online import Belief, Observer
-from unbraid.worlds.making import make_world, spec_of
+from unbraid.worlds.making import Told, make_world, spec_of
 
 __all__ = ["LIVE_SWITCH_RATE", "MOST_STEPS", "LiveRollout", "layout_of", "live_observer", "step_together", "top_down"]
 
@@ -101,24 +101,18 @@ class LiveRollout:
             raise ConfigError(f"There must be 1 or 2 agents; got {n_agents}. Ask for one of these.")
         self.env_id, self.seed, self._run, self._shown = env_id, seed, run, tuple(shown)
         self._worlds: list[Any] = []
-        try:
+        self._base, self.sampled = steer(model), True
+        with ExitStack() as unless_all_is_well:
+            unless_all_is_well.callback(self.close)
             for _ in range(n_agents):
-                self._worlds.append(make_world(spec_of(env_id)))
-        except WorldError:
-            self.close()
-            raise
-        except Exception as error:  # a package that it needs may raise anything
-            self.close()
-            said = str(error).rstrip(".")
-            raise WorldError(f"{env_id} must be possible to make here; {said:.200}. Install what it needs.") from None
-        bounds: Any = self._worlds[0].action_space
-        self._bounds = bounds.low, bounds.high
-        self._base = steer(model)
-        self.sampled = True
-        self.agents = [_Agent(env_id, world, self._base, observer, self._bounds) for world in self._worlds]
-        for index in range(n_agents):
-            self.ask(index, [1.0 if i == 0 else 0.0 for i in range(len(self._shown))])
-        self.reset(seed)
+                self._worlds.append(_made(env_id))
+            bounds: Any = self._worlds[0].action_space
+            self._bounds = bounds.low, bounds.high
+            self.agents = [_Agent(world, self._base, observer, self._bounds) for world in self._worlds]
+            for index in range(n_agents):
+                self.ask(index, [1.0 if i == 0 else 0.0 for i in range(len(self._shown))])
+            self.reset(seed)
+            unless_all_is_well.pop_all()
 
     @property
     def steps_per_s(self) -> float:
@@ -159,8 +153,8 @@ class LiveRollout:
             ConfigError: a seed that is none.
             WorldError: what the world raised, or an observation that no policy can act on.
         """
-        if not 0 <= seed < 2**31:
-            raise ConfigError(f"A seed must lie in [0, {2**31:,}); got {seed}. Give another.")
+        if not 0 <= seed < N_SEEDS:
+            raise ConfigError(f"A seed must lie in [0, {N_SEEDS:,}); got {seed}. Give another.")
         self.seed = seed
         for agent in self.agents:
             agent.begin(seed)
@@ -227,19 +221,27 @@ def step_together(rollouts: Sequence[LiveRollout]) -> list[Exception | None]:
     return failed
 
 
+def _made(env_id: str) -> Any:
+    try:
+        return Told(make_world(spec_of(env_id)), env_id, strict=True)
+    except WorldError:
+        raise
+    except Exception as error:  # a package that it needs may raise anything
+        said = str(error).rstrip(".")
+        raise WorldError(f"{env_id} must be possible to make here; {said:.200}. Install what it needs.") from None
+
+
 class _Agent:
     """One world, who acts in it, and what was seen."""
 
     def __init__(
         self,
-        env_id: str,
         world: Any,
         policy: SteeredPolicy,
         observer: Observer | None,
         bounds: tuple[np.ndarray, np.ndarray],
     ) -> None:
-        self._env_id, self._world, self._observer, self._bounds = env_id, world, observer, bounds
-        self._width = policy.model.observation_size
+        self._world, self._observer, self._bounds = world, observer, bounds
         self.asked = Asked(policy, "", "")
         self._tells: set[str] = set()  # which of its world's words on a step were ever heard
 
@@ -252,14 +254,10 @@ class _Agent:
         return self._observation.copy()
 
     def begin(self, seed: int) -> None:
-        place = f"{self._env_id} in the reset of seed {seed}"
-        try:
-            observation, _ = self._world.reset(seed=seed)
-        except Exception as error:  # a world of anybody's may raise anything
-            raise _raised(place, error) from error
-        self._observation = observed(observation, self._width, place)
+        observation, _ = self._world.reset(seed=seed)
+        self._observation = np.asarray(observation, dtype=np.float64)
         self._observations, self._actions = [self._observation.astype(np.float32)], list[np.ndarray]()
-        self._seed, self._noise = seed, named_generator(0, "noise", seed)
+        self._noise = named_generator(0, "noise", seed)
         self._belief: Belief | None = None
         self.is_over, self._return, self._cost, self._goals = False, 0.0, 0.0, 0
 
@@ -273,20 +271,14 @@ class _Agent:
         action = np.clip(acted.astype(np.float32), *self._bounds)
         if self._observer is not None:
             self._belief = self._observer.observe(self._belief, self._observation, action.astype(np.float64))
-        place = f"{self._env_id} in step {len(self._actions) + 1} of seed {self._seed}"
-        try:
-            observation, reward, terminated, truncated, info = self._world.step(action)
-            goals = int(bool(info.get("goal_reached", False)))
-        except Exception as error:
-            raise _raised(place, error) from error
-        gained, cost = reward_and_cost(reward, info, place)
-        self._observation = observed(observation, self._width, place)
+        observation, reward, terminated, truncated, info = self._world.step(action)
+        self._observation = np.asarray(observation, dtype=np.float64)
         self._observations.append(self._observation.astype(np.float32))
         self._actions.append(action.astype(np.float32))
-        self._return += gained
-        self._cost += cost or 0.0
-        self._goals += goals
-        self._tells |= {"goal_reached"} & set(info) | (set() if cost is None else {"cost"})
+        self._return += reward
+        self._cost += info.get("cost", 0.0)
+        self._goals += int(np.any(info.get("goal_reached", False)))
+        self._tells |= {"goal_reached", "cost"} & set(info)
         self.is_over = bool(terminated or truncated) or len(self._actions) >= MOST_STEPS
 
     def told(self) -> dict[str, Any]:
@@ -306,11 +298,3 @@ class _Agent:
         if not self._actions:
             raise ConfigError("A film needs at least one step; none was made yet. Press play first.")
         return Episode(observations=np.stack(self._observations), actions=np.stack(self._actions), seed=seed)
-
-
-def _raised(place: str, error: Exception) -> WorldError:
-    said = " ".join(str(error).split()) or "no more"
-    return WorldError(
-        f"An environment must go on until it ends; {place} raised {type(error).__name__}: {said:.200}. Correct the "
-        "environment, or try another seed."
-    )

@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from unbraid.core.errors import ConfigError
+from unbraid.core.randomness import N_SEEDS
 from unbraid.studio.asking import STRONGEST
+from unbraid.studio.edits import Kind
 from unbraid.switching.preferences import Answer
 
 __all__ = [
@@ -31,7 +33,7 @@ class _Said(BaseModel):
 
 
 _Slider = Annotated[float, Field(ge=-STRONGEST, le=STRONGEST, allow_inf_nan=False)]
-_Seed = Annotated[int, Field(ge=0, lt=2**31)]
+_Seed = Annotated[int, Field(ge=0, lt=N_SEEDS)]
 
 
 class Start(_Said):
@@ -85,14 +87,14 @@ class Sample(_Said):
     sampled: bool
 
 
-Message = Annotated[Start | Play | Pause | Step | Reset | Steer | Sample, Field(discriminator="do")]
-_MESSAGES: TypeAdapter[Start | Play | Pause | Step | Reset | Steer | Sample] = TypeAdapter(Message)
+Message = Start | Play | Pause | Step | Reset | Steer | Sample
+_MESSAGES: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="do")])
 
 
 class EditBody(_Said):
     """One edit: see `edits.Edit`."""
 
-    kind: Literal["rename", "merge", "split", "note_mode", "note_episode"]
+    kind: Kind
     about: Annotated[int, Field(ge=0, lt=2**53)]
     into: Annotated[int, Field(ge=0, lt=2**53)] | None = None
     text: Annotated[str, Field(max_length=2000)] = ""
@@ -105,7 +107,7 @@ class AnswerBody(_Said):
     answer: Answer
 
 
-def read_message(text: str) -> Start | Play | Pause | Step | Reset | Steer | Sample:
+def read_message(text: str) -> Message:
     """A message of a live session.
 
     Raises:

@@ -270,9 +270,7 @@ class _Session:
         self._picture = json.dumps(picture, allow_nan=False, separators=(",", ":"))
 
     def _told(self) -> dict[str, Any]:
-        rollout = self._rollout
-        if rollout is None:
-            return {}
+        rollout = self.rollout
         told = {"env": rollout.env_id, "seed": rollout.seed, "n_agents": len(rollout.agents)}
         return {"started": {**told, "layout": rollout.layout(), "steps_per_s": rollout.steps_per_s}}
 

@@ -4,6 +4,7 @@ import secrets
 import shlex
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -13,8 +14,9 @@ import numpy as np
 from jaxtyping import Float
 
 from unbraid.core.errors import ConfigError, RunError
-from unbraid.core.randomness import named_generator
+from unbraid.core.randomness import N_SEEDS, named_generator
 from unbraid.demos.episodes import Demos
+from unbraid.studio.asking import shares_within
 from unbraid.studio.edits import Shown
 from unbraid.studio.live import LiveRollout, step_together
 from unbraid.switching.answers import load_answers, save_answers
@@ -198,8 +200,8 @@ class Teacher:
         """Each clip as weights over the model's modes."""
         found = np.zeros((len(self._shown), self._model.n_modes))
         for row, mode in enumerate(self._shown):
-            weights = np.array([max(float(self._model.shares[k]), 1e-6) for k in mode.modes])
-            found[row, list(mode.modes)] = weights / weights.sum()
+            for k, share in shares_within(self._model, mode.modes).items():
+                found[row, k] = share
         return self._sliders @ found
 
     def _chosen(self) -> tuple[Pair, dict[str, Any]]:
@@ -233,9 +235,9 @@ class Teacher:
         """Places in episodes that go on; earlier ones, where no episode lasts that long."""
         generator = named_generator(0, "situations", self._batch)
         self._batch += 1
-        seeds = generator.integers(2**31, size=_SITUATIONS).tolist()
-        rollouts = [self._rollout(seed, 1, 0) for seed in seeds]
-        try:
+        seeds = generator.integers(N_SEEDS, size=_SITUATIONS).tolist()
+        with ExitStack() as opened:
+            rollouts = [opened.enter_context(closing(self._rollout(seed, 1))) for seed in seeds]
             steps = generator.integers(self._spans(rollouts[0])[0], size=_SITUATIONS)
             while True:
                 for taken in range(int(steps.max())):
@@ -246,9 +248,6 @@ class Teacher:
                 steps = steps // 2
                 for rollout in rollouts:
                     rollout.reset(rollout.seed)
-        finally:
-            for rollout in rollouts:
-                rollout.close()
 
     def _spans(self, rollout: LiveRollout) -> tuple[int, int]:
         """How many steps may come before a clip (fewer than this), and how many a clip has: both fit in an episode."""
@@ -258,19 +257,18 @@ class Teacher:
         clip = max(1, min(_CLIP_STEPS, longest // 2))
         return max(1, min(_LONGEST_START, longest - clip)), clip
 
-    def _rollout(self, seed: int, n_agents: int, steps: int) -> LiveRollout:
-        """Agents that took some steps as the average of all modes; alike, as their noise is."""
+    def _rollout(self, seed: int, n_agents: int) -> LiveRollout:
+        """Agents that act as the average of all modes; alike, as their noise is."""
         rollout = LiveRollout(self._model, self._env_id, run=self._run, shown=self._shown, n_agents=n_agents, seed=seed)
         for agent in range(n_agents):
             rollout.ask(agent, [0.0] * len(self._shown))
-        for _ in range(steps):
-            rollout.step()
         return rollout
 
     def _filmed(self, situation: _Situation, clips: tuple[int, int]) -> dict[str, Any]:
         """Pictures of both clips, until both episodes are over at the latest."""
-        rollout = self._rollout(situation.seed, 2, situation.steps)
-        try:
+        with closing(self._rollout(situation.seed, 2)) as rollout:
+            for _ in range(situation.steps):
+                rollout.step()
             for agent, clip in enumerate(clips):
                 rollout.ask(agent, self._sliders[clip].tolist())
             frames = [rollout.frame()]
@@ -280,8 +278,6 @@ class Teacher:
                 rollout.step()
                 frames.append(rollout.frame())
             return {"layout": rollout.layout(), "frames": frames, "steps_per_s": rollout.steps_per_s}
-        finally:
-            rollout.close()
 
 
 def _sliders(n_shown: int, *, blends: bool) -> Float[np.ndarray, "clip shown"]:

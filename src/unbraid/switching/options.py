@@ -12,21 +12,19 @@ from typing import Any, final
 
 import gymnasium
 import numpy as np
-from gymnasium.vector import SyncVectorEnv
 from jaxtyping import Bool, Float, Int
 
 from unbraid.core.errors import ConfigError, WorldError
-from unbraid.core.randomness import named_generator
-from unbraid.core.told import observed, reward_and_cost
+from unbraid.core.numbers import require_whole
+from unbraid.core.randomness import N_SEEDS, named_generator
 from unbraid.evaluation.evaluate import require_fitting_world
 from unbraid.steering.steered import SteeredPolicy, steer
 from unbraid.training.model import ModeModel
 from unbraid.worlds.controllers import Controller
-from unbraid.worlds.making import World, make_worlds, spec_of
+from unbraid.worlds.making import World, make_worlds, spec_of, step_limit
+from unbraid.worlds.rollout import require_limits
 
 __all__ = ["OptionEnv", "OptionOutcome", "OptionWorlds", "Origin", "controllers_of", "weights_of"]
-
-_N_SEEDS = 2**31  # as the collection's: some environments keep their seed in 32 bits, with a sign
 
 
 @final
@@ -138,13 +136,10 @@ class OptionWorlds:
         spec = spec_of(env)
         if isinstance(policy, ModeModel | SteeredPolicy):
             require_fitting_world(policy if isinstance(policy, ModeModel) else policy.model, spec)
-        limits = [limit for limit in (max_steps, spec.max_episode_steps) if limit is not None]
-        if not limits and "max_episode_steps" not in spec.kwargs:
-            raise WorldError(f"{spec.id} must have a limit of steps per episode; it has none. Give max_steps.")
         self.horizon_steps, self.cost_weight, self.n_envs = horizon_steps, float(cost_weight), n_envs
         self.tells_costs = False
-        self._limit, self._env_id = min(limits, default=None), spec.id
-        self._worlds: Any = _checked(make_worlds(spec, n_envs), spec.id)
+        self._limit, self._env_id = step_limit(spec, max_steps), spec.id
+        self._worlds: Any = make_worlds(spec, n_envs, strict=True)
         self.observation_space: Any = self._worlds.single_observation_space
         self._bounds = (self._worlds.single_action_space.low, self._worlds.single_action_space.high)
         self.begin(seed)
@@ -162,7 +157,7 @@ class OptionWorlds:
     def begin(self, seed: int) -> Float[np.ndarray, "env obs"]:
         """Begins anew in every world; the observations there."""
         self._draws, self._noise = named_generator(seed, "switching"), named_generator(seed, "switching noise")
-        self._seeds = [int(s) for s in self._draws.integers(_N_SEEDS, size=self.n_envs)]
+        self._seeds = [int(s) for s in self._draws.integers(N_SEEDS, size=self.n_envs)]
         observations, _ = self._worlds.reset(seed=self._seeds)
         self._observations = np.array(observations, dtype=np.float64)
         self._age = np.zeros(self.n_envs, dtype=np.int64)
@@ -234,7 +229,7 @@ class OptionWorlds:
         """Gives the worlds whose episodes ended the next seeds, and begins there."""
         if ended.any():
             for row in np.flatnonzero(ended).tolist():
-                self._seeds[row] = int(self._draws.integers(_N_SEEDS))
+                self._seeds[row] = int(self._draws.integers(N_SEEDS))
             self._renew(ended)
 
     def _renew(self, rows: Bool[np.ndarray, "env"]) -> None:
@@ -242,40 +237,6 @@ class OptionWorlds:
             observations, _ = self._worlds.reset(seed=self._seeds, options={"reset_mask": rows})
             self._observations[rows] = np.asarray(observations, dtype=np.float64)[rows]
             self._age[rows] = 0
-
-
-class _Checked(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarray]):
-    """One of several worlds: what it tells is refused where it is no number, before worlds are put side by side, which
-    would make a NaN of a cost of None, which is none."""
-
-    def __init__(self, env: gymnasium.Env[np.ndarray, np.ndarray], env_id: str) -> None:
-        super().__init__(env)
-        self._env_id, self._seed, self._n_steps = env_id, None, 0
-        self._size = int(np.prod(self.observation_space.shape or (1,)))
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
-        observation, info = self.env.reset(seed=seed, options=options)
-        self._seed, self._n_steps = seed, 0
-        observed(observation, self._size, f"{self._env_id} in the reset of seed {seed}")
-        return observation, info
-
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        self._n_steps += 1
-        place = f"{self._env_id} in step {self._n_steps} of seed {self._seed}"
-        observed(observation, self._size, place)
-        gained, cost = reward_and_cost(reward, info, place)
-        told = {name: value for name, value in info.items() if name != "cost"}
-        return observation, gained, terminated, truncated, told if cost is None else {**told, "cost": cost}
-
-
-def _checked(worlds: Any, env_id: str) -> Any:
-    """The same worlds, each of which refuses what is no number; ours, which are stepped as one, have no such thing."""
-    if isinstance(worlds, SyncVectorEnv):
-        worlds.envs = [_Checked(world, env_id) for world in worlds.envs]
-    return worlds
 
 
 @final
@@ -311,7 +272,7 @@ class OptionEnv(gymnasium.Env[np.ndarray, np.int64]):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Begins an episode."""
         super().reset(seed=seed, options=options)
-        observations = self._worlds.begin(int(self.np_random.integers(_N_SEEDS)))
+        observations = self._worlds.begin(int(self.np_random.integers(N_SEEDS)))
         self._is_live = True
         return self._shown(observations), {}
 
@@ -339,8 +300,7 @@ class OptionEnv(gymnasium.Env[np.ndarray, np.int64]):
 
 
 def _require_possible(horizon_steps: int, cost_weight: float | int, n_envs: int, max_steps: int | None) -> None:
-    for name, value in (("horizon_steps", horizon_steps), ("n_envs", n_envs), ("max_steps", max_steps)):
-        if value is not None and value < 1:
-            raise ConfigError(f"`{name}` must be at least 1; got {value}. Give a larger number.")
+    require_whole("`horizon_steps`", horizon_steps)
+    require_limits(max_steps, n_envs)
     if not (np.isfinite(cost_weight) and cost_weight >= 0):
         raise ConfigError(f"`cost_weight` must be finite and >= 0; got {cost_weight}. Give another.")

@@ -94,9 +94,7 @@ class CalibratedLearner:
         batch = max(first.config.policy_batch // 4, min(first.config.policy_batch, _SMALLEST_BATCH))
         n_steps = -(-first.n_steps // self._pace)
         config = replace(first.config, policy_batch=batch, n_steps=n_steps, policy_loss=first.loss_kind)
-        part = first.steps.of_stretches(first.spans, seen)
-        normaliser = copy.deepcopy(first.model.observation_normaliser)
-        given = Given(part.episodes, first.responsibilities[seen], normaliser, first.extremes)
+        part, given = first.part(seen)
         return UnbraidLearner(part, config, device, given=given, one_thread=True, ranks=first.ranks)
 
     @property

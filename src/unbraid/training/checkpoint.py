@@ -161,7 +161,7 @@ def given_in_checkpoint(path: Path, asked: dict[str, Any]) -> Given | None:
     Raises:
         ModelError: the checkpoint is damaged, or was made with another config or other data.
     """
-    facts, tensors = _read(path)
+    facts, tensors = _read(path, "state/")
     _require_asked(path, facts, asked)
     try:
         return Given.of_tensors(_below(tensors, "state/"))
@@ -189,7 +189,7 @@ def model_in_checkpoint(path: Path) -> ModeModel:
     Raises:
         ModelError: the checkpoint is damaged, gone, or holds no model of these methods.
     """
-    facts, tensors = _read(path)
+    facts, tensors = _read(path, "module/model/")
     weights = _below(tensors, "module/model/")
     try:
         n_modes, sizes = len(weights["contexts"]), [len(weights[f"{of}_normaliser.mean"]) for of in _SEEN_AND_DONE]
@@ -202,14 +202,15 @@ def model_in_checkpoint(path: Path) -> ModeModel:
     return model.eval()
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What is in a checkpoint: facts and tensors."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+def _read(path: Path, prefix: str = "") -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What is in a checkpoint: facts, and the tensors whose names begin with `prefix`; no others are read."""
+    from safetensors import SafetensorError, safe_open
 
     try:
         facts = json.loads((path / "state.json").read_text(encoding="utf-8"))
-        tensors = load_file(path / "state.safetensors")
+        with safe_open(path / "state.safetensors", framework="pt") as file:
+            names = [name for name in list(file.keys()) if name.startswith(prefix)]
+            tensors = {name: file.get_tensor(name) for name in names}
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(
             f"{path} must be a whole checkpoint; {error}. Remove it, to go on from an older one."

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 from unbraid.core.errors import ConfigError
 
 __all__ = [
+    "METHODS",
     "FitConfig",
     "TalkConfig",
     "UnbraidConfig",
@@ -239,8 +240,8 @@ def _is_number(value: Any, kind: type[int] | type[float]) -> bool:
     return isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool)
 
 
-_METHODS: dict[str, type[TalkConfig] | type[UnbraidConfig]] = {c.method: c for c in (TalkConfig, UnbraidConfig)}
-
+METHODS: dict[str, type[TalkConfig] | type[UnbraidConfig]] = {c.method: c for c in (TalkConfig, UnbraidConfig)}
+"""The kinds of config, by method."""
 
 _LATER = ("style", "precision", "policy_head")
 """Settings that came later: left out at their defaults, so that files of fits without them stay as they were."""
@@ -260,9 +261,9 @@ def config_from_json(content: dict[str, Any]) -> FitConfig:
     Raises:
         ConfigError: an unknown method or setting.
     """
-    kind = _METHODS.get(str(content.get("method")))
+    kind = METHODS.get(str(content.get("method")))
     if kind is None:
-        raise ConfigError(f"method must be one of {sorted(_METHODS)}; got {content.get('method')!r}. Name one of them.")
+        raise ConfigError(f"method must be one of {sorted(METHODS)}; got {content.get('method')!r}. Name one of them.")
     known = {f.name for f in dataclasses.fields(kind)}
     settings = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items() if k != "method"}
     unknown = sorted(set(settings) - known)

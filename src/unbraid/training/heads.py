@@ -1,6 +1,5 @@
 """Which head a policy gets: each learns for a while from four fifths of the demonstrations, and the others tell."""
 
-import copy
 import json
 from dataclasses import dataclass, replace
 from typing import Literal, final
@@ -11,7 +10,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from unbraid.core.side_by_side import SideBySide
-from unbraid.training.given import Given
 from unbraid.training.joint import UnbraidLearner
 from unbraid.training.networks import ModeNetworks
 from unbraid.training.policy_losses import PolicyLoss
@@ -77,9 +75,7 @@ def tried_heads(
         modes: the mode of each of those.
         device: where to learn.
     """
-    steps = first.steps.of_stretches(first.spans, seen)
-    normaliser = copy.deepcopy(first.model.observation_normaliser)
-    given = Given(steps.episodes, first.responsibilities[seen], normaliser, first.extremes)
+    steps, given = first.part(seen)
     n_steps = min(TRIAL_STEPS, int(first.n_steps) // 5)
     of_steps = modes.repeat_interleave(torch.from_numpy(left_out.lengths))
     inside = torch.from_numpy(~np.concatenate([first.extremes.on_bounds(block) for block in left_out.action_blocks()]))

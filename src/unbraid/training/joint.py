@@ -1,5 +1,6 @@
 """unbraid's own method as a learner: first the search for modes, then encoder, codebook and policy together."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -117,6 +118,12 @@ class UnbraidLearner:
         if config.style == "on":
             draws = torch.Generator().manual_seed(named_seed(config.seed, "unbraid", "styles"))
             self.styles = SpanStyles(self.responsibilities, self.spans.lengths, draws)
+
+    def part(self, spans: Int[Tensor, "chosen"]) -> tuple[Steps, Given]:
+        """Some spans as demonstrations, an episode each, and the modes that were found there: for another learner."""
+        steps = self.steps.of_stretches(self.spans, spans)
+        seen = copy.deepcopy(self.model.observation_normaliser)
+        return steps, Given(steps.episodes, self.responsibilities[spans], seen, self.extremes)
 
     # What is prepared before the first step
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from unbraid.core.errors import ConfigError, RunError
+from unbraid.core.numbers import require_whole
 from unbraid.core.progress import progress
 from unbraid.core.runs import saying_what_the_disk_refused, write_text
 from unbraid.training.checkpoint import Learner, as_the_first, latest_checkpoint, load_checkpoint, save_checkpoint
@@ -58,11 +59,7 @@ class LoopOptions:
     def __post_init__(self) -> None:
         for name in ("log_every", "checkpoint_every", "n_threads"):
             value = plain_setting(getattr(self, name))
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise ConfigError(f"{name} must be a whole number; got {value!r:.80}. Leave it out for the default.")
-            if value < 1:
-                raise ConfigError(f"{name} must be at least 1; got {value}. Leave it out for the default.")
-            object.__setattr__(self, name, value)
+            object.__setattr__(self, name, require_whole(name, value, remedy="Leave it out for the default."))
         if self.run is not None and not isinstance(self.run, str | Path):
             raise ConfigError(f"run must be the path of a folder; got {self.run!r:.80}. Leave it out to keep nothing.")
 

@@ -11,7 +11,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from unbraid.core.runs import saying_what_the_disk_refused
-from unbraid.policy.style import with_style
 from unbraid.training.networks import ModeNetworks
 from unbraid.training.steps import Steps
 
@@ -69,7 +68,7 @@ def picture_modes(
             continue
         every = -(-len(stretch) // _MOST_POINTS)
         chosen = stretch[::every]
-        mean, deviation = _policy(networks, steps.observations(chosen), contexts[mode])
+        mean, deviation = _policy(networks, steps, chosen, contexts[mode])
         episode = int(steps.episodes[stretch[:1]])
         told |= {"episode": episode, "first_step": int(stretch[0] - steps.episodes.starts[episode]), "every": every}
         told |= {"demonstrated": _columns(steps.actions(chosen)), "mean": _columns(mean)}
@@ -102,12 +101,10 @@ def picture_is_due(taken: int, *, log_every: int, checkpoint_every: int) -> bool
 
 
 def _policy(
-    networks: ModeNetworks, observations: Float[Tensor, "step obs"], context: Float[Tensor, "mode"]
+    networks: ModeNetworks, steps: Steps, chosen: Int[Tensor, "step"], context: Float[Tensor, "mode"]
 ) -> tuple[Float[Tensor, "step act"], Float[Tensor, "step act"]]:
-    """Mean and deviation under a context; of a model that is learning styles, in any style."""
-    states = networks.observation_normaliser(observations)
-    if networks.style_reader is not None:
-        states = with_style(states, None)
+    """Mean and deviation at the chosen steps under a context; of a model that is learning styles, in any style."""
+    states = networks.policy_inputs(steps, chosen)
     contexts = context.to(states.device).expand(len(states), -1)
     return networks.in_own_units(*networks.policy.moments(states, contexts))
 

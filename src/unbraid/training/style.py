@@ -172,6 +172,7 @@ def _features(
     networks: ModeNetworks, steps: Steps, chosen: Int[Tensor, "chosen"], mode: int
 ) -> Float[Tensor, "chosen feature"]:
     """The style's features of some steps under a mode."""
-    states = with_style(networks.observation_normaliser(steps.observations(chosen)), None)
-    expected, _ = networks.policy.moments(states, networks.contexts[mode].expand(len(chosen), -1))
+    expected, _ = networks.policy.moments(
+        networks.policy_inputs(steps, chosen), networks.contexts[mode].expand(len(chosen), -1)
+    )
     return style_features(networks.action_normaliser(steps.actions(chosen)), expected).cpu()

@@ -7,11 +7,10 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, Protocol, final, get_args, get_origin, get_type_hints, runtime_checkable
 
 from unbraid.core.errors import ConfigError
-from unbraid.training.config import FitConfig, TalkConfig, UnbraidConfig
+from unbraid.training.config import METHODS, FitConfig, TalkConfig, UnbraidConfig
 
 __all__ = ["Outcome", "State", "Trial", "Workers", "run_trials", "trials_of"]
 
-_KINDS: dict[str, type[TalkConfig] | type[UnbraidConfig]] = {c.method: c for c in (UnbraidConfig, TalkConfig)}
 _WORDS = {int: "a whole number", float: "a number"}
 
 State = Literal["waiting", "running", "lost", "done", "failed"]
@@ -75,7 +74,7 @@ def trials_of(method: str, grid: Sequence[str]) -> tuple[Trial, ...]:
     Raises:
         ConfigError: a setting that does not exist or stands twice, or a value that it cannot have.
     """
-    kind = _KINDS[method]
+    kind = METHODS[method]
     values: dict[str, list[Any]] = {}
     for entry in grid:
         name, equals, texts = entry.partition("=")
@@ -105,7 +104,7 @@ def _values_of(kind: type[TalkConfig] | type[UnbraidConfig], name: str, texts: S
     """The values of one setting, each as the config has it."""
     known = [field.name for field in fields(kind)]
     if name not in known:
-        others = [other.method for other in _KINDS.values() if name in {field.name for field in fields(other)}]
+        others = [other.method for other in METHODS.values() if name in {field.name for field in fields(other)}]
         remedy = f"It is one of --method {others[0]}." if others else f"Known: {', '.join(known)}."
         raise ConfigError(f"{name} in --grid must be a setting of --method {kind.method}; it is none. {remedy}")
     hint = get_type_hints(kind)[name]

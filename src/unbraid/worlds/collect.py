@@ -8,7 +8,7 @@ import numpy as np
 
 from unbraid.core.errors import WorldError
 from unbraid.core.numbers import MOST_EPISODES, require_whole
-from unbraid.core.randomness import named_generator, named_seed
+from unbraid.core.randomness import N_SEEDS, named_generator, named_seed
 from unbraid.demos.episodes import Demos
 from unbraid.worlds.controllers import as_controller
 from unbraid.worlds.lidar import LIDAR_BINS
@@ -19,7 +19,6 @@ __all__ = ["collect", "observation_names"]
 
 _SENSORS = ("accelerometer", "velocimeter", "gyro", "magnetometer")
 _LIDARS = ("goal_lidar", "hazard_lidar", "vase_lidar")
-_N_SEEDS = 2**31  # some environments keep their seed in 32 bits, with a sign
 
 
 def collect(
@@ -51,7 +50,7 @@ def collect(
         ConfigError: a number of episodes that is no whole number of at least 1, or beyond 10 million.
     """
     counts = _checked_counts([name for name, _ in sources], n_episodes)
-    seeds = [int(s) for s in named_generator(seed, "episodes").choice(_N_SEEDS, size=sum(counts), replace=False)]
+    seeds = [int(s) for s in named_generator(seed, "episodes").choice(N_SEEDS, size=sum(counts), replace=False)]
     actors = [as_controller(source, what=f"The expert {name}") for name, source in sources]
     parts: list[Demos] = []
     n_done = 0

@@ -1,5 +1,6 @@
 """Makes environments side by side: of a registered id, of a specification, or by a function of anybody's."""
 
+import math
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
@@ -10,10 +11,10 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from unbraid.core.errors import UnbraidError, WorldError
-from unbraid.core.told import one_number
+from unbraid.core.told import observed, one_number, reward_and_cost
 from unbraid.worlds.controllers import imported
 
-__all__ = ["World", "make_world", "make_worlds", "name_of", "spec_of"]
+__all__ = ["Told", "World", "make_world", "make_worlds", "name_of", "spec_of", "step_limit"]
 
 World = str | EnvSpec | Callable[[], Any]
 """An environment: the id that it is registered by, ``module:id`` where a module registers it, a `gymnasium.spec`, or a
@@ -21,6 +22,7 @@ function that makes a new one."""
 
 _NOT_HERE = (gymnasium.error.Error, ImportError)
 """What Gymnasium raises where an environment is unknown, or lacks a package."""
+_NO_COST = "None stands for none: sum it up in a wrapper, or remove it"
 
 
 def spec_of(world: World) -> EnvSpec:
@@ -67,6 +69,20 @@ def name_of(world: World, spec: EnvSpec) -> str:
     return world if isinstance(world, str) else spec.id
 
 
+def step_limit(spec: EnvSpec, max_steps: int | None) -> int | None:
+    """The most steps of an episode: what was asked for, or the environment's own limit, whichever is less.
+
+    None where only the environment knows: its constructor was given one.
+
+    Raises:
+        WorldError: there is none.
+    """
+    limits = [limit for limit in (max_steps, spec.max_episode_steps) if limit is not None]
+    if not limits and "max_episode_steps" not in spec.kwargs:
+        raise WorldError(f"{spec.id} must have a limit of steps per episode; it has none. Give max_steps.")
+    return min(limits, default=None)
+
+
 def _spec_of_function(make: Callable[[], Any]) -> EnvSpec:
     with _naming(getattr(make, "__name__", type(make).__name__), "be made by its function"):
         made = make()
@@ -100,10 +116,11 @@ def make_world(spec: EnvSpec, **how: Any) -> gymnasium.Env[Any, Any]:
         return gymnasium.make(spec, disable_env_checker=True, **how)
 
 
-def make_worlds(spec: EnvSpec, n_envs: int) -> VectorEnv[Any, Any, Any]:
+def make_worlds(spec: EnvSpec, n_envs: int, *, strict: bool = False) -> VectorEnv[Any, Any, Any]:
     """Environments side by side that wait, when an episode ends, until they are reset by hand.
 
-    What their `reset` or `step` raises comes out as a `WorldError` that names them.
+    What their `reset` or `step` raises comes out as a `WorldError` that names them. `strict` as `Told` has it; our own,
+    which are stepped as one, need no such check.
 
     Raises:
         WorldError: it cannot be made here, or has other spaces than vectors of numbers.
@@ -114,7 +131,7 @@ def make_worlds(spec: EnvSpec, n_envs: int) -> VectorEnv[Any, Any, Any]:
             if spec.namespace == "unbraid" and spec.vector_entry_point is not None and not spec.additional_wrappers:
                 worlds = gymnasium.make_vec(spec, n_envs, "vector_entry_point", autoreset_mode=disabled)
             else:
-                wrappers = (partial(_Told, name=spec.id),)
+                wrappers = (partial(Told, name=spec.id, strict=strict),)
                 asked = {"autoreset_mode": disabled}
                 worlds = gymnasium.make_vec(spec, n_envs, "sync", vector_kwargs=asked, wrappers=wrappers)
     except _NOT_HERE as error:
@@ -147,7 +164,7 @@ def _require_vectors(name: str, worlds: VectorEnv[Any, Any, Any]) -> None:
 
 
 @contextmanager
-def _naming(name: str, does: str, *, passing: tuple[type[Exception], ...] = ()) -> Generator[None]:
+def _naming(name: str, does: str, place: str = "", *, passing: tuple[type[Exception], ...] = ()) -> Generator[None]:
     """Turns what a stranger's environment raises into a `WorldError` that names it; our errors, and `passing`, pass."""
     try:
         yield
@@ -155,46 +172,64 @@ def _naming(name: str, does: str, *, passing: tuple[type[Exception], ...] = ()) 
         raise
     except Exception as error:
         raise WorldError(
-            f"The environment {name} must {does} without an error of its own; it raised {type(error).__name__}: "
-            f"{str(error).rstrip('.')}. Repair the environment, or tell whoever made it."
+            f"The environment {name} must {does} without an error of its own; {place and f'{place} '}it raised "
+            f"{type(error).__name__}: {str(error).rstrip('.')}. Repair the environment, or tell whoever made it."
         ) from error
 
 
 @final
-class _Told(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """An environment whose own errors name it, and whose `info["cost"]` is one number, or absent.
+class Told(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """An environment whose own errors name it and the step, and whose `info["cost"]` is one number, or absent.
 
     None is "not told"; beside numbers of other environments, Gymnasium could not hold it.
     """
 
-    def __init__(self, env: gymnasium.Env[Any, Any], name: str) -> None:
+    def __init__(self, env: gymnasium.Env[Any, Any], name: str, *, strict: bool = False) -> None:
+        """Wraps an environment.
+
+        Args:
+            env: whose words are checked.
+            name: how the messages call it.
+            strict: also refuse observations that do not fit its space, and observations, rewards and costs that are
+                not finite; the reward is a float then.
+        """
         super().__init__(env)
-        self._name, self._seed, self._n_steps = name, None, 0
+        self._name, self._strict, self._seed, self._n_steps = name, strict, None, 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begins an episode.
 
         Raises:
-            WorldError: the environment raised.
+            WorldError: the environment raised, or shows what is refused.
         """
         self._seed, self._n_steps = seed, 0
-        with _naming(self._name, "reset"):
-            return self.env.reset(seed=seed, options=options)
+        with _naming(self._name, "reset", f"in the reset of seed {seed}"):
+            observation, info = self.env.reset(seed=seed, options=options)
+        if self._strict:
+            self._require_observed(observation, f"{self._name} in the reset of seed {seed}")
+        return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """One step.
 
         Raises:
-            WorldError: the environment raised, or tells a cost that is no number.
+            WorldError: the environment raised, or tells what is refused.
         """
-        with _naming(self._name, "step"):
-            observation, reward, terminated, truncated, info = self.env.step(action)
         self._n_steps += 1
+        step = f"in step {self._n_steps} of seed {self._seed}"
+        with _naming(self._name, "step", step):
+            observation, reward, terminated, truncated, info = self.env.step(action)
+        place = f"{self._name} {step}"
+        if self._strict:
+            self._require_observed(observation, place)
+            reward, cost = reward_and_cost(reward, info, place)
+        else:
+            cost = info.get("cost")
+            cost = None if cost is None else one_number(cost, f'The cost (`info["cost"]`) of {place}', _NO_COST)
         if "cost" in info:
             others = {name: value for name, value in info.items() if name != "cost"}
-            info = others if info["cost"] is None else {**others, "cost": self._cost(info["cost"])}
+            info = others if cost is None else {**others, "cost": cost}
         return observation, reward, terminated, truncated, info
 
-    def _cost(self, told: Any) -> float:
-        what = f'The cost (`info["cost"]`) of {self._name} in step {self._n_steps} of seed {self._seed}'
-        return one_number(told, what, "None stands for none: sum it up in a wrapper, or remove it")
+    def _require_observed(self, observation: Any, place: str) -> None:
+        observed(observation, math.prod(self.observation_space.shape or (1,)), place)

@@ -3,7 +3,6 @@
 # MuJoCo is a compiled module without types.
 # pyright: reportAttributeAccessIssue=false
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from unbraid.core.errors import WorldError
+from unbraid.core.processes import available_cores
 from unbraid.worlds.draw import Scene
 from unbraid.worlds.layout import (
     CANDIDATES_PER_GOAL,
@@ -26,10 +26,9 @@ from unbraid.worlds.layout import (
 from unbraid.worlds.lidar import lidar_readings
 from unbraid.worlds.point_goal_model import ACTUATOR_GEAR, N_ROBOT_DOFS, N_SENSOR_READINGS, point_goal_models
 
-__all__ = ["CONTROL_STEP_S", "GOAL_RADIUS_M", "HAZARD_RADIUS_M", "PointGoalPhysics", "Start", "StepOutcome"]
+__all__ = ["GOAL_RADIUS_M", "HAZARD_RADIUS_M", "PointGoalPhysics", "Start", "StepOutcome"]
 
 _SUBSTEPS = 10
-CONTROL_STEP_S = 0.02
 GOAL_RADIUS_M = 0.3
 HAZARD_RADIUS_M = 0.2
 _VASE_HALF_SIDE_M = 0.1
@@ -46,10 +45,6 @@ _REACH_M = (0.15**2 + 0.05**2 + 0.05**2) ** 0.5 + _VASE_HALF_SIDE_M * 3**0.5 + 0
 _STEP_S = 0.025
 _ACTUATED = (3, 8)  # among the sensors: the velocimeter's x, the gyro's z
 _CONTROL_SPEC = int(mujoco.mjtState.mjSTATE_CTRL.value)
-
-
-def _available_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +106,7 @@ class PointGoalPhysics:
             raise WorldError(f"Worlds and threads must be at least 1; got {n_envs} and {n_threads}. Ask for more.")
         self.rules = rules
         self.n_envs = n_envs
-        self.n_threads = n_threads or max(1, min(_available_cores(), n_envs // 8))
+        self.n_threads = n_threads or max(1, min(available_cores(), n_envs // 8))
         self._models = models = point_goal_models(rules.n_vases)
         self._data = [mujoco.MjData(models.free) for _ in range(self.n_threads)]
         self._rollout = mujoco.rollout.Rollout(nthread=self.n_threads if self.n_threads > 1 else 0)

@@ -19,20 +19,11 @@ from unbraid.core.numbers import require_whole
 from unbraid.core.randomness import named_generator
 from unbraid.core.shapes import first_bad_row
 from unbraid.demos.episodes import Demos, Episode
-from unbraid.worlds.controllers import Controller, from_function, from_predict, load_controller
-from unbraid.worlds.making import World, make_worlds, name_of, spec_of
+from unbraid.worlds.controllers import Controller
+from unbraid.worlds.making import World, make_worlds, name_of, spec_of, step_limit
 from unbraid.worlds.telling import FLOAT32_HOLDS, successes_told, velocity_reader
 
-__all__ = [
-    "Controller",
-    "Rollouts",
-    "first_noise",
-    "from_function",
-    "from_predict",
-    "load_controller",
-    "require_limits",
-    "rollout",
-]
+__all__ = ["Rollouts", "first_noise", "require_limits", "rollout"]
 
 # What a world may tell of itself in `info`, kept beside the episodes for pictures and scores (never for the learner).
 _STATES = ("robot_xy", "goal_xy", "robot_heading_rad")  # told by reset and by every step: (T + 1, ...)
@@ -95,14 +86,12 @@ def rollout(
     seeds = _checked_seeds(seeds)
     require_limits(max_steps, n_envs)
     spec = spec_of(env_id)
-    limits = [limit for limit in (max_steps, spec.max_episode_steps) if limit is not None]
-    if not limits and "max_episode_steps" not in spec.kwargs:
-        raise WorldError(f"{spec.id} must have a limit of steps per episode; it has none. Give max_steps.")
+    limit = step_limit(spec, max_steps)
     # As few waves as n_envs allows, and equal ones: 100 episodes in 64 environments run as 50 and 50.
     n_slots = math.ceil(len(seeds) / math.ceil(len(seeds) / n_envs))
     worlds = make_worlds(spec, n_slots)
     try:
-        run = _Run(controller, worlds, seeds=seeds, max_steps=min(limits, default=None), noise_seed=noise_seed)
+        run = _Run(controller, worlds, seeds=seeds, max_steps=limit, noise_seed=noise_seed)
         n_done = 0
         while run.is_live:
             n_done += run.step()
@@ -162,11 +151,13 @@ class _Tape:
 
     def write(self, name: str, at: tuple[np.ndarray, np.ndarray], values: np.ndarray) -> None:
         """Writes rows of `values` at (slots, steps)."""
-        if name not in self._fields:
-            self._fields[name] = np.zeros((self._n_slots, self._n_steps, *values.shape[1:]), values.dtype)
-        elif at[1].max() >= self._fields[name].shape[1]:
-            self._fields[name] = np.concatenate([self._fields[name], np.zeros_like(self._fields[name])], axis=1)
-        self._fields[name][at] = values
+        kept = self._fields.get(name)
+        if kept is None:
+            kept = np.zeros((self._n_slots, self._n_steps, *values.shape[1:]), values.dtype)
+        while at[1].max() >= kept.shape[1]:  # more than once where a field is first told late in an episode
+            kept = np.concatenate([kept, np.zeros_like(kept)], axis=1)
+        kept[at] = values
+        self._fields[name] = kept
 
     def write_told(self, names: Sequence[str], at: tuple[np.ndarray, np.ndarray], infos: Mapping[str, Any]) -> None:
         """Writes what `infos` tells of `names`; what it told before and does not tell now is zero."""
@@ -175,7 +166,8 @@ class _Tape:
             if values.dtype != object:
                 self.write(name, at, values.astype(np.float64) if np.issubdtype(values.dtype, np.number) else values)
             elif name in self._fields:
-                self.write(name, at, np.zeros_like(self._fields[name][at]))
+                kept = self._fields[name]
+                self.write(name, at, np.zeros((len(at[0]), *kept.shape[2:]), kept.dtype))
 
     def has(self, name: str) -> bool:
         return name in self._fields

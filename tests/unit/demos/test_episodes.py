@@ -10,14 +10,6 @@ from unbraid.core.errors import ConfigError, DataError
 from unbraid.demos.episodes import Demos, Episode
 
 
-@pytest.fixture
-def without_shape_checks():
-    """As it runs outside the tests, where nothing but our own checks looks at shapes."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-
-
 def _counting(lengths=(3, 1, 4), **fields) -> Demos:
     """Observation and action both spell (episode, step), so that every pairing can be read off."""
     episodes = []
@@ -59,7 +51,7 @@ def test_episodes_of_no_steps_are_tolerated():
         ({"costs": np.zeros((3, 1))}, r"costs must be one number per action, shape \(3,\); got \(3, 1\)"),
     ],
 )
-@pytest.mark.usefixtures("without_shape_checks")
+@pytest.mark.usefixtures("unchecked")
 def test_an_episode_that_does_not_fit_together_says_so(fields, says):
     with pytest.raises(DataError, match=says):
         Episode(**({"observations": np.zeros((4, 2)), "actions": np.zeros((3, 1))} | fields))
@@ -80,7 +72,7 @@ def test_an_episode_that_does_not_fit_together_says_so(fields, says):
         ({"observation_names": ("x",)}, "must name all 2 columns; got 1"),
     ],
 )
-@pytest.mark.usefixtures("without_shape_checks")
+@pytest.mark.usefixtures("unchecked")
 def test_demos_that_do_not_fit_together_say_so(fields, says):
     fitting = {
         "observations": np.zeros((7, 2)),

@@ -341,12 +341,10 @@ def test_an_action_of_another_width_is_refused_before_the_environment_sees_it(tm
     assert env.demos().observations[:, 1].tolist() == [0, 1, 2]
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_environments_side_by_side_are_refused_with_what_to_do(tmp_path):
-    made = RecordDemos.__init__
-    while hasattr(made, "__wrapped__"):  # the types of arguments are checked in the tests alone
-        made = made.__wrapped__
     worlds = gymnasium.make_vec("Pendulum-v1", 2)
     with pytest.raises(WorldError, match=r"must wrap a single gymnasium\.Env; got a .*Wrap each environment before"):
-        made(RecordDemos.__new__(RecordDemos), worlds, tmp_path / "recorded")
+        RecordDemos(worlds, tmp_path / "recorded")
     worlds.close()
     assert not (tmp_path / "recorded").exists()

@@ -1,6 +1,5 @@
 """Demonstrations of episodes of any lengths."""
 
-import jaxtyping
 import numpy as np
 import pytest
 
@@ -21,11 +20,3 @@ def make_of_lengths(lengths):
 @pytest.fixture(scope="session")
 def of_lengths():
     return make_of_lengths
-
-
-@pytest.fixture
-def unchecked():
-    """As users call it: types are checked in the tests alone."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)

@@ -155,17 +155,11 @@ def test_claims_may_be_the_objects_of_a_file():
             certify(MODEL, ENV, [wrong], TERMS)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_an_environment_without_an_id_is_refused_before_the_first_episode():
     """A certificate names its environment; a function has no name that others could make it by."""
     made = []
     for env in (gymnasium.spec("Pendulum-v1"), lambda: made.append(1)):
         with pytest.raises(WorldError, match=r"by its id, which the certificate names; .*Register it with"):
-            _without_checked_types(certify)(MODEL, env, [MeanClaim("length", (0, 10), at_most=7, mode=1)], TERMS)
+            certify(MODEL, env, [MeanClaim("length", (0, 10), at_most=7, mode=1)], TERMS)
     assert made == []
-
-
-def _without_checked_types(function):
-    """The types of arguments are checked in the tests alone; the check is taken off."""
-    while hasattr(function, "__wrapped__"):
-        function = function.__wrapped__
-    return function

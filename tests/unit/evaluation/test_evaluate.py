@@ -7,7 +7,6 @@ import json
 import sys
 
 import gymnasium
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -235,14 +234,6 @@ def test_an_observation_that_is_no_number_is_named_by_seed_and_step():
 def test_episodes_that_cannot_be_asked_for(asked, message):
     with pytest.raises(WorldError, match=message):
         evaluate(Wandering(), "Pendulum-v1", max_steps=2, **asked)
-
-
-@pytest.fixture
-def unchecked():
-    """As users call it: types are checked in the tests alone."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Obedience, where it is known what was done."""
 
-import jaxtyping
+import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -42,10 +43,7 @@ class Reader:
 def _readers_are_models(monkeypatch):
     """The types of the arguments are checked in the tests; the check of these two is taken off."""
     for name in ("change_obeyed", "obedience", "obedience_entries", "steps_until_obeyed"):
-        plain = getattr(module, name)
-        while hasattr(plain, "__wrapped__"):
-            plain = plain.__wrapped__
-        monkeypatch.setitem(globals(), name, plain)
+        monkeypatch.setitem(globals(), name, inspect.unwrap(getattr(module, name)))
 
 
 def episodes(*actions):
@@ -94,13 +92,10 @@ def test_rollouts_that_end_too_early_are_refused():
 
 
 @pytest.mark.parametrize("step", [-5, 5.5, "3"])
+@pytest.mark.usefixtures("unchecked")
 def test_a_change_at_no_step_is_refused(step):
-    jaxtyping.config.update("jaxtyping_disable", True)
-    try:
-        with pytest.raises(ConfigError, match=f"`changed_at` must be a whole number of at least 0; got {step!r}"):
-            steps_until_obeyed(Reader(), episodes(np.ones(100)), 1, changed_at=step)
-    finally:
-        jaxtyping.config.update("jaxtyping_disable", False)
+    with pytest.raises(ConfigError, match=f"`changed_at` must be a whole number of at least 0; got {step!r}"):
+        steps_until_obeyed(Reader(), episodes(np.ones(100)), 1, changed_at=step)
 
 
 def test_a_turn_is_its_steps_of_the_episodes_that_get_there():

@@ -1,9 +1,12 @@
 """Flags that come twice add up, or are refused; nothing is dropped."""
 
+from pathlib import Path
+
 import pytest
 
 from unbraid.core.errors import ConfigError
-from unbraid.pipeline.flags import each_flag_once
+from unbraid.pipeline.flags import each_flag_once, given_flags
+from unbraid.pipeline.requests import SwitchRequest
 
 
 @pytest.mark.parametrize(
@@ -30,3 +33,8 @@ def test_another_word_of_steering_that_comes_twice_is_refused(twice):
     name = twice.split()[0]
     with pytest.raises(ConfigError, match=f"{name} must be given once; it comes twice"):
         each_flag_once(["steer", "run", *twice.split()])
+
+
+def test_flags_at_their_defaults_count_as_left_out():
+    asked = SwitchRequest(Path("run"), steps=5, method="ppo", guard_episodes=7)
+    assert given_flags(asked, ["guard_episodes", "method", "steps"]) == {"--steps": 5, "--guard-episodes": 7}

@@ -144,6 +144,15 @@ def test_what_a_demo_kept_is_passed_over_where_it_is_not_its_own(of_a_demo, demo
     assert len(desk.remarks) == (0 if damaged else 1)
 
 
+def test_of_a_demo_that_goes_on_they_are_recorded_without_a_word_and_left_to_it_to_keep(of_a_demo, demos):
+    run, acted = of_a_demo(None)
+    (run / "results.json").unlink()
+    desk = desk_of(StudioRequest(run))
+    assert (desk.remarks, acted) == ((), [3])
+    assert desk.demos.fingerprint() == demos.fingerprint()
+    assert not (run / "demonstrations").exists()
+
+
 def test_a_world_that_does_not_fit_is_refused(run):
     with pytest.raises(ConfigError, match="has 28 observation"):
         desk_of(StudioRequest(run, env="unbraid/PointGoal0-v0"))

@@ -73,8 +73,9 @@ def test_a_strength_that_is_none_is_refused(strength):
         NOTHING.avoiding(1, strength)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_mode_that_was_numpys_goes_into_json():
-    assert json.dumps(without_checked_types(require_mode)(np.int64(1), 4)) == "1"
+    assert json.dumps(require_mode(np.int64(1), 4)) == "1"
 
 
 @pytest.mark.parametrize("mode", [-1, 4])
@@ -84,18 +85,12 @@ def test_a_mode_that_does_not_exist_is_refused(mode):
             ask()
 
 
-def without_checked_types(function):
-    """The types of arguments are checked in the tests alone; the check is taken off."""
-    while hasattr(function, "__wrapped__"):
-        function = function.__wrapped__
-    return function
-
-
 @pytest.mark.parametrize("strength", ["a", None, True])
+@pytest.mark.usefixtures("unchecked")
 def test_a_strength_that_is_no_number_is_refused(strength):
     for ask in (Instruction.toward, Instruction.avoiding):
         with pytest.raises(ConfigError, match=rf"A strength must be a number .*; got {strength!r}\. 1 is"):
-            without_checked_types(ask)(NOTHING, 1, strength)
+            ask(NOTHING, 1, strength)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +101,7 @@ def test_a_strength_that_is_no_number_is_refused(strength):
         ({}, "must be numbers >= 0 that sum to 1; got"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_a_blend_of_something_else_is_refused(weights, said):
     with pytest.raises(ConfigError, match=said):
-        without_checked_types(Instruction.blended)(NOTHING, weights)
+        NOTHING.blended(weights)

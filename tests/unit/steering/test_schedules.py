@@ -1,13 +1,10 @@
 """Instructions that change within an episode, and from episode to episode."""
 
-import inspect
-
 import numpy as np
 import pytest
 import torch
 
 from unbraid.core.errors import ConfigError
-from unbraid.steering import schedules
 from unbraid.steering.schedules import by_episode, in_turn
 from unbraid.steering.steered import steer
 from unbraid.training.config import UnbraidConfig
@@ -74,21 +71,13 @@ def test_shares_that_do_not_add_up_are_refused(modes, shares):
         by_episode(dict(zip(modes, shares, strict=True)))
 
 
-def without_checked_types(function):
-    """The types of arguments are checked in the tests alone; the check is taken off."""
-    while hasattr(function, "__wrapped__"):
-        function = function.__wrapped__
-    return function
-
-
-def test_policies_that_are_not_steered_yet_and_schedules_of_schedules_are_refused(modes, monkeypatch):
-    for name in ("in_turn", "_require_steered"):
-        monkeypatch.setattr(schedules, name, without_checked_types(getattr(schedules, name)))
+@pytest.mark.usefixtures("unchecked")
+def test_policies_that_are_not_steered_yet_and_schedules_of_schedules_are_refused(modes):
     for nobody in (steer(modes[0].model), in_turn({0: modes[0]})):
         with pytest.raises(ConfigError, match="A schedule must be of steered policies"):
-            schedules.in_turn({0: nobody})
+            in_turn({0: nobody})
     with pytest.raises(ConfigError, match="at whole steps"):
-        schedules.in_turn({0: modes[0], 1.5: modes[1]})
+        in_turn({0: modes[0], 1.5: modes[1]})
 
 
 @pytest.mark.parametrize("kind", [bool, int, float])
@@ -124,25 +113,22 @@ def test_who_acts_does_not_hang_on_the_part_of_a_mixture_that_does():
     assert 0.4 < who.mean() < 0.6
 
 
-def unchecked(function):
-    """As a person has it, without the tests' check of types, which would come first."""
-    return inspect.unwrap(function)
-
-
+@pytest.mark.usefixtures("unchecked")
 def test_steps_may_be_numpys_whole_numbers(modes):
-    schedule = unchecked(in_turn)({np.int64(5): modes[1], 0: modes[0]})
+    schedule = in_turn({np.int64(5): modes[1], 0: modes[0]})
     assert schedule.rule == {"first_steps": [0, 5]}
     assert all(type(step) is int for step in schedule.rule["first_steps"])
     with pytest.raises(ConfigError, match="whole steps"):
-        unchecked(in_turn)({0: modes[0], 2.5: modes[1]})
+        in_turn({0: modes[0], 2.5: modes[1]})
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_what_is_no_mapping_or_no_share_is_refused(modes):
     for make, said in (
-        (lambda: unchecked(by_episode)([modes[0]]), "by_episode must be given a mapping"),
-        (lambda: unchecked(in_turn)([modes[0]]), "in_turn must be given a mapping"),
-        (lambda: unchecked(by_episode)({modes[0]: "a"}), "shares of episodes must be > 0"),
-        (lambda: unchecked(by_episode)({modes[0]: None, modes[1]: 1.0}), "shares of episodes must be > 0"),
+        (lambda: by_episode([modes[0]]), "by_episode must be given a mapping"),
+        (lambda: in_turn([modes[0]]), "in_turn must be given a mapping"),
+        (lambda: by_episode({modes[0]: "a"}), "shares of episodes must be > 0"),
+        (lambda: by_episode({modes[0]: None, modes[1]: 1.0}), "shares of episodes must be > 0"),
     ):
         with pytest.raises(ConfigError, match=said):
             make()

@@ -152,7 +152,7 @@ def test_what_cannot_be_is_refused(live, model):
 
 def test_an_episode_ends_and_stays_ended(model):
     live = LiveRollout(model, ENV, run=Path("run"), shown=Edits(2).shown)
-    live._worlds[0]._max_episode_steps = 3
+    live._worlds[0].env._max_episode_steps = 3
     for _ in range(5):
         live.step()
     assert live.is_over
@@ -185,11 +185,28 @@ def test_a_world_that_cannot_be_made_or_reset_is_said(model, monkeypatch, odd):
 
     env = odd()
     monkeypatch.setattr(gymnasium.spec(env).entry_point, "reset", fails)
-    with pytest.raises(WorldError, match="Odd-v0 in the reset of seed 5 raised RuntimeError: no licence"):
+    with pytest.raises(
+        WorldError, match=r"Odd-v0 must reset .*; in the reset of seed 5 it raised RuntimeError: no licence"
+    ):
         LiveRollout(model, env, run=Path("run"), shown=Edits(2).shown, seed=5)
     monkeypatch.setattr(gymnasium.spec(env).entry_point, "__init__", fails)
     with pytest.raises(WorldError, match=r"Odd-v0 must be made without an error .* RuntimeError: no licence"):
         LiveRollout(model, env, run=Path("run"), shown=Edits(2).shown, seed=5)
+
+
+def test_what_was_made_is_closed_where_a_world_cannot_be_reset(model, monkeypatch, odd):
+    def fails(*_, **__):
+        raise RuntimeError("no licence")
+
+    def closes(self):
+        closed.add(self)
+
+    env, closed = odd(), set()
+    monkeypatch.setattr(gymnasium.spec(env).entry_point, "reset", fails)
+    monkeypatch.setattr(gymnasium.spec(env).entry_point, "close", closes, raising=False)
+    with pytest.raises(WorldError, match="no licence"):
+        LiveRollout(model, env, run=Path("run"), shown=Edits(2).shown, n_agents=2)
+    assert len(closed) == 2
 
 
 def test_a_wrong_shape_raises(model):

@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from unbraid.core.errors import ConfigError, RunError
+from unbraid.core.errors import ConfigError, RunError, WorldError
 from unbraid.studio.edits import Edit, Edits
 from unbraid.studio.live import LiveRollout
 from unbraid.studio.teaching import PREFERENCES_FILE, Teacher, _reader
@@ -226,6 +226,28 @@ def test_modes_that_always_do_the_same_are_said_and_not_asked_about(model, run, 
     monkeypatch.setattr(LiveRollout, "frame", lambda self: [agent.told() | {"action": None} for agent in self.agents])
     with pytest.raises(ConfigError, match="needs two clips that differ"):
         Teacher(model, world(10, heeds=10), run=run, demos=demos).pair(SHOWN)
+
+
+def test_no_world_stays_open_where_one_fails(model, run, demos, world, monkeypatch):
+    """The third of those that situations are looked for in cannot be reset."""
+    made, reset = [], Shorter.reset
+
+    def fails(self, **asked):
+        made.append(self)
+        if len(made) == 3:
+            raise RuntimeError("no licence")
+        return reset(self, **asked)
+
+    def closes(self):
+        closed.add(self)
+
+    closed = set()
+    teacher = Teacher(model, world(10), run=run, demos=demos)
+    monkeypatch.setattr(Shorter, "reset", fails)
+    monkeypatch.setattr(Shorter, "close", closes)
+    with pytest.raises(WorldError, match="no licence"):
+        teacher.pair(SHOWN)
+    assert closed == set(made)
 
 
 def test_of_two_modes_that_do_the_same_one_is_left_out(teacher, monkeypatch):

@@ -175,7 +175,9 @@ def test_a_loss_that_is_no_longer_finite_stops_the_fit(tmp_path, value):
 
 @pytest.mark.parametrize("name", ["log_every", "checkpoint_every", "n_threads"])
 def test_less_than_one_is_refused(name):
-    with pytest.raises(ConfigError, match=rf"{name} must be at least 1; got 0\. Leave it out for the default"):
+    with pytest.raises(
+        ConfigError, match=rf"{name} must be a whole number of at least 1; got 0\. Leave it out for the default"
+    ):
         LoopOptions(**{name: 0})
 
 

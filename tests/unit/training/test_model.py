@@ -285,14 +285,6 @@ def test_a_model_keeps_the_names_of_what_it_was_fitted_on(demos, tiny, tmp_path)
     assert ModeModel.from_pretrained(tmp_path / "model").observation_names == ()
 
 
-@pytest.fixture
-def unchecked():
-    """As users call it: types are checked in the tests alone."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
-
-
 @pytest.mark.parametrize("steps", [2.5, "9", np.float64(3)])
 @pytest.mark.usefixtures("unchecked")
 def test_a_window_of_no_whole_number_of_steps_is_refused(model, uneven, steps):

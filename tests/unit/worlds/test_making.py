@@ -134,10 +134,13 @@ class Failing(gymnasium.Env):
 
 
 @pytest.mark.parametrize("error", [ValueError, AttributeError, gymnasium.error.InvalidAction])
-@pytest.mark.parametrize(("at", "does"), [("made", "be made"), ("reset", "reset"), ("step", "step")])
-def test_an_environment_that_raises_is_named(at, does, error):
+@pytest.mark.parametrize(
+    ("at", "does", "where"),
+    [("made", "be made", ""), ("reset", "reset", "in the reset of seed 1 "), ("step", "step", "in step 1 of seed 1 ")],
+)
+def test_an_environment_that_raises_is_named(at, does, where, error):
     gymnasium.register("Failing-v0", Failing, kwargs={"at": at, "error": error}, max_episode_steps=4)
-    said = rf"^The environment Failing-v0 must {does} without an error of its own; it raised {error.__name__}: "
+    said = rf"^The environment Failing-v0 must {does} without an error of its own; {where}it raised {error.__name__}: "
     if at == "made" and issubclass(error, gymnasium.error.Error):
         said = "^Failing-v0 must be possible to make here; "  # what Gymnasium says of what is not installed
     try:

@@ -150,6 +150,21 @@ def test_episodes_longer_than_the_first_tape():
     assert np.abs(run.demos.episode(1).observations[2400:]).max() > 0
 
 
+@pytest.mark.parametrize("said_in", [(5,), (1500,), (5, 1500), (2100,)])
+def test_costs_that_are_mentioned_now_and_then_in_long_episodes(said_in):
+    class Rare(gymnasium.Wrapper):
+        n_steps = 0
+
+        def step(self, action):
+            self.n_steps += 1
+            observation, reward, terminated, truncated, info = super().step(action)
+            return observation, reward, terminated, truncated, info | ({"cost": 1.0} if self.n_steps in said_in else {})
+
+    bare = gymnasium.make(PENDULUM).unwrapped.__class__
+    costs = rollout(Counting(), lambda: Rare(bare()), seeds=[1], max_steps=2200).demos.costs
+    assert (np.flatnonzero(costs) + 1).tolist() == list(said_in)
+
+
 def test_progress_counts_steps_of_all_episodes():
     told = []
     rollout(make_expert("forward"), POINT_GOAL, seeds=[1, 2, 3], max_steps=4, n_envs=2, on_progress=told.append)

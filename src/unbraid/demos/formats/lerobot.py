@@ -35,7 +35,13 @@ from unbraid.core.errors import ConfigError, DataError
 from unbraid.core.runs import read_json
 from unbraid.demos.arrays import demos_from_arrays, without_last_actions
 from unbraid.demos.episodes import Demos
-from unbraid.demos.formats.arrow import columns_of, numbers_of, opened_arrow, require_pyarrow
+from unbraid.demos.formats.arrow import (
+    columns_of,
+    numbers_of,
+    opened_arrow,
+    require_pyarrow,
+    saying_what_is_damaged,
+)
 from unbraid.demos.formats.format import PART_STEPS, Format
 from unbraid.demos.formats.lerobot_write import lerobot_not_held, write_lerobot, write_lerobot_parts
 from unbraid.demos.formats.notes import bounds_from, notes_from
@@ -297,8 +303,6 @@ def _frames(described: _Set, file: Path, first: int, last: int) -> dict[str, np.
 
 def _opened(file: Path, names: Sequence[str]) -> Any:
     import pyarrow.parquet as pq
-
-    from unbraid.demos.formats.arrow import saying_what_is_damaged
 
     with saying_what_is_damaged(file, "parquet"):
         there = pq.read_schema(file).names

@@ -68,7 +68,6 @@ _LAYOUT = {
     "dataset_size",
     "minari_version",
     "unbraid",
-} | {
     "observation_space",
     "action_space",
 }
@@ -127,7 +126,6 @@ class _Set:
     """What a set says of itself, and what of it is read."""
 
     data: Path
-    stored: str
     n_episodes: int
     observation: tuple[Leaf, ...]
     action: tuple[Leaf, ...]
@@ -210,9 +208,7 @@ def _describe(metadata: dict[str, Any], data: Path, episodes: StoredEpisodes, op
             **notes_from(json.dumps(ours), where="unbraid", source=path),
         }
         facts = ours["facts"]
-    return _Set(
-        data, str(metadata.get("data_format", "hdf5")), n_episodes, spaces["observation"], spaces["action"], ours, facts
-    )
+    return _Set(data, n_episodes, spaces["observation"], spaces["action"], ours, facts)
 
 
 def _env_id(text: object) -> dict[str, str]:

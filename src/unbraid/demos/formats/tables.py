@@ -364,8 +364,8 @@ FORMAT = Format(
             "obs_columns",
             "reward_column",
             "step_column",
+            "terminated_column",
         }
-        | {"terminated_column"}
     ),
     recognise=_recognise,
     read=read_table,

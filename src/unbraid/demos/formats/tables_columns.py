@@ -125,8 +125,8 @@ def roles_from(options: ReadOptions, names: Sequence[str], source: str) -> Roles
         "reward": "reward_column",
         "cost": "cost_column",
         "terminated": "terminated_column",
+        "label": "labels_from",
     }
-    optional |= {"label": "labels_from"}
     singles = {role: getattr(options, name) for role, name in optional.items()}
     roles = Roles(
         _one(options.episode_column or "", names, "episode_column", source),
