@@ -21,7 +21,7 @@ from unbraid.core.shapes import first_bad_row
 from unbraid.demos.episodes import Demos, Episode
 from unbraid.worlds.controllers import Controller, from_function, from_predict, load_controller
 from unbraid.worlds.making import World, make_worlds, name_of, spec_of
-from unbraid.worlds.telling import FLOAT32_HOLDS, successes_told, velocity_reader
+from unbraid.worlds.telling import EVENTS, FLOAT32_HOLDS, LAYOUT, STATES, successes_told, velocity_reader
 
 __all__ = [
     "Controller",
@@ -33,11 +33,6 @@ __all__ = [
     "require_limits",
     "rollout",
 ]
-
-# What a world may tell of itself in `info`, kept beside the episodes for pictures and scores (never for the learner).
-_STATES = ("robot_xy", "goal_xy", "robot_heading_rad")  # told by reset and by every step: (T + 1, ...)
-_EVENTS = ("goal_reached", "cost_hazards", "cost_vases")  # told by every step: (T, ...)
-_LAYOUT = ("hazards_xy", "vases_xy")  # told by reset, kept as it was then
 
 _NOISE_STEPS = 256  # drawn at once for an episode; the stream does not depend on it
 
@@ -248,7 +243,7 @@ class _Run:
         self._steps += 1
         self._tape.write("action", now, actions[slots].astype(self._done_as))
         self._tape.write("reward", now, np.asarray(rewards, dtype=np.float64)[slots])
-        self._tape.write_told(("cost", *_EVENTS), now, infos)
+        self._tape.write_told(("cost", *EVENTS), now, infos)
         if self._velocities is not None:
             self._tape.write("actuator_velocity", now, self._velocities()[slots])
         self._look(slots, infos)
@@ -313,13 +308,13 @@ class _Run:
     def _look(self, slots: Int[np.ndarray, "live"], infos: Mapping[str, Any]) -> None:
         at = (slots, self._steps[slots])
         self._tape.write("observation", at, np.asarray(self._observations)[slots].astype(self._seen_as))
-        self._tape.write_told(_STATES, at, infos)
+        self._tape.write_told(STATES, at, infos)
 
     def _begin(self, slots: Int[np.ndarray, "live"], infos: Mapping[str, Any]) -> None:
         for slot in slots.tolist():
             self._noise.begin(slot, self._seeds[int(self._episode[slot])])
-            self._layouts[slot] = {name: np.array(infos[name][slot]) for name in _LAYOUT if name in infos}
-        self._states_told = [name for name in _STATES if name in infos]
+            self._layouts[slot] = {name: np.array(infos[name][slot]) for name in LAYOUT if name in infos}
+        self._states_told = [name for name in STATES if name in infos]
         self._look(slots, infos)
 
     def _finish(self, slot: int, *, terminated: bool, success: float | None) -> None:
@@ -333,7 +328,7 @@ class _Run:
             seed=self._seeds[index],
         )
         track = {name: self._tape.cut(name, slot, n_steps + 1) for name in self._states_told}
-        for name in (*_EVENTS, "actuator_velocity"):
+        for name in (*EVENTS, "actuator_velocity"):
             track |= {name: self._tape.cut(name, slot, n_steps)} if self._tape.has(name) else {}
         track |= {} if success is None else {"success": np.array(success)}
         self._done[index] = (episode, track | self._layouts[slot])
