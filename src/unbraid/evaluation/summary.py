@@ -24,7 +24,7 @@ class Summary:
     """One metric over many episodes, or over many runs.
 
     Attributes:
-        mean: with Student's t interval.
+        mean: with Student's t interval; of a share, in an `Evaluation`, with Wilson's.
         median: the middle value.
         iqm: the mean of the middle half of the values: a quarter, rounded down, is left out at either end.
         quantiles: p -> the value below which a share p lies, for every p in `QUANTILES`.

@@ -8,6 +8,7 @@ Source: Sutton, Precup & Singh 1999, "Between MDPs and semi-MDPs: a framework fo
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, final
 
 import gymnasium
@@ -16,6 +17,7 @@ from gymnasium.vector import SyncVectorEnv
 from jaxtyping import Bool, Float, Int
 
 from unbraid.core.errors import ConfigError, WorldError
+from unbraid.core.numbers import require_whole
 from unbraid.core.randomness import named_generator
 from unbraid.core.told import observed, reward_and_cost
 from unbraid.evaluation.evaluate import require_fitting_world
@@ -340,7 +342,7 @@ class OptionEnv(gymnasium.Env[np.ndarray, np.int64]):
 
 def _require_possible(horizon_steps: int, cost_weight: float | int, n_envs: int, max_steps: int | None) -> None:
     for name, value in (("horizon_steps", horizon_steps), ("n_envs", n_envs), ("max_steps", max_steps)):
-        if value is not None and value < 1:
-            raise ConfigError(f"`{name}` must be at least 1; got {value}. Give a larger number.")
-    if not (np.isfinite(cost_weight) and cost_weight >= 0):
-        raise ConfigError(f"`cost_weight` must be finite and >= 0; got {cost_weight}. Give another.")
+        if value is not None:
+            require_whole(f"`{name}`", value)
+    if isinstance(cost_weight, bool) or not isinstance(cost_weight, Real) or not 0 <= cost_weight < np.inf:
+        raise ConfigError(f"`cost_weight` must be a finite number >= 0; got {cost_weight!r:.40}. Give another.")
