@@ -191,8 +191,8 @@ def evaluate(
 
     An episode depends on its seed alone: equal seeds give equal episodes, to the last bit, whatever `n_envs` is. A
     `SteeredPolicy` samples its actions, from one generator per episode; its mean actions are those of
-    `worlds.controllers.from_predict(policy)`. (Only other people's policies that draw from a generator of their own,
-    by `from_predict(policy, deterministic=False)`, are not bound to their seeds.)
+    `worlds.controllers.from_predict(policy)`. (What draws from a generator of its own is not bound to its seeds: other
+    people's policies by `from_predict(policy, deterministic=False)`, and `from_predict(by_episode(...))`.)
 
     Metrics (`behaviour.METRICS`): return, cost, length, goals, distance, displacement, success, energy, smoothness, as
     far as the world offers what they need. Success is what the last step's `info` says under ``is_success`` or
