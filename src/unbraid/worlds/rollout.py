@@ -19,7 +19,7 @@ from unbraid.core.numbers import require_whole
 from unbraid.core.randomness import named_generator
 from unbraid.core.shapes import first_bad_row
 from unbraid.demos.episodes import Demos, Episode
-from unbraid.worlds.controllers import Controller, from_function, from_predict, load_controller
+from unbraid.worlds.controllers import Controller, as_controller, from_function, from_predict, load_controller
 from unbraid.worlds.making import World, make_worlds, name_of, spec_of
 from unbraid.worlds.telling import EVENTS, FLOAT32_HOLDS, LAYOUT, STATES, successes_told, velocity_reader
 
@@ -60,7 +60,7 @@ class Rollouts:
 
 
 def rollout(
-    controller: Controller,
+    controller: Any,
     env_id: World,
     *,
     seeds: Sequence[int],
@@ -72,7 +72,8 @@ def rollout(
     """Runs one episode per seed.
 
     Args:
-        controller: who acts.
+        controller: who acts: a controller, anything with Stable-Baselines3's `predict`, asked for its deterministic
+            action, or a function of the observations (env, obs).
         env_id: any Gymnasium environment with vectors of numbers as observations and as actions; a
             `gymnasium.spec` with changed `kwargs` where the environment takes arguments; or a function that makes a
             new one at each call.
@@ -87,7 +88,7 @@ def rollout(
             actions do not fit the environment.
         ConfigError: a limit of steps, or a number of environments, that is no whole number of at least 1.
     """
-    seeds = _checked_seeds(seeds)
+    seeds, acting = _checked_seeds(seeds), as_controller(controller)
     require_limits(max_steps, n_envs)
     spec = spec_of(env_id)
     limits = [limit for limit in (max_steps, spec.max_episode_steps) if limit is not None]
@@ -97,7 +98,7 @@ def rollout(
     n_slots = math.ceil(len(seeds) / math.ceil(len(seeds) / n_envs))
     worlds = make_worlds(spec, n_slots)
     try:
-        run = _Run(controller, worlds, seeds=seeds, max_steps=min(limits, default=None), noise_seed=noise_seed)
+        run = _Run(acting, worlds, seeds=seeds, max_steps=min(limits, default=None), noise_seed=noise_seed)
         n_done = 0
         while run.is_live:
             n_done += run.step()
@@ -124,7 +125,9 @@ def _noise_of(noise_seed: int, episode_seed: int) -> np.random.Generator:
     return named_generator(noise_seed, "noise", episode_seed)
 
 
-def _checked_seeds(seeds: Sequence[int]) -> list[int]:
+def _checked_seeds(seeds: Any) -> list[int]:
+    if not isinstance(seeds, Sequence | np.ndarray) or not all(isinstance(seed, int | np.integer) for seed in seeds):
+        raise WorldError(f"Seeds must be a list of integers, one per episode; got {seeds!r:.40}. Write seeds=[0, 1].")
     if len(seeds) == 0:
         raise WorldError("A rollout needs at least one seed; got none. Give one seed per episode.")
     if min(seeds) < 0:
