@@ -199,7 +199,7 @@ def test_a_person_and_a_guard(unbraid, fitted, tmp_path):
         (("--use", "x", "--method", "bandit"), "--method must come with --out, which learns; got bandit"),
         (("--use", "nowhere"), "must exist; there is no such file"),
         (("--out", "x", "--horizon-steps", 0), "`horizon_steps` must be a whole number of at least 1"),
-        (("--out", "x", "--cost-weight", -1), "`cost_weight` must be finite and >= 0"),
+        (("--out", "x", "--cost-weight", -1), "`cost_weight` must be a finite number >= 0"),
         (("--out", "x", "--env", "unbraid/PointGoal0-v0"), "must have 60 observation"),
     ],
 )

@@ -9,7 +9,7 @@ from jaxtyping import Int
 
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.demos.episodes import Demos, Episode
-from unbraid.evaluation.intervals import Equivalence, Estimate, as_good_as, mean_interval
+from unbraid.evaluation.intervals import Equivalence, Estimate, as_good_as, mean_interval, share_interval
 
 __all__ = [
     "COMPARED",
@@ -21,6 +21,7 @@ __all__ = [
     "Metric",
     "ModeBehaviour",
     "compare_modes",
+    "estimates_of",
     "measure",
     "require_new_metrics",
     "units_of",
@@ -102,6 +103,8 @@ METRICS: dict[str, Callable[[Episode, _Track], float | None]] = {
 }
 """Each takes an episode and its track and gives one number, or None where the world does not offer what it needs."""
 
+_SHARE = "share"
+
 UNITS: dict[str, str] = {
     "return": "reward",
     "cost": "per episode",
@@ -109,7 +112,7 @@ UNITS: dict[str, str] = {
     "goals": "per episode",
     "distance": "m",
     "displacement": "m",
-    "success": "share",
+    "success": _SHARE,
     "energy": "action x velocity",
     "smoothness": "action",
 }
@@ -304,11 +307,11 @@ def compare_modes(
             for name, values in measures.items()
             if name in others
         }
-        modes.append(ModeBehaviour(mode, expert, _estimates(measures), equivalence))
+        modes.append(ModeBehaviour(mode, expert, estimates_of(measures), equivalence))
     everybody = [*expert_measures.values(), *mode_measures]
     return BehaviourTable(
         metrics=tuple(dict.fromkeys(name for measures in everybody for name in measures)),
-        experts=tuple(ExpertBehaviour(name, _estimates(expert_measures[name])) for name in names),
+        experts=tuple(ExpertBehaviour(name, estimates_of(expert_measures[name])) for name in names),
         modes=tuple(modes),
     )
 
@@ -322,8 +325,15 @@ def _ranges_between(expert_measures: Mapping[str, Measures]) -> dict[str, float]
     return {name: max(values) - min(values) for name, values in means.items()}
 
 
-def _estimates(measures: Measures) -> dict[str, Estimate]:
-    return {name: mean_interval(values) for name, values in measures.items()}
+def estimates_of(measures: Measures) -> dict[str, Estimate]:
+    """The mean of every metric over episodes: with Student's interval, but with Wilson's where it is a share.
+
+    Of 10 successes in 10 episodes Student's would say that all episodes succeed, beyond doubt.
+    """
+    return {
+        name: share_interval(values) if UNITS.get(name) == _SHARE else mean_interval(values)
+        for name, values in measures.items()
+    }
 
 
 def _as_json(estimates: Mapping[str, Estimate]) -> dict[str, Any]:

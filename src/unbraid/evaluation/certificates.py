@@ -22,6 +22,7 @@ from unbraid.evaluation.significance import Answer
 __all__ = ["Certificate", "Outcomes", "Result", "Terms", "edited_parts", "load_certificate", "sha256_of"]
 
 _FORMAT, _VERSION = "unbraid-certificate", 1
+_CONTENT = ("format", "version", "terms", "claims", "policy", "environment", "outcomes", "results", "sha256")
 _REMEDY = "Give a file that `unbraid certify` wrote."
 
 
@@ -182,6 +183,10 @@ def load_certificate(path: str | Path) -> Certificate:
     """
     content = _read(Path(path))
     with _saying_what_is_damaged(Path(path)):
+        if twice := _twice([entry["actor"] for entry in content["outcomes"]]):
+            raise ValueError(f"it has the outcomes of {twice} twice")
+        if others := [name for name in content if name not in _CONTENT]:
+            raise ValueError(f"it has {others[0]!r}, of which no SHA-256 is kept")
         return Certificate(
             terms=Terms(**content["terms"]),
             claims=tuple(claim_from_json(entry) for entry in content["claims"]),
@@ -205,6 +210,11 @@ def edited_parts(path: str | Path) -> tuple[str, ...]:
     with _saying_what_is_damaged(Path(path)):
         written, found = content["sha256"], _digests(content)
         return tuple(part for part in dict.fromkeys((*found, *written)) if written.get(part) != found.get(part))
+
+
+def _twice(names: list[Any]) -> Any:
+    """The first name that occurs again; None where none does."""
+    return next((name for at, name in enumerate(names) if name in names[:at]), None)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -91,7 +91,10 @@ def actors_of(
         name = actor_of(claim)
         if claim.mode is None:
             if isinstance(steered, SteeredPolicy) and not steered.instruction.asks:
-                raise ConfigError(f'A claim must name a mode; "{claim.text}" names none. Add "mode": 0, 1, ...')
+                raise ConfigError(
+                    f'A claim about a model must name a mode; "{claim.text}" names none. Add "mode": 0, 1, ..., or, '
+                    "for a blend and the like, certify what acts: certify(steer(model).blend({0: 0.5, 1: 0.5}), ...)."
+                )
             actors[name] = steered
         elif isinstance(steered, SteeredPolicy):
             if steered.instruction.asks:

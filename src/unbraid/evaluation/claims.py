@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ class ProbabilityClaim:
         _require_actor_and_metric(self)
         _require_one(self, "above", "below", "the threshold of the metric")
         probability = _require_one(self, "at_most", "at_least", "the probability")
-        if not 0 < probability < 1:
+        if not (probability > 0 and 0 < 1 - probability < 1):  # nor so near either that its complement is rounded to 1
             raise ConfigError(
                 f"The probability must lie between 0 and 1, and be neither; got {probability}. No number of episodes "
                 "shows that something never happens: name a small probability, as 0.01."
@@ -93,7 +93,8 @@ class MeanClaim:
         _require_choice("method", self.method, ("betting",))
         low, high = _require_bounds(self.bounds)
         limit = _require_one(self, "at_most", "at_least", "the mean")
-        if not low < limit < high:
+        scaled = (limit - low) / (high - low)
+        if not (scaled > 0 and 0 < 1 - scaled < 1):  # to rounding, too
             raise ConfigError(
                 f"The mean must lie between the bounds {low:g} and {high:g}, and be neither; got {limit:g}. "
                 "Claim a mean that the bounds leave open, or state the widest values that an episode can have."
@@ -195,12 +196,14 @@ def claims_of(given: Sequence[Claim | Mapping[str, Any]]) -> tuple[Claim, ...]:
     """Claims, of which those that are JSON objects are read (`claim_from_json`).
 
     Raises:
-        ConfigError: what is neither a claim nor an object, or an object that is no claim; it says which one.
+        ConfigError: no list; what is neither a claim nor an object, or an object that is no claim; it says which one.
     """
+    if isinstance(given, Mapping | str) or not isinstance(given, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError(f"Claims must be given as a list; got a {type(given).__name__}. Write [claim], also for one.")
     return _each_read(given, (), "Claim")
 
 
-def _each_read(given: Sequence[Any], experts: Sequence[str], what: str) -> tuple[Claim, ...]:
+def _each_read(given: Iterable[Any], experts: Sequence[str], what: str) -> tuple[Claim, ...]:
     claims: list[Claim] = []
     for number, entry in enumerate(given, start=1):
         try:
@@ -345,7 +348,7 @@ def _require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 
 def _require_bounds(bounds: Bounds) -> tuple[float, float]:
     low, high = bounds
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+    if not (low < high and math.isfinite(high - low)):
         raise ConfigError(
             f"`bounds` must be (lowest, highest), finite, the first below the second; got {low:g} and {high:g}. State "
             "the widest values that an episode can have."

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,8 @@ from unbraid.core.randomness import N_SEEDS, named_generator
 from unbraid.core.runs import write_text
 from unbraid.core.shapes import first_bad_row
 from unbraid.demos.episodes import Demos
-from unbraid.evaluation.behaviour import UNITS, Metric, measure, require_new_metrics, units_of
-from unbraid.evaluation.intervals import Estimate, mean_interval
+from unbraid.evaluation.behaviour import UNITS, Metric, estimates_of, measure, require_new_metrics, units_of
+from unbraid.evaluation.intervals import Estimate
 from unbraid.evaluation.summary import Summary, summarise
 from unbraid.steering.schedules import Schedule
 from unbraid.steering.steered import SteeredPolicy
@@ -56,7 +56,7 @@ class Evaluation:
         env_id: the environment.
         seeds: the reset seed of every episode.
         values: metric -> (episode,) the value in every episode.
-        metrics: metric -> the mean over episodes, with its 95 % interval.
+        metrics: metric -> the mean over episodes, with its 95 % interval (`behaviour.estimates_of`).
         rollouts: the episodes themselves.
         units: metric -> its unit; "" where only its maker knows.
     """
@@ -86,7 +86,8 @@ class Evaluation:
 
         The bootstrap's resamples are the same in every evaluation of so many episodes.
         """
-        return summarise(self.values, generator=named_generator(0, "bootstrap of episodes"))
+        found = summarise(self.values, generator=named_generator(0, "bootstrap of episodes"))
+        return {name: replace(summary, mean=self.metrics[name]) for name, summary in found.items()}
 
     def write_csv(self, path: str | Path) -> None:
         """Writes the table as CSV: a header, then one line per episode. A file of that name is replaced.
@@ -189,8 +190,8 @@ def evaluate(
 
     An episode depends on its seed alone: equal seeds give equal episodes, to the last bit, whatever `n_envs` is. A
     `SteeredPolicy` samples its actions, from one generator per episode; its mean actions are those of
-    `worlds.controllers.from_predict(policy)`. (Only other people's policies that draw from a generator of their own,
-    by `from_predict(policy, deterministic=False)`, are not bound to their seeds.)
+    `worlds.controllers.from_predict(policy)`. (What draws from a generator of its own is not bound to its seeds: other
+    people's policies by `from_predict(policy, deterministic=False)`, and `from_predict(by_episode(...))`.)
 
     Metrics (`behaviour.METRICS`): return, cost, length, goals, distance, displacement, success, energy, smoothness, as
     far as the world offers what they need. Success is what the last step's `info` says under ``is_success`` or
@@ -252,7 +253,7 @@ def _measured(
         env_id=env if isinstance(env, str) else str(found.demos.facts["env_id"]),
         seeds=tuple(seeds),
         values=values,
-        metrics={name: mean_interval(known) for name, known in values.items()},
+        metrics=estimates_of(values),
         rollouts=found,
         units=units_of(values, found.tracks),
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Real
+from scipy.special import bdtr
 
 from unbraid.core.errors import DataError
 from unbraid.evaluation.intervals import Estimate, expanded_tail, mean_interval
@@ -23,7 +24,7 @@ class Summary:
     """One metric over many episodes, or over many runs.
 
     Attributes:
-        mean: with Student's t interval.
+        mean: with Student's t interval; of a share, in an `Evaluation`, with Wilson's.
         median: the middle value.
         iqm: the mean of the middle half of the values: a quarter, rounded down, is left out at either end.
         quantiles: p -> the value below which a share p lies, for every p in `QUANTILES`.
@@ -58,13 +59,15 @@ def summarise(
 ) -> dict[str, Summary]:
     """Mean, median, interquartile mean and quantiles of every metric, with 95 % intervals.
 
-    The mean has Student's interval. The others have the bootstrap's, of whole units, all metrics in the same resamples:
+    The mean has Student's interval. Median and quantiles have the exact one, between two of the values, for any law: it
+    covers at least 95 %. The interquartile mean has the bootstrap's, of whole units, all metrics in the same resamples:
     the percentile interval with expanded quantiles. Where there are too few values for that to cover the truth
     (`fewest_for_quantile`; the interquartile mean counts as the median) there is no interval.
     `tests/statistics/test_summary.py` measures the coverage.
 
     Source: Agarwal et al. 2021, arXiv 2108.13264 (interquartile mean, as scipy's `trim_mean(x, 0.25)`); Efron 1979
-    (percentile interval); Hesterberg 2014, arXiv 1411.5279, section 5.3 (expanded quantiles).
+    (percentile interval); Hesterberg 2014, arXiv 1411.5279, section 5.3 (expanded quantiles); Thompson 1936, doi
+    10.1214/aoms/1177732502 (quantiles between order statistics).
 
     Args:
         measures: metric -> (n,) one value per independent unit, for all metrics the same units in the same order.
@@ -84,27 +87,41 @@ def summarise(
     if not measures:
         return {}
     values = np.stack(list(measures.values())).astype(np.float64)
-    n = values.shape[1]
-    here = _statistics(np.sort(values, axis=1))
-    if n < 2:
-        ends = np.stack([here, here])
-    else:
+    n, ascending = values.shape[1], np.sort(values, axis=1)
+    places = (0.5, *QUANTILES)
+    middle = [_between(ascending, p, unit_of_n=unit_of_n) for p in places]
+    iqms = _iqm(ascending)
+    ends = np.stack([iqms, iqms])
+    if n >= fewest_for_quantile(0.5):
         tail = expanded_tail(n)
-        ends = np.quantile(_resampled(values, generator, n_resamples), [tail, 1 - tail], axis=1)
+        ends = np.quantile(_resampled_iqm(values, generator, n_resamples), [tail, 1 - tail], axis=1)
     found: dict[str, Summary] = {}
     for row, (name, mean) in enumerate(means.items()):
-        made = [
-            _estimate(float(here[row, i]), ends[:, row, i], p, n=n, unit_of_n=unit_of_n)
-            for i, p in enumerate((0.5, 0.5, *QUANTILES))
-        ]
-        found[name] = Summary(mean, made[0], made[1], dict(zip(QUANTILES, made[2:], strict=True)))
+        iqm = _estimate(float(iqms[row]), ends[:, row], 0.5, n=n, unit_of_n=unit_of_n)
+        quantiles = {p: of_each[row] for p, of_each in zip(places, middle, strict=True)}
+        found[name] = Summary(mean, quantiles.pop(0.5), iqm, quantiles)
     return found
 
 
-def _resampled(
+def _between(ascending: Float[np.ndarray, "metric n"], p: float, *, unit_of_n: str) -> list[Estimate]:
+    """The quantile p of every metric, between the two of its values that have it between them at 95 % or more.
+
+    How many of n values lie below it is binomial, whatever their law: beyond either end it is in 2.5 % at most.
+    """
+    n = ascending.shape[1]
+    place = p * (n - 1)
+    below, above = int(np.floor(place)), int(np.ceil(place))
+    values = ascending[:, below] + (place - below) * (ascending[:, above] - ascending[:, below])
+    at_most = bdtr(np.arange(n), n, p)
+    first, last = int((at_most < 0.025).sum()) - 1, min(int((at_most < 0.975).sum()), n - 1)
+    ends = ascending[:, [max(first, 0), last]]
+    return [_estimate(float(value), end, p, n=n, unit_of_n=unit_of_n) for value, end in zip(values, ends, strict=True)]
+
+
+def _resampled_iqm(
     values: Float[np.ndarray, "metric n"], generator: np.random.Generator, n_resamples: int
-) -> Float[np.ndarray, "metric resample statistic"]:
-    """The statistics of resamples, each of the same units for every metric."""
+) -> Float[np.ndarray, "metric resample"]:
+    """The interquartile means of resamples, each of the same units for every metric."""
     n = values.shape[1]
     ranks = np.argsort(np.argsort(values, axis=1, kind="stable"), axis=1).astype(np.int32)
     ascending = np.sort(values, axis=1)
@@ -114,21 +131,15 @@ def _resampled(
         units = generator.integers(n, size=(min(size, n_resamples - first), n))
         # Ranks instead of values: integers sort faster.
         drawn = [row[np.sort(rank[units], axis=1)] for row, rank in zip(ascending, ranks, strict=True)]
-        parts.append(np.stack([_statistics(block) for block in drawn]))
+        parts.append(np.stack([_iqm(block) for block in drawn]))
     return np.concatenate(parts, axis=1)
 
 
-def _statistics(ascending: Float[np.ndarray, "*batch n"]) -> Float[np.ndarray, "*batch statistic"]:
-    """Median, interquartile mean and `QUANTILES` of values in ascending order."""
+def _iqm(ascending: Float[np.ndarray, "*batch n"]) -> Float[np.ndarray, "*batch"]:
+    """The interquartile mean of values in ascending order."""
     n = ascending.shape[-1]
     cut = int(0.25 * n)
-    places = np.array([0.5, *QUANTILES]) * (n - 1)
-    below = np.floor(places).astype(int)
-    share = places - below
-    low, high = ascending[..., below], ascending[..., np.minimum(below + 1, n - 1)]
-    quantiles = low + share * (high - low)
-    iqm = ascending[..., cut : n - cut].mean(-1, keepdims=True)
-    return np.concatenate([quantiles[..., :1], iqm, quantiles[..., 1:]], axis=-1)
+    return np.asarray(ascending[..., cut : n - cut].mean(-1))
 
 
 def _estimate(value: float, ends: Float[np.ndarray, "2"], p: float, *, n: int, unit_of_n: str) -> Estimate:

@@ -73,8 +73,14 @@ def across_seeds(evaluations: Sequence[Evaluation]) -> AcrossSeeds:
             is left out.
 
     Raises:
-        DataError: none, or runs of different environments, limits of steps or numbers of episodes.
+        DataError: none, what is no evaluation, or runs of different environments, limits of steps or numbers of
+            episodes.
     """
+    one: Any = evaluations
+    if isinstance(one, Evaluation) or not all(isinstance(run, Evaluation) for run in one):
+        raise DataError(
+            f"Training seeds must be given as a list of what evaluate(...) gives; got {one!r:.80}. Evaluate each run."
+        )
     if not evaluations:
         raise DataError("Training seeds need at least one run; got none. Evaluate some.")
     kinds = {_kind(run) for run in evaluations}

@@ -223,13 +223,19 @@ def number_of(noise: Float[np.ndarray, "env act"], digits: int = _DIGITS) -> Flo
     return np.where(noise.any(1), (10.0**digits * ndtr(noise[:, 0])) % 1, -1.0)
 
 
-def begins(n_rows: int, state: object, episode_start: np.ndarray | None) -> Bool[np.ndarray, "env"]:
+def begins(n_rows: int, state: Any, episode_start: np.ndarray | None) -> Bool[np.ndarray, "env"]:
     """(env,) where an episode begins, for a `predict` with a memory: as told, also in numbers; untold, everywhere
     before the first call alone, which has no state yet.
 
     Raises:
-        ConfigError: not one entry for each row.
+        ConfigError: not one entry for each row, or a state that is not of so many rows.
     """
+    if state is not None and not (isinstance(state, tuple) and len(state) == 1 and np.shape(state[0]) == (n_rows, 2)):
+        told = [np.shape(part) for part in state] if isinstance(state, tuple) else type(state).__name__
+        raise ConfigError(
+            f"`state` must be what the last call gave, for as many observations: a tuple of one array ({n_rows}, 2); "
+            f"got {told}. Hand it back as it came, and None before the first call, or where environments are others."
+        )
     if episode_start is None:
         return np.full(n_rows, state is None)
     told = np.atleast_1d(np.asarray(episode_start))

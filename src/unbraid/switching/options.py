@@ -8,6 +8,7 @@ Source: Sutton, Precup & Singh 1999, "Between MDPs and semi-MDPs: a framework fo
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, final
 
 import gymnasium
@@ -302,5 +303,5 @@ class OptionEnv(gymnasium.Env[np.ndarray, np.int64]):
 def _require_possible(horizon_steps: int, cost_weight: float | int, n_envs: int, max_steps: int | None) -> None:
     require_whole("`horizon_steps`", horizon_steps)
     require_limits(max_steps, n_envs)
-    if not (np.isfinite(cost_weight) and cost_weight >= 0):
-        raise ConfigError(f"`cost_weight` must be finite and >= 0; got {cost_weight}. Give another.")
+    if isinstance(cost_weight, bool) or not isinstance(cost_weight, Real) or not 0 <= cost_weight < np.inf:
+        raise ConfigError(f"`cost_weight` must be a finite number >= 0; got {cost_weight!r:.40}. Give another.")

@@ -1,18 +1,20 @@
 """Makes environments side by side: of a registered id, of a specification, or by a function of anybody's."""
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, final
 
 import gymnasium
+import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from unbraid.core.errors import UnbraidError, WorldError
 from unbraid.core.told import observed, one_number, reward_and_cost
 from unbraid.worlds.controllers import imported
+from unbraid.worlds.telling import EVENTS, LAYOUT, STATES, SUCCESS
 
 __all__ = ["Told", "World", "make_world", "make_worlds", "name_of", "spec_of", "step_limit"]
 
@@ -20,6 +22,7 @@ World = str | EnvSpec | Callable[[], Any]
 """An environment: the id that it is registered by, ``module:id`` where a module registers it, a `gymnasium.spec`, or a
 function that makes a new one."""
 
+_REPAIR = "Repair the environment, or sum it up in a wrapper"
 _NOT_HERE = (gymnasium.error.Error, ImportError)
 """What Gymnasium raises where an environment is unknown, or lacks a package."""
 _NO_COST = "None stands for none: sum it up in a wrapper, or remove it"
@@ -123,7 +126,8 @@ def make_worlds(spec: EnvSpec, n_envs: int, *, strict: bool = False) -> VectorEn
     which are stepped as one, need no such check.
 
     Raises:
-        WorldError: it cannot be made here, or has other spaces than vectors of numbers.
+        WorldError: it cannot be made here, has other spaces than vectors of numbers, or an episode of it would hang on
+            others: one environment is handed out for several, or a wrapper scales by what it has seen so far.
     """
     disabled = AutoresetMode.DISABLED
     try:
@@ -141,6 +145,7 @@ def make_worlds(spec: EnvSpec, n_envs: int, *, strict: bool = False) -> VectorEn
         ) from error
     try:
         _require_vectors(spec.id, worlds)
+        _require_apart(spec.id, getattr(worlds, "envs", ()))
     except WorldError:
         worlds.close()
         raise
@@ -163,6 +168,24 @@ def _require_vectors(name: str, worlds: VectorEnv[Any, Any, Any]) -> None:
         )
 
 
+def _require_apart(name: str, worlds: Sequence[gymnasium.Env[Any, Any]]) -> None:
+    """Raises `WorldError` where what happens in one episode would change another."""
+    if len({id(world.unwrapped) for world in worlds}) < len(worlds):
+        raise WorldError(
+            f"A function that makes {name} must make a new environment at each call; it returned the same one again. "
+            "Make it inside the function, as in `lambda: gymnasium.make('Pendulum-v1')`."
+        )
+    layer: Any = worlds[0] if worlds else None
+    while isinstance(layer, gymnasium.Wrapper):
+        if getattr(layer, "update_running_mean", False):
+            raise WorldError(
+                f"{type(layer).__name__} of {name} must not change what it scales by from episode to episode; it does, "
+                "so that an episode would hang on those before it. Set its `update_running_mean` to False in a "
+                "function that makes the environment with the statistics of training, or leave it out."
+            )
+        layer = layer.env
+
+
 @contextmanager
 def _naming(name: str, does: str, place: str = "", *, passing: tuple[type[Exception], ...] = ()) -> Generator[None]:
     """Turns what a stranger's environment raises into a `WorldError` that names it; our errors, and `passing`, pass."""
@@ -179,9 +202,11 @@ def _naming(name: str, does: str, place: str = "", *, passing: tuple[type[Except
 
 @final
 class Told(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """An environment whose own errors name it and the step, and whose `info["cost"]` is one number, or absent.
+    """An environment whose own errors name it and the step, and which tells what is read of it alone.
 
-    None is "not told"; beside numbers of other environments, Gymnasium could not hold it.
+    What else `info` holds may have other shapes and types in other environments; Gymnasium could not hold it then.
+
+    The reward, and `info["cost"]` and success where they are told, are one number. None is "not told".
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any], name: str, *, strict: bool = False) -> None:
@@ -207,7 +232,7 @@ class Told(gymnasium.Wrapper[Any, Any, Any, Any]):
             observation, info = self.env.reset(seed=seed, options=options)
         if self._strict:
             self._require_observed(observation, f"{self._name} in the reset of seed {seed}")
-        return observation, info
+        return observation, {name: info[name] for name in (*STATES, *LAYOUT) if name in info}
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """One step.
@@ -224,12 +249,18 @@ class Told(gymnasium.Wrapper[Any, Any, Any, Any]):
             self._require_observed(observation, place)
             reward, cost = reward_and_cost(reward, info, place)
         else:
-            cost = info.get("cost")
+            reward, cost = one_number(reward, f"The reward of {place}", _REPAIR), info.get("cost")
             cost = None if cost is None else one_number(cost, f'The cost (`info["cost"]`) of {place}', _NO_COST)
-        if "cost" in info:
-            others = {name: value for name, value in info.items() if name != "cost"}
-            info = others if cost is None else {**others, "cost": cost}
-        return observation, reward, terminated, truncated, info
+        told = {name: info[name] for name in (*STATES, *EVENTS) if name in info}
+        told |= {name: value for name in SUCCESS if (value := _of_one(info.get(name))) is not None}
+        return observation, reward, terminated, truncated, told if cost is None else {**told, "cost": cost}
 
     def _require_observed(self, observation: Any, place: str) -> None:
         observed(observation, math.prod(self.observation_space.shape or (1,)), place)
+
+
+def _of_one(told: Any) -> float | None:
+    """A number, also where it is an array of one; None of what is none."""
+    if np.size(told) != 1 or np.asarray(told).dtype.kind not in "biuf":
+        return None
+    return float(np.asarray(told).reshape(()))

@@ -77,10 +77,14 @@ def starts_options(options: Mapping[str, Any], n_envs: int) -> list[dict[str, An
     for name, given in options.items():
         if given is None:
             continue
-        values: Sequence[Any] = [given] * n_envs if isinstance(given, Layout | Mapping) else list(given)
+        is_row = isinstance(given, Sequence) or (isinstance(given, np.ndarray) and given.ndim > 0)
+        values: Sequence[Any] = [given] * n_envs
+        if not isinstance(given, Layout | Mapping):
+            values = list(given) if is_row else []
         if len(values) != n_envs:
+            told = len(values) if is_row else repr(given)[:40]
             raise WorldError(
-                f"options[{name!r}] must have one entry for each of {n_envs} worlds; got {len(values)}. "
+                f"options[{name!r}] must have one entry for each of {n_envs} worlds; got {told}. "
                 "Pass None for worlds that need none."
             )
         for world, value in zip(per_world, values, strict=True):

@@ -67,6 +67,9 @@ class PointGoalVectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.n
             WorldError: no such level, render mode or renderer, or fewer than 1 world or thread.
         """
         self.rules = level_rules(level)
+        for name, count in (("num_envs", num_envs), ("max_episode_steps", max_episode_steps)):
+            if count is not None and not (isinstance(count, int | np.integer) and count >= 1):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise WorldError(f"{name} must be a whole number of at least 1; got {count!r:.40}. Ask for more.")
         self.num_envs = num_envs
         self.render_mode = check_render_mode(render_mode)
         self._painter = _painter(self.rules, picture)
@@ -280,13 +283,15 @@ class PointGoalVectorEnv(gymnasium.vector.VectorEnv[np.ndarray, np.ndarray, np.n
             raise WorldError("options['reset_mask'] must hold a True; it holds none. Leave out this reset.")
         return mask
 
-    def _checked_seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
+    def _checked_seeds(self, seed: Any) -> list[int | None]:
         if seed is None:
             return [None] * self.num_envs
         if isinstance(seed, int | np.integer):
             seeds: list[int | None] = [int(seed) + row for row in range(self.num_envs)]
         else:
-            seeds = [None if one is None else int(one) for one in seed]
+            given = seed if isinstance(seed, Sequence | np.ndarray) else [seed]
+            fits = all(one is None or isinstance(one, int | np.integer) for one in given)
+            seeds = [None if one is None else int(one) for one in given] if fits else []
         if len(seeds) != self.num_envs or any(one is not None and one < 0 for one in seeds):
             raise WorldError(
                 f"Seeds must be {self.num_envs} integers >= 0 (or None); got {seed!r:.80}. Pass one for each world."

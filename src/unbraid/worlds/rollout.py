@@ -19,16 +19,11 @@ from unbraid.core.numbers import require_whole
 from unbraid.core.randomness import named_generator
 from unbraid.core.shapes import first_bad_row
 from unbraid.demos.episodes import Demos, Episode
-from unbraid.worlds.controllers import Controller
+from unbraid.worlds.controllers import Controller, as_controller
 from unbraid.worlds.making import World, make_worlds, name_of, spec_of, step_limit
-from unbraid.worlds.telling import FLOAT32_HOLDS, successes_told, velocity_reader
+from unbraid.worlds.telling import EVENTS, FLOAT32_HOLDS, LAYOUT, STATES, successes_told, velocity_reader
 
 __all__ = ["Rollouts", "first_noise", "require_limits", "rollout"]
-
-# What a world may tell of itself in `info`, kept beside the episodes for pictures and scores (never for the learner).
-_STATES = ("robot_xy", "goal_xy", "robot_heading_rad")  # told by reset and by every step: (T + 1, ...)
-_EVENTS = ("goal_reached", "cost_hazards", "cost_vases")  # told by every step: (T, ...)
-_LAYOUT = ("hazards_xy", "vases_xy")  # told by reset, kept as it was then
 
 _NOISE_STEPS = 256  # drawn at once for an episode; the stream does not depend on it
 
@@ -56,7 +51,7 @@ class Rollouts:
 
 
 def rollout(
-    controller: Controller,
+    controller: Any,
     env_id: World,
     *,
     seeds: Sequence[int],
@@ -68,7 +63,8 @@ def rollout(
     """Runs one episode per seed.
 
     Args:
-        controller: who acts.
+        controller: who acts: a controller, anything with Stable-Baselines3's `predict`, asked for its deterministic
+            action, or a function of the observations (env, obs).
         env_id: any Gymnasium environment with vectors of numbers as observations and as actions; a
             `gymnasium.spec` with changed `kwargs` where the environment takes arguments; or a function that makes a
             new one at each call.
@@ -83,7 +79,7 @@ def rollout(
             actions do not fit the environment.
         ConfigError: a limit of steps, or a number of environments, that is no whole number of at least 1.
     """
-    seeds = _checked_seeds(seeds)
+    seeds, acting = _checked_seeds(seeds), as_controller(controller)
     require_limits(max_steps, n_envs)
     spec = spec_of(env_id)
     limit = step_limit(spec, max_steps)
@@ -91,7 +87,7 @@ def rollout(
     n_slots = math.ceil(len(seeds) / math.ceil(len(seeds) / n_envs))
     worlds = make_worlds(spec, n_slots)
     try:
-        run = _Run(controller, worlds, seeds=seeds, max_steps=limit, noise_seed=noise_seed)
+        run = _Run(acting, worlds, seeds=seeds, max_steps=limit, noise_seed=noise_seed)
         n_done = 0
         while run.is_live:
             n_done += run.step()
@@ -118,7 +114,9 @@ def _noise_of(noise_seed: int, episode_seed: int) -> np.random.Generator:
     return named_generator(noise_seed, "noise", episode_seed)
 
 
-def _checked_seeds(seeds: Sequence[int]) -> list[int]:
+def _checked_seeds(seeds: Any) -> list[int]:
+    if not isinstance(seeds, Sequence | np.ndarray) or not all(isinstance(seed, int | np.integer) for seed in seeds):
+        raise WorldError(f"Seeds must be a list of integers, one per episode; got {seeds!r:.40}. Write seeds=[0, 1].")
     if len(seeds) == 0:
         raise WorldError("A rollout needs at least one seed; got none. Give one seed per episode.")
     if min(seeds) < 0:
@@ -240,7 +238,7 @@ class _Run:
         self._steps += 1
         self._tape.write("action", now, actions[slots].astype(self._done_as))
         self._tape.write("reward", now, np.asarray(rewards, dtype=np.float64)[slots])
-        self._tape.write_told(("cost", *_EVENTS), now, infos)
+        self._tape.write_told(("cost", *EVENTS), now, infos)
         if self._velocities is not None:
             self._tape.write("actuator_velocity", now, self._velocities()[slots])
         self._look(slots, infos)
@@ -305,13 +303,13 @@ class _Run:
     def _look(self, slots: Int[np.ndarray, "live"], infos: Mapping[str, Any]) -> None:
         at = (slots, self._steps[slots])
         self._tape.write("observation", at, np.asarray(self._observations)[slots].astype(self._seen_as))
-        self._tape.write_told(_STATES, at, infos)
+        self._tape.write_told(STATES, at, infos)
 
     def _begin(self, slots: Int[np.ndarray, "live"], infos: Mapping[str, Any]) -> None:
         for slot in slots.tolist():
             self._noise.begin(slot, self._seeds[int(self._episode[slot])])
-            self._layouts[slot] = {name: np.array(infos[name][slot]) for name in _LAYOUT if name in infos}
-        self._states_told = [name for name in _STATES if name in infos]
+            self._layouts[slot] = {name: np.array(infos[name][slot]) for name in LAYOUT if name in infos}
+        self._states_told = [name for name in STATES if name in infos]
         self._look(slots, infos)
 
     def _finish(self, slot: int, *, terminated: bool, success: float | None) -> None:
@@ -325,7 +323,7 @@ class _Run:
             seed=self._seeds[index],
         )
         track = {name: self._tape.cut(name, slot, n_steps + 1) for name in self._states_told}
-        for name in (*_EVENTS, "actuator_velocity"):
+        for name in (*EVENTS, "actuator_velocity"):
             track |= {name: self._tape.cut(name, slot, n_steps)} if self._tape.has(name) else {}
         track |= {} if success is None else {"success": np.array(success)}
         self._done[index] = (episode, track | self._layouts[slot])

@@ -6,18 +6,27 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-__all__ = ["FLOAT32_HOLDS", "successes_told", "velocity_reader"]
+__all__ = ["EVENTS", "FLOAT32_HOLDS", "LAYOUT", "STATES", "SUCCESS", "successes_told", "velocity_reader"]
 
 FLOAT32_HOLDS = "float32_holds"
 """In an environment's `metadata`: whether float32 holds all that it shows and takes, though its spaces are float64."""
 
-_SUCCESS = ("is_success", "success")  # Gymnasium-Robotics and Stable-Baselines3; Meta-World. The first one told counts.
+# What a world may tell of itself in `info`, kept beside the episodes for pictures and scores (never for the learner).
+STATES = ("robot_xy", "goal_xy", "robot_heading_rad")
+"""Told by reset and by every step: (T + 1, ...)."""
+EVENTS = ("goal_reached", "cost_hazards", "cost_vases")
+"""Told by every step: (T, ...)."""
+LAYOUT = ("hazards_xy", "vases_xy")
+"""Told by reset, kept as it was then."""
+
+SUCCESS = ("is_success", "success")
+"""Gymnasium-Robotics and Stable-Baselines3; Meta-World. The first one told counts."""
 
 
 def successes_told(infos: Mapping[str, Any]) -> dict[int, float]:
     """Environment -> 1 for success and 0 for none, for those whose `info` says ``is_success`` or ``success`` now."""
     told: dict[int, float] = {}
-    for name in reversed(_SUCCESS):
+    for name in reversed(SUCCESS):
         if name not in infos:
             continue
         values = np.asarray(infos[name])

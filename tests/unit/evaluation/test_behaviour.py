@@ -7,7 +7,8 @@ import pytest
 
 from unbraid.core.errors import DataError
 from unbraid.demos.episodes import Demos, Episode
-from unbraid.evaluation.behaviour import METRICS, UNITS, compare_modes, measure, units_of
+from unbraid.evaluation.behaviour import METRICS, UNITS, compare_modes, estimates_of, measure, units_of
+from unbraid.evaluation.intervals import mean_interval, share_interval
 
 
 def an_episode(n_steps: int, *, rewarded: bool = True) -> Episode:
@@ -66,6 +67,12 @@ def test_success_is_what_the_world_told() -> None:
     demos = Demos.from_episodes([an_episode(4), an_episode(4)])
     assert measure(demos, [{"success": np.array(1.0)}, {"success": np.array(0.0)}])["success"].tolist() == [1, 0]
     assert "success" not in measure(demos, [{}, {}])
+
+
+def test_shares_have_the_interval_of_shares() -> None:
+    values = np.array([1.0, 1.0, 0.0])
+    found = estimates_of({"success": values, "goals": values})
+    assert found == {"success": share_interval(values), "goals": mean_interval(values)}
 
 
 def test_every_metric_has_a_unit() -> None:

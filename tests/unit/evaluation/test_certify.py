@@ -100,7 +100,7 @@ def test_experts_of_ones_own_go_by_their_names():
             ProbabilityClaim("cost", above=1, at_most=0.1),
             ENV,
             ConfigError,
-            'must name a mode; "the policy: .*" names none',
+            r'must name a mode; "the policy: .*" names none.*certify\(steer\(model\)\.blend\(',
         ),
         (
             make_expert("forward"),

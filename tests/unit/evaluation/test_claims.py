@@ -1,6 +1,7 @@
 """Claims: what they say, what is refused when they are made, and how they are read from a file."""
 
 import dataclasses
+import inspect
 import json
 import re
 from pathlib import Path
@@ -16,6 +17,7 @@ from unbraid.evaluation.claims import (
     ProbabilityClaim,
     claim_from_json,
     claim_to_json,
+    claims_of,
     load_claims,
 )
 
@@ -85,6 +87,7 @@ def test_a_claim_says_what_it_is_and_comes_back_from_json(text):
         (lambda: ProbabilityClaim("cost", above=float("nan"), at_most=0.1), "a finite number"),
         (lambda: ProbabilityClaim("cost", above=1, at_most=0), "between 0 and 1, and be neither; got 0.* 0.01"),
         (lambda: ProbabilityClaim("cost", above=1, at_most=10), "between 0 and 1"),
+        (lambda: ProbabilityClaim("cost", above=1, at_most=1e-17), "neither; got 1e-17"),  # 1 - 1e-17 is 1
         (lambda: ProbabilityClaim("cost", above=1, at_most=0.1, n=50), "`n` must be left out .*stops when it knows"),
         (lambda: ProbabilityClaim("cost", above=1, at_most=0.1, method="clopper_pearson"), "`n` must be stated"),
         (lambda: ProbabilityClaim("cost", above=1, at_most=0.1, method="t"), "`method` must be one of betting, clo"),
@@ -96,6 +99,8 @@ def test_a_claim_says_what_it_is_and_comes_back_from_json(text):
             r"\'bounds\' must be \[lowest, highest\], two finite",
         ),
         (lambda: MeanClaim("cost", (0, 9), at_most=9), "must lie between the bounds 0 and 9, and be neither; got 9"),
+        (lambda: MeanClaim("cost", (0, 1e300), at_most=9), "must lie between the bounds 0 and 1e.300, and be neither"),
+        (lambda: MeanClaim("cost", (-1e308, 1e308), at_most=9), "finite, the first below the second; got -1e.308"),
         (lambda: MeanClaim("cost", (0, 9), at_most=2, method="tost"), "`method` must be one of betting; got 'tost'"),
         (lambda: EquivalenceClaim("cost", "forward", n=9), "Either `within` or `within_percent` must be given"),
         (lambda: EquivalenceClaim("cost", "forward", within=0, n=9), "margin must be above 0"),
@@ -172,3 +177,9 @@ def test_an_expert_may_be_named_by_the_number_of_its_label(tmp_path):
         load_claims(path, experts=["circling"])
     with pytest.raises(ConfigError, match="this run names none"):
         load_claims(path)
+
+
+@pytest.mark.parametrize("lone", [MeanClaim("length", (0, 10), at_most=7), {"kind": "mean"}, "claims.json"])
+def test_a_claim_that_stands_alone_is_told_to_be_a_list(lone):
+    with pytest.raises(ConfigError, match=rf"must be given as a list; got a {type(lone).__name__}\. Write \[claim\]"):
+        inspect.unwrap(claims_of)(lone)

@@ -22,7 +22,7 @@ from unbraid.evaluation.evaluate import (
     require_fitting_world,
     seeds_of,
 )
-from unbraid.evaluation.intervals import mean_interval
+from unbraid.evaluation.intervals import mean_interval, share_interval
 from unbraid.steering.schedules import in_turn
 from unbraid.steering.steered import steer
 from unbraid.training.config import UnbraidConfig
@@ -385,3 +385,19 @@ def test_what_is_no_world_of_vectors_is_left_to_the_rollout(env_id):
 def test_a_wrong_shape_raises(found):
     with pytest.raises(TypeCheckError):
         Evaluation(ENV, (1,), {"return": np.zeros((2, 2))}, {}, found.rollouts)
+
+
+class Succeeding(Kilometres):
+    """Succeeds in every episode."""
+
+    def step(self, action):
+        *found, info = super().step(action)
+        return (*found, {**info, "is_success": True})
+
+
+def test_a_share_is_not_beyond_doubt_because_all_episodes_are_alike():
+    found = evaluate(Wandering(), Succeeding, n_episodes=10, max_steps=2)
+    expected = share_interval(np.ones(10))
+    assert found.metrics["success"] == expected == found.summary["success"].mean
+    assert expected.low < 0.75 < expected.high == 1.0
+    assert found.summary["length"].mean == found.metrics["length"] == mean_interval(found.values["length"])

@@ -40,6 +40,18 @@ def test_the_bootstrap_is_that_of_a_plain_loop():
     assert found.iqm.high - found.iqm.low < found.mean.high - found.mean.low + 0.2
 
 
+@pytest.mark.parametrize("n", [6, 13, 72, 200])
+def test_quantiles_have_the_exact_interval_of_scipy(n):
+    values = np.random.default_rng(n).exponential(size=n)
+    found = one(values)
+    for p, estimate in {0.5: found.median, **found.quantiles}.items():
+        exact = stats.quantile_test(values, p=p).confidence_interval(0.95)
+        if estimate.low is None:
+            assert np.isnan([exact.low, exact.high]).any()
+        else:
+            assert (estimate.low, estimate.high) == (exact.low, exact.high)
+
+
 def test_too_few_values_have_no_interval():
     assert [fewest_for_quantile(p) for p in (0.5, 0.25, 0.75, 0.05, 0.95)] == [6, 13, 13, 72, 72]
     assert 0.95**72 <= 0.025 < 0.95**71

@@ -1,5 +1,6 @@
 """Several training seeds: their number is n, never that of the episodes."""
 
+import inspect
 import json
 
 import numpy as np
@@ -57,6 +58,13 @@ def test_runs_that_do_not_belong_together():
     for other in ({"seeds": [1, 2], "max_steps": 4}, {"seeds": [1], "max_steps": 3}):
         with pytest.raises(DataError, match="one environment, limit of steps and number of episodes; got"):
             across_seeds([a, evaluate(pushing(0.0), ENV, **other)])
+
+
+def test_what_is_no_list_of_evaluations_is_refused():
+    run = evaluate(pushing(0.0), ENV, n_episodes=2, max_steps=3)
+    for given in (run, [run, 3.0]):
+        with pytest.raises(DataError, match="must be given as a list of what evaluate"):
+            inspect.unwrap(across_seeds)(given)
 
 
 def test_one_model_is_not_two_training_seeds():

@@ -310,6 +310,13 @@ def test_a_replay_needs_the_policy(path):
         verify(path, replay=True)
 
 
+def _say_other_outcomes_first(content):
+    """Of which a person reads the first, and the digests are of the last."""
+    first = content["outcomes"][0]
+    values = {name: [9.0] * len(found) for name, found in first["values"].items()}
+    content["outcomes"].insert(0, {**first, "values": values})
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -322,6 +329,8 @@ def test_a_replay_needs_the_policy(path):
             r"must be a whole certificate; A claim's kind must be .* of them\. Give",
         ),
         (lambda content: content["results"][0].update(answer="maybe"), "'maybe' is not an answer"),
+        (_say_other_outcomes_first, "it has the outcomes of mode 0 twice"),
+        (lambda content: content.update(approved_by="us"), "it has 'approved_by', of which no SHA-256 is kept"),
         (lambda content: content["outcomes"][0]["values"]["distance"].pop(), "are not one finite number per seed"),
     ],
 )

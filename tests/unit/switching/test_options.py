@@ -95,7 +95,7 @@ def test_a_controller_keeps_its_memory_for_its_own_rows(icy_road, haste_and_care
 
 
 def test_what_is_refused(icy_road, haste_and_care):
-    for wrong in ({"horizon_steps": 0}, {"cost_weight": -1.0}, {"n_envs": 0}, {"max_steps": 0}):
+    for wrong in ({"horizon_steps": 0}, {"cost_weight": -1.0}, {"n_envs": 0}, {"max_steps": 0}, {"cost_weight": True}):
         with pytest.raises(ConfigError, match="must be"):
             OptionWorlds(haste_and_care, icy_road, **{"horizon_steps": 2, "max_steps": 40, **wrong})
     with pytest.raises(WorldError, match="limit of steps"):

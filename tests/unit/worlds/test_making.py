@@ -171,3 +171,66 @@ def test_actions_that_are_not_covered_are_said():
 def test_a_function_that_makes_no_environment():
     with pytest.raises(WorldError, match=r"must return a gymnasium\.Env; it returned a int"):
         spec_of(lambda: 3)
+
+
+class Speaking(gymnasium.Wrapper):
+    """Says in `info` what nobody reads, in a shape or of a type that hangs on the seed; and rewards as it is told."""
+
+    def __init__(self, say, reward=float):
+        super().__init__(gymnasium.make(PENDULUM))
+        self.say, self.reward, self.seed = say, reward, 0
+
+    def reset(self, *, seed=None, options=None):
+        self.seed = seed
+        observation, _ = super().reset(seed=seed, options=options)
+        return observation, {"said": self.say(seed)}
+
+    def step(self, action):
+        observation, reward, terminated, truncated, _ = super().step(action)
+        return observation, self.reward(reward), terminated, truncated, {"said": self.say(self.seed), "cost": 1}
+
+
+@pytest.mark.parametrize(
+    "say",
+    [lambda seed: np.zeros(1 + seed), lambda seed: "left" if seed else 3, lambda seed: {"a": 1} if seed else 3],
+    ids=["shapes", "types", "kinds"],
+)
+def test_what_nobody_reads_may_differ_between_environments(say):
+    alone, beside = (
+        rollout(acting(), lambda: Speaking(say), seeds=[0, 1, 2], max_steps=4, n_envs=n).demos for n in (1, 3)
+    )
+    assert alone.fingerprint() == beside.fingerprint()
+    assert alone.costs.tolist() == [1.0] * 12
+
+
+def test_a_reward_is_one_number_also_in_an_array():
+    def of(reward):
+        return rollout(acting(), lambda: Speaking(str, reward), seeds=[1, 2], max_steps=4).demos.rewards
+
+    assert of(lambda reward: np.array([reward])).tolist() == of(float).tolist()
+    with pytest.raises(WorldError, match=r"reward of Pendulum-v1 in step 1 of seed 1 must be one number; got None"):
+        of(lambda reward: None)
+
+
+def test_one_environment_that_is_handed_out_for_several_is_refused():
+    only = gymnasium.make(PENDULUM)
+    with pytest.raises(WorldError, match="must make a new environment at each call; it returned the same one again"):
+        rollout(acting(), lambda: only, seeds=[1, 2, 3], max_steps=4)
+
+
+@pytest.mark.parametrize("kind", [gymnasium.wrappers.NormalizeObservation, gymnasium.wrappers.NormalizeReward])
+def test_a_wrapper_that_scales_by_what_it_has_seen_must_have_stopped(kind):
+    """Else an episode would hang on how many run side by side, and on those before it."""
+
+    def world(learns):
+        made = kind(gymnasium.make(PENDULUM))
+        made.update_running_mean = learns
+        return gymnasium.wrappers.ClipAction(made)
+
+    alone, beside = (
+        rollout(acting(), lambda: world(False), seeds=[1, 2, 3], max_steps=4, n_envs=n).demos.observations.tolist()
+        for n in (1, 3)
+    )
+    assert alone == beside
+    with pytest.raises(WorldError, match=f"{kind.__name__} of Pendulum-v1 must not change what it scales by"):
+        rollout(acting(), lambda: world(True), seeds=[1, 2, 3], max_steps=4)

@@ -1,5 +1,7 @@
 """Many PointGoal worlds: they equal single ones, and keep Gymnasium's conventions of resets and infos."""
 
+import inspect
+
 import gymnasium
 import numpy as np
 import pytest
@@ -177,6 +179,7 @@ def test_pictures_of_all():
         ({"seed": [1, 2]}, r"Seeds must be 3 integers >= 0 \(or None\); got \[1, 2\]\. Pass"),
         ({"seed": [1, 2, -3]}, "Seeds must be 3 integers >= 0"),
         ({"seed": -1}, "Seeds must be 3 integers >= 0"),
+        ({"options": {"qvel": 1}}, r"options\['qvel'\] must have one entry for each of 3 worlds; got 1\."),
         ({"options": {"reset_mask": [True] * 3}}, r"must be a boolean array of shape \(3,\); got"),
         ({"options": {"reset_mask": np.zeros(3, dtype=bool)}}, "must hold a True; it holds none. Leave"),
         ({"options": {"qpos": [None, None]}}, r"options\['qpos'\] must have one entry for each of 3 worlds; got 2\."),
@@ -211,3 +214,16 @@ def test_steps_that_cannot_be_are_refused():
 def test_a_picture_is_set_by_three_words():
     with pytest.raises(WorldError, match=r"set by renderer, width and height; got \['heigth'\]"):
         PointGoalVectorEnv(2, 1, heigth=9)
+
+
+@pytest.mark.parametrize("wrong", [{"num_envs": -1}, {"num_envs": 2.5}, {"max_episode_steps": 0}])
+def test_numbers_of_worlds_and_steps_that_cannot_be_are_refused(wrong):
+    make = inspect.unwrap(PointGoalVectorEnv.__init__)
+    with pytest.raises(WorldError, match=rf"{next(iter(wrong))} must be a whole number of at least 1; got"):
+        make(object.__new__(PointGoalVectorEnv), **wrong)
+
+
+@pytest.mark.parametrize("seed", [1.5, "abc", [1.5, 2, 3]])
+def test_seeds_that_are_no_integers_are_refused(seed):
+    with pytest.raises(WorldError, match=r"Seeds must be 3 integers >= 0 \(or None\); got .* Pass one for each"):
+        inspect.unwrap(PointGoalVectorEnv.reset)(PointGoalVectorEnv(3), seed=seed)

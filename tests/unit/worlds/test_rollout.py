@@ -1,6 +1,7 @@
 """Rollouts: an episode depends on its seed alone; what is recorded is what happened; misfits are said clearly."""
 
 import dataclasses
+import inspect
 
 import gymnasium
 import numpy as np
@@ -289,6 +290,23 @@ def test_impossible_requests():
     for wrong in ({"n_envs": 0}, {"max_steps": 0}):
         with pytest.raises(ConfigError, match="whole number of at least 1; got 0"):
             rollout(Counting(), PENDULUM, seeds=[1], **wrong)
+    for seeds in (3, ["1"], [1.5]):
+        with pytest.raises(WorldError, match=r"must be a list of integers, one per episode; got .* seeds=\[0, 1\]"):
+            inspect.unwrap(rollout)(Counting(), PENDULUM, seeds=seeds)
+    with pytest.raises(WorldError, match="must be a function of observations, or have `act` or `predict`; it is a int"):
+        rollout(3, PENDULUM, seeds=[1])
+
+
+def test_whatever_can_act_is_rolled_out():
+    class Predicting:
+        def predict(self, observation, state=None, episode_start=None, deterministic=False):
+            return observation[:, :1], state
+
+    of_all = [
+        rollout(who, PENDULUM, seeds=[1, 2], max_steps=4).demos.fingerprint()
+        for who in (Predicting(), lambda o: o[:, :1], from_function(lambda o: o[:, :1]))
+    ]
+    assert of_all[0] == of_all[1] == of_all[2]
 
 
 def test_actions_that_do_not_fit():
