@@ -1,5 +1,6 @@
 """Flags that are given more than once: the parser would take the last, and say nothing of the others."""
 
+import os
 from collections.abc import Sequence
 
 from unbraid.core.errors import ConfigError
@@ -16,16 +17,18 @@ _ONCE = ("--toward", "--strength", "--blend", "--context", "--style")
 
 def each_flag_once(given: Sequence[str]) -> list[str]:
     """The words of a command with all values of a flag that takes several behind its first, as they add up: `--away 0
-    --away 1` is `--away 0 1`, and `--demos a --demos b` is `--demos a b`.
+    --away 1` is `--away 0 1`, and `--demos a --demos b` is `--demos a b`. A `~` that the shell left, as in `--out=~/a`,
+    is the home folder: taken as it stands, it would become a folder of that name here.
 
     The studio reads one set of demonstrations, and so is left alone.
 
     Raises:
         ConfigError: another flag that says what `steer` is to do comes twice; of the rest the last counts, as is usual.
     """
+    given = [_at_home(word) for word in given]
     verb = given[0] if given else ""
     if verb == "studio":
-        return list(given)
+        return given
     found, seen = list[str](), set[str]()
     of_flag: dict[str, list[str]] = {}
     own = found
@@ -45,3 +48,8 @@ def each_flag_once(given: Sequence[str]) -> list[str]:
             own = found
             own.append(word)
     return found + [word for words in of_flag.values() for word in words]
+
+
+def _at_home(word: str) -> str:
+    flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    return flag + equals + (os.path.expanduser(value) if value.startswith("~/") or value == "~" else value)

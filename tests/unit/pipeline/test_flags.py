@@ -30,3 +30,11 @@ def test_another_word_of_steering_that_comes_twice_is_refused(twice):
     name = twice.split()[0]
     with pytest.raises(ConfigError, match=f"{name} must be given once; it comes twice"):
         each_flag_once(["steer", "run", *twice.split()])
+
+
+def test_a_home_folder_that_the_shell_left_is_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ann")
+    given = ["fit", "~/pile", "--out=~/runs/a", "--env=~z", "x~/y", "--demos", "~/b", "--demos=~"]
+    due = ["fit", "/home/ann/pile", "--out=/home/ann/runs/a", "--env=~z", "x~/y"]
+    assert each_flag_once(given) == [*due, "--demos", "/home/ann/b", "/home/ann"]
+    assert each_flag_once(["studio", "~/run"]) == ["studio", "/home/ann/run"]
