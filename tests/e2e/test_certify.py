@@ -38,6 +38,7 @@ def test_claims_that_hold(certified):
     assert lines[0] == "holds after 32 episodes: mode 0: P(distance > 10) <= 0.5"
     assert lines[1].startswith("    probability: 0.000 [0.000, ")
     assert "holds after 16 pairs of episodes: mode 1: mean distance within 1 of expert forward's" in lines
+    assert lines[-2] == "That is about episodes that are cut after 5 steps."
     assert lines[-1] == f"Some answer is wrong with a probability of at most 0.05. {run / 'certificate.json'}"
     (told,) = json.loads((run / "results.json").read_text())["certificates"]
     assert (told["file"], [result["answer"] for result in told["results"]]) == ("certificate.json", ["holds", "holds"])
@@ -107,7 +108,11 @@ def test_an_edited_certificate_and_another_run_are_found_out(unbraid, certified,
         ([FAR], ("--alpha", 5), "`alpha` must lie in (0, 1); got 5.0"),
         ([LIKE | {"n": 49}], (), "must be at most the most episodes, 48; got 49"),
         ([LIKE | {"expert": 2}], (), "Expert 2 must be one of the run's experts"),
-        ([FAR], ("--replay",), "A run and --claims must be given"),
+        (
+            [FAR],
+            ("--replay",),
+            "got a run and --claims and --replay. Write `unbraid certify RUN --claims",
+        ),
         ([FAR], ("--verify", "certificate.json"), "--verify must stand alone"),
     ],
 )

@@ -222,7 +222,7 @@ def test_the_command_on_the_page_makes_the_run_again_however_the_data_was_read(u
         assert "secret place" not in page + (run / "run.json").read_text()
         command = shlex.split(html.unescape(re.search(r"unbraid fit DATA [^<]*", page)[0]))
         assert command.count("DATA") == command.count("DATA_2") == 1
-        again = [source if word.startswith("DATA") else word for word in command[1:]] + ["--n-steps", 2]
+        again = [source if word.startswith("DATA") else word for word in command[1:] if word not in ("--out", "RUN")]
     assert command[command.index("--obs") + 1 :][:2] == ["obs/near by", "obs/far"]
     weights = [(tmp_path / run / "model" / "model.safetensors").read_bytes() for run in ("first", "second")]
     assert weights[0] == weights[1]
@@ -669,6 +669,8 @@ def test_evaluate_without_experts_measures_the_modes_alone(unbraid, fitted, tmp_
     assert "mode 1" in said.out
     assert "Episodes of mode 1, n = 2 episodes" in said.out
     assert "energy (action x velocity)" in said.out
+    assert "What each mode does" in said.out
+    assert "\nTwo experts, two modes\n" in said.out  # as on the page: the data names two, and none was compared
     results = json.loads((run / "results.json").read_text())
     assert [mode["expert"] for mode in results["behaviour"]["modes"]] == [None, None]
     assert all(len(line) <= 110 for line in said.out.splitlines()[:-1])

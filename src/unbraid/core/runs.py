@@ -14,13 +14,14 @@ import tempfile
 from collections.abc import Generator, Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from unbraid.core.errors import RunError, StorageError, UnbraidError
 
 __all__ = [
     "create_run",
     "differences",
+    "kind_of_folder",
     "new_file",
     "new_folder",
     "open_run",
@@ -250,6 +251,17 @@ def create_run(path: Path, asked: Mapping[str, Any]) -> Path:
     return path
 
 
+def kind_of_folder(path: Path, *, wanted: Literal["model", "demonstrations"]) -> str:
+    """What a folder of ours is that is not what was wanted, and what to do then, for a message; "" of others."""
+    run = "give the demonstrations that it was fitted on" if wanted == "demonstrations" else "repeat it with --resume"
+    told = {
+        "run.json": f"{path} is a run{'' if wanted == 'demonstrations' else ' whose fit is not finished'}: {run}.",
+        "sweep.json": f"{path} is a sweep: its runs are the folders in {path / 'trials'}.",
+        "demos.json": f"{path} is a data set: `unbraid fit {path} --out RUN` makes a run of it.",
+    }
+    return next((sentence for name, sentence in told.items() if (path / name).is_file()), "")
+
+
 def open_run(path: Path) -> dict[str, Any]:
     """The `run.json` of a run's folder.
 
@@ -258,7 +270,8 @@ def open_run(path: Path) -> dict[str, Any]:
     """
     if not path.is_dir():
         raise RunError(f"{path} must be a run's folder; there is none. `unbraid fit --out {path}` makes one.")
-    asked = read_json(path / "run.json", remedy="Give a folder that `unbraid fit` or `unbraid demo` made.")
+    remedy = kind_of_folder(path, wanted="model") or "Give a folder that `unbraid fit` or `unbraid demo` made."
+    asked = read_json(path / "run.json", remedy=remedy)
     if not isinstance(asked, dict) or asked.get("format") != "unbraid-run":
         raise RunError(f"{path / 'run.json'} must be written by unbraid; it is not. Check the run's path.")
     if asked.get("version") != 1:

@@ -1,5 +1,6 @@
 """How the answer of each verb is said on a terminal."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,11 @@ _WIDTH = 110  # characters of a line, where output goes to no terminal
 
 def say_collect(found: dict[str, Any]) -> None:
     """What was collected."""
-    print(
-        f"{found['n_episodes']} episodes, {found['n_steps']:,} steps of {', '.join(found['experts'])}, in random order."
-    )
-    print(f"{found['demos']}: look at it with `unbraid check {found['demos']}`.")
+    from unbraid.report.estimates import counted
+
+    size = f"{counted(found['n_episodes'], 'episodes')}, {counted(found['n_steps'], 'steps')}"
+    print(f"{size} of {', '.join(found['experts'])}, in random order.")
+    print(f"{found['demos']}: look at it with `unbraid check {shlex.quote(found['demos'])}`.")
 
 
 def say_check(found: dict[str, Any]) -> None:
@@ -194,7 +196,7 @@ def _say_obeyed(told: dict[str, Any], indent: str) -> None:
 
 def say_certify(found: dict[str, Any]) -> None:
     """What is certified, claim by claim."""
-    from unbraid.report.estimates import estimate_text
+    from unbraid.report.estimates import counted, estimate_text
 
     doubted = "verified" in found and not found["ok"]
     if doubted:
@@ -205,6 +207,8 @@ def say_certify(found: dict[str, Any]) -> None:
             print(f"    {name}: {estimate_text(estimate)}")
         if result["note"] is not None:
             print(f"    {result['note']}")
+    if found["max_steps"] is not None:
+        print(f"That is about episodes that are cut after {counted(found['max_steps'], 'steps')}.")
     for told, what in (("differences", "problem"), ("remarks", "remark")):
         for line in found.get(told, []):
             print(f"{what}: {line}")

@@ -1,5 +1,6 @@
 """Flags as they were given: more than once, of which the parser would take the last and say nothing; or not at all."""
 
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import fields
 from typing import Any
@@ -18,16 +19,18 @@ _ONCE = ("--toward", "--strength", "--blend", "--context", "--style")
 
 def each_flag_once(given: Sequence[str]) -> list[str]:
     """The words of a command with all values of a flag that takes several behind its first, as they add up: `--away 0
-    --away 1` is `--away 0 1`, and `--demos a --demos b` is `--demos a b`.
+    --away 1` is `--away 0 1`, and `--demos a --demos b` is `--demos a b`. A `~` that the shell left, as in `--out=~/a`,
+    is the home folder: taken as it stands, it would become a folder of that name here.
 
     The studio reads one set of demonstrations, and so is left alone.
 
     Raises:
         ConfigError: another flag that says what `steer` is to do comes twice; of the rest the last counts, as is usual.
     """
+    given = [_at_home(word) for word in given]
     verb = given[0] if given else ""
     if verb == "studio":
-        return list(given)
+        return given
     found, seen = list[str](), set[str]()
     of_flag: dict[str, list[str]] = {}
     own = found
@@ -53,3 +56,8 @@ def given_flags(asked: Any, names: Collection[str]) -> dict[str, Any]:
     """Flag -> value, of those fields of a request that are not at their defaults."""
     values = {field: getattr(asked, field.name) for field in fields(asked) if field.name in names}
     return {f"--{field.name.replace('_', '-')}": value for field, value in values.items() if value != field.default}
+
+
+def _at_home(word: str) -> str:
+    flag, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    return flag + equals + (os.path.expanduser(value) if value.startswith("~/") or value == "~" else value)

@@ -27,9 +27,11 @@ def certify_stage(asked: CertifyRequest) -> dict[str, Any]:
     if asked.verify is not None:
         return _verified(asked, asked.verify)
     if asked.run is None or asked.claims is None or asked.replay:
+        given = {"a run": asked.run is not None, "--claims": asked.claims is not None, "--replay": asked.replay}
         raise ConfigError(
             "A run and --claims must be given to certify, or --verify a certificate (with a run: its weights, too; and "
-            "with --replay its episodes); got neither. Write `unbraid certify RUN --claims claims.json`."
+            f"with --replay its episodes); got {' and '.join(word for word in given if given[word]) or 'neither'}. "
+            "Write `unbraid certify RUN --claims claims.json`."
         )
     require_possible_numbers(asked)
     open_run(asked.run)
@@ -49,11 +51,13 @@ def certify_stage(asked: CertifyRequest) -> dict[str, Any]:
     told = {
         "ok": certificate.all_hold,
         "alpha": terms.alpha,
+        "max_steps": terms.max_steps,
         "weights_sha256": certificate.policy["weights_sha256"],
         "episodes": {outcomes.actor: len(outcomes.seeds) for outcomes in certificate.outcomes},
         "results": _with_sentences(certificate.results),
     }
-    _onto_the_page(asked.run, {"file": _name_beside(out, asked.run), "env_id": env_id, **told})
+    within = out.resolve().is_relative_to(asked.run.resolve())
+    _onto_the_page(asked.run, {"file": _name_beside(out, asked.run), "within_run": within, "env_id": env_id, **told})
     return {**told, "certificate": str(out)}
 
 
@@ -88,6 +92,7 @@ def _verified(asked: CertifyRequest, path: Path) -> dict[str, Any]:
         "ok": found.ok,
         "certificate": str(path),
         "alpha": found.certificate.terms.alpha,
+        "max_steps": found.certificate.terms.max_steps,
         **found.to_json(),
         "results": _with_sentences(found.certificate.results),
     }

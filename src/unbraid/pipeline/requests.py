@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import Positional, arg
+from tyro.conf import arg
 
 from unbraid.demos.options import ReadOptions
+from unbraid.pipeline.places import Data, Json, Run, RunOrNone, Target
 
 __all__ = [
     "CertifyRequest",
@@ -28,8 +29,6 @@ __all__ = [
     "SwitchRequest",
 ]
 
-_JSON = "Print one JSON object on stdout and nothing else there."
-Json = Annotated[bool, arg(help=_JSON)]
 Reading = Annotated[ReadOptions, arg(name="")]
 """What a reader is told: flags without a prefix, where a request has it as a field."""
 
@@ -58,11 +57,12 @@ class CollectRequest:
     Example: unbraid collect runs/pile --experts goal_seeking forward --episodes 25
     """
 
-    out: Positional[Path]
+    out: Target
     """The folder to make; must not exist yet."""
     experts: tuple[str, ...] = ("goal_seeking", "forward")
-    """Who acts: names of ours, or module:name of your own policy (a function of observations, or anything with
-    Stable-Baselines3's `predict`)."""
+    """Who acts: names of ours (goal_seeking, forward, circling, hazard_seeking, careful_goal_seeking,
+    slow_goal_seeking, hazard_avoiding, forward_turning), or module:name of your own policy (a function of
+    observations, or anything with Stable-Baselines3's `predict`)."""
     env: str = "unbraid/PointGoal1-v0"
     """Any Gymnasium environment with vectors of numbers as observations and actions."""
     episodes: int = 50
@@ -83,7 +83,7 @@ class CheckRequest:
     Exits with 3 where it found an error. Example: unbraid check runs/pile
     """
 
-    data: Positional[Path]
+    data: Data
     """A file or folder in any format that docs/formats.md lists, or an id such as minari:NAME."""
     more: More = field(default_factory=MoreData)
     json: Json = False
@@ -96,9 +96,9 @@ class ConvertRequest:
     Example: unbraid convert demos.hdf5 runs/pile
     """
 
-    source: Positional[Path]
+    source: Data
     """A file or folder in any format that docs/formats.md lists, or an id such as minari:NAME."""
-    target: Positional[Path]
+    target: Target
     """The file or folder to make; must not exist yet."""
     to: str | None = None
     """The format to write; by default what the target's ending says, or a folder of unbraid's own."""
@@ -113,7 +113,7 @@ class FitRequest:
     Example: unbraid fit runs/pile --out runs/first --n-modes 2
     """
 
-    data: Positional[Path]
+    data: Data
     """A file or folder in any format that docs/formats.md lists. Labels and rewards are not read."""
     out: Path
     """The run's folder; must not exist yet, unless --resume."""
@@ -176,7 +176,7 @@ class SweepRequest:
     Example: unbraid sweep runs/pile --out runs/sweep --grid n_modes=2,3 seed=0,1,2
     """
 
-    data: Positional[Path]
+    data: Data
     """The demonstrations, as `unbraid fit` takes them."""
     out: Path
     """The sweep's folder; must not exist yet, unless --resume."""
@@ -214,9 +214,9 @@ class ModesRequest:
     Example: unbraid modes runs/first runs/pile
     """
 
-    run: Positional[Path]
+    run: Run
     """A run's folder."""
-    data: Positional[Path]
+    data: Data
     """The data set to read."""
     window_steps: int | None = None
     """Steps in a window; by default whole episodes."""
@@ -235,7 +235,7 @@ class SteerRequest:
     Example: unbraid steer runs/first --toward 1 --away 0 --episodes 20 --picture mode1.png
     """
 
-    run: Positional[Path]
+    run: Run
     """A run's folder."""
     toward: int | None = None
     """The mode that is wanted: its not-hot context, 0 there and 1 elsewhere."""
@@ -283,7 +283,7 @@ class EvaluateRequest:
     Example: unbraid evaluate runs/first --experts goal_seeking forward --episodes 100
     """
 
-    run: Positional[Path]
+    run: Run
     """A run's folder."""
     env: str | None = None
     """The environment; by default the one that the demonstrations came from."""
@@ -312,7 +312,7 @@ class CertifyRequest:
     Example: unbraid certify runs/first --claims claims.json --max-episodes 500
     """
 
-    run: Positional[Path | None] = None
+    run: RunOrNone = None
     """A run's folder. With --verify it may be left out; if it is given, it must be the run that was certified."""
     claims: Path | None = None
     """The claims, settled before any episode: a JSON list."""
@@ -344,7 +344,7 @@ class SwitchRequest:
     Example: unbraid switch runs/first --method ppo --cost-weight 0.2 --out runs/first-switcher
     """
 
-    run: Positional[Path]
+    run: Run
     """A run's folder."""
     out: Path | None = None
     """The folder to make for the switcher, with results.json; must not exist yet."""
@@ -394,7 +394,7 @@ class SwitchRequest:
 class ReportRequest:
     """Draw a run's page again from its folder. Example: unbraid report runs/first"""
 
-    run: Positional[Path]
+    run: Run
     """A run's folder."""
     json: Json = False
 
@@ -406,7 +406,7 @@ class ExportRequest:
     Example: unbraid export runs/first --onnx policy.onnx
     """
 
-    run: Positional[Path]
+    run: Run
     """A run's folder."""
     onnx: Path | None = None
     """Write this new ONNX file, which onnxruntime runs alone (needs the extra `onnx`)."""
@@ -432,7 +432,7 @@ class StudioRequest:
     Example: unbraid studio runs/first --demos runs/pile
     """
 
-    run: Positional[Path]
+    run: Run
     """A run's folder; its fit may still go on."""
     demos: str | None = None
     """The demonstrations: a path, or an id such as minari:NAME. By default a demo's own."""

@@ -363,7 +363,8 @@ def evaluate_stage(asked: EvaluateRequest) -> dict[str, Any]:
     write_json(asked.run / "results.json", measured)
     save_paths(asked.run, {name: found[name] for name in experts}, modes[0])
     page = write_report(asked.run)
-    return {"run": str(asked.run), "page": str(page), "behaviour": behaviour, "evaluation": evaluation}
+    told = {"run": str(asked.run), "page": str(page), "experts": measured["experts"]}
+    return {**told, "behaviour": behaviour, "evaluation": evaluation}
 
 
 def _mode_name(run: int, mode: int) -> str:

@@ -174,8 +174,8 @@ def _behaviour_parts(results: Mapping[str, Any]) -> "list[RenderableType]":
             grid.add_row(*_metrics_row(f"its expert, {expert}", experts[expert], decimals))
         if mode.get("difference"):
             grid.add_row(*_difference_row(mode, order), end_section=True)
-    note = "In brackets: 95 % intervals; a difference is mode minus expert, paired by seed."
-    return [_titled("Each mode beside its expert", grid, note)]
+    note = f"In brackets: 95 % intervals{'; a difference is mode minus expert, paired by seed' if experts else ''}."
+    return [_titled("Each mode beside its expert" if experts else "What each mode does", grid, note)]
 
 
 def _metrics_row(name: str, metrics: Mapping[str, Any], decimals: Mapping[str, int]) -> "list[Text]":

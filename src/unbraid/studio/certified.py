@@ -58,6 +58,7 @@ def _of_file(path: Path) -> dict[str, Any]:
     return {
         "file": path.name,
         "env_id": certificate.environment.get("id"),
+        "max_steps": certificate.terms.max_steps,
         "weights_sha256": certificate.policy.get("weights_sha256"),
         "results": [{"sentence": result.sentence, **result.to_json()} for result in certificate.results],
     }
@@ -71,5 +72,5 @@ def _claims(entry: dict[str, Any]) -> list[tuple[int, dict[str, Any]]]:
         about = re.match(r"mode (\d{1,9}): ", str(result.get("claim"))) if isinstance(result, dict) else None
         if about is not None:
             told = {name: result.get(name) for name in ("sentence", "answer", "n")}
-            found.append((int(about[1]), told | {"env_id": entry.get("env_id")}))
+            found.append((int(about[1]), told | {name: entry.get(name) for name in ("env_id", "max_steps")}))
     return found

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from textwrap import shorten
 
 import numpy as np
 import torch
@@ -93,9 +94,9 @@ def _resolved(device: str, ranks: Ranks) -> str:
     try:
         torch.empty(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        said = str(error).splitlines()[0]
+        said = shorten(str(error).splitlines()[0].rstrip("."), 120, placeholder=" ...")
         raise ConfigError(
-            f"The device must be one that torch can use here; {device!r} is not: {said:.120} "
+            f"The device must be one that torch can use here; {device!r} is not (torch says: {said}). "
             "Use auto, cpu, or cuda where there is a GPU."
         ) from error
     return device

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from scipy.special import softmax
 
 from unbraid.core.errors import ConfigError, DataError, ModelError
-from unbraid.core.runs import new_folder, read_json, write_bytes, write_json, write_text
+from unbraid.core.runs import kind_of_folder, new_folder, read_json, write_bytes, write_json, write_text
 from unbraid.core.shapes import require_finite
 from unbraid.demos.episodes import Demos, require_demos
 from unbraid.modes.calibration import NOT_SURE, Calibration, likeliest
@@ -432,7 +432,8 @@ def _read_model_config(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        raise ModelError(f"{path} must exist; there is no model here. `unbraid fit --out RUN` makes one.") from None
+        remedy = kind_of_folder(path.parent, wanted="model") or "`unbraid fit --out RUN` makes one."
+        raise ModelError(f"{path} must exist; there is no model here. {remedy}") from None
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} must be JSON; {error}. {_AGAIN}") from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:

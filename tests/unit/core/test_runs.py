@@ -192,3 +192,19 @@ def test_a_place_that_may_not_be_written_to_is_told_before_the_work(tmp_path, mo
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(StorageError, match=r"Permission denied\. Choose a folder"):
         runs.require_free(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "demonstrations"),
+    [
+        ("run.json", "is a run whose fit is not finished: repeat it with --resume.", "that it was fitted on."),
+        ("sweep.json", "is a sweep: its runs are the folders in ", "is a sweep: its runs are the folders in "),
+        ("demos.json", "--out RUN` makes a run of it.", "--out RUN` makes a run of it."),
+        ("other.json", "", ""),
+    ],
+)
+def test_a_folder_of_another_kind_is_told_by_what_it_holds(tmp_path, name, model, demonstrations):
+    (tmp_path / name).write_text("{}")
+    assert model in (told := runs.kind_of_folder(tmp_path, wanted="model"))
+    assert demonstrations in runs.kind_of_folder(tmp_path, wanted="demonstrations")
+    assert bool(told) == bool(model)

@@ -38,3 +38,11 @@ def test_another_word_of_steering_that_comes_twice_is_refused(twice):
 def test_flags_at_their_defaults_count_as_left_out():
     asked = SwitchRequest(Path("run"), steps=5, method="ppo", guard_episodes=7)
     assert given_flags(asked, ["guard_episodes", "method", "steps"]) == {"--steps": 5, "--guard-episodes": 7}
+
+
+def test_a_home_folder_that_the_shell_left_is_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ann")
+    given = ["fit", "~/pile", "--out=~/runs/a", "--env=~z", "x~/y", "--demos", "~/b", "--demos=~"]
+    due = ["fit", "/home/ann/pile", "--out=/home/ann/runs/a", "--env=~z", "x~/y"]
+    assert each_flag_once(given) == [*due, "--demos", "/home/ann/b", "/home/ann"]
+    assert each_flag_once(["studio", "~/run"]) == ["studio", "/home/ann/run"]

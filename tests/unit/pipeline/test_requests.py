@@ -1,6 +1,7 @@
 """What the verbs may be asked: frozen, light to import, and the same as what the methods know."""
 
 import dataclasses
+import re
 import subprocess
 import sys
 import typing
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from unbraid.cli import main
 from unbraid.pipeline import requests
+from unbraid.pipeline.answers import say_collect
 from unbraid.pipeline.config import DemoConfig
 from unbraid.training.config import TalkConfig, UnbraidConfig
 from unbraid.worlds.experts import EXPERT_NAMES
@@ -50,3 +53,34 @@ def test_defaults_are_those_of_the_methods():
     assert set(typing.get_args(typing.get_type_hints(TalkConfig)["encoder"])) == {"transition", *kinds}
     assert fields["seed"] == UnbraidConfig().seed
     assert set(requests.CollectRequest(Path("x")).experts) <= set(EXPERT_NAMES)
+
+
+@pytest.mark.parametrize(
+    ("verb", "said"),
+    [
+        ("modes", " RUN DATA\n"),
+        ("convert", " DATA TARGET\n"),
+        ("certify", " [RUN]\n"),
+        ("collect", " TARGET\n"),
+        ("sweep", " DATA\n"),
+        ("export", " RUN\n"),
+    ],
+)
+def test_help_names_what_stands_where(capsys, verb, said):
+    with pytest.raises(SystemExit):
+        main([verb, "--help"])
+    assert capsys.readouterr().out.splitlines(keepends=True)[0].endswith(said)
+
+
+def test_help_of_collect_names_every_expert(capsys):
+    with pytest.raises(SystemExit):
+        main(["collect", "--help"])
+    words = set(re.split(r"\W+", capsys.readouterr().out))
+    assert set(EXPERT_NAMES) <= words
+
+
+def test_a_command_that_is_told_to_be_typed_can_be(capsys):
+    say_collect({"n_episodes": 1, "n_steps": 3, "experts": ["forward"], "demos": "my pile"})
+    assert capsys.readouterr().out == (
+        "1 episode, 3 steps of forward, in random order.\nmy pile: look at it with `unbraid check 'my pile'`.\n"
+    )

@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -177,6 +178,49 @@ def test_the_command_says_how_the_data_was_read(make_run: Callable[..., Path]):
     (run / "run.json").write_text(json.dumps(asked | {"provenance": {"seed": 3}}))
     command = "unbraid fit DATA --demos DATA_2 DATA_3 --weights 2.0 1.0 1.0 --drop-last-action --obs 'a key' b --mask x"
     assert f"{command} --held-out 0 --seed 3" in Outline(write_report(run).read_text(encoding="utf-8")).words
+
+
+@pytest.mark.parametrize(
+    ("config", "command", "beside"),
+    [
+        ({"method": "unbraid", "n_modes": "auto", "n_steps": "auto", "policy_hidden": [128, 128, 128]}, "auto", ""),
+        ({"method": "talk", "n_modes": 3, "delta_steps": 5, "n_steps": 1500}, "3 --method talk --delta-steps 5", ""),
+        (
+            {"method": "unbraid", "n_modes": 2, "policy_hidden": [64, 32], "style": "on", "learning_rate": 0.1},
+            "2 --policy-hidden 64 32 --style on",
+            "given in Python, or by a sweep: learning_rate 0.1.",
+        ),
+    ],
+)
+def test_the_command_has_the_settings_that_differ(make_run: Callable[..., Path], config, command, beside):
+    run = make_run({"format": "unbraid-results", "version": 1})
+    asked = {"format": "unbraid-run", "version": 1, "command": "fit", "config": config | {"seed": 3}}
+    (run / "run.json").write_text(json.dumps(asked | {"held_out": 0.2, "provenance": {"seed": 3}}))
+    words = Outline(write_report(run).read_text(encoding="utf-8")).words
+    told = shlex.split(words[words.index("unbraid fit DATA") :].split(" data fingerprint")[0])
+    due = shlex.split(f"unbraid fit DATA --n-modes {command} --held-out 0.2 --seed 3 --out RUN")
+    assert sorted(told) == sorted(due)
+    assert beside in words
+    assert ("given in Python" in words) == bool(beside)
+
+
+def test_the_command_of_a_quick_demo_is_quick(make_run: Callable[..., Path]):
+    run = make_run({"format": "unbraid-results", "version": 1})
+    asked = {"format": "unbraid-run", "version": 1, "command": "demo", "config": {"seed": 3, "quick": True}}
+    (run / "run.json").write_text(json.dumps(asked | {"provenance": {"seed": 3}}))
+    assert "unbraid demo --seed 3 --quick" in Outline(write_report(run).read_text(encoding="utf-8")).words
+
+
+def test_modes_that_were_measured_alone_are_compared_with_nobody(make_run: Callable[..., Path], results):
+    behaviour = copy.deepcopy(results["behaviour"]) | {"experts": []}
+    for mode in behaviour["modes"]:
+        mode |= {"expert": None, "difference": None, "as_good": None, "margin": None}
+    told = {key: results[key] for key in ("format", "version", "unbraid")} | {"behaviour": behaviour}
+    words = Outline(write_report(make_run(told)).read_text(encoding="utf-8")).words
+    assert "What each mode does on the same 32 seeds" in words
+    assert "mode minus expert" not in words
+    assert "0 comparisons" not in words
+    assert "No mode was compared with an expert" in words
 
 
 def test_names_are_escaped(make_run: Callable[..., Path], results: dict[str, Any]):

@@ -96,3 +96,13 @@ def test_what_cannot_be_estimated_is_said(results: dict[str, Any]):
     assert "not measured" in text
     assert "not estimable" in text
     assert "None" not in text
+
+
+def test_modes_that_were_measured_alone_are_compared_with_nobody(results: dict[str, Any]):
+    behaviour = copy.deepcopy(results["behaviour"]) | {"experts": []}
+    for mode in behaviour["modes"]:
+        mode |= {"expert": None, "difference": None, "as_good": None, "margin": None}
+    text = format_tables({"behaviour": behaviour})
+    assert text.startswith("What each mode does")
+    assert "its expert" not in text
+    assert "In brackets: 95 % intervals.\n" in text

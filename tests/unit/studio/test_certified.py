@@ -45,7 +45,9 @@ def test_a_certificate_of_another_model_is_left_out_and_that_is_said(tmp_path):
 def test_a_certificate_that_was_written_elsewhere_is_shown_as_the_results_note_it(tmp_path):
     note(tmp_path, noted("c.json", "ours", result(0)), noted("old.json", "theirs", result(0, 0.2)))
     claims, left_out = certified(tmp_path, "ours")
-    assert claims == {0: [{"sentence": result(0).sentence, "answer": "holds", "n": 32, "env_id": WORLD}]}
+    assert claims == {
+        0: [{"sentence": result(0).sentence, "answer": "holds", "n": 32, "env_id": WORLD, "max_steps": None}]
+    }
     assert left_out == ["A certificate that results.json notes (old.json) is of another model, and is not shown."]
 
 

@@ -60,6 +60,14 @@ def test_a_device_that_is_none_is_refused(demos, tiny, device):
         fit(demos, tiny("unbraid"), LoopOptions(device=device))
 
 
+def test_what_torch_says_of_a_device_ends_with_a_whole_word(demos, tiny):
+    with pytest.raises(ConfigError) as refused:
+        fit(demos, tiny("unbraid"), LoopOptions(device="gpu"))
+    said = str(refused.value)
+    assert said.endswith("...). Use auto, cpu, or cuda where there is a GPU.")
+    assert said.partition(" ...")[0].endswith(",")
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("method", ["talk", "unbraid"])
 def test_a_gpu_learns_what_the_cpu_does(demos, tiny, method):

@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 
 from unbraid.core.errors import ConfigError, DataError
+from unbraid.core.runs import kind_of_folder
 from unbraid.demos.formats.archive import archive_arrays, keys_of
 from unbraid.demos.formats.format import Format
 from unbraid.demos.formats.hdf5 import is_hdf5, opened_hdf5
@@ -104,9 +105,12 @@ def recognised(path: Path) -> tuple[Format, str]:
         if why is not None:
             return format_, why
     names = ", ".join(format_.name for format_ in formats())
+    remedy = kind_of_folder(path, wanted="demonstrations") or (
+        "Rename what it holds (docs/formats.md says what each format is known by), or make a store of it with "
+        "`save_demos`."
+    )
     raise DataError(
-        f"{path} must be demonstrations in a format that is read here ({names}); {_what_is_there(path)}. Rename what "
-        "it holds (docs/formats.md says what each format is known by), or make a store of it with `save_demos`."
+        f"{path} must be demonstrations in a format that is read here ({names}); {_what_is_there(path)}. {remedy}"
     )
 
 

@@ -2,14 +2,33 @@
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from unbraid.report.claims import as_good_counts
 from unbraid.report.estimates import counted
 from unbraid.report.record import RunRecord
 from unbraid.report.sections import Code, Facts, Folded, Paragraph, Section
+from unbraid.training.config import TalkConfig, UnbraidConfig
 
 __all__ = ["limits", "reproduction"]
+
+_DEFAULTS = {config.method: {"method": "unbraid", **asdict(config())} for config in (UnbraidConfig, TalkConfig)}
+_FLAGS = (
+    "method",
+    "n_modes",
+    "sharing",
+    "encoder",
+    "style",
+    "delta_steps",
+    "n_steps",
+    "refine_steps",
+    "policy_hidden",
+    "policy_head",
+    "policy_loss",
+    "precision",
+)
+"""Settings that `unbraid fit` has a flag for; its seed is told with the run's provenance."""
 
 
 def limits(record: RunRecord) -> Section:
@@ -28,6 +47,8 @@ def limits(record: RunRecord) -> Section:
         said.append(
             f"“As good” was asked in {counted(n_compared, 'comparisons')} and held in {n_good}. It means as good as an "
             "expert's own controller by the metrics listed; it does not mean that every movement is alike."
+            if n_compared
+            else "No mode was compared with an expert, so nothing here says whether one is as good."
         )
     else:
         said.append("Nothing was rolled out, so nothing here says how the modes act when they are steered.")
@@ -56,11 +77,13 @@ def reproduction(record: RunRecord) -> Section:
     ]
     settings = tuple(_flat(record.asked.get("config") or {}))
     folded = (Folded("Every setting of this run", (Facts(settings),)),) if settings else ()
-    data = "DATA stands for the path of the demonstrations. " if record.asked.get("command") != "demo" else ""
+    data = "DATA stands for the path of the demonstrations, RUN for a new folder. "
+    beside = _without_a_flag(record.asked)
+    told = f"Settings that have no flag are given in Python, or by a sweep: {'; '.join(beside)}. " if beside else ""
+    named = "" if record.asked.get("command") == "demo" else data
     intro = (
-        f"The command, with the settings below where they differ from the defaults. {data}The same versions on the "
-        "same kind of machine give the same numbers, times apart; results.json in the run's folder holds every number "
-        "that is measured here."
+        f"The command that makes this run. {named}{told}The same versions on the same kind of machine give the same "
+        "numbers, times apart; results.json in the run's folder holds every number that is measured here."
     )
     return Section("reproduce", "Make it again", (Paragraph(intro), Code(command), Facts(tuple(facts)), *folded))
 
@@ -70,14 +93,32 @@ def _command(asked: Mapping[str, Any]) -> list[str]:
     verb, reading = asked.get("command", "fit"), dict(asked.get("reading") or {})
     words = ["unbraid", verb] if verb == "demo" else ["unbraid", verb, "DATA"]
     more = [f"DATA_{number + 2}" for number in range(reading.pop("n_more_demos", 0))]
-    flags = {"demos": more} | reading
+    changed = _changed(asked)
+    flags = {"demos": more} | reading | {name: changed[name] for name in _FLAGS if name in changed}
     flags |= {name: asked[name] for name in ("held_out",) if asked.get(name) is not None}
     seed = (asked.get("provenance") or {}).get("seed")
     flags |= {} if seed is None else {"seed": seed}
+    flags |= {"quick": True} if (asked.get("config") or {}).get("quick") is True else {}
+    flags |= {} if verb == "demo" else {"out": "RUN"}
     for name, value in flags.items():
         values = value if isinstance(value, list) else [] if value is True else [value]
         words += ["--" + name.replace("_", "-"), *map(str, values)] if values or value is True else []
     return words
+
+
+def _changed(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a fit that are not the method's defaults, and how many modes were asked for."""
+    config = asked.get("config") or {}
+    defaults = _DEFAULTS.get(config.get("method", ""), {})
+    known = {name: value for name, value in config.items() if name in defaults and name != "seed"}
+    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in known.items()}
+    return {name: known[name] for name in known if name == "n_modes" or plain[name] != defaults[name]}
+
+
+def _without_a_flag(asked: Mapping[str, Any]) -> list[str]:
+    """The same, of settings that the command cannot tell, as "learning_rate 0.001"."""
+    unsaid = {name: value for name, value in _changed(asked).items() if name not in _FLAGS}
+    return [f"{name} {value}" for name, value in _flat(unsaid)]
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

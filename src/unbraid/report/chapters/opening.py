@@ -146,13 +146,16 @@ def _behaviour_table(behaviour: Mapping[str, Any]) -> Table:
         if name not in shown
     ]
     seeds = f" on the same {counted(behaviour['n_seeds'], 'seeds')}" if behaviour.get("n_seeds") else ""
+    compared = (
+        " A difference is mode minus expert, paired by seed. A mode counts as as good where the whole interval of that "
+        "difference lies within the margin, on either side."
+    )
     return Table(
-        caption=f"Each mode beside its expert{seeds}",
+        caption=f"{'Each mode beside its expert' if experts else 'What each mode does'}{seeds}",
         corner="who acted",
         columns=tuple(f"{metric} ({units[metric]})" if units.get(metric) else metric for metric in order),
         rows=tuple(rows),
-        note="In brackets: 95 % intervals. A difference is mode minus expert, paired by seed. A mode counts as as good "
-        "where the whole interval of that difference lies within the margin, on either side.",
+        note=f"In brackets: 95 % intervals.{compared if experts else ''}",
     )
 
 
@@ -229,7 +232,7 @@ def seen_from_above(record: RunRecord) -> Section | None:
     picture = drawn(
         "paths",
         lambda layout: paths_figure(rows, layout),
-        alt=f"Top-down paths of {', '.join(experts) or 'no expert'} and of {counted(len(modes), 'modes')} of the "
+        alt=f"Top-down paths of {''.join(f'{name}, ' for name in experts)}{counted(len(modes), 'modes')} of the "
         f"policy. In this one rollout {counts}.",
         caption=caption,
     )

@@ -67,12 +67,15 @@ def _certificate(number: int, entry: Mapping[str, Any]) -> Section:
         for result in entry["results"]
     )
     episodes = "; ".join(f"{actor}: {counted(n, 'episodes')}" for actor, n in entry["episodes"].items())
+    cut = entry.get("max_steps")
+    own = entry.get("within_run", "/" not in entry["file"])
     facts = (
         ("environment", entry["env_id"]),
+        *((("episodes are cut after", counted(cut, "steps")),) if cut is not None else ()),
         ("alpha", f"{entry['alpha']:g}"),
         ("episodes", episodes),
         ("weights, SHA-256", entry["weights_sha256"]),
-        ("see for yourself", f"unbraid certify RUN --verify {entry['file']} --replay"),
+        ("see for yourself", f"unbraid certify RUN --verify {'RUN/' if own else ''}{entry['file']} --replay"),
     )
     blocks: tuple[Block, ...] = (Verdicts(verdicts), Facts(facts))
     return Section(f"certificate-{number}", entry["file"], blocks)

@@ -41,7 +41,7 @@ export function modesView(panel, studio) {
       element("h3", {}, "Taken for"),
       taken.length ? table(taken.map((entry) => [studio.mode(entry.mode)?.name ?? entry.mode, `${percent(entry.probability, 1)} of 10-step windows`])) : element("p", { className: "small muted" }, told.n_windows ? "Hardly ever another mode." : `No ${heldOut ? "held-out " : ""}window is read as this mode.`),
       element("h3", {}, "Certificate"),
-      ...(told.certificate.length ? told.certificate.map((claim) => element("p", { className: "small" }, `${claim.sentence}${claim.env_id ? `, in ${claim.env_id}` : ""}.`)) : [element("p", { className: "small muted" }, "None. `unbraid certify` makes one.")]),
+      ...(told.certificate.length ? told.certificate.map((claim) => element("p", { className: "small" }, `${claim.sentence}${claim.env_id ? `, in ${claim.env_id}` : ""}${claim.max_steps ? `, cut after ${claim.max_steps} steps` : ""}.`)) : [element("p", { className: "small muted" }, "None. `unbraid certify` makes one.")]),
       steered.length ? element("details", {}, element("summary", {}, "Steered towards it, by results.json"), table(steered)) : null);
     made.drawPaths = () => drawPaths(paths, told.typical.slice(0, 3), mode);
     return made;
