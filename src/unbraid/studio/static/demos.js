@@ -2,7 +2,7 @@
 
 import { get, post, say } from "./api.js";
 import { foldedPicker } from "./columns.js";
-import { chip, css, element, fill, framed, pathKey, percent, sharp } from "./marks.js";
+import { chip, css, element, fill, framed, pathKey, percent, rebuilt, sharp } from "./marks.js";
 import { drawPlots, drawScene, limitsOf, sightOf } from "./scene.js";
 
 const ROW = 26, PAGE = 200;
@@ -128,7 +128,7 @@ export function demosView(panel, studio) {
   }
 
   function buildChips() {
-    chips.replaceChildren(...studio.modes.map((mode) => {
+    rebuilt(chips, ...studio.modes.map((mode) => {
       const pick = element("button", { type: "button", "aria-pressed": String(filter === mode.mode), title: `Only ${mode.name}`, on: { click: () => { filter = filter === mode.mode ? null : mode.mode; buildChips(); renew(); } } }, chip(mode));
       const pen = element("button", { type: "button", className: "pen", ariaLabel: `Name, merge or note ${mode.name}`, title: "Name, merge, note", on: { click: () => studio.edit(mode) } }, "✎");
       return element("span", { className: "group" }, pick, pen);

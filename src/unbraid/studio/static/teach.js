@@ -33,7 +33,7 @@ export function teachView(panel, studio) {
   panel.append(element("div", { className: "two" },
     element("div", { className: "card" }, element("h2", {}, "Which one do you want to see here?"), clips, element("div", { className: "answers" }, ...buttons), element("div", { className: "row gap" }, undo, element("button", { type: "button", on: { click: () => { begun = 0; } } }, "Play again"), element("label", { title: "Clips of what lies half-way between two modes are offered, too" }, blends, "Blends, too")), last, told, pick),
     element("div", { className: "card" }, element("h2", {}, "What your answers say"), learned)));
-  let clip = null, frame = 0, begun = 0, handle = 0, busy = false, known = null, bars = [], grouping = "";
+  let clip = null, frame = 0, begun = 0, handle = 0, busy = false, asked = 0, waiting = false, known = null, bars = [], grouping = "";
 
   function draw() {
     if (!clip) return;
@@ -56,8 +56,12 @@ export function teachView(panel, studio) {
   }
 
   async function ask() {
+    const mine = asked += 1; // a pair that another one was asked for meanwhile is not shown
+    waiting = true;
     try {
-      clip = await post(`/api/teach/pair?blends=${blends.checked}`);
+      const found = await post(`/api/teach/pair?blends=${blends.checked}`);
+      if (mine !== asked) return;
+      clip = found;
       frame = 0; begun = 0;
       if (clip.layout) clip.sight = sightOf(clip.layout, ...clip.frames.map((agents) => agents.map((agent) => agent.scene.robot)));
       else {
@@ -71,7 +75,8 @@ export function teachView(panel, studio) {
       told.textContent = `Pair ${clip.number + 1}: the one from which there is most to learn (${clip.information_nats.toFixed(2)} nats). Both start alike.`;
       draw();
       show(await get("/api/teach"));
-    } catch (error) { told.textContent = error.message; }
+    } catch (error) { if (mine === asked) told.textContent = error.message; }
+    if (mine === asked) waiting = false;
   }
 
   // Which mode is which is told after the answer, so that the clips are judged by what is seen.
@@ -82,10 +87,12 @@ export function teachView(panel, studio) {
   async function say_answer(answer) {
     if (busy || !clip) return;
     busy = true;
+    const had = buttons.find((button) => button === document.activeElement);
     buttons.forEach((button) => { button.disabled = true; });
     const were = clip.clips.map(nameOf);
     try { await post("/api/teach/answer", { pair: clip.pair, answer }); last.textContent = `Last pair: left was ${were[0]}, right was ${were[1]}.`; clip = null; await ask(); } catch (error) { say(error.message, true); clip = null; await ask(); }
     busy = false;
+    if (had && document.activeElement === document.body) had.focus(); // it gave the focus up while it could not be used
   }
 
   async function forget() {
@@ -120,10 +127,10 @@ export function teachView(panel, studio) {
 
   blends.addEventListener("change", () => { if (!busy) { clip = null; ask(); } });
   return {
-    shown() { cancelAnimationFrame(handle); handle = requestAnimationFrame(tick); if (!clip && !busy) ask(); else draw(); },
+    shown() { cancelAnimationFrame(handle); handle = requestAnimationFrame(tick); if (!clip && !busy && !waiting) ask(); else draw(); },
     left() { cancelAnimationFrame(handle); },
     changed() {
-      if (grouping !== String(studio.leads)) clip = null; // other modes, other clips
+      if (grouping !== String(studio.leads)) { clip = null; waiting = false; } // other modes, other clips
       else if (known) show(known);
       grouping = String(studio.leads);
     },
