@@ -240,6 +240,18 @@ def test_a_person_sees_steers_teaches_and_undoes(run, pile, browser):
         pairs = page.locator("#taught")
         expect(pairs).to_contain_text("Pair 11")
 
+        # clips can be stopped, and do not move by themselves for who wants no motion
+        expect(page.locator("#teach-pause")).to_have_text("Pause")
+        page.locator("#taught").click()
+        page.keyboard.press("Space")
+        expect(page.locator("#teach-pause")).to_have_text("Play")
+        page.locator("#teach-pause").press("Enter")
+        expect(page.locator("#teach-pause")).to_have_text("Pause")
+        still = browser.new_page(reduced_motion="reduce")
+        still.goto(f"{address}#teach")
+        expect(still.locator("#teach-pause")).to_have_text("Play")
+        still.close()
+
         # here the key takes an answer back, and says so; a name it leaves
         page.keyboard.press("Control+z")
         expect(page.locator("#n-answers")).to_contain_text("9 answers")
@@ -305,7 +317,14 @@ def test_a_person_sees_steers_teaches_and_undoes(run, pile, browser):
         page.click("#tab-modes")
         expect(page.locator("#cards article")).to_have_count(1)
         expect(page.locator("#cards article")).to_contain_text("nats")
+        expect(page.locator("#cards article")).to_contain_text("There is no other mode.")
+
+        # one mode leaves nothing to choose between, which is said without asking the server
+        page.click("#tab-teach")
+        expect(page.locator("#panel-teach")).to_contain_text("all are merged into one")
+        expect(page.locator(".answers")).to_be_hidden()
         page.click("#undo")
+        expect(page.locator(".answers button").first).to_be_enabled()
     assert complaints == []
     done = json.loads((run / "studio.json").read_text())["done"]
     assert [edit["kind"] for edit in done] == ["note_episode", "rename"]
@@ -369,6 +388,21 @@ def test_what_the_page_waits_for_and_what_is_gone_is_said(run, pile, browser):
         expect(page.locator("#told")).to_have_text("Reading the episodes…")
         waiting.pop().continue_()
         expect(page.locator("#told")).to_contain_text("6 episodes")
+
+        # the episode that was chosen last is played, whichever comes last
+        page.route("**/api/episode?*", hold, times=1)
+        timeline, title = page.locator("#timeline"), page.locator("#player h2")
+        timeline.focus()
+        for _ in range(2):
+            page.keyboard.press("ArrowDown")
+            page.keyboard.press("Enter")
+        expect(title).to_contain_text("Episode")
+        last = title.inner_text()
+        with page.expect_response("**/api/episode?*"):
+            waiting.pop().continue_()
+        page.keyboard.press("ArrowUp")
+        expect(page.locator("#told")).not_to_contain_text(last.split(" mode")[0])
+        expect(title).to_have_text(last)
 
         # plots that are compared have one scale
         limits = "import('/static/scene.js').then((scene) => scene.limitsOf([[1, 5]], [[3, 2], [NaN, 4]]))"

@@ -155,10 +155,13 @@ export function demosView(panel, studio) {
 
   // The player
 
-  let player = null;
+  let player = null, wanted = null;
   async function play(episode) {
+    wanted = episode;
     try {
-      chosen = await get("/api/episode", { episode });
+      const found = await get("/api/episode", { episode });
+      if (wanted !== episode) return; // another was chosen meanwhile
+      chosen = found;
       player?.stop();
       player = makePlayer(side, studio, chosen, async (text) => {
         try {
@@ -179,7 +182,7 @@ export function demosView(panel, studio) {
         at = -1;
         if (filter !== null) filter = studio.leads[filter];
       }
-      buildChips(); asked += 1; pages.clear(); load(0); if (chosen) get("/api/episode", { episode: chosen.episode }).then((row) => player?.renamed(row)).catch(() => {});
+      buildChips(); asked += 1; pages.clear(); load(0); if (chosen) get("/api/episode", { episode: chosen.episode }).then((row) => { if (row.episode === chosen.episode) player?.renamed(row); }).catch(() => {});
     },
     shown() { draw(); },
     left() { player?.pause(); },
@@ -274,6 +277,7 @@ function makePlayer(side, studio, episode, onNote) {
     if (!playing || side.closest("section").hidden) return;
     const rate = ((above?.steps_per_s ?? 50) / (above?.every ?? 1)) * Number(speed.value);
     if (!due) due = now;
+    if (now - due > 1000) due = now - 1000 / 60; // nobody saw what a tab that slept would have played
     const go = Math.floor(((now - due) / 1000) * rate);
     if (!go) return;
     due = now;

@@ -42,7 +42,7 @@ export function modesView(panel, studio) {
       ...(taken.length
         ? [table(taken.map((entry) => [studio.mode(entry.mode)?.name ?? entry.mode, estimateOfShare(entry.probability)])),
           element("p", { className: "small muted" }, `Mean probability in ${told.window_steps}-step windows that are read as this mode; 95 % interval over episodes.`)]
-        : [element("p", { className: "small muted" }, told.n_windows ? "Hardly ever another mode." : `No ${heldOut ? "held-out " : ""}window is read as this mode.`)]),
+        : [element("p", { className: "small muted" }, studio.modes.length < 2 ? "There is no other mode." : told.n_windows ? "Hardly ever another mode." : `No ${heldOut ? "held-out " : ""}window is read as this mode.`)]),
       element("h3", {}, "Certificate"),
       ...(told.certificate.length ? told.certificate.map((claim) => element("p", { className: "small" }, `${claim.sentence}${claim.env_id ? `, in ${claim.env_id}` : ""}.`)) : [element("p", { className: "small muted" }, "None. `unbraid certify` makes one.")]),
       steered.length ? element("details", {}, element("summary", {}, "Steered towards it, by results.json"), table(steered)) : null);
