@@ -33,9 +33,9 @@ def run(fitted, tmp_path_factory) -> Path:
 
 
 @contextlib.contextmanager
-def studio(run, *more, modules=None):
+def studio(run, *more, modules=None, port="0"):
     """The studio in a process of its own, as a person starts it, with a folder of modules of one's own; its address."""
-    command = [sys.executable, "-m", "unbraid", "studio", str(run), "--port", "0", "--no-browser", "--json", *more]
+    command = [sys.executable, "-m", "unbraid", "studio", str(run), "--port", port, "--no-browser", "--json", *more]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     if modules is not None:
         environment["PYTHONPATH"] = os.pathsep.join([str(modules), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -153,6 +153,19 @@ def test_a_person_sees_steers_teaches_and_undoes(run, pile, browser):
         page.click("#redo")
         expect(chips).to_contain_text("the other one")
 
+        # a control that was built anew or can do no more does not lose the focus
+        expect(page.locator("#undo")).to_be_enabled()
+        page.locator("#chips .pen >> nth=1").press("Enter")
+        page.locator("#edit-note").fill("far")
+        page.locator("#edit-save").press("Enter")
+        expect(said).to_have_text("Saved with the run.")
+        expect(page.locator("#chips .pen >> nth=1")).to_be_focused()
+        page.click("#undo")
+        for pressed in ("true", "false"):
+            page.locator("#chips .group button").first.press("Enter")
+            expect(page.locator("#chips .group button").first).to_have_attribute("aria-pressed", pressed)
+            expect(page.locator("#chips .group button").first).to_be_focused()
+
         # cards
         page.click("#tab-modes")
         expect(page.locator("#cards article")).to_have_count(2)
@@ -220,11 +233,24 @@ def test_a_person_sees_steers_teaches_and_undoes(run, pile, browser):
             expect(page.locator("#n-answers")).to_contain_text(re.compile(f"^{number} answer"))
             button = page.locator(".answers button").nth(number % 4)
             expect(button).to_be_enabled()
-            button.click()
+            button.press("Enter")
+        expect(page.locator(".answers button").nth(1)).to_be_focused()
         expect(page.locator("#n-answers")).to_contain_text("10 answers")
         expect(page.locator("#last-pair")).to_have_text(re.compile("^Last pair: left was .+, right was .+\\.$"))
         pairs = page.locator("#taught")
         expect(pairs).to_contain_text("Pair 11")
+
+        # clips can be stopped, and do not move by themselves for who wants no motion
+        expect(page.locator("#teach-pause")).to_have_text("Pause")
+        page.locator("#taught").click()
+        page.keyboard.press("Space")
+        expect(page.locator("#teach-pause")).to_have_text("Play")
+        page.locator("#teach-pause").press("Enter")
+        expect(page.locator("#teach-pause")).to_have_text("Pause")
+        still = browser.new_page(reduced_motion="reduce")
+        still.goto(f"{address}#teach")
+        expect(still.locator("#teach-pause")).to_have_text("Play")
+        still.close()
 
         # here the key takes an answer back, and says so; a name it leaves
         page.keyboard.press("Control+z")
@@ -291,7 +317,14 @@ def test_a_person_sees_steers_teaches_and_undoes(run, pile, browser):
         page.click("#tab-modes")
         expect(page.locator("#cards article")).to_have_count(1)
         expect(page.locator("#cards article")).to_contain_text("nats")
+        expect(page.locator("#cards article")).to_contain_text("There is no other mode.")
+
+        # one mode leaves nothing to choose between, which is said without asking the server
+        page.click("#tab-teach")
+        expect(page.locator("#panel-teach")).to_contain_text("all are merged into one")
+        expect(page.locator(".answers")).to_be_hidden()
         page.click("#undo")
+        expect(page.locator(".answers button").first).to_be_enabled()
     assert complaints == []
     done = json.loads((run / "studio.json").read_text())["done"]
     assert [edit["kind"] for edit in done] == ["note_episode", "rename"]
@@ -348,12 +381,28 @@ def test_what_the_page_waits_for_and_what_is_gone_is_said(run, pile, browser):
     with studio(run, "--demos", str(pile)) as address:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.set_default_timeout(120_000)
+        port = address.rstrip("/").rpartition(":")[2]
         page.route("**/api/episodes?*", hold, times=1)
         page.goto(address)
         page.wait_for_selector("body[data-ready=yes]")
         expect(page.locator("#told")).to_have_text("Reading the episodes…")
         waiting.pop().continue_()
         expect(page.locator("#told")).to_contain_text("6 episodes")
+
+        # the episode that was chosen last is played, whichever comes last
+        page.route("**/api/episode?*", hold, times=1)
+        timeline, title = page.locator("#timeline"), page.locator("#player h2")
+        timeline.focus()
+        for _ in range(2):
+            page.keyboard.press("ArrowDown")
+            page.keyboard.press("Enter")
+        expect(title).to_contain_text("Episode")
+        last = title.inner_text()
+        with page.expect_response("**/api/episode?*"):
+            waiting.pop().continue_()
+        page.keyboard.press("ArrowUp")
+        expect(page.locator("#told")).not_to_contain_text(last.split(" mode")[0])
+        expect(title).to_have_text(last)
 
         # plots that are compared have one scale
         limits = "import('/static/scene.js').then((scene) => scene.limitsOf([[1, 5]], [[3, 2], [NaN, 4]]))"
@@ -368,12 +417,28 @@ def test_what_the_page_waits_for_and_what_is_gone_is_said(run, pile, browser):
         assert page.evaluate(ticks, [[-3.4, 1.2], [0, 1], [0, 0], [0, 0.0034]]) == [
             [-4, -3, -2, -1, 0, 1, 2], [0, 0.2, 0.4, 0.6, 0.8, 1], [0, 0.2], [0, 0.001, 0.002, 0.003, 0.004],
         ]  # fmt: skip
+
+        # modes that share a colour differ in their pattern, in bars as in paths
+        looks = (
+            "import('/static/marks.js').then(({ patternOf, dashOf }) => [...Array(64).keys()].map((mode) => "
+            "[mode % 8, patternOf(mode), String(dashOf({ mode }))]))"
+        )
+        found = page.evaluate(looks)
+        assert [pattern for _, pattern, _ in found[:8]] == list(range(8))
+        assert len({(color, pattern) for color, pattern, _ in found}) == 64
+        assert len({(color, dash) for color, _, dash in found}) == 64
         assert page.evaluate(DRAWN) == {
             "modesDiffer": True,
             "wholeIsPlain": True,
             "scaleCoversNothing": True,
             "nameIsFree": True,
         }
+
+        # what cannot be worked out is said where it belongs, and the rest of the cards stays
+        page.route("**/api/deciding", lambda route: route.fulfill(status=400, json={"error": "No windows."}), times=1)
+        page.click("#tab-modes")
+        expect(page.locator("#cards .decides")).to_have_text(["No windows.", "No windows."])
+        expect(page.locator("#cards article").first).to_contain_text("share of steps")
 
         page.click("#tab-steer")
         expect(page.locator("#live-status")).to_contain_text("Seed 0")
@@ -382,6 +447,50 @@ def test_what_the_page_waits_for_and_what_is_gone_is_said(run, pile, browser):
     page.click("#tab-train")
     expect(page.locator("#fit-facts")).to_have_text(gone)
     expect(page.locator("#said")).to_have_text(gone)
+    page.click("#tab-modes")
+    expect(page.locator("#cards")).to_have_text(gone)
+
+    # a page that stays open is of use again when the server is
+    with studio(run, "--demos", str(pile), port=port):
+        for tab, there in (("modes", "#cards article >> nth=1"), ("train", "#pictures article >> nth=1")):
+            page.click(f"#tab-{tab}")
+            expect(page.locator(there)).to_be_visible()
+        page.click("#tab-steer")
+        expect(page.locator("#live-status")).to_contain_text("Seed 0")
+
+
+def test_what_one_tab_says_another_shows(fitted, pile, browser, tmp_path):
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=120_000)
+    complaints: list[str] = []
+    run = Path(shutil.copytree(fitted, tmp_path / "first"))
+    with studio(run, "--demos", str(pile)) as address:
+        one, other = opened(browser, address, complaints), opened(browser, address, complaints)
+        other.click("#tab-steer")
+        expect(other.locator("#agents .slider .chip")).to_have_count(2)
+        one.click("#chips .pen >> nth=1")
+        one.fill("#edit-name", "the other one")
+        one.click("#edit-save")
+        expect(one.locator("#run")).to_contain_text("2 modes")
+        other.evaluate("dispatchEvent(new Event('focus'))")
+        expect(other.locator("#agents .slider .chip").nth(1)).to_have_text("the other one")
+        expect(other.locator("#undo")).to_be_enabled()
+
+        # agents go on with the modes that they began with; those that are started anew have what was merged as one
+        one.click("#chips .pen >> nth=1")
+        one.select_option("#edit-into", "0")
+        one.click("#edit-save")
+        expect(one.locator("#run")).to_contain_text("1 mode ·")
+        other.locator("#agents .slider input").first.fill("0.5")
+        expect(other.locator("#agents code")).to_contain_text(".toward(0, 0.5)")
+        other.locator("#pair").press("Space")
+        expect(other.locator("#agents .slider .chip")).to_have_count(2)  # one for each agent
+        other.locator("#pair").press("Space")
+        expect(other.locator("#agents .slider .chip")).to_have_count(1)
+        other.locator("#agents .slider input").first.fill("0.7")
+        expect(other.locator("#agents code")).to_contain_text(".blend(")
+    assert complaints == []
 
 
 WIDE = """

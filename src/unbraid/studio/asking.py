@@ -62,7 +62,7 @@ def asked_of(
 
     One slider above 0 asks towards its mode, as strongly as it says; several ask for a blend in their proportions. A
     slider below 0 asks away from its mode. All at 0 ask for the average of all modes. What a person merged moves as
-    one: its modes share what its slider says by their share of the data.
+    one: its modes share what its slider says by their share of the data, a blend that has no strength of its own.
 
     Args:
         policy: of the model; what it was asked before is replaced.
@@ -113,14 +113,15 @@ def _number(value: float) -> str:
 
 def _words(sliders: Sequence[float], shown: Sequence[Shown]) -> str:
     """What sliders ask for, by the names that a person gave."""
-    wanted = [(mode.name, value) for mode, value in zip(shown, sliders, strict=True) if value > 0]
+    wanted = [(mode, value) for mode, value in zip(shown, sliders, strict=True) if value > 0]
     avoided = [(mode.name, -value) for mode, value in zip(shown, sliders, strict=True) if value < 0]
     words: list[str] = []
     if len(wanted) == 1:
-        words.append(f"towards {_times(*wanted[0])}")
+        ((mode, value),) = wanted
+        words.append(f"towards {_times(mode.name, value if len(mode.modes) == 1 else 1.0)}")
     elif wanted:
         whole = sum(value for _, value in wanted)
-        words.append("between " + " + ".join(f"{100 * value / whole:.0f} % {name}" for name, value in wanted))
+        words.append("between " + " + ".join(f"{100 * value / whole:.0f} % {mode.name}" for mode, value in wanted))
     words += [f"away from {_times(name, value)}" for name, value in avoided]
     return ", ".join(words) or "the average of all modes"
 

@@ -1,7 +1,7 @@
 """A card for every mode: how much it holds, what its episodes are like, and who it is taken for."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from unbraid.demos.episodes import Demos
 from unbraid.evaluation.intervals import mean_interval
-from unbraid.studio.catalogue import Catalogue
+from unbraid.studio.catalogue import Catalogue, shown_as
 from unbraid.studio.edits import Shown
 from unbraid.training.model import ModeModel
 
@@ -22,16 +22,17 @@ _CONFUSED_STEPS = 10  # windows so short that they leave something to confuse
 @final
 @dataclass(frozen=True, eq=False)
 class Confusion:
-    """Who is taken for whom in short windows.
+    """How short windows are read.
 
     Attributes:
-        probabilities: (mode, mode) the mean probability of the second in windows that are read as the first; a row of
-            zeros for a mode that no window is read as.
-        n_windows: (mode,) how many windows are read as each.
+        probabilities: (window, mode) of each; rows sum to 1.
+        episodes: (window,) the episode that each comes from.
+        window_steps: how long they are.
     """
 
-    probabilities: Float[np.ndarray, "mode mode"]
-    n_windows: Int[np.ndarray, "mode"]
+    probabilities: Float[np.ndarray, "window mode"]
+    episodes: Int[np.ndarray, "window"]
+    window_steps: int
 
 
 def cards_of(
@@ -48,7 +49,7 @@ def cards_of(
         catalogue: what is known of the episodes.
         demos: the episodes.
         shown: the modes as the page shows them.
-        confused: of the model's modes, as `confusion` gives it; the rows of merged ones are weighted by their windows.
+        confused: as `confusion` gives it; a window that is read as one of several merged modes is theirs together.
         leads: (mode,) the mode that each is shown as.
     """
     probabilities = catalogue.shown(leads)
@@ -58,7 +59,7 @@ def cards_of(
         for name, values in (("return", catalogue.returns), ("cost", catalogue.costs))
         if values is not None
     }
-    rows = np.array(leads)
+    read, windows = np.take(leads, confused.probabilities.argmax(1)), shown_as(confused.probabilities, leads)
     steps = np.array([[sum(n for k, n in runs if leads[k] == s.mode) for s in shown] for runs in catalogue.stretches])
     cards: list[dict[str, Any]] = []
     for index, mode in enumerate(shown):
@@ -69,15 +70,13 @@ def cards_of(
         card["measured"] = measured_of(numbers, own)
         card["typical"] = typical_of(catalogue, own)
         card["borderline"] = _borderline_of(catalogue, own, sure, card["typical"])
-        n_own = confused.n_windows[rows == mode.mode]
-        card["n_windows"] = int(n_own.sum())
-        mean = n_own @ confused.probabilities[rows == mode.mode] / max(card["n_windows"], 1)
-        taken = [
-            {"mode": other.mode, "probability": float(mean[rows == other.mode].sum())}
+        card["n_windows"], card["window_steps"] = int((read == mode.mode).sum()), confused.window_steps
+        taken: list[dict[str, Any]] = [
+            {"mode": other.mode, "probability": _mean_of(windows[:, other.mode], read == mode.mode, confused.episodes)}
             for other in shown
-            if other.mode != mode.mode
+            if other.mode != mode.mode and card["n_windows"]
         ]
-        card["taken_for"] = sorted(taken, key=lambda entry: -entry["probability"])
+        card["taken_for"] = sorted(taken, key=lambda entry: -entry["probability"]["value"])
         cards.append(card)
     return cards
 
@@ -110,17 +109,29 @@ def measured_of(
 
 
 def confusion(model: ModeModel, demos: Demos) -> Confusion:
-    """Who is taken for whom in windows of 10 steps.
+    """How windows of 10 steps are read; as long as the longest episode, where that is shorter.
 
     Raises:
-        DataError: data that does not fit the model, or without a window of 10 steps.
+        DataError: data that does not fit the model, or without a step.
     """
-    probabilities = model.predict_proba(demos, window_steps=_CONFUSED_STEPS, stride_steps=_CONFUSED_STEPS)
-    modes = probabilities.argmax(1)
-    found = np.zeros((model.n_modes, model.n_modes))
-    for mode in np.unique(modes).tolist():
-        found[mode] = probabilities[modes == mode].mean(0)
-    return Confusion(found, np.bincount(modes, minlength=model.n_modes))
+    steps = max(1, min(_CONFUSED_STEPS, int(demos.lengths.max(initial=0))))
+    windows = model.cut(demos, steps, steps)
+    return Confusion(model.predict_proba(demos, window_steps=steps, stride_steps=steps), windows.episodes, steps)
+
+
+def _mean_of(
+    values: Float[np.ndarray, "window"], own: Bool[np.ndarray, "window"], episodes: Int[np.ndarray, "window"]
+) -> dict[str, Any]:
+    """The mean over a mode's windows, with its interval over the episodes that have such windows.
+
+    Source: Cochran 1977, section 6.3: each episode's own error, as a ratio of two sums has it.
+    """
+    _, rows = np.unique(episodes[own], return_inverse=True)
+    counts, mean = np.bincount(rows), values[own].mean()
+    found = mean_interval(mean + np.bincount(rows, values[own] - mean) / counts.mean())
+    if found.low is None or found.high is None:
+        return found.to_json()
+    return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0)).to_json()  # a probability
 
 
 def typical_of(catalogue: Catalogue, own: Bool[np.ndarray, "episode"]) -> list[int]:

@@ -14,7 +14,7 @@ from unbraid.modes.windows import cut_windows
 from unbraid.training.model import ModeModel
 from unbraid.training.networks import window_sums
 
-__all__ = ["LONGEST_PAGE", "Catalogue", "Order", "catalogue_of", "run_lengths"]
+__all__ = ["LONGEST_PAGE", "Catalogue", "Order", "catalogue_of", "run_lengths", "shown_as"]
 
 Order = Literal["odd", "episode", "mode", "certainty", "return", "cost", "length"]
 LONGEST_PAGE = 500
@@ -49,10 +49,7 @@ class Catalogue:
 
     def shown(self, leads: Sequence[int]) -> Float[np.ndarray, "episode mode"]:
         """`probabilities` with those of merged modes added to the leading one's."""
-        found = np.zeros_like(self.probabilities)
-        for mode, lead in enumerate(leads):
-            found[:, lead] += self.probabilities[:, mode]
-        return found
+        return shown_as(self.probabilities, leads)
 
     def modes_of_steps(self, leads: Sequence[int]) -> Int[np.ndarray, "step"]:
         """(step,) the mode of every step as the strips show it; merged modes as the leading one."""
@@ -128,6 +125,14 @@ def catalogue_of(model: ModeModel, demos: Demos) -> Catalogue:
         returns=_sums(demos.rewards, demos),
         costs=_sums(demos.costs, demos),
     )
+
+
+def shown_as(probabilities: Float[np.ndarray, "row mode"], leads: Sequence[int]) -> Float[np.ndarray, "row mode"]:
+    """Probabilities of modes with those of merged ones added to the leading one's."""
+    found = np.zeros_like(probabilities)
+    for mode, lead in enumerate(leads):
+        found[:, lead] += probabilities[:, mode]
+    return found
 
 
 def run_lengths(modes: Int[np.ndarray, "step"]) -> list[tuple[int, int]]:

@@ -29,15 +29,18 @@ class Deciding:
         mode: whose windows.
         name: of the input.
         lost_nats: how much less the windows speak for their mode against the next best one without it, per window.
+        window_steps: how long the windows are.
     """
 
     mode: int
     name: str
     lost_nats: Estimate
+    window_steps: int
 
     def to_json(self) -> dict[str, Any]:
         """As a JSON object."""
-        return {"mode": self.mode, "name": self.name, "lost_nats": self.lost_nats.to_json()}
+        told = {"mode": self.mode, "name": self.name, "lost_nats": self.lost_nats.to_json()}
+        return told | {"window_steps": self.window_steps}
 
 
 def input_groups(demos: Demos) -> dict[str, list[int]]:
@@ -64,6 +67,7 @@ def deciding_inputs(
 
     For every input, its 25 steps are swapped between windows, at random, three times; what is counted is the fall of
     the margin, in nats, between the window's mode and the next best one. The episode is the unit of the interval.
+    Where all episodes are shorter, windows are as long as the longest.
 
     Modes that a person merged are one: its score is the log of the sum of theirs.
 
@@ -79,14 +83,14 @@ def deciding_inputs(
         One entry for each input and each mode shown that some window is read as.
 
     Raises:
-        DataError: data that does not fit the model, or without a window of 25 steps.
+        DataError: data that does not fit the model, or without a step.
     """
     demos, episodes = _windows_as_episodes(model, held_out, seed)
     whole = cut_windows(demos.lengths, None)
     shown = np.arange(model.n_modes) if leads is None else np.asarray(leads)
     scores = _scores_shown(model.window_scores(demos, whole), shown)
     modes, generator = scores.argmax(1), named_generator(seed, "deciding")
-    before = _margins(scores, modes)
+    before, steps = _margins(scores, modes), int(demos.lengths[0])
     found: list[Deciding] = []
     for name, columns in input_groups(held_out).items():
         lost = np.zeros(len(modes))
@@ -97,20 +101,21 @@ def deciding_inputs(
         for mode in np.unique(modes).tolist():
             own = modes == mode
             of_episode = [lost[own & (episodes == e)].mean() for e in np.unique(episodes[own])]
-            found.append(Deciding(int(np.unique(shown)[mode]), name, mean_interval(np.array(of_episode))))
+            found.append(Deciding(int(np.unique(shown)[mode]), name, mean_interval(np.array(of_episode)), steps))
     return sorted(found, key=lambda entry: (entry.mode, -entry.lost_nats.value))
 
 
 def _windows_as_episodes(model: ModeModel, demos: Demos, seed: int) -> tuple[Demos, Int[np.ndarray, "window"]]:
     """Windows, at most 300, each as an episode of its own, and the episode that each comes from."""
-    cut = model.cut(demos, _WINDOW_STEPS, _WINDOW_STEPS)
+    length = max(1, min(_WINDOW_STEPS, int(demos.lengths.max(initial=0))))
+    cut = model.cut(demos, length, length)
     chosen = np.arange(len(cut))
     if len(chosen) > _MOST_WINDOWS:
         chosen = np.sort(named_generator(seed, "windows").choice(len(chosen), _MOST_WINDOWS, replace=False))
     starts, episodes = cut.starts[chosen], cut.episodes[chosen]
-    rows = (demos.row_of_step[starts][:, None] + np.arange(_WINDOW_STEPS + 1)).ravel()
-    steps = (starts[:, None] + np.arange(_WINDOW_STEPS)).ravel()
-    lengths = np.full(len(chosen), _WINDOW_STEPS)
+    rows = (demos.row_of_step[starts][:, None] + np.arange(length + 1)).ravel()
+    steps = (starts[:, None] + np.arange(length)).ravel()
+    lengths = np.full(len(chosen), length)
     made = Demos(
         observations=np.array(demos.observations[rows]),
         actions=np.array(demos.actions[steps]),

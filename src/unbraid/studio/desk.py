@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, final
+from zlib import crc32
 
 import numpy as np
 
@@ -160,7 +161,7 @@ class Desk:
         ]
 
     def shown(self) -> dict[str, Any]:
-        """The modes as the page shows them, and whether there is something to undo or do again."""
+        """The modes as the page shows them, whether there is something to undo or do again, and a mark of all edits."""
         edits = self.edits.edits
         modes = [{**mode.to_json(), "color": mode_color(mode.mode)} for mode in edits.shown]
         return {
@@ -168,6 +169,7 @@ class Desk:
             "leads": list(edits.leads),
             "can_undo": bool(edits.done),
             "can_redo": bool(edits.undone),
+            "mark": f"{crc32(repr((edits.done, edits.undone)).encode()):08x}",  # by which a page sees others' edits
         }
 
     def say(self, edit: Edit) -> Edits:

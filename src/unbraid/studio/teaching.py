@@ -71,10 +71,12 @@ class Teacher:
                 world sets no limit; None where they are not at hand.
 
         Raises:
-            ConfigError: a world of others, without demonstrations.
+            ConfigError: a model of one mode, or a world of others, without demonstrations.
             RunError: answers of another model, or of another way to read situations.
             DataError: a damaged file, or demonstrations with other columns than the model's.
         """
+        if model.n_modes < 2:
+            raise ConfigError("Teaching needs at least two modes; this model has one. Fit one that has more.")
         self._model, self._env_id, self._run, self._lock = model, env_id, run, threading.Lock()
         self._shown: tuple[Shown, ...] = ()
         self._sliders = _sliders(0, blends=False)

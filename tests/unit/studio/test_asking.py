@@ -95,6 +95,15 @@ def test_what_was_merged_moves_as_one(model):
     np.testing.assert_allclose([away[0], away[1]], model.shares, atol=1e-6)
 
 
+def test_what_was_merged_is_asked_for_without_a_strength(model):
+    """A blend has none, so that words must not name one."""
+    shown = Edits(2).saying(Edit("merge", 1, 0)).shown
+    weak, strong = asked(model, [0.5], shown), asked(model, [3.0], shown)
+    assert weak.policy.instruction == strong.policy.instruction
+    assert weak.words == strong.words == "towards mode 0"
+    assert asked(model, [-0.5], shown).words == "away from mode 0 x 0.5"
+
+
 @pytest.mark.parametrize("sliders", [[1.0], [1.0, 0.0, 0.0], [4.0, 0.0], [math.nan, 0.0], [math.inf, 0.0]])
 def test_other_sliders_are_refused(model, sliders):
     with pytest.raises(ConfigError, match="Sliders must be 2 numbers"):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from unbraid.demos.episodes import Demos, Episode
+from unbraid.evaluation.intervals import mean_interval
 from unbraid.studio.cards import Confusion, cards_of, confusion, measured_of, motion_of
 from unbraid.studio.catalogue import catalogue_of
 from unbraid.studio.edits import Edit, Edits
@@ -39,15 +40,42 @@ def test_merged_modes_have_one_card_with_everything(catalogue, model, demos):
 
 
 def test_merged_modes_are_taken_for_others_as_often_as_their_windows_say(catalogue, demos):
-    """Three windows of mode 0, one of mode 1: their mean, not the mean of the two modes."""
-    probabilities = np.array([[0.5, 0.3, 0.2], [0.0, 0.4, 0.6], [0.0, 0.0, 0.0]])
+    """Three windows of mode 0, one of mode 1: their mean, not the mean of the two modes; two episodes."""
+    probabilities = np.array([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2], [0.5, 0.3, 0.2], [0.0, 0.6, 0.4]])
     three = replace(catalogue, probabilities=np.pad(catalogue.probabilities, ((0, 0), (0, 1))))
     edits = Edits(3).saying(Edit("merge", 1, 0))
-    confused = Confusion(probabilities, np.array([3, 1, 0]))
+    confused = Confusion(probabilities, np.array([0, 0, 5, 5]), 10)
     both, nobody = cards_of(three, demos, edits.shown, confused, leads=edits.leads)
-    assert both["n_windows"] == 4
-    assert both["taken_for"] == [{"mode": 2, "probability": pytest.approx((3 * 0.2 + 0.6) / 4)}]
-    assert (nobody["n_windows"], nobody["taken_for"]) == (0, [{"mode": 0, "probability": 0.0}])
+    assert (both["n_windows"], both["window_steps"]) == (4, 10)
+    (taken,) = both["taken_for"]
+    told = taken["probability"]
+    assert (taken["mode"], told["value"], told["n"]) == (2, pytest.approx((3 * 0.2 + 0.4) / 4), 2)
+    assert 0 <= told["low"] < told["value"] < told["high"] <= 1
+    assert (nobody["n_windows"], nobody["taken_for"]) == (0, [])
+
+
+def test_what_modes_are_taken_for_has_the_interval_of_a_ratio(catalogue, demos):
+    """Of episodes with equally many windows it is the mean of theirs; an episode with more of them counts more."""
+    two = replace(catalogue, probabilities=catalogue.probabilities[:, :2])
+    shares, leads = np.array([0.1, 0.2, 0.2, 0.4, 0.3, 0.1]), (0, 1)
+    probabilities = np.stack([1 - shares, shares], axis=1)
+
+    def told(episodes):
+        found = cards_of(two, demos, Edits(2).shown, Confusion(probabilities, np.array(episodes), 10), leads=leads)
+        return found[0]["taken_for"][0]["probability"]
+
+    expected = mean_interval(np.array([0.15, 0.3, 0.2]))
+    equal = told([0, 0, 1, 1, 2, 2])
+    assert (equal["value"], equal["low"], equal["n"]) == (
+        pytest.approx(expected.value),
+        pytest.approx(max(expected.low, 0)),
+        3,
+    )
+    uneven = told([0, 0, 0, 0, 1, 2])
+    assert uneven["value"] == pytest.approx(shares.mean())
+    assert told([0] * 6) == {"value": pytest.approx(shares.mean()), "low": None, "high": None, "n": 1} | {
+        "unit_of_n": "episodes"
+    }
 
 
 def test_speed_and_turning_are_read_where_columns_tell_them(demos):
@@ -62,14 +90,19 @@ def test_nothing_is_measured_of_a_mode_without_episodes():
     assert measured_of({"return": np.ones(3)}, np.zeros(3, dtype=bool)) == {}
 
 
-def test_confusion_is_a_mean_of_probabilities(model, demos):
+def test_confusion_is_how_short_windows_are_read(model, demos):
     found = confusion(model, demos)
-    read = model.predict(demos, window_steps=10, stride_steps=10)
-    for mode in (0, 1):
-        row = found.probabilities[mode]
-        assert row.sum() == pytest.approx(1.0 if (read == mode).any() else 0.0)
-        assert row[mode] >= row.sum() / 2
-        assert found.n_windows[mode] == (read == mode).sum()
+    np.testing.assert_array_equal(found.probabilities, model.predict_proba(demos, window_steps=10, stride_steps=10))
+    np.testing.assert_array_equal(found.episodes, np.repeat(np.arange(8), 6))
+    assert found.window_steps == 10
+
+
+def test_episodes_shorter_than_a_window_are_read_whole(model, demos):
+    short = Demos.from_episodes(
+        [Episode(e.observations[:8], e.actions[:7]) for e in demos], observation_names=demos.observation_names
+    )
+    found = confusion(model, short)
+    assert (len(found.probabilities), found.window_steps) == (demos.n_episodes, 7)
 
 
 def test_no_episode_is_both_typical_and_borderline(catalogue, model, demos):

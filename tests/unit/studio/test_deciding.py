@@ -83,7 +83,16 @@ def test_columns_that_say_one_thing_are_one_input(demos):
     assert sorted(column for columns in groups.values() for column in columns) == list(range(62))
 
 
-def test_too_short_episodes_are_said(reader, pushes):
+def test_episodes_shorter_than_a_window_are_read_whole(reader, pushes):
     short = Demos.from_episodes([Episode(e.observations[:11], e.actions[:10]) for e in pushes])
-    with pytest.raises(DataError, match="must have 25 steps"):
-        deciding_inputs(reader, short)
+    found = deciding_inputs(reader, short)
+    assert {entry.window_steps for entry in found} == {10}
+    assert {entry.window_steps for entry in deciding_inputs(reader, pushes)} == {25}
+    for mode in (0, 1):
+        assert next(entry.name for entry in found if entry.mode == mode) == "action 0"
+
+
+def test_episodes_without_steps_are_said(reader, pushes):
+    empty = Demos.from_episodes([Episode(e.observations[:1], e.actions[:0]) for e in pushes])
+    with pytest.raises(DataError, match="must have 1 steps"):
+        deciding_inputs(reader, empty)

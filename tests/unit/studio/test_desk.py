@@ -50,6 +50,20 @@ def test_an_edit_shows_everywhere(desk):
     assert {entry["mode"] for entry in desk.deciding()} == {0, 1}
 
 
+def test_every_edit_changes_the_mark_that_pages_know_it_by(desk, run, demos):
+    marks = [desk.about()["mark"]]
+    for change in (
+        lambda: desk.say(Edit("note_episode", 3, text="odd")),
+        lambda: desk.say(Edit("rename", 0, text="slow")),
+        desk.edits.undo,
+        lambda: desk.say(Edit("rename", 0, text="fast")),
+    ):
+        change()
+        marks.append(desk.shown()["mark"])
+    assert len(set(marks)) == 5
+    assert Desk(run, demos=demos).shown()["mark"] == marks[-1]  # a server that is started anew says the same
+
+
 def test_columns_and_profiles_are_of_the_modes_as_they_are_shown(desk):
     assert sorted(desk.telling()) == list(range(62))
     found = desk.profiles(desk.telling()[:2])

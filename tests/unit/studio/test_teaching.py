@@ -13,6 +13,8 @@ from unbraid.studio.teaching import PREFERENCES_FILE, Teacher, _reader
 from unbraid.switching.answers import load_answers
 from unbraid.switching.preferences import Preferences
 from unbraid.switching.situations import situation_reader
+from unbraid.training.config import UnbraidConfig
+from unbraid.training.model import ModeModel
 
 ENV = "unbraid/PointGoal1-v0"
 SHOWN = Edits(2).shown
@@ -88,6 +90,12 @@ def test_the_oldest_of_many_open_pairs_is_closed(teacher, monkeypatch):
 def test_modes_that_were_merged_are_one_clip_and_alone_cannot_be_compared(teacher):
     with pytest.raises(ConfigError, match="at least two modes"):
         teacher.pair(Edits(2).saying(Edit("merge", 1, 0)).shown)
+
+
+def test_a_model_of_one_mode_is_said(run):
+    alone = ModeModel(UnbraidConfig(n_modes=1, policy_hidden=(8,)), observation_size=60, action_size=2)
+    with pytest.raises(ConfigError, match="at least two modes; this model has one"):
+        Teacher(alone, ENV, run=run, demos=None)
 
 
 def test_answers_of_another_model_are_not_mixed_in(model, run):

@@ -18,19 +18,37 @@ export const studio = {
   modes: [],
   leads: [],
   columns: null,
+  mark: null, // of the edits that this page knows
   mode(index) { return this.modes.find((mode) => mode.mode === index) ?? null; },
   open(view) { show(view); },
   play(episode) { show("demos"); views.demos.play(episode); },
   edit: editMode,
+  catchUp,
   async said(answer) {
-    Object.assign(this, { modes: answer.modes, leads: answer.leads });
-    byId("undo").disabled = !answer.can_undo;
-    byId("redo").disabled = !answer.can_redo;
+    Object.assign(this, { modes: answer.modes, leads: answer.leads, mark: answer.mark });
+    head();
+    allow("undo", "redo", answer.can_undo);
+    allow("redo", "undo", answer.can_redo);
     this.columns.load();
     for (const view of Object.values(views)) view.changed?.();
     views[current]?.shown?.();
   },
 };
+
+// A button that has the focus and can do no more gives it to the other one.
+function allow(name, other, can) {
+  const button = byId(name), had = document.activeElement === button;
+  button.disabled = !can;
+  if (had && !can) { byId(other).disabled = false; byId(other).focus(); }
+}
+
+// What was said elsewhere, in another tab or by another person, is asked for when this page is looked at again.
+async function catchUp() {
+  const known = studio.mark;
+  if (known === null) return;
+  const now = await get("/api/about").catch(() => null); // a server that is gone is told of where something is asked of it
+  if (now?.has_model && now.mark !== known && studio.mark === known) await studio.said(now);
+}
 
 // What is there only when there is a model says what will be there.
 const tabs = [
@@ -44,7 +62,7 @@ const views = {};
 let current = "";
 
 function show(name) {
-  if (name === current) return;
+  if (name === current) { views[name].shown?.(); return; } // what failed before is tried again
   views[current]?.left?.();
   current = name;
   for (const [id] of tabs) {
@@ -55,6 +73,7 @@ function show(name) {
   }
   history.replaceState(null, "", `#${name}`);
   views[name].shown?.();
+  catchUp();
 }
 
 function buildTabs() {
@@ -148,7 +167,7 @@ function head() {
   const { about } = studio;
   document.title = `${about.run} · unbraid studio`;
   const size = about.has_demos ? `${about.n_episodes.toLocaleString()} episodes, ${about.n_steps.toLocaleString()} steps` : "";
-  byId("run").textContent = [about.run, about.method && `${about.modes.length} mode${about.modes.length === 1 ? "" : "s"}`, size].filter(Boolean).join(" · ");
+  byId("run").textContent = [about.run, about.method && `${studio.modes.length} mode${studio.modes.length === 1 ? "" : "s"}`, size].filter(Boolean).join(" · ");
   byId("report").hidden = !about.has_report;
   byId("remarks").replaceChildren(...about.remarks.map((text) => element("p", { className: "remark" }, text)));
 }
@@ -175,6 +194,8 @@ async function begin() {
   setTheme(theme);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   addEventListener("resize", redraw);
+  addEventListener("focus", catchUp);
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) catchUp(); });
   addEventListener("keydown", (event) => {
     const typing = event.target.matches("input[type=text], input[type=number], textarea");
     if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z" && !typing) {

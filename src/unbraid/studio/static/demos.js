@@ -2,7 +2,7 @@
 
 import { get, post, say } from "./api.js";
 import { foldedPicker } from "./columns.js";
-import { chip, css, element, fill, framed, pathKey, percent, sharp } from "./marks.js";
+import { chip, css, element, fill, framed, pathKey, percent, rebuilt, sharp } from "./marks.js";
 import { drawPlots, drawScene, limitsOf, sightOf } from "./scene.js";
 
 const ROW = 26, PAGE = 200;
@@ -128,7 +128,7 @@ export function demosView(panel, studio) {
   }
 
   function buildChips() {
-    chips.replaceChildren(...studio.modes.map((mode) => {
+    rebuilt(chips, ...studio.modes.map((mode) => {
       const pick = element("button", { type: "button", "aria-pressed": String(filter === mode.mode), title: `Only ${mode.name}`, on: { click: () => { filter = filter === mode.mode ? null : mode.mode; buildChips(); renew(); } } }, chip(mode));
       const pen = element("button", { type: "button", className: "pen", ariaLabel: `Name, merge or note ${mode.name}`, title: "Name, merge, note", on: { click: () => studio.edit(mode) } }, "✎");
       return element("span", { className: "group" }, pick, pen);
@@ -155,10 +155,13 @@ export function demosView(panel, studio) {
 
   // The player
 
-  let player = null;
+  let player = null, wanted = null;
   async function play(episode) {
+    wanted = episode;
     try {
-      chosen = await get("/api/episode", { episode });
+      const found = await get("/api/episode", { episode });
+      if (wanted !== episode) return; // another was chosen meanwhile
+      chosen = found;
       player?.stop();
       player = makePlayer(side, studio, chosen, async (text) => {
         try {
@@ -179,7 +182,7 @@ export function demosView(panel, studio) {
         at = -1;
         if (filter !== null) filter = studio.leads[filter];
       }
-      buildChips(); asked += 1; pages.clear(); load(0); if (chosen) get("/api/episode", { episode: chosen.episode }).then((row) => player?.renamed(row)).catch(() => {});
+      buildChips(); asked += 1; pages.clear(); load(0); if (chosen) get("/api/episode", { episode: chosen.episode }).then((row) => { if (row.episode === chosen.episode) player?.renamed(row); }).catch(() => {});
     },
     shown() { draw(); },
     left() { player?.pause(); },
@@ -274,6 +277,7 @@ function makePlayer(side, studio, episode, onNote) {
     if (!playing || side.closest("section").hidden) return;
     const rate = ((above?.steps_per_s ?? 50) / (above?.every ?? 1)) * Number(speed.value);
     if (!due) due = now;
+    if (now - due > 1000) due = now - 1000 / 60; // nobody saw what a tab that slept would have played
     const go = Math.floor(((now - due) / 1000) * rate);
     if (!go) return;
     due = now;

@@ -13,6 +13,14 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+// Builds a place anew; a control there that has the focus gives it to the one that takes its place.
+export function rebuilt(place, ...children) {
+  const controls = () => [...place.querySelectorAll("button, input, select, summary")];
+  const at = controls().indexOf(document.activeElement);
+  place.replaceChildren(...children);
+  if (at >= 0) controls().slice(0, at + 1).at(-1)?.focus();
+}
+
 export const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 // A canvas that is as sharp as the screen; returns its context and size in CSS pixels.
@@ -37,13 +45,17 @@ const strokes = [
   (c) => { c.moveTo(-2, 10); c.lineTo(10, -2); c.moveTo(-2, -2); c.lineTo(10, 10); },
 ];
 
+// Colours repeat after eight modes, and so do patterns; the patterns of each further eight are one place on, so that no two
+// of the first 64 modes have both in common.
+export const patternOf = (mode) => (mode + Math.floor(mode / strokes.length)) % strokes.length;
+
 // The lines of modes, in the same order: how long what is drawn and what is left out is, in widths of a line of 1 px.
 export const DASHES = [[], [7, 4], [2, 3], [9, 3, 2, 3], [4, 4], [12, 4], [12, 3, 2, 3, 2, 3], [16, 3, 5, 3]];
-export const dashOf = (mode) => DASHES[mode.mode % DASHES.length];
+export const dashOf = (mode) => DASHES[patternOf(mode.mode)];
 
 // The fill of a mode: its colour, with the pattern that goes with its number.
 export function fill(context, mode) {
-  const key = `${mode.color}/${mode.mode % strokes.length}`;
+  const pattern = patternOf(mode.mode), key = `${mode.color}/${pattern}`;
   if (!cache.has(key)) {
     const tile = document.createElement("canvas");
     tile.width = tile.height = 8;
@@ -53,7 +65,7 @@ export function fill(context, mode) {
     c.strokeStyle = "rgba(255,255,255,.75)";
     c.lineWidth = 1.6;
     c.beginPath();
-    strokes[mode.mode % strokes.length](c);
+    strokes[pattern](c);
     c.stroke();
     cache.set(key, tile);
   }
@@ -121,4 +133,8 @@ export function estimate(e, digits = 2) {
   if (!e) return "not recorded";
   const value = e.value.toFixed(digits);
   return e.low === null ? `${value} (n = ${e.n})` : `${value} (${e.low.toFixed(digits)} to ${e.high.toFixed(digits)})`;
+}
+
+export function estimateOfShare(e) {
+  return e.low === null ? `${percent(e.value, 1)} (n = ${e.n})` : `${percent(e.value, 1)} (${percent(e.low, 1)} to ${percent(e.high, 1)})`;
 }

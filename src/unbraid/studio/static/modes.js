@@ -1,7 +1,7 @@
 // One card for each mode: how much it holds, what it is like, what decides it, who it is taken for, what is certified.
 
 import { get, say } from "./api.js";
-import { chip, element, estimate, percent } from "./marks.js";
+import { chip, element, estimate, estimateOfShare, percent, rebuilt } from "./marks.js";
 import { drawPlots, drawScene, sightOf } from "./scene.js";
 
 export function modesView(panel, studio) {
@@ -9,7 +9,7 @@ export function modesView(panel, studio) {
   const source = element("p", { className: "small muted", id: "cards-source", hidden: true }, "Which inputs decide and what a mode is taken for are of the data shown: which episodes training left out is not known.");
   const leftOut = element("div", { id: "cards-left-out" });
   panel.append(source, leftOut, list);
-  let stale = true, deciding = null, decidedFor = "", fromAbove = true;
+  let stale = true, asked = 0, deciding = null, decidedFor = "", fromAbove = true;
 
   function examples(title, episodes) {
     return element("div", { className: "row gap" }, element("span", { className: "muted small" }, title),
@@ -24,7 +24,7 @@ export function modesView(panel, studio) {
     const mode = studio.mode(told.mode) ?? told;
     const rows = [["share of steps", percent(told.share_of_steps, 1)], ["episodes", `${told.n_episodes} (${percent(told.share_of_episodes, 1)})`],
       ...Object.entries(told.measured).map(([name, value]) => [name, estimate(value)])];
-    const taken = told.taken_for.filter((entry) => entry.probability >= 0.0005).slice(0, 3);
+    const taken = told.taken_for.filter((entry) => entry.probability.value >= 0.0005).slice(0, 3);
     const paths = element("div", { className: "paths", hidden: true }), profile = element("figure", { className: "profile", hidden: true });
     profile.dataset.mode = told.mode;
     const decides = element("div", { className: "decides" }, element("p", { className: "muted small" }, "Working out which inputs decide…"));
@@ -39,7 +39,10 @@ export function modesView(panel, studio) {
       told.borderline.length ? examples("Borderline", told.borderline) : null,
       element("h3", {}, "Which inputs decide"), decides,
       element("h3", {}, "Taken for"),
-      taken.length ? table(taken.map((entry) => [studio.mode(entry.mode)?.name ?? entry.mode, `${percent(entry.probability, 1)} of 10-step windows`])) : element("p", { className: "small muted" }, told.n_windows ? "Hardly ever another mode." : `No ${heldOut ? "held-out " : ""}window is read as this mode.`),
+      ...(taken.length
+        ? [table(taken.map((entry) => [studio.mode(entry.mode)?.name ?? entry.mode, estimateOfShare(entry.probability)])),
+          element("p", { className: "small muted" }, `Mean probability in ${told.window_steps}-step windows that are read as this mode; 95 % interval over episodes.`)]
+        : [element("p", { className: "small muted" }, studio.modes.length < 2 ? "There is no other mode." : told.n_windows ? "Hardly ever another mode." : `No ${heldOut ? "held-out " : ""}window is read as this mode.`)]),
       element("h3", {}, "Certificate"),
       ...(told.certificate.length ? told.certificate.map((claim) => element("p", { className: "small" }, `${claim.sentence}${claim.env_id ? `, in ${claim.env_id}` : ""}${claim.max_steps ? `, cut after ${claim.max_steps} steps` : ""}.`)) : [element("p", { className: "small muted" }, "None. `unbraid certify` makes one.")]),
       steered.length ? element("details", {}, element("summary", {}, "Steered towards it, by results.json"), table(steered)) : null);
@@ -87,27 +90,37 @@ export function modesView(panel, studio) {
     for (const place of list.querySelectorAll(".decides")) {
       const rows = deciding.filter((entry) => entry.mode === Number(place.dataset.mode)).slice(0, 5);
       place.replaceChildren(rows.length
-        ? element("div", {}, table(rows.map((entry) => [entry.name, `${estimate(entry.lost_nats, 1)} nats`])), element("p", { className: "small muted" }, "Evidence lost per 25-step window when the input is swapped between windows; 95 % interval."))
+        ? element("div", {}, table(rows.map((entry) => [entry.name, `${estimate(entry.lost_nats, 1)} nats`])), element("p", { className: "small muted" }, `Evidence lost per ${rows[0].window_steps}-step window when the input is swapped between windows; 95 % interval.`))
         : element("p", { className: "small muted" }, "No window is read as this mode."));
     }
   }
 
   async function load() {
     stale = false;
+    const mine = asked += 1, leads = String(studio.leads); // what is asked for again meanwhile is not drawn
     if (!list.childElementCount) list.replaceChildren(element("p", { className: "empty" }, "Reading the episodes…"));
     try {
       const { cards, held_out: heldOut, left_out: without } = await get("/api/cards");
-      list.replaceChildren(...cards.map((told) => card(told, heldOut)));
+      if (mine !== asked) return;
+      rebuilt(list, ...cards.map((told) => card(told, heldOut)));
       source.hidden = heldOut;
       leftOut.replaceChildren(...without.map((text) => element("p", { className: "remark" }, text)));
       const drawn = await Promise.all([...list.children].map((made) => made.drawPaths()));
+      if (mine !== asked) return;
       fromAbove = drawn.every(Boolean);
       if (!fromAbove) await drawProfiles();
-      if (decidedFor !== String(studio.leads)) deciding = null; // merged modes are decided by something else
-      decidedFor = String(studio.leads);
-      deciding ??= (await get("/api/deciding")).deciding;
+    } catch (error) { if (mine === asked) { stale = true; list.replaceChildren(element("p", { className: "empty" }, error.message)); } return; }
+    try {
+      if (decidedFor !== leads) deciding = null; // merged modes are decided by something else
+      const found = deciding ?? (await get("/api/deciding")).deciding;
+      if (mine !== asked) return;
+      [deciding, decidedFor] = [found, leads];
       showDeciding();
-    } catch (error) { list.replaceChildren(element("p", { className: "empty" }, error.message)); }
+    } catch (error) { // the rest of the cards stays
+      if (mine !== asked) return;
+      stale = true;
+      for (const place of list.querySelectorAll(".decides")) place.replaceChildren(element("p", { className: "small muted" }, error.message));
+    }
   }
 
   return {

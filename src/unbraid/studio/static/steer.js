@@ -14,7 +14,7 @@ export function steerView(panel, studio) {
     panel.append(element("p", { className: "empty" }, "No environment is known that fits the model. Start again with --env ID."));
     return {};
   }
-  let socket = null, session = null, started = null, playing = false, agents = [], queue = [], grouping = null, good = 0; // the seed
+  let socket = null, session = null, started = null, playing = false, agents = [], queue = [], grouping = null, good = 0, gone = false; // good: the seed; gone: the server was
 
   const env = element("select", { id: "env", ariaLabel: "Environment" }, ...about.env_ids.map((id) => element("option", { value: id }, id)));
   const seed = element("input", { type: "number", id: "seed", min: 0, max: LARGEST_SEED, step: 1, value: 0, ariaLabel: "Seed" });
@@ -40,9 +40,9 @@ export function steerView(panel, studio) {
   function open() {
     if (socket && socket.readyState <= 1) return;
     socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/live`);
-    socket.addEventListener("open", () => { start(); for (const message of queue.splice(0)) socket.send(JSON.stringify(message)); });
+    socket.addEventListener("open", () => { gone = false; start(); for (const message of queue.splice(0)) socket.send(JSON.stringify(message)); });
     socket.addEventListener("message", (event) => hear(JSON.parse(event.data)));
-    socket.addEventListener("close", (event) => { setPlaying(false); session = null; status.textContent = event.reason || (SHUT_DOWN.includes(event.code) ? GONE : "The session ended. Press play to go on."); });
+    socket.addEventListener("close", (event) => { setPlaying(false); session = null; gone = !event.reason && SHUT_DOWN.includes(event.code); status.textContent = event.reason || (gone ? GONE : "The session ended. Press play to go on."); });
   }
 
   function tell(message) {
@@ -61,7 +61,7 @@ export function steerView(panel, studio) {
 
   function hear(message) {
     if (message.session) session = message.session;
-    if (message.error) say(message.error, true);
+    if (message.error) { say(message.error, true); studio.catchUp(); } // modes may have been merged elsewhere
     if (message.started) { started = message.started; seed.value = good = started.seed; pick.hidden = Boolean(started.layout); agents.forEach((agent) => agent.cleared()); }
     if (message.asked) agents[message.asked.agent]?.asked(message.asked);
     if (message.agents && started) {
@@ -175,7 +175,7 @@ export function steerView(panel, studio) {
         ...(about.can_observe ? [element("h3", {}, "What it does, re-encoded"), strip, element("p", { className: "small muted" }, "Time to the right: the last 300 pictures, ten seconds of play.")] : [element("p", { className: "small muted" }, "A model of the talk's method cannot re-encode an agent while it runs.")]),
         element("h3", {}, "Asked"), words,
         element("div", { className: "row" },
-          element("button", { type: "button", className: "copy-json", on: { click: () => told && copy(JSON.stringify({ instruction: told.instruction, context: told.context, style: told.style }, null, 1), "The context") } }, "Copy JSON"),
+          element("button", { type: "button", className: "copy-json", on: { click: () => told && copy(JSON.stringify({ instruction: told.instruction, context: told.context, style: told.style }, null, 1), "The instruction") } }, "Copy JSON"),
           element("button", { type: "button", className: "copy-python", on: { click: () => told && copy(`from unbraid import ModeModel, steer\n\n${told.python}`, "The Python") } }, "Copy Python"),
           element("button", { type: "button", className: "record", disabled: !about.can_film, title: about.can_film ? "Since the reset, as an MP4" : "Needs pip install 'unbraid[video]'", on: { click: record } }, "Record video"))));
 
@@ -237,7 +237,7 @@ export function steerView(panel, studio) {
       if (grouping === String(studio.leads)) agents.forEach((agent) => agent.renamed());
       else if (socket?.readyState === 1) start(); else build(agents.map((agent) => agent.wanted()));
     },
-    shown() { if (!socket) open(); else agents.forEach((agent) => agent.redraw()); },
+    shown() { if (!socket || gone) open(); else agents.forEach((agent) => agent.redraw()); },
     left() { if (playing) tell({ do: "pause" }); },
     redraw() { agents.forEach((agent) => agent.redraw()); },
     columns() { pick.show(); agents.forEach((agent) => agent.redraw()); },

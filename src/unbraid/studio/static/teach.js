@@ -23,6 +23,7 @@ export function teachView(panel, studio) {
   const buttons = ANSWERS.map(([answer, title, , arrow]) => element("button", { type: "button", disabled: true, on: { click: () => say_answer(answer) } }, `${title} `, element("kbd", {}, arrow)));
   buttons.forEach((button, i) => { button.dataset.answer = ANSWERS[i][0]; });
   const undo = element("button", { type: "button", id: "teach-undo", on: { click: forget } }, "Take the last answer back");
+  const pause = element("button", { type: "button", id: "teach-pause", on: { click: () => setMoving(!moving) } });
   const blends = element("input", { type: "checkbox", id: "blends" });
   const names = SIDES.map(() => element("figcaption", { className: "small muted" }));
   const clips = element("div", { className: "clips" }, ...stages.map((stage, side) => element("figure", {}, stage, names[side])));
@@ -30,10 +31,11 @@ export function teachView(panel, studio) {
   const last = element("p", { className: "small", id: "last-pair", role: "status" });
   const learned = element("div", { id: "learned" }), pick = foldedPicker(studio.columns, studio.columns.nLive);
   pick.hidden = true;
-  panel.append(element("div", { className: "two" },
-    element("div", { className: "card" }, element("h2", {}, "Which one do you want to see here?"), clips, element("div", { className: "answers" }, ...buttons), element("div", { className: "row gap" }, undo, element("button", { type: "button", on: { click: () => { begun = 0; } } }, "Play again"), element("label", { title: "Clips of what lies half-way between two modes are offered, too" }, blends, "Blends, too")), last, told, pick),
-    element("div", { className: "card" }, element("h2", {}, "What your answers say"), learned)));
-  let clip = null, frame = 0, begun = 0, handle = 0, busy = false, known = null, bars = [], grouping = "";
+  const alone = element("p", { className: "empty", hidden: true }), whole = element("div", { className: "two" },
+    element("div", { className: "card" }, element("h2", {}, "Which one do you want to see here?"), clips, element("div", { className: "answers" }, ...buttons), element("div", { className: "row gap" }, undo, pause, element("button", { type: "button", on: { click: () => { begun = 0; setMoving(true); } } }, "Play again"), element("label", { title: "Clips of what lies half-way between two modes are offered, too" }, blends, "Blends, too")), last, told, pick),
+    element("div", { className: "card" }, element("h2", {}, "What your answers say"), learned));
+  panel.append(alone, whole);
+  let clip = null, frame = 0, begun = 0, handle = 0, moving = true, busy = false, asked = 0, waiting = false, known = null, bars = [], grouping = "";
 
   function draw() {
     if (!clip) return;
@@ -46,9 +48,17 @@ export function teachView(panel, studio) {
     });
   }
 
+  // Whether the clips play, over and over; one that goes on does so from where it stood.
+  function setMoving(now) {
+    if (now && !moving && begun && clip) begun = performance.now() - (frame / clip.steps_per_s) * 1000;
+    moving = now;
+    pause.textContent = moving ? "Pause" : "Play";
+  }
+  setMoving(!matchMedia("(prefers-reduced-motion: reduce)").matches); // then nothing moves that nobody started
+
   function tick(now) {
     handle = requestAnimationFrame(tick);
-    if (!clip) return;
+    if (!clip || !moving) return;
     if (!begun) begun = now;
     const pause = 25, total = clip.frames.length + pause;
     const next = Math.min(Math.floor(((now - begun) / 1000) * clip.steps_per_s) % total, clip.frames.length - 1);
@@ -56,9 +66,14 @@ export function teachView(panel, studio) {
   }
 
   async function ask() {
+    const mine = asked += 1; // a pair that another one was asked for meanwhile is not shown
+    waiting = true;
     try {
-      clip = await post(`/api/teach/pair?blends=${blends.checked}`);
-      frame = 0; begun = 0;
+      const found = await post(`/api/teach/pair?blends=${blends.checked}`);
+      if (mine !== asked) return;
+      clip = found;
+      begun = 0;
+      frame = moving ? 0 : clip.frames.length - 1; // where they stand still, whole paths are seen
       if (clip.layout) clip.sight = sightOf(clip.layout, ...clip.frames.map((agents) => agents.map((agent) => agent.scene.robot)));
       else {
         clip.rows = [0, 1].map((side) => clip.frames.map((agents) => rowOf(agents[side])));
@@ -71,7 +86,8 @@ export function teachView(panel, studio) {
       told.textContent = `Pair ${clip.number + 1}: the one from which there is most to learn (${clip.information_nats.toFixed(2)} nats). Both start alike.`;
       draw();
       show(await get("/api/teach"));
-    } catch (error) { told.textContent = error.message; }
+    } catch (error) { if (mine === asked) told.textContent = error.message; }
+    if (mine === asked) waiting = false;
   }
 
   // Which mode is which is told after the answer, so that the clips are judged by what is seen.
@@ -82,10 +98,12 @@ export function teachView(panel, studio) {
   async function say_answer(answer) {
     if (busy || !clip) return;
     busy = true;
+    const had = buttons.find((button) => button === document.activeElement);
     buttons.forEach((button) => { button.disabled = true; });
     const were = clip.clips.map(nameOf);
     try { await post("/api/teach/answer", { pair: clip.pair, answer }); last.textContent = `Last pair: left was ${were[0]}, right was ${were[1]}.`; clip = null; await ask(); } catch (error) { say(error.message, true); clip = null; await ask(); }
     busy = false;
+    if (had && document.activeElement === document.body) had.focus(); // it gave the focus up while it could not be used
   }
 
   async function forget() {
@@ -119,19 +137,30 @@ export function teachView(panel, studio) {
   }
 
   blends.addEventListener("change", () => { if (!busy) { clip = null; ask(); } });
+  // Whether there are two modes to choose between; where not, why is said.
+  function canAsk() {
+    const can = studio.modes.length > 1;
+    whole.hidden = !can;
+    alone.hidden = can;
+    alone.textContent = studio.modes[0]?.modes.length > 1 ? "Teaching needs at least two modes that are shown apart; all are merged into one. Split one off." : "Teaching needs at least two modes; this model has one.";
+    return can;
+  }
+
   return {
-    shown() { cancelAnimationFrame(handle); handle = requestAnimationFrame(tick); if (!clip && !busy) ask(); else draw(); },
+    shown() { cancelAnimationFrame(handle); if (!canAsk()) return; handle = requestAnimationFrame(tick); if (!clip && !busy && !waiting) ask(); else draw(); },
     left() { cancelAnimationFrame(handle); },
     changed() {
-      if (grouping !== String(studio.leads)) clip = null; // other modes, other clips
+      if (grouping !== String(studio.leads)) { clip = null; waiting = false; } // other modes, other clips
       else if (known) show(known);
       grouping = String(studio.leads);
     },
-    undo: forget, // what was said last here is an answer, not a name
+    get undo() { return studio.modes.length > 1 ? forget : null; }, // what was said last here is an answer, not a name
     redo() { say("An answer that was taken back cannot be given again: answer the pair anew."); },
     columns() { pick.show(); draw(); },
     redraw() { draw(); bars.forEach((bar) => bar.show()); },
     key(event) {
+      if (studio.modes.length < 2) return false;
+      if (event.key === " ") { setMoving(!moving); return true; }
       const found = ANSWERS.find(([, , key]) => key === event.key);
       if (!found || !clip) return false;
       if (!event.repeat) say_answer(found[0]);

@@ -1,7 +1,7 @@
 // A fit as it goes: pictures of its modes, loss terms, usage of codes; asked for again every second while looked at.
 
 import { get, say } from "./api.js";
-import { DASHES, chip, css, edged, element, percent, sharp, stroke } from "./marks.js";
+import { DASHES, chip, css, dashOf, edged, element, percent, sharp, stroke } from "./marks.js";
 import { drawScene, sightOf } from "./scene.js";
 
 const COLORS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00"];
@@ -68,7 +68,7 @@ export function trainView(panel, studio) {
     c.textAlign = "right"; c.fillText(`step ${steps.at(-1)}`, width - 8, height - 6);
     lines.forEach((line, i) => {
       const color = line.color ?? COLORS[i % COLORS.length];
-      c.setLineDash(DASHES[i % DASHES.length]);
+      c.setLineDash(line.dash ?? DASHES[i % DASHES.length]);
       c.beginPath();
       const place = (at) => [left + ((steps[at] - first) / wide) * (width - 8 - left), bottom - ((line.values[at] - low) / span) * (bottom - above)];
       line.values.forEach((value, at) => { if (Number.isFinite(value)) c.lineTo(...place(at)); });
@@ -87,10 +87,10 @@ export function trainView(panel, studio) {
     terms.textContent = names.filter((name) => TERMS[name]).map((name) => `${name}: ${TERMS[name]}`).join("; ") + (names.some((name) => TERMS[name]) ? "." : "");
     const n = Math.max(...own.map((moment) => moment.code_usage.length));
     const kinds = Array.from({ length: n }, (_, k) => modeOf(k));
-    chart(usage, kinds.map((mode, k) => ({ values: own.map((moment) => moment.code_usage[k] ?? NaN), color: mode.color })), steps, 1);
+    chart(usage, kinds.map((mode, k) => ({ values: own.map((moment) => moment.code_usage[k] ?? NaN), color: mode.color, dash: dashOf({ mode: k }) })), steps, 1);
     facts.textContent = `Step ${newest.step}${newest.loss === undefined ? "" : `, loss ${newest.loss.toFixed(4)}`}${newest.samples_per_s ? `, ${Math.round(newest.samples_per_s).toLocaleString()} samples a second` : ""}.`;
     key.replaceChildren(...names.map((name, i) => element("span", { className: "chip" }, stroke(COLORS[i % COLORS.length], DASHES[i % DASHES.length]), name)));
-    codes.replaceChildren(...kinds.map((mode, k) => element("span", { className: "chip" }, stroke(mode.color, DASHES[k % DASHES.length]), `code ${k}${mode.name === `mode ${k}` ? "" : `, ${mode.name}`}: ${percent(newest.code_usage[k] ?? 0)}`)));
+    codes.replaceChildren(...kinds.map((mode, k) => element("span", { className: "chip" }, stroke(mode.color, dashOf({ mode: k })), `code ${k}${mode.name === `mode ${k}` ? "" : `, ${mode.name}`}: ${percent(newest.code_usage[k] ?? 0)}`)));
   }
 
   // Pictures
