@@ -37,6 +37,9 @@ __all__ = [
 STANDARD_ERRORS, LEAST_SHARE, LEAST_TRIMMED_SHARE, PATIENCE = 3.0, 0.02, 0.05, 2
 PLAIN_ERRORS, AGAIN_ERRORS = 7.0, 2.0
 FEW_SPANS, OPEN_NATS = 10, 4.0
+_ROUNDING_NATS = 0.01
+"""Log-likelihoods are sums in float32: where episodes repeat one another, what a mode adds to each may be one and the
+same last digit, whose standard error is 0."""
 LEAST_WITHIN, MUCH_WITHIN, TRIMMED, CLEARLY_ERRORS = 0.1, 0.25, 0.1, 2.5
 """Trials of docs/experiments.md, 20."""
 
@@ -351,8 +354,8 @@ def _above(step: Float[np.ndarray, "span"], errors: float, means: list[_Mean]) -
 
 
 def _is_above(mean: tuple[float, float], errors: float, least: float) -> bool:
-    """Whether a mean is more than so many of its standard errors, and more than a least."""
-    return mean[0] > max(errors * mean[1], least)
+    """Whether a mean is more than so many of its standard errors, more than a least, and more than rounding."""
+    return mean[0] > max(errors * mean[1], least, _ROUNDING_NATS)
 
 
 def _known(mean: tuple[float, float]) -> tuple[float, float | None]:

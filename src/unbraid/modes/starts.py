@@ -19,6 +19,7 @@ __all__ = [
     "kmeans_groups",
     "merges",
     "proposals",
+    "quiet",
     "single_threaded_and_quiet",
     "splits",
 ]
@@ -74,7 +75,7 @@ def proposals(
     def propose(name: str, groups: Int[np.ndarray, "span"]) -> None:
         found.append((name, _softened(torch.as_tensor(groups, dtype=torch.long), n_modes), 1.0))
 
-    with _quiet():
+    with quiet():
         for _ in range(_KMEANS):
             propose("k-means of latents", _kmeans(latents, n_modes, generator))
         for _ in range(_MIXTURES):
@@ -88,7 +89,7 @@ def kmeans_groups(
     latents: Float[np.ndarray, "span latent"], n_groups: int, generator: np.random.Generator
 ) -> Float[Tensor, "span group"]:
     """Responsibilities of groups by k-means on latents, soft by a fiftieth."""
-    with _quiet():
+    with quiet():
         groups = _kmeans(latents, n_groups, generator)
     return _softened(torch.as_tensor(groups, dtype=torch.long), n_groups)
 
@@ -105,7 +106,7 @@ def splits(
         own = torch.nonzero(modes == mode)[:, 0]
         if len(own) > 2:
             groups = modes.clone()
-            with _quiet():
+            with quiet():
                 halves = _gaussians(latents[own.numpy()], 2, generator)
             groups[own[torch.as_tensor(halves) == 1]] = n_modes
             found.append(("a mode split", _softened(groups, n_modes + 1), 1.0))
@@ -166,12 +167,12 @@ def single_threaded_and_quiet() -> Generator[None]:
     undo it in any order; here, all is as before in the end."""
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(1), _quiet():
+    with threadpool_limits(1), quiet():
         yield
 
 
 @contextmanager
-def _quiet() -> Generator[None]:
+def quiet() -> Generator[None]:
     """Spans that are all alike make fewer groups than were asked for; EM sets out from there anyway."""
     from sklearn.exceptions import ConvergenceWarning
 

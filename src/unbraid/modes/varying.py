@@ -30,6 +30,7 @@ from unbraid.modes.mixture import (
     sum_of,
     symmetric,
 )
+from unbraid.modes.starts import quiet
 
 __all__ = ["VaryingModes"]
 
@@ -234,7 +235,8 @@ def _in_heaps(numbers: Float[np.ndarray, "span"]) -> bool:
         found = np.zeros(len(numbers))
         for fold in range(_HEAP_FOLDS):
             gaussians = GaussianMixture(n_heaps, reg_covar=1e-3, n_init=min(n_heaps, 2), random_state=0)
-            found[folds == fold] = gaussians.fit(values[folds != fold]).score_samples(values[folds == fold])
+            with quiet():
+                found[folds == fold] = gaussians.fit(values[folds != fold]).score_samples(values[folds == fold])
         return found
 
     about_one = of_left_out(1)

@@ -46,6 +46,9 @@ MOST_READ_STEPS = 500_000
 """What is read of the demonstrations once the fit is done (how much each code is used, the switch rate, the tables of
 styles) is read of a uniform subset with at most so many steps; docs/scale.md says what that changes."""
 _COLLAPSED = 0.1
+_SURE, _MISREAD, _MOST_HELD_STEPS = 0.9, 0.1, 20_000
+"""Of the spans that the search was sure of, encoder and policy may read a tenth otherwise before the fit warns; no more
+steps than these are read."""
 _BLOCK = 65536
 
 
@@ -390,7 +393,32 @@ class UnbraidLearner:
         ]
         codes = {"encoder_shares": read.tolist(), "encoder_perplexity": perplexity(read), "window_shares": due.tolist()}
         changes = facts["changes"] and facts["changes"] | {"n_changes": self._n_changes}
-        return facts | codes | {"changes": changes, "warnings": [*self._warnings, *facts["warnings"], *warnings]}
+        warnings = [*self._warnings, *facts["warnings"], *(warnings or self._misread())]
+        return facts | codes | {"changes": changes, "warnings": warnings}
+
+    def _misread(self) -> list[str]:
+        """A warning where encoder and policy together read spans in other modes than the search put them in: what the
+        search says of its modes is then not true of those that were learned."""
+        if self.config.sharing == "window" or self.model.n_modes == 1:
+            return []  # ten steps are no span to be sure of
+        generator = named_generator(self.config.seed, "unbraid", "spans read")
+        chosen = torch.from_numpy(some_within(self.spans.lengths.numpy(), _MOST_HELD_STEPS, generator))
+        certainty, modes = self.responsibilities[chosen].max(1)
+        chosen, modes = chosen[certainty > _SURE], modes[certainty > _SURE]
+        if not len(chosen):
+            return []
+        steps = self.steps.of_stretches(self.spans, chosen)
+        spans = cut_windows(steps.lengths)
+        read = self.model.scores_of_windows(steps, spans, ("combined",))["combined"].argmax(1)
+        n_spans, n_misread = len(spans), int((read != modes.numpy()[spans.episodes]).sum())
+        if n_misread < 2 or n_misread <= _MISREAD * n_spans:
+            return []
+        what = "stretches" if self._n_changes else "demonstrations"
+        return [
+            f"What was learned reads {n_misread} of {n_spans} {what} in another mode than the search put them in. Fit "
+            "with more gradient steps; where that changes nothing, they say too little of their mode: bring longer "
+            "ones, or ask for fewer modes."
+        ]
 
     # What an exact resume needs beside the model (see checkpoint.py)
 

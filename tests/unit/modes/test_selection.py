@@ -50,6 +50,12 @@ def test_the_walk_ends_where_the_gains_do(gains, n_supported):
     assert [c.supported for c in count.counts] == [k <= n_supported for k in range(1, n_supported + 3)]
 
 
+@pytest.mark.parametrize(("gain", "n_supported"), [(0.0003, 1), (0.1, 2)])
+def test_the_last_digit_of_a_sum_is_no_mode(gain, n_supported):
+    # episodes that repeat one another gain one and the same, so that its standard error is 0
+    assert Fake(gain, jitter=0).walk().whole().n_supported == n_supported
+
+
 def test_one_more_may_add_nothing_where_two_more_do():
     assert Fake(10, 0, 10, 0, 0, 0).walk().whole().n_supported == 4
     assert Fake(10, 0, 0, 10, 0, 0).walk().whole().n_supported == 2

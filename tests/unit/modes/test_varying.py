@@ -7,7 +7,7 @@ from scipy.stats import multivariate_normal
 
 from unbraid.modes.evidence import Evidence
 from unbraid.modes.mixture import SteadyModes, span_statistics
-from unbraid.modes.varying import VaryingModes, _fit_lines, _Lines, _Numbers, _scored
+from unbraid.modes.varying import VaryingModes, _fit_lines, _in_heaps, _Lines, _Numbers, _scored
 
 FLOOR = 1e-3
 
@@ -118,6 +118,10 @@ def test_what_is_left_out_teaches_nothing(spans_of_lines):
     half = VaryingModes([span_statistics(features, evidence, spans, floor=FLOOR)], latents)
     taught = half.scored(responsibilities * (~first)[None, :, None].float())
     torch.testing.assert_close(before[0, first], taught[0, first], rtol=1e-4, atol=1e-2)
+
+
+def test_numbers_that_are_all_alike_lie_in_no_heaps_and_warn_of_nothing():
+    assert not _in_heaps(np.ones(20))
 
 
 def test_numbers_in_heaps_are_no_speed_that_varies():

@@ -242,6 +242,26 @@ def test_codes_that_the_encoder_does_not_use_are_said_with_a_remedy(reflexes, ti
     assert all("more gradient steps" in said for said in facts["warnings"])
 
 
+def test_demonstrations_that_are_read_in_another_mode_than_they_were_put_in_are_said_with_a_remedy(reflexes, tiny):
+    demos = reflexes(n_labels=2, n_per_label=8)
+    learner = learner_for(demos, tiny("unbraid", n_modes=2, starts="several", search_steps=100, n_steps=150)).first
+    while learner.taken < learner.n_steps:
+        learner.step()
+    put = learner.responsibilities.argmax(1)
+    read = torch.from_numpy(learner.model.predict(demos))
+    assert learner.finished().search["warnings"] == []
+    assert (read == put).all()
+    for n_misread, is_said in ((1, False), (2, True), (8, True)):
+        moved = put.clone()
+        moved[::2][:n_misread] = 1 - moved[::2][:n_misread]
+        learner.responsibilities = torch.nn.functional.one_hot(moved, 2).float()
+        said = [w for w in learner.finished().search["warnings"] if "another mode" in w]
+        assert len(said) == is_said
+        assert all(f"{n_misread} of 16 demonstrations" in w and "more gradient steps" in w for w in said)
+    learner.responsibilities = 0.5 + 0.3 * (learner.responsibilities - 0.5)  # what the search was not sure of
+    assert not any("another mode" in w for w in learner.finished().search["warnings"])
+
+
 def test_encoder_and_policy_learn_the_same_side_by_side_as_one_after_the_other(demos, tiny, same_weights):
     beside, after = (learner_for(demos, tiny("unbraid", n_modes=2)).first for _ in range(2))
     assert beside._side_by_side is not None
