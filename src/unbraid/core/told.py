@@ -24,6 +24,8 @@ def one_number(value: Any, what: str, remedy: str) -> float:
     Raises:
         WorldError: it is no number, or several.
     """
+    if isinstance(value, float):  # NumPy's, too; as nearly every environment has it, in every step
+        return float(value)
     try:
         number = np.asarray(value)
     except ValueError:  # lists of several lengths

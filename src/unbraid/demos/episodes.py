@@ -21,6 +21,7 @@ from unbraid.demos.fields import (
     require_rows,
     rows_of,
     said_partial,
+    taken_flag,
     taken_of_episodes,
     taken_one,
     taken_table,
@@ -62,13 +63,7 @@ class Episode:
         for name, remedy in remedies.items():
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, taken_one(value, name, remedy))
-        ended = np.asarray(self.terminated)
-        if ended.ndim or ended.dtype.kind not in "biu":
-            raise DataError(
-                f"An episode's terminated must be true or false; got {self.terminated!r:.80}. Say whether the world "
-                "ended it, at its last step."
-            )
-        object.__setattr__(self, "terminated", bool(ended))
+        object.__setattr__(self, "terminated", taken_flag(self.terminated))
         if self.observations.ndim != 2 or self.actions.ndim != 2:
             raise DataError(
                 "An episode's observations and actions must be (T + 1, obs) and (T, act); got shapes "
@@ -182,7 +177,7 @@ class Demos:
         Raises:
             DataError: no episodes, what is no episode, or episodes of different widths.
         """
-        if not isinstance(episodes, Iterable):
+        if isinstance(episodes, str) or not isinstance(episodes, Iterable):
             raise DataError(f"Demonstrations must be made of Episodes; got {kind_of(episodes)}. Give a list of them.")
         episodes = list(episodes)
         strangers = [e for e in episodes if not isinstance(e, Episode)]

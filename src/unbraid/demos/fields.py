@@ -1,6 +1,6 @@
 """The fields of an episode or of a pile, as they are given: made the arrays that they must be, or refused."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import index
 from os import PathLike
 from typing import Any
@@ -19,6 +19,7 @@ __all__ = [
     "require_rows",
     "rows_of",
     "said_partial",
+    "taken_flag",
     "taken_of_episodes",
     "taken_one",
     "taken_table",
@@ -26,7 +27,7 @@ __all__ = [
 
 _NUMBERS = "biuf"
 """NumPy's kinds of numbers: of true and false, whole ones, and decimals."""
-_OF_EPISODES = {"lengths": "iu", "terminated": "biu", "seeds": "iu", "labels": "iu"}
+_OF_EPISODES = {"lengths": "iu", "terminated": "biuf", "seeds": "iu", "labels": "iu"}
 """The arrays with one entry for each episode, and the kinds of numbers that they may hold."""
 
 
@@ -80,7 +81,8 @@ def taken_of_episodes(value: Any, name: str) -> np.ndarray:
         values = np.asarray(value)
     except (ValueError, TypeError, RuntimeError):
         values = np.zeros((0, 0))
-    if values.ndim != 1 or (values.dtype.kind not in kinds and len(values)):
+    unknown = values.dtype.kind == "f" and bool(np.isnan(values).any())  # which would count as true
+    if values.ndim != 1 or unknown or (values.dtype.kind not in kinds and len(values)):
         what = "true or false" if "b" in kinds else "one whole number"
         raise DataError(
             f"`{name}` must hold {what} for each episode; got shape {values.shape} of {values.dtype}. Convert it first."
@@ -90,6 +92,26 @@ def taken_of_episodes(value: Any, name: str) -> np.ndarray:
     if wider:
         raise DataError(f"`{name}` must fit in 64 bits with a sign; got {values.max()}. Leave them out.")
     return values if values.dtype == dtype else values.astype(dtype)
+
+
+def taken_flag(value: Any) -> bool:
+    """True or false, also as a number, or as an array of one: Gymnasium, NumPy and replay buffers have all of these.
+
+    Raises:
+        DataError: it is something else, or NaN, which would count as true.
+    """
+    if isinstance(value, bool):
+        return value
+    try:
+        flag = np.asarray(value)
+    except (ValueError, TypeError, RuntimeError):
+        flag = np.zeros(0)
+    if flag.size != 1 or flag.dtype.kind not in _NUMBERS or np.isnan(flag).any():
+        raise DataError(
+            f"An episode's terminated must be true or false; got {value!r:.80}. Say whether the world ended it, at its "
+            "last step."
+        )
+    return bool(flag.reshape(()))
 
 
 def taken_one(value: Any, name: str, remedy: str) -> int:
@@ -104,15 +126,20 @@ def taken_one(value: Any, name: str, remedy: str) -> int:
         raise DataError(f"An episode's {name} must be a whole number; got {value!r:.80}. {remedy}") from None
 
 
-def require_names(names: Sequence[Any], what: str) -> tuple[str, ...]:
-    """Names as a tuple.
+def require_names(names: Any, what: str) -> tuple[str, ...]:
+    """Names as a tuple; of None, none.
 
     Raises:
         DataError: a single text, or what is no text among them.
     """
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-        raise DataError(f"`{what}` must be a list of texts; got {names!r:.80}. Give a text for each.")
-    return tuple(names)
+    if names is None:
+        return ()
+    given: tuple[Any, ...] | None = None
+    if isinstance(names, Iterable) and not isinstance(names, str):
+        given = tuple(names)  # once: what is made as it is read is then gone
+    if given is None or not all(isinstance(name, str) for name in given):
+        raise DataError(f"`{what}` must be a list of texts; got {given or names!r:.80}. Give a text for each.")
+    return tuple(str(name) for name in given)
 
 
 def labels_of(

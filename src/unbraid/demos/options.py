@@ -42,7 +42,7 @@ class ReadOptions:
     def __post_init__(self) -> None:
         for name in ("obs", "obs_columns", "action_columns"):  # a text is one name, not its letters
             value = getattr(self, name)
-            object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
+            object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value or ()))
 
 
 def require_taken(options: ReadOptions, taken: frozenset[str], *, title: str, source: object) -> None:

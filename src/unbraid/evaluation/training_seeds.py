@@ -1,6 +1,6 @@
 """Several runs of one method: the training seed is the unit, not the episode."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -76,26 +76,27 @@ def across_seeds(evaluations: Sequence[Evaluation]) -> AcrossSeeds:
         DataError: none, what is no evaluation, or runs of different environments, limits of steps or numbers of
             episodes.
     """
-    one: Any = evaluations
-    if isinstance(one, Evaluation) or not all(isinstance(run, Evaluation) for run in one):
+    given: Any = evaluations
+    runs = tuple(given) if isinstance(given, Iterable) else None
+    if runs is None or not all(isinstance(run, Evaluation) for run in runs):
         raise DataError(
-            f"Training seeds must be given as a list of what evaluate(...) gives; got {one!r:.80}. Evaluate each run."
+            f"Training seeds must be given as a list of what evaluate(...) gives; got {given!r:.80}. Evaluate each run."
         )
-    if not evaluations:
+    if not runs:
         raise DataError("Training seeds need at least one run; got none. Evaluate some.")
-    kinds = {_kind(run) for run in evaluations}
+    kinds = {_kind(run) for run in runs}
     if len(kinds) > 1:
         first, second = sorted(kinds, key=str)[:2]
         raise DataError(
             "Runs that are taken together must have one environment, limit of steps and number of episodes; got "
             f"{first} and {second}. Evaluate all of them alike (`evaluate_runs`)."
         )
-    first_run = evaluations[0]
-    names = [name for name in first_run.values if all(name in run.values for run in evaluations)]
-    values = {name: np.array([float(run.values[name].mean()) for run in evaluations]) for name in names}
+    first_run = runs[0]
+    names = [name for name in first_run.values if all(name in run.values for run in runs)]
+    values = {name: np.array([float(run.values[name].mean()) for run in runs]) for name in names}
     return AcrossSeeds(
         env_id=first_run.env_id,
-        runs=tuple(evaluations),
+        runs=runs,
         values=values,
         metrics={name: mean_interval(means, unit_of_n=_UNIT) for name, means in values.items()},
         units={name: first_run.units.get(name, "") for name in names},

@@ -26,6 +26,7 @@ _REPAIR = "Repair the environment, or sum it up in a wrapper"
 _NOT_HERE = (gymnasium.error.Error, ImportError)
 """What Gymnasium raises where an environment is unknown, or lacks a package."""
 _NO_COST = "None stands for none: sum it up in a wrapper, or remove it"
+_TOLD_BY_RESET, _TOLD_BY_STEP = (*STATES, *LAYOUT), (*STATES, *EVENTS)
 
 
 def spec_of(world: World) -> EnvSpec:
@@ -232,7 +233,7 @@ class Told(gymnasium.Wrapper[Any, Any, Any, Any]):
             observation, info = self.env.reset(seed=seed, options=options)
         if self._strict:
             self._require_observed(observation, f"{self._name} in the reset of seed {seed}")
-        return observation, {name: info[name] for name in (*STATES, *LAYOUT) if name in info}
+        return observation, {name: info[name] for name in _TOLD_BY_RESET if name in info}
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """One step.
@@ -251,8 +252,8 @@ class Told(gymnasium.Wrapper[Any, Any, Any, Any]):
         else:
             reward, cost = one_number(reward, f"The reward of {place}", _REPAIR), info.get("cost")
             cost = None if cost is None else one_number(cost, f'The cost (`info["cost"]`) of {place}', _NO_COST)
-        told = {name: info[name] for name in (*STATES, *EVENTS) if name in info}
-        told |= {name: value for name in SUCCESS if (value := _of_one(info.get(name))) is not None}
+        told = {name: info[name] for name in _TOLD_BY_STEP if name in info}
+        told |= {name: value for name in SUCCESS if name in info and (value := _of_one(info[name])) is not None}
         return observation, reward, terminated, truncated, told if cost is None else {**told, "cost": cost}
 
     def _require_observed(self, observation: Any, place: str) -> None:
@@ -260,7 +261,11 @@ class Told(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 def _of_one(told: Any) -> float | None:
-    """A number, also where it is an array of one; None of what is none."""
-    if np.size(told) != 1 or np.asarray(told).dtype.kind not in "biuf":
+    """A number, also where it is an array of one; None of what is none, as NaN."""
+    try:
+        number = np.asarray(told)
+    except ValueError:  # lists of several lengths
         return None
-    return float(np.asarray(told).reshape(()))
+    if number.size != 1 or number.dtype.kind not in "biuf" or np.isnan(number).any():
+        return None
+    return float(number.reshape(()))

@@ -206,7 +206,7 @@ def test_it_is_a_sequence_of_episodes():
     assert len(demos.select([])) == 0
 
 
-@pytest.mark.usefixtures("without_shape_checks")
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("index", [slice(0, 2), "0", 1.0, None])
 def test_one_episode_is_asked_for_by_its_number(index):
     demos = _counting()
@@ -223,7 +223,7 @@ def test_episodes_are_chosen_by_numbers_a_slice_or_a_mask():
     assert demos.select(np.zeros(4, dtype=bool)).n_episodes == 0
 
 
-@pytest.mark.usefixtures("without_shape_checks")
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("wanted", "says"),
     [
@@ -254,7 +254,7 @@ def test_what_only_some_episodes_have_is_left_out_and_said():
     assert Demos.from_episodes([of(label=0), of(label=0)]).facts == {}
 
 
-@pytest.mark.usefixtures("without_shape_checks")
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
@@ -266,6 +266,7 @@ def test_what_only_some_episodes_have_is_left_out_and_said():
         ({"seed": "q"}, "seed must be a whole number; got 'q'"),
         ({"terminated": np.zeros(3, dtype=bool)}, "terminated must be true or false; got array"),
         ({"terminated": "False"}, "terminated must be true or false; got 'False'"),
+        ({"terminated": np.nan}, "terminated must be true or false; got nan"),
     ],
 )
 def test_a_field_of_an_episode_that_is_another_thing_is_refused(fields, says):
@@ -273,7 +274,7 @@ def test_a_field_of_an_episode_that_is_another_thing_is_refused(fields, says):
         Episode(**({"observations": np.zeros((4, 2)), "actions": np.zeros((3, 1))} | fields))
 
 
-@pytest.mark.usefixtures("without_shape_checks")
+@pytest.mark.usefixtures("unchecked")
 def test_numbers_of_numpy_are_numbers_of_an_episode():
     """As `numpy.load` gives them: arrays without axes."""
     fields = {"label": np.array(1), "seed": np.uint8(7), "terminated": np.array(True)}
@@ -282,7 +283,24 @@ def test_numbers_of_numpy_are_numbers_of_an_episode():
     assert [type(v) for v in (episode.label, episode.seed, episode.terminated)] == [int, int, bool]
 
 
-@pytest.mark.usefixtures("without_shape_checks")
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("told", [1, 1.0, np.float32(1), np.array([True]), np.array([[1.0]])])
+def test_ends_may_be_numbers_as_replay_buffers_keep_them(told):
+    assert Episode(np.zeros((4, 2)), np.zeros((3, 1)), terminated=told).terminated is True
+    demos = replace(_counting((1, 2)), terminated=np.array([0, 1], dtype=np.float32))
+    assert demos.terminated.tolist() == [False, True]
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("how", [list, tuple, iter, np.array, lambda names: dict.fromkeys(names).keys()])
+def test_names_may_come_in_any_row(how):
+    episodes = [Episode(np.zeros((2, 2)), np.zeros((1, 1)), label=i) for i in (0, 1)]
+    demos = Demos.from_episodes(episodes, label_names=how(["ann", "bob"]), observation_names=how(["x", "y"]))
+    assert (demos.label_names, demos.observation_names) == (("ann", "bob"), ("x", "y"))
+    assert Demos.from_episodes(episodes, label_names=None).label_names == ("0", "1")
+
+
+@pytest.mark.usefixtures("unchecked")
 def test_demos_take_lists():
     demos = Demos([[0.0], [1.0], [2.0]], [[0.5], [1.5]], [2], [1], seeds=[4], labels=[0], label_names=["ann"])
     assert (demos.lengths.dtype, demos.terminated.dtype, demos.seeds.dtype) == (np.int64, bool, np.int64)
@@ -291,9 +309,11 @@ def test_demos_take_lists():
         ({"lengths": [2.0]}, "`lengths` must hold one whole number for each episode; got shape .* of float64"),
         ({"lengths": 2}, r"`lengths` must hold one whole number for each episode; got shape \(\)"),
         ({"terminated": ["no"]}, "`terminated` must hold true or false"),
+        ({"terminated": [np.nan]}, "`terminated` must hold true or false"),
         ({"seeds": np.array([2**63], dtype=np.uint64)}, "`seeds` must fit in 64 bits with a sign"),
         ({"label_names": "ann"}, "`label_names` must be a list of texts; got 'ann'"),
-        ({"observation_names": [1]}, r"`observation_names` must be a list of texts; got \[1\]"),
+        ({"observation_names": [1]}, r"`observation_names` must be a list of texts; got \(1,\)"),
+        ({"observation_names": 1}, "`observation_names` must be a list of texts; got 1"),
     ):
         with pytest.raises(DataError, match=says):
             replace(demos, **fields)
@@ -315,13 +335,13 @@ def test_it_shows_itself_in_a_line():
     )
 
 
-@pytest.mark.usefixtures("without_shape_checks")
+@pytest.mark.usefixtures("unchecked")
 def test_decimals_of_more_than_64_bits_become_float64():
     wide = Episode(np.zeros((4, 2), dtype=np.longdouble), np.ones((3, 1), dtype=np.longdouble))
     assert (wide.observations.dtype, wide.actions.dtype) == (np.float64, np.float64)
 
 
-@pytest.mark.usefixtures("without_shape_checks")
+@pytest.mark.usefixtures("unchecked")
 def test_a_seed_is_no_generator_and_it_says_how_to_make_one():
     demos = _counting((2,) * 4)
     for draw in (demos.shuffled, lambda given: demos.split(held_out=0.5, generator=given)):

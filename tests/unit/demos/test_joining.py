@@ -1,6 +1,5 @@
 """Several data sets as one: columns by name, shares, and what not all have."""
 
-import jaxtyping
 import numpy as np
 import pytest
 
@@ -129,8 +128,8 @@ def test_a_data_set_of_no_steps_has_no_share():
         join_demos([_demos(), _demos([0])], weights=[1.0, 1.0])
 
 
-def test_what_is_no_data_set_is_told(monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+@pytest.mark.usefixtures("unchecked")
+def test_what_is_no_data_set_is_told():
     for wrong, came in ((["pile"], "the path 'pile'"), ([_demos(), _demos()[0]], "an Episode"), (_demos(), "an E")):
         with pytest.raises(DataError, match=f"must be Demos; got {came}"):
             join_demos(wrong)

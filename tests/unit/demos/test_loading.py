@@ -2,7 +2,6 @@
 
 from dataclasses import fields
 
-import jaxtyping
 import numpy as np
 import pytest
 
@@ -128,15 +127,16 @@ def test_damage_is_told_by_the_kind_of_file(tmp_path):
 
 
 @pytest.mark.parametrize("source", [["a", "b"], None, b"a"])
-def test_what_is_no_path_is_told(source, monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+@pytest.mark.usefixtures("unchecked")
+def test_what_is_no_path_is_told(source):
     with pytest.raises(DataError, match=r"must be a path, or an id .* one after another: load_demos\(first"):
         load_demos(source)
 
 
-def test_options_take_a_text_for_one_name_and_any_list(tmp_path, monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+@pytest.mark.usefixtures("unchecked")
+def test_options_take_a_text_for_one_name_and_any_list(tmp_path):
     assert ReadOptions(obs="xy", action_columns=["u"]) == ReadOptions(obs=("xy",), action_columns=("u",))
+    assert ReadOptions(obs=None) == ReadOptions()
     table = {"run": [0, 0], "x": [1.0, 2.0], "y": [3.0, 4.0], "xy": [5.0, 6.0], "u": [1.0, None]}
     demos = demos_from_table(table, ReadOptions(episode_column="run", obs_columns="xy", action_columns="u"))
     assert demos.observations.tolist() == [[5], [6]]

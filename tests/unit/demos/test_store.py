@@ -5,7 +5,6 @@ import json
 import os
 from dataclasses import replace
 
-import jaxtyping
 import numpy as np
 import pytest
 
@@ -239,8 +238,8 @@ def test_spooled_parts_that_fail_leave_nothing(demos, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_no_demos_is_told(demos, tmp_path, monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+@pytest.mark.usefixtures("unchecked")
+def test_what_is_no_demos_is_told(demos, tmp_path):
     with pytest.raises(DataError, match="must be Demos; got a list of Episode"):
         save_demos([demos[0]], tmp_path / "pile")
     assert not list(tmp_path.glob("*"))

@@ -62,9 +62,10 @@ def test_runs_that_do_not_belong_together():
 
 def test_what_is_no_list_of_evaluations_is_refused():
     run = evaluate(pushing(0.0), ENV, n_episodes=2, max_steps=3)
-    for given in (run, [run, 3.0]):
+    for given in (run, [run, 3.0], None):
         with pytest.raises(DataError, match="must be given as a list of what evaluate"):
             inspect.unwrap(across_seeds)(given)
+    assert inspect.unwrap(across_seeds)(one for one in [run, run]).runs == (run, run)
 
 
 def test_one_model_is_not_two_training_seeds():

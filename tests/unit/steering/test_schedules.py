@@ -134,9 +134,9 @@ def test_what_is_no_mapping_or_no_share_is_refused(modes):
             make()
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("state", [(np.zeros((3, 2)),), (np.zeros(2),), np.zeros((2, 2)), ()])
 def test_a_state_of_other_environments_is_refused(modes, state):
     """As when one environment is looked at with the state of four."""
-    predict = without_checked_types(type(in_turn({0: modes[0]})).predict)
     with pytest.raises(ConfigError, match=r"`state` must be .* a tuple of one array \(2, 2\); got .*Hand it back"):
-        predict(in_turn({0: modes[0], 1: modes[1]}), np.ones((2, 3)), state)
+        in_turn({0: modes[0], 1: modes[1]}).predict(np.ones((2, 3)), state)

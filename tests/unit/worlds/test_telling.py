@@ -50,9 +50,10 @@ def runs_of(how, **options):
         lambda won: {"is_success": np.float32(won)},
         lambda won: {"is_success": np.bool_(won)},
         lambda won: {"is_success": won * 1, "success": 1 - won},
+        lambda won: {"is_success": np.nan, "success": won},  # no number is no success
         lambda won: {"is_success": True} if won else {},  # mentioned only where there is one
     ],
-    ids=["bool", "float32", "bool_", "two names", "now and then"],
+    ids=["bool", "float32", "bool_", "two names", "NaN beside a name", "now and then"],
 )
 def test_success_is_what_the_last_step_says(how):
     for run in runs_of(how):
