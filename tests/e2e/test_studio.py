@@ -472,7 +472,7 @@ def test_what_one_tab_says_another_shows(fitted, pile, browser, tmp_path):
         one.click("#chips .pen >> nth=1")
         one.fill("#edit-name", "the other one")
         one.click("#edit-save")
-        expect(one.locator("#run")).to_contain_text("2 modes")
+        expect(one.locator("#chips .chip").nth(1)).to_have_text("the other one")  # it is saved
         other.evaluate("dispatchEvent(new Event('focus'))")
         expect(other.locator("#agents .slider .chip").nth(1)).to_have_text("the other one")
         expect(other.locator("#undo")).to_be_enabled()
@@ -490,6 +490,17 @@ def test_what_one_tab_says_another_shows(fitted, pile, browser, tmp_path):
         expect(other.locator("#agents .slider .chip")).to_have_count(1)
         other.locator("#agents .slider input").first.fill("0.7")
         expect(other.locator("#agents code")).to_contain_text(".blend(")
+
+        # of one mode there is nothing to teach: the keys undo and redo what was said of it
+        one.click("#chips .pen")
+        one.fill("#edit-name", "both")
+        one.click("#edit-save")
+        expect(one.locator("#chips .chip")).to_have_text("both")
+        one.click("#tab-teach")
+        one.keyboard.press("Control+z")
+        expect(one.locator("#redo")).to_be_enabled()
+        one.keyboard.press("Control+Shift+Z")
+        expect(one.locator("#redo")).to_be_disabled()
     assert complaints == []
 
 

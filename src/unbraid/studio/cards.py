@@ -49,7 +49,7 @@ def cards_of(
         catalogue: what is known of the episodes.
         demos: the episodes.
         shown: the modes as the page shows them.
-        confused: as `confusion` gives it; a window that is read as one of several merged modes is theirs together.
+        confused: as `confusion` gives it; a window is read as what is likeliest of all that is shown.
         leads: (mode,) the mode that each is shown as.
     """
     probabilities = catalogue.shown(leads)
@@ -59,7 +59,8 @@ def cards_of(
         for name, values in (("return", catalogue.returns), ("cost", catalogue.costs))
         if values is not None
     }
-    read, windows = np.take(leads, confused.probabilities.argmax(1)), shown_as(confused.probabilities, leads)
+    windows = shown_as(confused.probabilities, leads)
+    read = windows.argmax(1)
     steps = np.array([[sum(n for k, n in runs if leads[k] == s.mode) for s in shown] for runs in catalogue.stretches])
     cards: list[dict[str, Any]] = []
     for index, mode in enumerate(shown):

@@ -24,7 +24,8 @@ def certified(run: Path, weights_sha256: str) -> tuple[dict[int, list[dict[str, 
         weights_sha256: of its model (`ModeModel.fingerprint`).
 
     Returns:
-        Mode -> its claims, each with ``sentence``, ``answer``, ``n`` and ``env_id``; and sentences on what is left out.
+        Mode -> its claims, each with ``sentence``, ``answer``, ``n``, ``env_id`` and ``max_steps``; and sentences on
+            what is left out.
     """
     noted, left_out = _noted(run), list[str]()
     entries = [(f"A certificate that results.json notes ({entry.get('file')!s:.80})", entry) for entry in noted]
@@ -39,9 +40,16 @@ def certified(run: Path, weights_sha256: str) -> tuple[dict[int, list[dict[str, 
             left_out.append(f"{name} is of another model, and is not shown.")
             continue
         for mode, claim in _claims(entry):
-            if claim not in found.setdefault(mode, []):  # what is noted may lie in the folder, too
-                found[mode].append(claim)
+            known = found.setdefault(mode, [])
+            if not any(_say_the_same(one, claim) for one in known):  # what is noted may lie in the folder, too
+                known.append(claim)
     return found, list(dict.fromkeys(left_out))
+
+
+def _say_the_same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Notes of before do not say where episodes were cut."""
+    unsaid = {"max_steps": None} if None in (one["max_steps"], other["max_steps"]) else {}
+    return one | unsaid == other | unsaid
 
 
 def _noted(run: Path) -> list[dict[str, Any]]:

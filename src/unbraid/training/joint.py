@@ -415,9 +415,9 @@ class UnbraidLearner:
             return []
         what = "stretches" if self._n_changes else "demonstrations"
         return [
-            f"What was learned reads {n_misread} of {n_spans} {what} in another mode than the search put them in. Fit "
-            "with more gradient steps; where that changes nothing, they say too little of their mode: bring longer "
-            "ones, or ask for fewer modes."
+            f"What was learned reads {n_misread} of {n_spans} {what} that the search was sure of in another mode than "
+            "it put them in. Fit with more gradient steps; where that changes nothing, they say too little of their "
+            "mode: bring longer ones, or ask for fewer modes."
         ]
 
     # What an exact resume needs beside the model (see checkpoint.py)

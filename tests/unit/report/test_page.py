@@ -190,6 +190,13 @@ def test_the_command_says_how_the_data_was_read(make_run: Callable[..., Path]):
             "2 --policy-hidden 64 32 --style on",
             "given in Python, or by a sweep: learning_rate 0.1.",
         ),
+        ({"method": "unbraid", "n_modes": 2, "policy_hidden": []}, "2 --policy-hidden", ""),
+        ({"method": "unbraid", "n_modes": 2, "sharing": "changing"}, "2 --sharing changing", ""),
+        (
+            {"method": "unbraid", "n_modes": 2, "sharing": "window"},  # `fit` does not offer it
+            "2",
+            "given in Python, or by a sweep: sharing window.",
+        ),
     ],
 )
 def test_the_command_has_the_settings_that_differ(make_run: Callable[..., Path], config, command, beside):

@@ -65,11 +65,11 @@ def test_every_answer_of_a_certificate_is_told_with_what_it_rests_on():
 def test_a_certificate_says_where_its_episodes_are_cut_and_how_it_is_verified_from_anywhere():
     told = {"env_id": "World-v0", "alpha": 0.05, "weights_sha256": "ab12", "episodes": {"mode 0": 64}, "results": []}
     kept = told | {"file": "certificate.json", "max_steps": 20, "within_run": True}
-    entries = [kept, told | {"file": "a/b.json", "max_steps": None, "within_run": False}]
+    entries = [kept, told | {"file": "a/my b.json", "max_steps": None, "within_run": False}]
     section = certificates(_record(certificates=entries))
     assert section is not None
     cut, whole = (dict(facts.facts) for own in section.sections for facts in own.blocks if isinstance(facts, Facts))
     assert cut["episodes are cut after"] == "20 steps"
     assert cut["see for yourself"] == "unbraid certify RUN --verify RUN/certificate.json --replay"
     assert "episodes are cut after" not in whole
-    assert whole["see for yourself"] == "unbraid certify RUN --verify a/b.json --replay"
+    assert whole["see for yourself"] == "unbraid certify RUN --verify 'a/my b.json' --replay"

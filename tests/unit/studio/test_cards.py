@@ -54,6 +54,15 @@ def test_merged_modes_are_taken_for_others_as_often_as_their_windows_say(catalog
     assert (nobody["n_windows"], nobody["taken_for"]) == (0, [])
 
 
+def test_a_window_that_merged_modes_explain_best_together_is_theirs(catalogue, demos):
+    three = replace(catalogue, probabilities=np.pad(catalogue.probabilities, ((0, 0), (0, 1))))
+    edits = Edits(3).saying(Edit("merge", 1, 0))
+    confused = Confusion(np.array([[0.3, 0.3, 0.4], [0.1, 0.1, 0.8]]), np.array([0, 1]), 10)
+    both, other = cards_of(three, demos, edits.shown, confused, leads=edits.leads)
+    assert (both["n_windows"], other["n_windows"]) == (1, 1)
+    assert both["taken_for"][0]["probability"]["value"] == pytest.approx(0.4)
+
+
 def test_what_modes_are_taken_for_has_the_interval_of_a_ratio(catalogue, demos):
     """Of episodes with equally many windows it is the mean of theirs; an episode with more of them counts more."""
     two = replace(catalogue, probabilities=catalogue.probabilities[:, :2])

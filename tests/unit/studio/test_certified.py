@@ -15,10 +15,10 @@ def result(mode, limit=0.1):
     return Result(claim, "holds", "betting", 32, 0.05, (0.0, 0.0), (1.0, 1.0), {})
 
 
-def save(path, weights, modes=(1,)):
+def save(path, weights, modes=(1,), terms=None):
     claims = tuple(ProbabilityClaim("cost", above=25, at_most=0.1, mode=mode) for mode in modes)
     results = tuple(result(mode) for mode in modes)
-    Certificate(Terms(), claims, {"weights_sha256": weights}, {"id": WORLD}, (), results).save(path)
+    Certificate(terms or Terms(), claims, {"weights_sha256": weights}, {"id": WORLD}, (), results).save(path)
 
 
 def note(run, *certificates):
@@ -57,6 +57,14 @@ def test_what_is_noted_and_lies_in_the_folder_is_told_once(tmp_path):
     claims, left_out = certified(tmp_path, "ours")
     assert [len(claims[mode]) for mode in (0, 1)] == [1, 2]
     assert left_out == []
+
+
+def test_a_note_of_before_that_says_not_where_episodes_were_cut_is_told_once(tmp_path):
+    save(tmp_path / "certificate.json", "ours", terms=Terms(max_steps=300))
+    note(tmp_path, noted("certificate.json", "ours", result(1)))
+    assert len(certified(tmp_path, "ours")[0][1]) == 1
+    note(tmp_path, noted("c.json", "ours", result(1)) | {"max_steps": 100})  # cut elsewhere it is another claim
+    assert [claim["max_steps"] for claim in certified(tmp_path, "ours")[0][1]] == [100, 300]
 
 
 @pytest.mark.parametrize("odd", ["no list", [3], [{"weights_sha256": "ours", "results": [{"claim": 3}, 4]}]])

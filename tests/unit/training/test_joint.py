@@ -257,7 +257,10 @@ def test_demonstrations_that_are_read_in_another_mode_than_they_were_put_in_are_
         learner.responsibilities = torch.nn.functional.one_hot(moved, 2).float()
         said = [w for w in learner.finished().search["warnings"] if "another mode" in w]
         assert len(said) == is_said
-        assert all(f"{n_misread} of 16 demonstrations" in w and "more gradient steps" in w for w in said)
+        assert all(
+            f"{n_misread} of 16 demonstrations that the search was sure of" in w and "more gradient steps" in w
+            for w in said
+        )
     learner.responsibilities = 0.5 + 0.3 * (learner.responsibilities - 0.5)  # what the search was not sure of
     assert not any("another mode" in w for w in learner.finished().search["warnings"])
 

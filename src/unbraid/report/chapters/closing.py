@@ -29,6 +29,8 @@ _FLAGS = (
     "precision",
 )
 """Settings that `unbraid fit` has a flag for; its seed is told with the run's provenance."""
+_NO_CHOICE = {"sharing": "window"}
+"""What a setting may be that its flag does not offer."""
 
 
 def limits(record: RunRecord) -> Section:
@@ -94,7 +96,8 @@ def _command(asked: Mapping[str, Any]) -> list[str]:
     words = ["unbraid", verb] if verb == "demo" else ["unbraid", verb, "DATA"]
     more = [f"DATA_{number + 2}" for number in range(reading.pop("n_more_demos", 0))]
     changed = _changed(asked)
-    flags = {"demos": more} | reading | {name: changed[name] for name in _FLAGS if name in changed}
+    flags = ({"demos": more} if more else {}) | reading
+    flags |= {name: changed[name] for name in _FLAGS if name in changed and _is_offered(name, changed[name])}
     flags |= {name: asked[name] for name in ("held_out",) if asked.get(name) is not None}
     seed = (asked.get("provenance") or {}).get("seed")
     flags |= {} if seed is None else {"seed": seed}
@@ -102,7 +105,7 @@ def _command(asked: Mapping[str, Any]) -> list[str]:
     flags |= {} if verb == "demo" else {"out": "RUN"}
     for name, value in flags.items():
         values = value if isinstance(value, list) else [] if value is True else [value]
-        words += ["--" + name.replace("_", "-"), *map(str, values)] if values or value is True else []
+        words += ["--" + name.replace("_", "-"), *map(str, values)]
     return words
 
 
@@ -117,8 +120,12 @@ def _changed(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 def _without_a_flag(asked: Mapping[str, Any]) -> list[str]:
     """The same, of settings that the command cannot tell, as "learning_rate 0.001"."""
-    unsaid = {name: value for name, value in _changed(asked).items() if name not in _FLAGS}
+    unsaid = {name: value for name, value in _changed(asked).items() if not _is_offered(name, value)}
     return [f"{name} {value}" for name, value in _flat(unsaid)]
+
+
+def _is_offered(name: str, value: Any) -> bool:
+    return name in _FLAGS and _NO_CHOICE.get(name) != value
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """Whether modes do what they are asked for, and what is guaranteed of them."""
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -68,6 +69,7 @@ def _certificate(number: int, entry: Mapping[str, Any]) -> Section:
     )
     episodes = "; ".join(f"{actor}: {counted(n, 'episodes')}" for actor, n in entry["episodes"].items())
     cut = entry.get("max_steps")
+    file = shlex.quote(entry["file"])
     own = entry.get("within_run", "/" not in entry["file"])
     facts = (
         ("environment", entry["env_id"]),
@@ -75,7 +77,7 @@ def _certificate(number: int, entry: Mapping[str, Any]) -> Section:
         ("alpha", f"{entry['alpha']:g}"),
         ("episodes", episodes),
         ("weights, SHA-256", entry["weights_sha256"]),
-        ("see for yourself", f"unbraid certify RUN --verify {'RUN/' if own else ''}{entry['file']} --replay"),
+        ("see for yourself", f"unbraid certify RUN --verify {'RUN/' if own else ''}{file} --replay"),
     )
     blocks: tuple[Block, ...] = (Verdicts(verdicts), Facts(facts))
     return Section(f"certificate-{number}", entry["file"], blocks)

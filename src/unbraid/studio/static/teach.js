@@ -155,7 +155,7 @@ export function teachView(panel, studio) {
       grouping = String(studio.leads);
     },
     get undo() { return studio.modes.length > 1 ? forget : null; }, // what was said last here is an answer, not a name
-    redo() { say("An answer that was taken back cannot be given again: answer the pair anew."); },
+    get redo() { return studio.modes.length > 1 ? () => say("An answer that was taken back cannot be given again: answer the pair anew.") : null; },
     columns() { pick.show(); draw(); },
     redraw() { draw(); bars.forEach((bar) => bar.show()); },
     key(event) {
