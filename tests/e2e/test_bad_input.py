@@ -260,7 +260,7 @@ def test_more_modes_than_episodes(refused, tmp_path, n_modes):
         (["--held-out", -0.1], r"--held-out must be a share of .*got -0\.1\. .*0 none"),
         (["--held-out", "nan"], r"--held-out must be a share of .*got nan\. .*0 none"),
         (["--seed", -1], "seed must be at least 0; got -1"),
-        (["--checkpoint-every", 0], "checkpoint_every must be at least 1; got 0"),
+        (["--checkpoint-every", 0], "checkpoint_every must be a whole number of at least 1; got 0"),
         (["--method", "talk", "--delta-steps", 0], "must (be|have) at least 1( step)?; got 0"),
         (["--device", "abacus"], "must .*'?abacus"),
     ],

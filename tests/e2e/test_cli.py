@@ -90,6 +90,14 @@ def _options(request_) -> list[dataclasses.Field]:
     ]
 
 
+def _shown(option: dataclasses.Field) -> str:
+    """How the help calls an option: by its flag, or by what stands in its place."""
+    places = [own.metavar for own in getattr(option.type, "__metadata__", ()) if getattr(own, "metavar", None)]
+    if places:
+        return places[0]
+    return "PATH" if "Positional" in str(option.type) else f"--{option.name.replace('_', '-')}"
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_help_of_a_verb_says_what_it_does_and_what_every_option_means(unbraid, verb):
     said = unbraid(verb, "--help")
@@ -99,8 +107,7 @@ def test_the_help_of_a_verb_says_what_it_does_and_what_every_option_means(unbrai
     assert " ".join(what.split("Example:")[0].split()) in told
     assert f"Example: unbraid {verb}" in told
     for field in _options(VERBS[verb]):
-        name = "PATH" if "Positional" in str(field.type) or field.name in ("run", "data") else f"--{field.name}"
-        assert name.replace("_", "-") in told
+        assert _shown(field) in told
     # An option without a word of explanation shows its default alone.
     assert not re.search(r"--[a-z-]+ (\S+ )?\((default|required)", told)
 

@@ -186,7 +186,8 @@ def test_where_modes_change_the_score_is_near_what_it_is_when_told_who_acted(mod
 def test_a_window_is_the_same_whatever_lies_beside_it(model, demos, uneven):
     together = Demos.from_episodes([*demos, *uneven])
     both = model.transform(together, window_steps=9)
-    np.testing.assert_allclose(both[-len(cut_windows(uneven.lengths, 9)) :], model.transform(uneven, window_steps=9))
+    alone = model.transform(uneven, window_steps=9)
+    np.testing.assert_allclose(both[-len(cut_windows(uneven.lengths, 9)) :], alone, rtol=1e-6)  # sums in another order
 
 
 def test_more_steps_than_a_chunk_are_read_as_one(model, demos, monkeypatch):
