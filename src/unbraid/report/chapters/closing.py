@@ -9,11 +9,10 @@ from unbraid.report.claims import as_good_counts
 from unbraid.report.estimates import counted
 from unbraid.report.record import RunRecord
 from unbraid.report.sections import Code, Facts, Folded, Paragraph, Section
-from unbraid.training.config import TalkConfig, UnbraidConfig
+from unbraid.training.config import METHODS
 
 __all__ = ["limits", "reproduction"]
 
-_DEFAULTS = {config.method: {"method": "unbraid", **asdict(config())} for config in (UnbraidConfig, TalkConfig)}
 _FLAGS = (
     "method",
     "n_modes",
@@ -79,10 +78,10 @@ def reproduction(record: RunRecord) -> Section:
     ]
     settings = tuple(_flat(record.asked.get("config") or {}))
     folded = (Folded("Every setting of this run", (Facts(settings),)),) if settings else ()
-    data = "DATA stands for the path of the demonstrations, RUN for a new folder. "
+    is_demo = record.asked.get("command") == "demo"
+    named = "" if is_demo else "DATA stands for the path of the demonstrations, RUN for a new folder. "
     beside = _without_a_flag(record.asked)
     told = f"Settings that have no flag are given in Python, or by a sweep: {'; '.join(beside)}. " if beside else ""
-    named = "" if record.asked.get("command") == "demo" else data
     intro = (
         f"The command that makes this run. {named}{told}The same versions on the same kind of machine give the same "
         "numbers, times apart; results.json in the run's folder holds every number that is measured here."
@@ -112,7 +111,8 @@ def _command(asked: Mapping[str, Any]) -> list[str]:
 def _changed(asked: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a fit that are not the method's defaults, and how many modes were asked for."""
     config = asked.get("config") or {}
-    defaults = _DEFAULTS.get(config.get("method", ""), {})
+    kind = METHODS.get(config.get("method", ""))
+    defaults = {} if kind is None else {**asdict(kind()), "method": "unbraid"}
     known = {name: value for name, value in config.items() if name in defaults and name != "seed"}
     plain = {name: tuple(value) if isinstance(value, list) else value for name, value in known.items()}
     return {name: known[name] for name in known if name == "n_modes" or plain[name] != defaults[name]}
