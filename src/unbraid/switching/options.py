@@ -163,6 +163,7 @@ class OptionWorlds:
         self._observations = np.array(observations, dtype=np.float64)
         self._age = np.zeros(self.n_envs, dtype=np.int64)
         self._memory: list[np.ndarray | None] = [None] * self.n_modes
+        self._has_acted = np.zeros((self.n_modes, self.n_envs), dtype=np.bool_)  # in the episode that is under way
         return self._observations.copy()
 
     def hold(self, modes: Int[np.ndarray, "env"]) -> OptionOutcome:
@@ -216,10 +217,11 @@ class OptionWorlds:
         for mode in np.unique(modes).tolist():
             rows = np.flatnonzero(modes == mode)
             kept = self._memory[mode]
+            begins = ~self._has_acted[mode, rows]  # what it kept is of an episode before
             chosen, memory = self._controllers[mode].act(
-                self._observations[rows], None if kept is None else kept[rows], self._age[rows] == 0, noise[rows]
+                self._observations[rows], None if kept is None else kept[rows], begins, noise[rows]
             )
-            actions[rows] = chosen
+            actions[rows], self._has_acted[mode, rows] = chosen, True
             if memory is not None:
                 if kept is None:
                     kept = self._memory[mode] = np.zeros((self.n_envs, *memory.shape[1:]), memory.dtype)
@@ -238,6 +240,7 @@ class OptionWorlds:
             observations, _ = self._worlds.reset(seed=self._seeds, options={"reset_mask": rows})
             self._observations[rows] = np.asarray(observations, dtype=np.float64)[rows]
             self._age[rows] = 0
+            self._has_acted[:, rows] = False
 
 
 @final

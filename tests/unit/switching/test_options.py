@@ -94,6 +94,22 @@ def test_a_controller_keeps_its_memory_for_its_own_rows(icy_road, haste_and_care
     np.testing.assert_allclose(worlds.hold(np.array([0, 1])).returns, [3.0, 1.2], rtol=1e-5)
 
 
+def test_a_controller_remembers_nothing_of_an_episode_before(icy_road, haste_and_care):
+    """Also one that is chosen only after a while: its first step in an episode is where it begins."""
+    told = []
+
+    class Counting:
+        def act(self, observations, state, episode_start, noise):
+            count = np.zeros(len(observations)) if state is None else np.where(episode_start, 0.0, state[:, 0])
+            told.extend(zip(count.tolist(), episode_start.tolist(), strict=True))
+            return np.zeros_like(noise), (count + 1)[:, None]
+
+    worlds = OptionWorlds([haste_and_care[0], Counting()], icy_road, horizon_steps=2, n_envs=1, max_steps=4)
+    for mode in (0, 1, 0, 1, 1, 0):  # three episodes of two choices
+        worlds.hold(np.array([mode]))
+    assert told == [(0.0, True), (1.0, False)] * 3
+
+
 def test_what_is_refused(icy_road, haste_and_care):
     for wrong in ({"horizon_steps": 0}, {"cost_weight": -1.0}, {"n_envs": 0}, {"max_steps": 0}, {"cost_weight": True}):
         with pytest.raises(ConfigError, match="must be"):
