@@ -1,6 +1,9 @@
 """Changes are matched one to one; those that nothing matches are counted apart."""
 
+import itertools
+
 import numpy as np
+import pytest
 
 from unbraid.evaluation.boundaries import boundary_scores
 
@@ -39,3 +42,31 @@ def test_what_lies_too_far_apart_is_no_match():
     assert (found.missing.tolist(), found.spurious.tolist()) == ([1], [1])
     assert found.to_json()["error_quartiles_steps"] is None
     assert len(boundary_scores(steps(200, 20), steps(200, 150), np.array([200]), farthest_steps=130).errors_steps) == 1
+
+
+def test_changes_that_lie_just_as_far_apart_as_may_be_are_matched():
+    for step, n in ((70, 1), (71, 0)):
+        assert len(boundary_scores(steps(200, 20), steps(200, step), np.array([200])).errors_steps) == n
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_it_is_the_best_of_all_matchings(seed):
+    """The most matched pairs, and of those matchings the least sum of distances, by trying all of them."""
+    generator = np.random.default_rng(seed)
+    true, found = (np.sort(generator.choice(np.arange(1, 60), n, replace=False)) for n in generator.integers(1, 5, 2))
+    every = []
+    for n in range(min(len(true), len(found)) + 1):
+        for some, others in itertools.product(itertools.combinations(true, n), itertools.permutations(found, n)):
+            apart = [abs(int(a) - int(b)) for a, b in zip(some, others, strict=True)]
+            if max(apart, default=0) <= 10:
+                every.append((-n, sum(apart)))
+    scored = boundary_scores(steps(60, *true), steps(60, *found), np.array([60]), farthest_steps=10)
+    errors = scored.errors_steps
+    assert (-len(errors), int(errors.sum())) == min(every)
+    assert scored.missing.tolist() == [len(true) - len(errors)]
+    assert scored.spurious.tolist() == [len(found) - len(errors)]
+
+
+def test_what_is_told_has_the_quartiles():
+    told = boundary_scores(steps(100, 10, 40, 70), steps(100, 12, 46, 80), np.array([100])).to_json()
+    assert told["error_quartiles_steps"] == [4, 6, 8]

@@ -41,6 +41,8 @@ def test_differences_and_how_often_one_exceeds_the_other(found):
     assert compared.improvement["energy"].value == 1.0
     assert compared.exceeds["length"].value == 0.5
     assert set(compared.improvement) == {"return", "energy", "smoothness"} <= set(BETTER)
+    assert compared.improvement["return"] == compared.exceeds["return"]  # of these, more is better
+    assert compared.improvement["return"].value != 0.5
     assert compared.units["energy"] == "squared action"
     back = compare(b, a)
     assert back.exceeds["return"].value == pytest.approx(1 - compared.exceeds["return"].value)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 from scipy.special import softmax
 
 from unbraid.core.errors import ConfigError, ModelError
@@ -48,6 +49,29 @@ def test_the_slope_is_the_losss():
 
     (found,) = fitted_temperatures([data])
     assert np.log(found) == pytest.approx(minimize_scalar(loss, bounds=(-3, 6), method="bounded").x, abs=1e-3)
+
+
+def test_it_is_the_best_of_all_temperatures_given_that_neighbours_are_alike():
+    """Against a search that needs no slope; deviations: 1 about log 1.4, and a half between neighbours."""
+    data = [windows(t, n=200, n_spans=n, seed=n) for t, n in ((0.7, 12), (3.0, 5), (2.0, 9))]
+
+    def loss(logs):
+        value = 0.5 * ((logs - np.log(1.4)) ** 2).sum() + 0.5 * (np.diff(logs) ** 2).sum() / 0.25
+        for log, given in zip(logs, data, strict=True):
+            probabilities = softmax(given.scores / np.exp(log), axis=1)[np.arange(200), given.modes]
+            value -= given.n_spans * np.log(probabilities).mean()
+        return value
+
+    best = minimize(loss, np.zeros(3), method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-10}).x
+    np.testing.assert_allclose(np.log(fitted_temperatures(data)), best, atol=2e-3)
+
+
+def test_temperatures_stay_within_reason():
+    """However sure: scores that say nothing, or that are right by next to nothing in as many spans as one likes."""
+    wrong = LeftOut(np.tile([[1e4, 0.0]], (50, 1)), np.arange(50) % 2, 10**9)
+    right = LeftOut(np.tile([[1e-4, 0.0]], (50, 1)), np.zeros(50, dtype=int), 10**9)
+    assert np.log(fitted_temperatures([wrong])) == pytest.approx([6.0])
+    assert np.log(fitted_temperatures([right])) == pytest.approx([-3.0])
 
 
 def test_lengths_between_two_lie_between_and_those_beyond_are_the_ends():

@@ -58,6 +58,18 @@ def test_all_of_it_is_what_the_enumeration_says():
             np.testing.assert_allclose(found.constant(own.start + 1, own.start + 3), constant)
 
 
+@pytest.mark.parametrize("rate", [0.05, RATE, 0.45])
+def test_the_best_path_is_the_likeliest_of_all(rate):
+    for seed in range(8):
+        values = scores(6, 2, seed)
+        assert tuple(best_path(values, np.array([6]), rate)) == enumerated(values, rate)[3]
+
+
+def test_without_switching_the_best_path_has_one_mode():
+    values = np.tile([[0.0, -3.0], [-3.0, 0.0], [0.0, -3.0]], (5, 1))
+    assert best_path(values, np.array([15]), 0.0).tolist() == [0] * 15
+
+
 def test_the_order_of_episodes_decides_nothing():
     values = scores()
     order = [3, 0, 4, 2, 1]
@@ -79,6 +91,7 @@ def test_a_single_odd_step_is_no_change_however_odd():
 
 def test_of_two_paths_as_likely_the_one_that_stays_is_taken():
     assert best_path(np.zeros((7, 3)), np.array([7]), 2 / 3).tolist() == [0] * 7
+    assert best_path(np.array([[0.0, 0.0], [0.0, 0.0], [0.0, 1.0]]), np.array([3]), 0.5).tolist() == [1, 1, 1]
 
 
 def test_long_episodes_neither_vanish_nor_overflow():
@@ -103,6 +116,13 @@ def test_the_rate_of_switching_is_estimated(rate):
     assert estimated_rate(values[:, :1], lengths) < 1e-9
 
 
+def test_the_rate_is_at_most_a_half_and_where_nothing_can_change_the_least():
+    restless = np.tile([[0.0, -4.0], [-4.0, 0.0]], (50, 1))
+    assert estimated_rate(restless, np.array([100])) == 0.5
+    assert estimated_rate(restless, np.ones(100, dtype=np.int64)) == 1e-12
+    assert estimated_rate(restless[:0], np.zeros(3, dtype=np.int64)) == 1e-12
+
+
 def test_one_mode_and_no_steps():
     found = smoothed(np.zeros((4, 1)), np.array([4]), 0.0)
     assert (found.probabilities == 1).all()
@@ -115,6 +135,11 @@ def test_an_episode_of_one_mode_is_the_limit_of_no_switching():
     np.testing.assert_allclose(
         constant_log_evidence(values, LENGTHS), smoothed(values, LENGTHS, 1e-13).log_evidence, atol=1e-9
     )
+
+
+def test_a_long_episode_of_one_mode_has_an_evidence_that_is_a_number():
+    values = np.tile([[0.0, -3.0]], (3000, 1))
+    assert constant_log_evidence(values, np.array([3000])).tolist() == pytest.approx([np.log(0.5)])
 
 
 @pytest.mark.parametrize("rate", [0.0, RATE])

@@ -6,12 +6,17 @@ import torch
 
 from unbraid.modes.evidence import Evidence
 from unbraid.modes.mixture import (
+    Predictors,
+    alternating_halves,
     expectation_maximisation,
     fit_predictors,
+    log_evidence,
     log_likelihoods,
+    log_shares,
     scored,
     scored_across_halves,
     span_statistics,
+    step_statistics,
 )
 
 SPANS, STEPS = 40, 25
@@ -223,7 +228,81 @@ def test_every_start_has_its_own_halves_and_every_kind_its_own_scores():
     assert not torch.allclose(together[0], together[1])
 
 
+def test_halves_alternate_within_every_mode():
+    """So that each half knows every mode; a lone span of a mode is in one of them."""
+    modes = torch.tensor([[0, 1, 1, 0, 2, 0, 1, 0], [2, 2, 2, 2, 0, 0, 1, 1]])
+    found = alternating_halves(one_hot(modes, 3) * 0.9 + 0.03)
+    assert set(found.unique().tolist()) == {0, 1}
+    for own_modes, halves in zip(modes, found, strict=True):
+        for mode in range(3):
+            own = halves[own_modes == mode]
+            assert (own[1:] != own[:-1]).all()
+    assert found[1, 4] != found[1, 6]  # nor does every mode begin with the same half
+
+
+def test_halves_may_be_given():
+    features, evidence, spans = alike()
+    statistics = [span_statistics(features, evidence, spans, floor=FLOOR)]
+    halves = (torch.arange(9) >= 4).long()[None]
+    (found,) = scored_across_halves(statistics, one_hot([ALIKE_MODES], 3), halves)
+    for half in range(2):
+        there, other = halves[0] == half, halves[0] != half
+        taught = fit_predictors(statistics[0].of_spans(other), one_hot([ALIKE_MODES], 3)[:, other])
+        torch.testing.assert_close(
+            found[0, there], scored(statistics[0].of_spans(there), taught)[0], atol=1e-2, rtol=1e-3
+        )
+
+
+def test_steps_of_a_mode_are_summed_up_as_if_they_were_one_span(uneven):
+    """Each step learned from by as much as it is of the mode."""
+    features, evidence, _ = uneven
+    responsibilities = drawn(1, 80, 3)[0]
+    found = step_statistics(features, evidence, responsibilities, floor=FLOOR)
+    assert found.floor == FLOOR
+    for mode in range(3):
+        own = Evidence(evidence.targets, evidence.weights * responsibilities[:, mode])
+        alone = span_statistics(features, own, torch.zeros(80, dtype=torch.long), floor=FLOOR)
+        for name in ("gram", "cross", "square", "counts"):
+            torch.testing.assert_close(getattr(found, name)[mode], getattr(alone, name)[0], atol=1e-4, rtol=1e-4)
+
+
+def test_a_mixtures_evidence_weighs_modes_by_their_shares():
+    """log sum_k share_k p_k of each span; a mode that nobody is in keeps a millionth."""
+    responsibilities = torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [1.0, 0.0, 0.0], [0.5, 0.5, 0.0]])
+    torch.testing.assert_close(log_shares(responsibilities).exp(), torch.tensor([[0.75, 0.25, 1e-6]]))
+    scores = torch.tensor([[-1.0, -2.0, 9.0], [0.0, 0.0, 0.0], [-3.0, 1.0, -9.0], [-500.0, -501.0, -499.0]])
+    expected = (
+        torch.tensor([0.75, 0.25, 1e-6]).double() * (scores.double() + torch.tensor([0.0, 0, 0, 500])[:, None]).exp()
+    )
+    expected = expected.sum(1).log() - torch.tensor([0.0, 0, 0, 500])
+    torch.testing.assert_close(log_evidence(scores, responsibilities).double(), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_shared_variances_are_the_mean_by_weight_and_nothing_else_changes():
+    variances = torch.tensor([[[1.0, 4.0], [3.0, 8.0]], [[2.0, 2.0], [6.0, 4.0]]])
+    given = Predictors(torch.randn(2, 2, 3, 2), variances)
+    found = given.with_shared_variances(torch.tensor([[3.0, 1.0], [10.0, 10.0]]))
+    torch.testing.assert_close(found.variances, torch.tensor([[[1.5, 5.0]] * 2, [[4.0, 3.0]] * 2]))
+    assert found.slopes is given.slopes
+
+
 # EM
+
+
+@pytest.mark.parametrize("first_beta", [1.0, 0.3])
+def test_rounds_are_those_of_the_textbook_and_end_at_no_temperature(first_beta):
+    """One start, fifteen rounds; the inverse temperature grows by 1.6 to 1."""
+    features, evidence, spans, _ = linear_policies(3, noise=20.0)  # so much noise that shares stay soft
+    statistics = span_statistics(features, evidence, spans, floor=FLOOR)
+    start = drawn(1, SPANS, 3)
+    expected = start
+    for round_ in range(15):
+        scores = scored(statistics, fit_predictors(statistics, expected))[0] + expected[0].mean(0).log()
+        weights = (scores * min(first_beta * 1.6**round_, 1.0)).double()
+        expected = (weights - weights.logsumexp(1, keepdim=True)).exp().float()[None]
+    found = expectation_maximisation([statistics], start, first_beta=torch.tensor([first_beta]))
+    assert float(expected.max(-1).values.mean()) < 0.95
+    torch.testing.assert_close(found, expected, atol=2e-3, rtol=0)
 
 
 @pytest.mark.parametrize(("n_modes", "seed"), [(2, 0), (2, 1), (4, 0), (4, 1)])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from unbraid.core.errors import ConfigError
 from unbraid.evaluation.evaluate import evaluate
@@ -62,6 +63,60 @@ def test_linucb_tries_what_it_knows_least():
     bandit.learn(np.ones((20, 1)), np.zeros(20, dtype=np.int64), np.full(20, 0.1))
     assert bandit.choose(np.ones((1, 1))).tolist() == [1]
     assert LinearBandit(2, 1, width=0.0).choose(np.ones((1, 1))).tolist() == [0]
+
+
+def learned_bandit(**settings):
+    """Of two modes, after 30 decisions of the first and 6 of the second."""
+    generator = np.random.default_rng(3)
+    bandit = LinearBandit(2, 2, **settings)
+    seen = [generator.normal(size=(n, 2)) for n in (30, 6)]
+    for mode, rows in enumerate(seen):
+        bandit.learn(rows, np.full(len(rows), mode), rows @ [0.2, -0.1] + 0.1 * generator.normal(size=len(rows)))
+    covariances = [np.linalg.inv(settings.get("ridge", 1.0) * np.eye(2) + rows.T @ rows) for rows in seen]
+    return bandit, covariances
+
+
+def test_linucb_adds_the_deviation_of_what_it_expects_to_it():
+    bandit, covariances = learned_bandit(width=0.1, ridge=2.0)
+    situations = np.random.default_rng(4).normal(size=(60, 2))
+    expected = [
+        int(np.argmax([x @ w + 0.1 * np.sqrt(x @ c @ x) for w, c in zip(bandit.weights, covariances, strict=True)]))
+        for x in situations
+    ]
+    assert set(expected) == {0, 1}
+    assert bandit.choose(situations).tolist() == expected
+
+
+def test_thompson_chooses_a_mode_as_often_as_it_is_likely_to_be_the_best():
+    bandit, covariances = learned_bandit(width=0.6, rule="thompson")
+    x = np.array([1.0, 0.5])
+    gap = (bandit.weights[1] - bandit.weights[0]) @ x
+    expected = norm.cdf(gap / (0.6 * np.sqrt(sum(x @ c @ x for c in covariances))))
+    chosen = bandit.choose(np.tile(x, (20_000, 1)))
+    assert chosen.mean() == pytest.approx(expected, abs=0.015)
+
+
+def test_each_choice_is_remembered_beside_the_situation_that_it_was_made_in(icy_road, haste_and_care):
+    worlds, reader = made(icy_road, haste_and_care)
+    told = []
+    _, history = train_bandit(worlds, reader, n_steps=400, seed=5, on_progress=told.append)
+    assert sum(told) == history.n_steps == 400
+    observations = worlds.begin(5)
+    for first in range(0, len(history.modes), worlds.n_envs):
+        now = slice(first, first + worlds.n_envs)
+        np.testing.assert_array_equal(history.features[now], reader.read(observations))
+        outcome = worlds.hold(history.modes[now])
+        np.testing.assert_allclose(history.rewards[now], outcome.rewards)
+        observations = outcome.observations
+
+
+def test_the_regret_is_what_the_best_mode_would_have_brought_more(icy_road, haste_and_care):
+    worlds, reader = made(icy_road, haste_and_care)
+    switcher, history = train_bandit(worlds, reader, n_steps=400)
+    expected = switcher.chooser.scores(history.features)
+    missed = [max(row) - row[mode] for row, mode in zip(expected.tolist(), history.modes.tolist(), strict=True)]
+    assert max(missed) > 0
+    np.testing.assert_allclose(history.regret, np.cumsum(missed))
 
 
 def test_the_regret_for_a_picture(icy_road, haste_and_care):

@@ -1,9 +1,12 @@
 """A guard: free where the bound on the cost is low, certified modes elsewhere."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from unbraid.core.errors import ConfigError, DataError
+from unbraid.evaluation.betting import confidence_sequence
 from unbraid.evaluation.certificates import Terms
 from unbraid.evaluation.certify import certify
 from unbraid.evaluation.claims import EquivalenceClaim, MeanClaim, ProbabilityClaim
@@ -49,6 +52,21 @@ def test_the_bounds_hold():
     assert wrong <= 4
 
 
+@pytest.mark.parametrize("n_groups", [1, 3])
+def test_a_bound_is_that_of_one_decision_an_episode_of_the_half_that_made_no_group(n_groups):
+    """One decision in an episode, so that nothing is drawn: the bounds share alpha, each of one side."""
+    given = decisions(n_episodes=80, n_each=1)
+    guard = make_guard([0], 1.0, largest_cost=10.0, **given, settings=(n_groups, 0.06, 0))
+    features, costs = (given[name][40:] for name in ("features", "costs"))
+    group = guard.groups(features)
+    assert len(guard.bounds) == n_groups
+    for place in range(n_groups):
+        level = 0.06 / n_groups
+        upper = confidence_sequence(costs[group == place] / 10, confidence=1 - 2 * level)[1]
+        assert guard.bounds[place] == pytest.approx(10 * upper)
+        assert guard.n[place] == (group == place).sum()
+
+
 def test_few_episodes_give_high_bounds():
     few, many = (make_guard([1], 1.0, largest_cost=10.0, **decisions(n_episodes=n)) for n in (4, 400))
     assert (few.bounds > 9).all()
@@ -61,7 +79,14 @@ def test_it_is_written_and_read():
     again = guard_from_json(guard.to_json(), "a file")
     features = decisions(seed=3)["features"]
     np.testing.assert_array_equal(again.allowed(features, 2), guard.allowed(features, 2))
-    for damage in ({"bounds": [1.0]}, {"weights": ["x"]}, {"max_cost": None}):
+    assert again.max_steps is None
+    assert guard_from_json(replace(guard, max_steps=40).to_json(), "a file").max_steps == 40
+    for damage in (
+        {"bounds": [1.0]},
+        {"bounds": [*guard.bounds[1:].tolist(), np.nan]},
+        {"weights": ["x"]},
+        {"max_cost": None},
+    ):
         with pytest.raises(DataError, match="whole guard"):
             guard_from_json({**guard.to_json(), **damage}, "a file")
     with pytest.raises(DataError, match="lacks"):
@@ -82,6 +107,18 @@ def test_a_certificate_of_shorter_episodes_is_refused(tmp_path):
     for guarded, said in ((6, 6), (None, 1000), (2000, 1000)):
         with pytest.raises(DataError, match=rf"about 5 steps, these have up to {said}\. Certify with --max-steps"):
             certified_modes(path, MODEL, ENV, max_steps=guarded)
+
+
+def test_a_certificate_of_another_model_or_another_world_certifies_nothing(tmp_path):
+    claim = ProbabilityClaim("cost", above=50, at_most=0.9, mode=1)
+    path = tmp_path / "certificate.json"
+    certify(MODEL, ENV, [claim], Terms(max_episodes=64, max_steps=5)).save(path)
+    other = ModeModel(UnbraidConfig(n_modes=2), observation_size=60, action_size=2).eval()
+    assert other.fingerprint() != MODEL.fingerprint()
+    with pytest.raises(DataError, match=r"must be verified for this model; it is not: .*weights_sha256"):
+        certified_modes(path, other, ENV, max_steps=5)
+    with pytest.raises(DataError, match="must be about unbraid/PointGoal2-v0; it is about unbraid/PointGoal1-v0"):
+        certified_modes(path, MODEL, "unbraid/PointGoal2-v0", max_steps=5)
 
 
 HOLDS = ProbabilityClaim("cost", above=50, at_most=0.9, mode=1)
@@ -159,6 +196,14 @@ def test_what_is_refused():
         make_guard([], 1.0, largest_cost=10.0, **decisions())
     with pytest.raises(DataError, match="at least 4 episodes"):
         made(1.0, **decisions(n_episodes=3))
+    for settings in ((0, 0.05, 0), (4, 0.0, 0), (4, 1.0, 0)):
+        with pytest.raises(ConfigError, match="A guard needs"):
+            made(1.0, settings=settings)
+    for limit in (np.inf, np.nan):
+        with pytest.raises(ConfigError, match="A guard needs"):
+            made(limit)
+    with pytest.raises(DataError, match="costs in"):
+        made(1.0, costs=decisions()["costs"] - 1)
     with pytest.raises(DataError, match="costs in"):
         made(1.0, costs=decisions()["costs"] + 5)
 
@@ -167,3 +212,4 @@ def test_a_certified_mode_may_always_be_chosen():
     features = np.array([[1.0, 0.0], [1.0, 1.0]])
     guard = Guard((0, 2), 0.0, np.array([0.0, 1.0]), np.zeros(0), np.array([1.0]), np.array([5]), 0.05)
     assert guard.allowed(features, 3).tolist() == [[True, False, True]] * 2
+    assert replace(guard, max_cost=1.0).allowed(features, 3).all()  # the bound itself is low enough

@@ -81,6 +81,58 @@ def test_the_posterior_is_at_its_mode(noise):
     assert (deviation > 0).all()
 
 
+def log_probabilities(utilities, tie):
+    """(draw, answer) of u_left and u_right, as the class says them."""
+    left, right = utilities.T
+    middle = (left + right) / 2
+    terms = np.stack([np.exp(left), np.exp(right), tie * np.exp(middle)], axis=1)
+    terms /= terms.sum(1, keepdims=True)
+    fine = 1 / (1 + np.exp(-middle))
+    return np.log(np.stack([terms[:, 0], terms[:, 1], terms[:, 2] * fine, terms[:, 2] * (1 - fine)], axis=1))
+
+
+def test_before_the_first_answer_a_utility_is_as_unsure_as_the_prior():
+    mean, deviation = Preferences(3, 2, prior_deviation=2.0).utilities(np.array([[1.0, 0.0], [3.0, 4.0]]))
+    np.testing.assert_array_equal(mean, 0.0)
+    np.testing.assert_allclose(deviation, [[2.0] * 3, [10.0] * 3])
+
+
+@pytest.mark.parametrize("said", ANSWERS)
+def test_the_deviation_is_what_the_curvature_of_the_posterior_says(said):
+    """By second differences of the log-posterior of two weights; of two answers, both meant."""
+    known = Preferences(2, 1, prior_deviation=1.5, tie=2.0, noise=0.0)
+    known = known.answered(np.array([1.0]), 0, 1, said).answered(np.array([1.0]), 0, 1, "left")
+    mean, deviation = known.utilities(np.array([[1.0]]))
+
+    def height(at):
+        log_p = log_probabilities(at[None], 2.0)[0]
+        return log_p[ANSWERS.index(said)] + log_p[0] - (at**2).sum() / (2 * 1.5**2)
+
+    step = 1e-3 * np.eye(2)
+    curvature = [
+        [
+            sum(i * j * height(mean[0] + i * a + j * b) for i in (1, -1) for j in (1, -1)) / (4 * 1e-6)
+            for b in step
+        ]
+        for a in step
+    ]  # fmt: skip
+    expected = np.sqrt(np.diag(np.linalg.inv(-np.array(curvature))))
+    np.testing.assert_allclose(deviation[0], expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.4])
+def test_the_information_of_a_pair_is_that_between_its_answer_and_the_best_mode(noise):
+    """From many draws of the prior, where 256 serve to choose. All situations are alike: each says the same."""
+    known = Preferences(2, 1, prior_deviation=2.0, noise=noise)
+    found = np.mean([known.next_pair(np.ones((20, 1)), seed=seed).information_nats for seed in range(20)])
+    utilities = 2.0 * np.random.default_rng(0).standard_normal((200_000, 2))
+    p = (1 - noise) * np.exp(log_probabilities(utilities, known.tie)) + noise / 4
+    left_is_best = utilities[:, 0] > utilities[:, 1]
+    joint = np.stack([(p * best[:, None]).mean(0) for best in (left_is_best, ~left_is_best)])
+    expected = (joint * np.log(joint / np.outer(joint.sum(1), joint.sum(0)))).sum()
+    assert found == pytest.approx(expected, rel=0.1)
+
+
 def test_a_lone_lie_is_outvoted():
     features = np.array([1.0, 0.0])
     known = Preferences(2, 2)
