@@ -2,18 +2,23 @@
 
 import numpy as np
 import pytest
+import torch
 
 from unbraid.core.errors import DataError
+from unbraid.demos.episodes import Demos, Episode
 from unbraid.evaluation.reliability import (
     JudgedWindows,
     _error_with_interval,
     calibration_error,
     calibration_error_by_chance,
+    judged_windows,
     reliability_bins,
     reliability_entry,
     risk_coverage,
 )
 from unbraid.modes.windows import Windows
+from unbraid.training.config import UnbraidConfig
+from unbraid.training.model import ModeModel
 
 
 def test_a_hand_counted_case():
@@ -91,3 +96,52 @@ def test_shares_of_windows_that_get_a_mode_have_intervals_over_episodes():
             assert error["low"] < error["value"] < error["high"] or point["min_probability"] > 0.9
     nothing = JudgedWindows(windows, "expert", np.zeros((400, 2)), np.full(400, 0.55), right)
     assert reliability_entry(nothing, seed=0)["risk_coverage"][-1]["error_estimate"] is None
+
+
+def test_a_windows_mode_is_right_where_it_is_the_episodes_and_where_it_is_the_experts():
+    draws = np.random.default_rng(2)
+    lengths, labels = [30, 12, 40, 25, 9, 31], [0, 1, 1, 0, 1, 0]
+    demos = Demos.from_episodes(
+        [
+            Episode(observations=5 * draws.normal(size=(n + 1, 3)), actions=draws.normal(size=(n, 2)), label=label)
+            for n, label in zip(lengths, labels, strict=True)
+        ],
+        label_names=("here", "there"),
+    )
+    torch.manual_seed(1)
+    model = ModeModel(UnbraidConfig(n_modes=3), observation_size=3, action_size=2).eval()
+    with torch.no_grad():
+        for weights in model.policy.parameters():
+            weights.mul_(1.5)  # untrained, it finds all windows alike
+    expert_of_mode = np.array([1, -1, 0])
+    found = list(judged_windows(model, demos, window_lengths=(10, 41), expert_of_mode=expert_of_mode))
+    assert [judged.right_is for judged in found] == ["episode", "expert"]  # no episode has 41 steps
+    whole = model.predict(demos).tolist()
+    modes = model.predict(demos, window_steps=10).tolist()
+    episodes = [e for e, n in enumerate(lengths) for _ in range(0, n - 9, 5)]
+    of_episode, of_expert = found
+    assert of_episode.right.tolist() == [mode == whole[e] for mode, e in zip(modes, episodes, strict=True)]
+    assert of_expert.right.tolist() == [
+        {0: 1, 2: 0}.get(mode) == labels[e] for mode, e in zip(modes, episodes, strict=True)
+    ]
+    assert len({*of_episode.right.tolist()}) == len({*of_expert.right.tolist()}) == 2
+    sure = model.predict_proba(demos, window_steps=10).max(1)
+    np.testing.assert_allclose(of_expert.probabilities, sure)
+    for unread in ({"expert_of_mode": None}, {"held_out": demos.without_labels(), "expert_of_mode": expert_of_mode}):
+        given = {"held_out": demos, "window_lengths": (10, 40), **unread}
+        only = list(judged_windows(model, **given))
+        assert [(judged.right_is, int(judged.windows.lengths[0])) for judged in only] == [
+            ("episode", 10),
+            ("episode", 40),
+        ]
+
+
+def test_a_window_is_sure_enough_at_just_the_least_probability():
+    windows = Windows(np.arange(4), np.ones(4, dtype=np.int64), np.array([0, 0, 1, 2]))
+    judged = JudgedWindows(
+        windows, "expert", np.zeros((4, 2)), np.array([0.9, 0.6, 0.9, 0.5]), np.array([False, True, True, True])
+    )
+    point = next(p for p in reliability_entry(judged, seed=0)["risk_coverage"] if p["min_probability"] == 0.9)
+    assert (point["coverage"], point["error"]) == (0.5, 0.5)
+    assert (point["coverage_estimate"]["value"], point["error_estimate"]["value"]) == (0.5, 0.5)
+    assert (point["coverage_estimate"]["n"], point["error_estimate"]["n"]) == (3, 2)  # one episode has no such window

@@ -268,3 +268,17 @@ def test_no_windows_are_refused() -> None:
 def test_a_wrong_shape_raises():
     with pytest.raises(jaxtyping.TypeCheckError):
         match_modes(np.zeros((2, 2, 2)))
+
+
+@pytest.mark.parametrize("wrong", [[0.0, 1.0, 1.0], ["a", "b", "b"], [[0, 1, 1]], [None, 1, 1], [0.5, np.nan, 1.0]])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_what_is_no_list_of_whole_numbers_is_refused(wrong, place):
+    """Else fractions would be cut off, and words be numbers."""
+    given = [[0, 1, 1], [0, 1, 0], [0, 1, 2]]
+    given[place] = wrong
+    with pytest.raises(DataError, match="must be one whole number for each window"):
+        agreement(*given, generator=np.random.default_rng(0))
+
+
+def test_one_window_in_common_is_enough_for_a_match():
+    assert match_modes(np.array([[1, 0, 0], [0, 0, 1]])).tolist() == [0, -1, 1]

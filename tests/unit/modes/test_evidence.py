@@ -1,5 +1,7 @@
 """Evidence: what is done and where it leads, never across a span's end, and worth no more than the steps are."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -121,6 +123,17 @@ def test_the_correlation_time_of_an_autoregression(rho):
     assert correlation_time_steps(*autoregressive(rho)) == pytest.approx(expected, rel=0.2)
 
 
+def test_the_unit_of_residuals_does_not_matter_and_targets_count_alike():
+    smooth, there, spans = autoregressive(0.8)
+    white = autoregressive(0.0, seed=1)[0]
+    time = correlation_time_steps(smooth, there, spans)
+    assert correlation_time_steps(smooth * 30, there, spans) == pytest.approx(time, rel=1e-3)
+    assert correlation_time_steps(smooth / 30, there, spans) == pytest.approx(time, rel=1e-3)
+    both = torch.cat([30 * white[:, :1], smooth[:, :1]], dim=1)
+    parts = [correlation_time_steps(x[:, :1], there, spans) for x in (white, smooth)]
+    assert correlation_time_steps(both, there, spans) == pytest.approx(np.mean(parts), rel=1e-3)
+
+
 def test_the_correlation_time_is_at_least_one_and_a_constant_zero_is_no_error():
     residuals, there, spans = autoregressive(-0.7)
     assert correlation_time_steps(residuals, there, spans) == 1
@@ -189,3 +202,30 @@ def test_chosen_spans_keep_their_rows(recorded):
     for kind in whole:
         assert torch.equal(kind.read(part).weights, kind.read(recorded).weights[kept])
         torch.testing.assert_close(kind.read(part).targets, kind.read(recorded).targets[kept])
+
+
+def test_the_beginning_of_every_span(recorded):
+    found = recorded.first_steps(8)
+    assert found.lengths.tolist() == [8, 7, 8, 8, 1]
+    first = np.cumsum([0, *LENGTHS[:-1]])
+    kept = [start + t for start, n in zip(first, LENGTHS, strict=True) for t in range(min(n, 8))]
+    assert torch.equal(found.actions, recorded.actions[kept])
+    assert torch.equal(found.states, recorded.states[kept])
+    assert recorded.first_steps(12).lengths.tolist() == LENGTHS
+
+
+def test_what_is_left_of_a_span_says_nothing_of_a_step(recorded):
+    told = [(kind.name, kind.says_something_of_a_step) for kind in kinds_of_evidence(recorded)]
+    assert told == [
+        ("actions", True),
+        ("transitions over 1 steps", True),
+        ("transitions over 3 steps", True),
+        ("transitions to the end", False),
+    ]
+
+
+def test_a_thinned_transition_counts_for_its_share(recorded):
+    for kind in kinds_of_evidence(recorded):
+        thinned = replace(kind, share=0.25)
+        assert torch.equal(thinned.read(recorded).targets, kind.read(recorded).targets)
+        torch.testing.assert_close(thinned.read(recorded).weights, 0.25 * kind.read(recorded).weights)

@@ -129,6 +129,20 @@ def test_what_is_not_plain_must_be_found_again_from_halves(again, n_supported):
     assert count.counts[1].again_nats is None
 
 
+def test_what_is_not_found_again_leads_to_the_last_that_was_supported():
+    """The fourth is not found again; the third added nothing, so that two are left, which are plain."""
+    once, twice = Fake(10, 0, 0.5, 0, 0, jitter=1.0), Fake(10, 0, 0)
+    count = Walk(once, twice, most=9).whole()
+    assert count.n_supported == 2
+    assert [c.supported for c in count.counts[:4]] == [True, True, False, False]
+    assert Walk(once, Fake(10, 0, 0.5), most=9).whole().n_supported == 4
+
+
+def test_a_number_that_adds_nothing_below_one_that_does_is_not_said_to():
+    count = Fake(10, 0, 10, 0, 0, 0).walk().whole()
+    assert [c.supported for c in count.counts[:4]] == [True, True, False, True]
+
+
 def test_one_is_all_that_nothing_supports():
     count = Fake(0, 0, 0, 0).walk().around(3)
     assert count.n_supported == 1

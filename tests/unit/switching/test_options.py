@@ -110,6 +110,54 @@ def test_a_controller_remembers_nothing_of_an_episode_before(icy_road, haste_and
     assert told == [(0.0, True), (1.0, False)] * 3
 
 
+class Uneven(gymnasium.Env):
+    """Episodes of 3 to 12 steps, as their seeds say. Shows that number and the steps so far; the action is the reward,
+    and every second step costs 1."""
+
+    observation_space = gymnasium.spaces.Box(0, 20, (2,))
+    action_space = gymnasium.spaces.Box(0, 20, (1,))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.n, self.t = int(self.np_random.integers(3, 13)), 0
+        return np.array([self.n, self.t], dtype=np.float32), {}
+
+    def step(self, action):
+        self.t += 1
+        seen = np.array([self.n, self.t], dtype=np.float32)
+        return seen, float(action[0]), self.t >= self.n, False, {"cost": float(self.t % 2)}
+
+
+def test_worlds_side_by_side_end_each_at_their_own_time():
+    """The mode's action is the number of steps so far, as it is shown: a hold brings their sum."""
+
+    class Counts:
+        def act(self, observations, state, episode_start, noise):
+            return observations[:, 1:].copy(), None
+
+    worlds = OptionWorlds([Counts(), Counts()], Uneven, horizon_steps=5, cost_weight=2, n_envs=6, max_steps=10, seed=1)
+    assert not worlds.tells_costs
+    now, begun = worlds.begin(1), []
+    for _ in range(12):
+        found = worlds.hold(np.array([0, 1] * 3))
+        for row, (n, t) in enumerate(now.astype(int).tolist()):
+            end = min(t + 5, n, 10)
+            assert found.n_steps[row] == end - t
+            assert found.returns[row] == sum(range(t, end))
+            assert found.costs[row] == sum(step % 2 for step in range(t + 1, end + 1))
+            assert found.rewards[row] == found.returns[row] - 2 * found.costs[row]
+            assert (found.terminated[row], found.truncated[row]) == (end == n, end == 10 < n)
+            assert found.final_observations[row].tolist() == [n, end]
+            if end < min(n, 10):
+                assert found.observations[row].tolist() == [n, end]
+            else:
+                assert found.observations[row, 1] == 0
+                begun.append((row, int(found.observations[row, 0])))
+        now = found.observations
+    assert worlds.tells_costs
+    assert all(len({n for row, n in begun if row == one}) > 1 for one in range(6))  # each on a seed of its own
+
+
 def test_what_is_refused(icy_road, haste_and_care):
     for wrong in ({"horizon_steps": 0}, {"cost_weight": -1.0}, {"n_envs": 0}, {"max_steps": 0}, {"cost_weight": True}):
         with pytest.raises(ConfigError, match="must be"):

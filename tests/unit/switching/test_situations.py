@@ -84,6 +84,58 @@ def test_how_much_of_the_way_lies_in_hazards():
     assert off["hazard_hit"] == 0
 
 
+def lidar_of(bearing_rad, distance_m):
+    """(bin,) what the lidar of Safety Gym shows of one thing: in its bin, and aliased into the neighbours."""
+    place = bearing_rad / (2 * np.pi / 16) % 16
+    share, bin_ = place % 1, int(place)
+    shown, value = np.zeros(16), 1 - distance_m / LIDAR_RANGE_M
+    shown[bin_], shown[(bin_ + 1) % 16], shown[(bin_ - 1) % 16] = value, share * value, (1 - share) * value
+    return shown
+
+
+def situation(*, goal, hazard=None, velocity=(0.0, 0.0)):
+    """Goal and hazard by (angle, distance)."""
+    observation = np.zeros(60)
+    observation[3:5], observation[12:28] = velocity, lidar_of(*goal)
+    if hazard is not None:
+        observation[28:44] = lidar_of(*hazard)
+    return observation
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.7, 2.0, 3.5, 5.9])
+def test_wherever_the_robot_looks_what_counts_is_where_things_lie_beside_the_goal(turn):
+    """The same scene from a robot that has turned: the goal 1.5 m away, a hazard a little beside the way, 0.8 m off."""
+    speed, course = 1.2, 0.5
+    (found,) = features(
+        situation(
+            goal=(turn, 1.5),
+            hazard=(turn + 0.2, 0.8),
+            velocity=(speed * np.cos(turn + course), speed * np.sin(turn + course)),
+        )
+    )
+    assert found["goal_distance"] == pytest.approx(1.5 / LIDAR_RANGE_M)
+    assert found["goal_near"] == pytest.approx(np.exp(-1.5 / 0.5))
+    assert found["speed"] == pytest.approx(speed / 1.5)
+    assert found["speed_to_goal"] == pytest.approx(speed * np.cos(course) / 1.5, rel=0.02)
+    beside_m, along_m = 0.8 * np.sin(0.2), 0.8 * np.cos(0.2)
+    half_m = np.sqrt(0.25**2 - beside_m**2)
+    crossed = min(along_m + half_m, 1.2) - (along_m - half_m)
+    assert found["hazard_crossed_far"] == pytest.approx(crossed / 0.4, rel=0.1)
+    assert found["hazard_crossed"] == pytest.approx((0.6 - (along_m - half_m)) / 0.4, abs=0.1)
+    assert found["hazard_near"] == pytest.approx(np.exp(-0.6 / 0.25))  # from its edge
+    (touched,) = features(situation(goal=(turn, 1.5), hazard=(turn + 0.2, 0.0)))
+    assert touched["hazard_near"] == pytest.approx(np.exp(0.2 / 0.25))
+
+
+def test_the_way_ends_at_the_goals_rim():
+    """0.3 m before its middle: a hazard there is none on the way, and one behind a goal that is reached neither."""
+    near, behind = features(
+        situation(goal=(0.1, 0.9), hazard=(0.1, 0.7)), situation(goal=(0.1, 0.2), hazard=(0.1 + np.pi, 0.1))
+    )
+    assert near["hazard_crossed_far"] == pytest.approx((0.6 - 0.45) / 0.4, abs=0.03)
+    assert behind["hazard_crossed_far"] == behind["hazard_crossed"] == 0
+
+
 def test_few_features_are_two_of_them_scaled():
     rows = np.stack([seen(), seen(goal_m=0.5, hazard_m=0.4), seen(goal_m=2.0, hazard_m=0.6)])
     every, few = (situation_reader(kind, observations=rows) for kind in ("point_goal", "point_goal_few"))
@@ -92,6 +144,9 @@ def test_few_features_are_two_of_them_scaled():
         whole = every.read(rows)[:, every.names.index(name)]
         assert np.corrcoef(few.read(rows)[:, place], whole)[0, 1] == pytest.approx(1)
         assert few.read(rows)[:, place].std() > whole.std()
+    by_name = features(*rows)
+    np.testing.assert_allclose(few.read(rows)[:, 0], 1.0)
+    np.testing.assert_allclose(few.read(rows)[:, 1], [(row["goal_distance"] - 0.5) / 0.25 for row in by_name])
 
 
 def test_features_are_of_the_size_of_1_in_the_world():
@@ -113,6 +168,11 @@ def test_any_other_world_is_read_column_by_column():
     scale = rows[:, 0].std()
     np.testing.assert_allclose(reader.read(rows), [[1, -2 / scale, 0], [1, 0, 0], [1, 2 / scale, 0]])
     assert reader.read(np.array([[1e9, 5.0]])).max() == 5
+    assert reader.read(np.array([[-1e9, 4.0]])).tolist() == [[1, -5, -1]]  # what never moved has its own unit
+    ours = situation_reader("auto", observations=np.random.default_rng(0).random((5, 60)), env_id="Other-v0")
+    assert ours.kind == "observation"  # 60 columns alone are no PointGoal
+    other = situation_reader("auto", observations=rows, env_id="unbraid/PointGoal0-v0")
+    assert other.kind == "observation"  # it has no hazards
 
 
 @pytest.mark.parametrize("kind", ["point_goal", "point_goal_few", "observation"])
