@@ -15,6 +15,7 @@ from unbraid.evaluation.intervals import (
     bootstrap_over_episodes,
     mean_interval,
     paired_difference,
+    share_interval,
 )
 
 
@@ -60,6 +61,33 @@ def test_an_estimate_is_json() -> None:
         "n": 1,
         "unit_of_n": "episodes",
     }
+
+
+def test_two_values_have_an_interval_and_its_width_is_students() -> None:
+    found = mean_interval(np.array([1.0, 3.0]))
+    assert (found.low, found.high) == pytest.approx((2 - 12.7062, 2 + 12.7062), abs=1e-3)
+
+
+@pytest.mark.parametrize(("n_of_one", "n"), [(0, 10), (10, 10), (3, 10), (1, 2), (41, 200)])
+@pytest.mark.parametrize("confidence", [0.8, 0.95])
+def test_a_share_has_scipys_wilson_interval(n_of_one, n, confidence) -> None:
+    found = share_interval((np.arange(n) < n_of_one) * 1.0, confidence=confidence, unit_of_n="pairs")
+    expected = stats.binomtest(n_of_one, n).proportion_ci(confidence, method="wilson")
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert (found.value, found.n, found.unit_of_n) == (n_of_one / n, n, "pairs")
+    assert 0 <= found.low <= found.value <= found.high <= 1
+
+
+def test_a_share_of_halves_lies_about_a_half_and_one_value_has_no_interval() -> None:
+    ties, tosses = share_interval(np.full(20, 0.5)), share_interval(np.arange(20) % 2)
+    assert (ties.value, ties.low, ties.high) == pytest.approx((0.5, tosses.low, tosses.high))
+    assert share_interval(np.array([1.0])) == Estimate(1.0, None, None, 1, "episodes")
+
+
+@pytest.mark.parametrize("wrong", [[0.0, 1.1], [-0.1, 1.0], [90.0, 95.0]])
+def test_shares_in_per_cent_are_refused(wrong) -> None:
+    with pytest.raises(DataError, match=r"must be of values in \[0, 1\]; got .* Scale them"):
+        share_interval(np.array(wrong))
 
 
 def test_a_paired_difference_is_narrow_where_pairs_move_together() -> None:

@@ -282,3 +282,12 @@ def test_what_is_no_list_of_whole_numbers_is_refused(wrong, place):
 
 def test_one_window_in_common_is_enough_for_a_match():
     assert match_modes(np.array([[1, 0, 0], [0, 0, 1]])).tolist() == [0, -1, 1]
+
+
+@pytest.mark.parametrize("wrong", [[0, -1, 1], [-1, -1, -1], [0, 2, 0], [9, 0, 0]])
+@pytest.mark.parametrize("what", ["labels", "modes"])
+def test_a_window_without_a_label_or_a_mode_is_refused(what, wrong):
+    """-1 is what `predict` gives a window that is not sure enough; it must not count for the last mode."""
+    given = {"labels": np.array([0, 1, 1]), "modes": np.array([0, 1, 1]), what: np.array(wrong)}
+    with pytest.raises(DataError, match=rf"The {what} must lie in \[0, 2\); got {min(wrong)} to {max(wrong)}"):
+        contingency_by_episode(**given, episode_of_row=np.arange(3), n_labels=2, n_modes=2)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from unbraid.modes import changes
-from unbraid.modes.changes import Changes, changes_within, stretches_of_one_mode
+from unbraid.modes.changes import Changes, _absorbed, _parts, changes_within, stretches_of_one_mode
 from unbraid.modes.search import ModeSearch
 from unbraid.modes.spans import SpanSource
 
@@ -168,3 +168,37 @@ def test_what_counts_as_changes(gain, error, modes, alike, within, there):
     assert found.are_there == there
     told = {"gain_nats": gain, "gain_error": error, "modes_nats": modes, "alike_nats": alike, "within_nats": within}
     assert found.facts() == {"within_episodes": there, **told}
+
+
+@pytest.mark.parametrize("longest_steps", [1, 5, 7, 40])
+def test_parts_are_equal_none_is_longer_than_by_a_fifth_and_none_is_of_two_spans(longest_steps):
+    lengths = [1, 4, 5, 6, 7, 11, 12, 16, 23, 100]
+    spans = np.repeat(np.arange(len(lengths)), lengths)
+    parts = _parts(spans, longest_steps)
+    assert set(np.diff(parts, prepend=-1).tolist()) <= {0, 1}  # numbered in the order of time, without gaps
+    for span, n in enumerate(lengths):
+        own = np.unique(parts[spans == span], return_counts=True)[1]
+        assert own.max() - own.min() <= 1
+        assert own.max() <= max(np.ceil(1.2 * longest_steps), 1)
+        assert len(own) <= np.ceil(n / longest_steps)
+    assert len(np.unique(parts)) == sum(len(np.unique(parts[spans == span])) for span in range(len(lengths)))
+
+
+def test_a_short_stretch_has_the_mode_of_the_longer_of_its_neighbours_in_its_episode():
+    """Half of all steps lie in stretches of 40 or more: short is less than 10."""
+    stretches = [  # (episode, mode, steps), and the mode that it is given
+        ((0, 2, 9), 0),  # short, at the episode's beginning
+        ((0, 0, 40), 0),
+        ((0, 1, 5), 2),  # the next is longer than the one before
+        ((0, 2, 60), 2),
+        ((1, 1, 9), 1),  # short, and alone in its episode
+        ((2, 0, 10), 0),  # no shorter than that
+        ((2, 1, 40), 1),
+        ((2, 0, 3), 1),  # at its end, whatever the next episode begins with
+        ((3, 2, 50), 2),
+    ]
+    episodes, path, told = (
+        np.concatenate([np.full(given[2], value) for (given, mode) in stretches for value in [(*given, mode)[column]]])
+        for column in (0, 1, 3)
+    )
+    np.testing.assert_array_equal(_absorbed(path, episodes), told)

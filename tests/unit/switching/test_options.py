@@ -5,15 +5,19 @@ import itertools
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from gymnasium.utils.env_checker import check_env
 from jaxtyping import TypeCheckError
 
 from unbraid.core.errors import ConfigError, WorldError
+from unbraid.steering.steered import steer
 from unbraid.switching.actor_critic import train_actor_critic
 from unbraid.switching.bandit import train_bandit
-from unbraid.switching.options import OptionEnv, OptionWorlds, controllers_of
+from unbraid.switching.options import OptionEnv, OptionWorlds, controllers_of, weights_of
 from unbraid.switching.ppo import train_ppo
 from unbraid.switching.situations import situation_reader
+from unbraid.training.config import UnbraidConfig
+from unbraid.training.model import ModeModel
 
 
 def test_a_held_mode_sums_reward_less_weighted_cost(icy_road, haste_and_care):
@@ -246,3 +250,35 @@ def test_a_wrong_shape_raises(icy_road, haste_and_care):
     worlds = OptionWorlds(haste_and_care, icy_road, horizon_steps=2, n_envs=2, max_steps=40)
     with pytest.raises(TypeCheckError):
         worlds.hold(np.zeros((2, 1), dtype=np.int64))
+
+
+def model_of(observation_size=2, seed=0):
+    torch.manual_seed(seed)
+    return ModeModel(UnbraidConfig(n_modes=3), observation_size=observation_size, action_size=1).eval()
+
+
+def test_a_models_modes_are_what_is_chosen_among(icy_road):
+    model = model_of()
+    for policy in (model, steer(model)):
+        assert [one.instruction.mode for one in controllers_of(policy)] == [0, 1, 2]
+        worlds = OptionWorlds(policy, icy_road, horizon_steps=2, cost_weight=3, n_envs=2, max_steps=4)
+        assert worlds.n_modes == 3
+        assert (worlds.origin.weights_sha256, worlds.origin.cost_weight) == (model.fingerprint(), 3.0)
+    with pytest.raises(ConfigError, match="must not be asked for anything yet; this one is"):
+        controllers_of(steer(model).toward(1))
+    with pytest.raises(WorldError, match="must"):
+        OptionWorlds(model_of(observation_size=5), icy_road, horizon_steps=2, max_steps=4)
+
+
+def test_controllers_are_of_a_model_only_where_all_are_modes_of_the_same(haste_and_care):
+    one, other = (controllers_of(model_of(seed=seed)) for seed in (0, 1))
+    assert weights_of(one) == model_of().fingerprint() != weights_of(other)
+    assert weights_of(one[1:]) == weights_of(one)
+    for mixed in ([one[0], other[1]], [one[0], haste_and_care[0]], [haste_and_care[0], one[0]], haste_and_care):
+        assert weights_of(mixed) is None
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_what_cannot_act_is_no_mode(haste_and_care):
+    with pytest.raises(ConfigError, match="at least two controllers with `act`"):
+        controllers_of([haste_and_care[0], "forward"])
