@@ -135,6 +135,13 @@ def test_an_expert_whose_value_is_zero_is_judged_by_the_range_between_experts() 
     assert as_good_as(zero, zero, range_between_experts=0.0).holds is True
 
 
+def test_the_margin_of_an_expert_whose_value_is_negative_is_a_tenth_of_its_size() -> None:
+    expert = np.array([-19.0, -21.0, -20.0, -20.0])
+    assert as_good_as(expert + 1, expert, range_between_experts=30.0).margin == pytest.approx(2)
+    assert as_good_as(expert + 1, expert, range_between_experts=30.0).holds
+    assert not as_good_as(expert + 3, expert, range_between_experts=30.0).holds
+
+
 def test_equivalence_of_one_seed_is_not_estimable() -> None:
     verdict = as_good_as(np.array([1.0]), np.array([1.0]), range_between_experts=1.0)
     assert verdict.holds is None
@@ -169,6 +176,25 @@ def test_the_seed_suffices_and_matters(order: slice) -> None:
 
     assert interval(7) == interval(7)
     assert interval(7).low != interval(8).low
+
+
+@pytest.mark.parametrize("skewed", [lambda x: float((x**4).mean()), lambda x: -float((x**4).mean()), lambda x: x.max()])
+def test_the_interval_is_that_of_the_percentiles_joined_with_its_mirror_image(skewed) -> None:
+    """Of 8 episodes of two rows: quantiles that lie as far out as Student's t of 7 does, and more."""
+    drawn: list[float] = []
+
+    def statistic(values: np.ndarray) -> float:
+        drawn.append(float(skewed(values)))
+        return drawn[-1]
+
+    values = np.random.default_rng(1).normal(1, 1, size=16)
+    found = bootstrap_over_episodes(statistic, np.repeat(np.arange(8), 2), [values], generator=seeded())
+    value, *resampled = drawn
+    tail = stats.norm.sf(stats.t.isf(0.025, 7) * np.sqrt(8 / 7))
+    low, high = np.quantile(resampled, [tail, 1 - tail])
+    mirrored = 2 * value - high, 2 * value - low
+    assert (found.low, found.high) == pytest.approx((min(low, mirrored[0]), max(high, mirrored[1])))
+    assert mirrored != pytest.approx((low, high), rel=0.05)
 
 
 def test_every_array_is_resampled_alike() -> None:
