@@ -105,6 +105,47 @@ def test_a_stated_n_is_waited_for_and_is_enough():
     assert results[1].estimates["expert"].n == 21
 
 
+def test_an_expert_is_paired_with_the_mode_seed_by_seed():
+    def source(actor, seeds):
+        at = np.array([np.random.default_rng(seed).normal(20, 6) for seed in seeds])
+        return {"cost": at if actor == "expert forward" else at + 3 + 0.1 * np.arange(len(seeds))}
+
+    near, far = (EquivalenceClaim("cost", "forward", within=within, mode=0, n=16) for within in (10, 1))
+    outcomes, results = decide([near, far], TERMS, source)
+    values = {entry.actor: entry.values["cost"] for entry in outcomes}
+    np.testing.assert_allclose(values["mode 0"] - values["expert forward"], 3 + 0.1 * np.arange(16))
+    assert [result.answer for result in results] == ["holds", "refuted"]
+    for claim, result in zip((near, far), results, strict=True):
+        found = doubts_of(claim, values["mode 0"], values["expert forward"])
+        assert (result.p_false[0], result.p_true[0]) == (found.of_false, found.of_true)
+        assert result.estimates["difference"].value == pytest.approx(3.75)
+        assert result.estimates["expert"].value == pytest.approx(values["expert forward"].mean())
+
+
+@pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)])
+def test_of_two_claims_about_a_mode_each_has_its_own_number_of_episodes(order):
+    exact = ProbabilityClaim("cost", above=25, at_most=0.3, mode=2, method="clopper_pearson", n=20)
+    outcomes, results = decide([CLOSE, exact][order], TERMS, Actors())
+    assert [result.n for result in results][order] == [100, 20]
+    assert len(outcomes[0].seeds) == 100
+
+
+def test_what_has_its_number_of_episodes_is_done_decided_or_not():
+    exact = ProbabilityClaim("cost", above=25, at_most=0.3, mode=2, method="clopper_pearson", n=20)
+    told = []
+    (result,) = decide([exact], TERMS, Actors(), on_batch=told.append)[1]
+    assert (result.answer, sum(told)) == ("not decided", 32)
+
+
+def test_a_value_on_its_bound_is_within_and_one_that_is_no_number_among_others_is_not():
+    claim = MeanClaim("cost", (0, 50), at_most=40, mode=1)
+    assert decide([claim], TERMS, lambda actor, seeds: {"cost": np.full(len(seeds), 50.0)})[1][0].answer == "refuted"
+    seeds = certificate_seeds(TERMS)
+    one = np.where(np.arange(16) == 3, np.inf, 1.0)
+    with pytest.raises(DataError, match=rf"must be finite; the episode of seed {seeds[3]} has inf"):
+        decide([SAFE], TERMS, Actors(cost=one))
+
+
 def test_a_test_without_spread_says_why_it_is_not_decided():
     claim = EquivalenceClaim("length", "forward", within=5, mode=0, n=20)
     result = decide([claim], TERMS, Actors())[1][0]

@@ -82,6 +82,30 @@ def test_its_moments_are_those_of_the_action_to_first_order(policy, asked):
     torch.testing.assert_close(drawn.std(0), log_std.exp(), atol=0.02, rtol=0.1)
 
 
+def test_the_deviation_of_an_action_is_that_of_u_times_the_slope_of_what_it_makes(policy, asked):
+    """The slope by torch's own derivative."""
+    of_u, spread = policy(*asked)
+    of_u = (3 * of_u).requires_grad_()  # far from the middle, too, where the slope is small
+    (slope,) = torch.autograd.grad(policy.acted(of_u).sum(), of_u)
+    assert 0 < float(slope.min()) < 0.5 < float(slope.max()) < 1
+    policy.forward = lambda states, contexts: (of_u.detach(), spread)
+    mean, log_std = policy.moments(*asked)
+    torch.testing.assert_close(mean, policy.acted(of_u.detach()))
+    torch.testing.assert_close(log_std, spread + slope.log())
+
+
+def test_before_it_is_told_of_bounds_it_acts_between_minus_1_and_1():
+    policy = TanhGaussianPolicy(4, 2, n_modes=3, hidden=(8,))
+    far = torch.tensor([[-1e3, 1e3]])
+    assert policy.acted(far).tolist() == [[-1, 1]]
+
+
+def test_the_squash_says_where_the_middle_is_and_how_far_it_reaches(policy):
+    middle, half = policy.squash()
+    torch.testing.assert_close(middle, torch.tensor([-0.5, 1.6]))
+    torch.testing.assert_close(half, torch.tensor([1.0, 1.4]) * (1 + MARGIN))
+
+
 def test_a_product_of_powers_is_a_tanh_gaussian(policy, asked):
     """At two actions, the ratio of the product is the product of the ratios: factors da/du cancel."""
     powers = torch.tensor([1.05, -0.05])[:, None, None]
