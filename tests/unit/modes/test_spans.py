@@ -105,3 +105,13 @@ def test_a_hundred_million_steps_are_drawn_from_uniformly():
         assert ((counts - expected) ** 2 / expected).sum() < 100  # chi-square with 49 degrees: p < 0.0001 above
         left = ends[np.searchsorted(ends, starts, side="right")] - starts
         assert left.min() >= 25
+
+
+@pytest.mark.parametrize("short_are_whole", [False, True])
+def test_an_episode_shorter_than_a_window_is_one_place_or_none(short_are_whole):
+    """Episodes of 3, 0, 6, 4 and 1 steps, windows of 4."""
+    places = WindowPlaces(np.array([3, 0, 6, 4, 1]), 4, short_are_whole=short_are_whole)
+    starts, episodes = places.at(torch.arange(len(places)))
+    found = list(zip(starts.tolist(), episodes.tolist(), strict=True))
+    long = [(3, 2), (4, 2), (5, 2), (9, 3)]
+    assert found == ([(0, 0), *long, (13, 4)] if short_are_whole else long)

@@ -105,3 +105,19 @@ def test_a_strength_that_is_no_number_is_refused(strength):
 def test_a_blend_of_something_else_is_refused(weights, said):
     with pytest.raises(ConfigError, match=said):
         NOTHING.blended(weights)
+
+
+def test_all_that_was_asked_is_told_as_json():
+    """A certificate tells policies apart by it."""
+    context = NOTHING.under([0.0, 0.5, 1.0, -2.0]).toward(2, 0.5).avoiding(0, 1.5)
+    told = {"mode": 2, "strength": 0.5, "blend": [], "context": [0.0, 0.5, 1.0, -2.0], "away": [[0, 1.5]]}
+    assert json.loads(json.dumps(context.to_json())) == told
+    blend = NOTHING.blended({3: 0.25, 1: 0.75})
+    told = {"mode": None, "strength": 1.0, "blend": [[1, 0.75], [3, 0.25]], "context": None, "away": []}
+    assert json.loads(json.dumps(blend.to_json())) == told
+
+
+@pytest.mark.parametrize("context", [[0.0, 1.0], [0.0, 1.0, 1.0, -math.inf], [0.0, 1.0, -1e39, 1.0]])
+def test_a_context_that_is_none_is_refused(context):
+    with pytest.raises(ConfigError, match="A context must have 4 finite numbers, one per mode; got"):
+        NOTHING.under(context)

@@ -59,6 +59,39 @@ def test_predict_counts_the_steps_of_each_episode(modes):
     assert schedule.predict(observations[0])[0].shape == (1,)
 
 
+def test_predict_samples_unless_it_is_told_not_to_and_its_seed_suffices(modes):
+    seen = np.ones((4, 3))
+    seeded = [in_turn({0: steer(modes[0].model, seed=seed).toward(0), 3: modes[1]}) for seed in (7, 7, 8)]
+    first, same, other = (schedule.predict(seen)[0] for schedule in seeded)
+    np.testing.assert_array_equal(first, same)
+    assert (first != other).all()
+    assert len(np.unique(first)) == 4  # each row with noise of its own
+    assert (seeded[0].predict(seen)[0] != first).all()
+    certain, again = (seeded[0].predict(seen, deterministic=True)[0] for _ in range(2))
+    np.testing.assert_array_equal(certain, again)
+    np.testing.assert_allclose(certain, modes[0].predict(seen, deterministic=True)[0])
+
+
+def test_a_state_that_was_given_is_not_changed(modes):
+    schedule, seen = in_turn({0: modes[0], 2: modes[1]}), np.ones((2, 3))
+    _, state = schedule.predict(seen)
+    kept = state[0].copy()
+    schedule.predict(seen, state, np.array([True, False]))
+    np.testing.assert_array_equal(state[0], kept)
+
+
+def test_each_of_three_has_its_share_of_episodes(modes):
+    third = steer(modes[0].model).blend({0: 0.5, 1: 0.5})
+    schedule = by_episode({modes[0]: 0.2, modes[1]: 0.5, third: 0.3})
+    who = schedule.begins_with(np.random.default_rng(0).standard_normal((8000, 1)))
+    np.testing.assert_allclose(np.bincount(who) / 8000, [0.2, 0.5, 0.3], atol=0.02)
+    assert schedule.rule == {"shares": [0.2, 0.5, 0.3]}
+    with pytest.raises(ConfigError, match="must be > 0 and sum to 1"):
+        by_episode({})
+    with pytest.raises(ConfigError, match="A schedule must be of steered policies"):
+        by_episode({modes[0]: 0.5, steer(modes[0].model): 0.5})
+
+
 @pytest.mark.parametrize("steps", [[], [1, 5], [-1, 0]])
 def test_a_schedule_that_does_not_begin_is_refused(modes, steps):
     with pytest.raises(ConfigError, match="must begin at step 0"):
