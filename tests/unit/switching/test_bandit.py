@@ -88,10 +88,11 @@ def test_linucb_adds_the_deviation_of_what_it_expects_to_it():
 
 
 def test_thompson_chooses_a_mode_as_often_as_it_is_likely_to_be_the_best():
-    bandit, covariances = learned_bandit(width=0.6, rule="thompson")
-    x = np.array([1.0, 0.5])
+    bandit, covariances = learned_bandit(width=0.1, rule="thompson")
+    x = np.array([1.0, -1.0])
     gap = (bandit.weights[1] - bandit.weights[0]) @ x
-    expected = norm.cdf(gap / (0.6 * np.sqrt(sum(x @ c @ x for c in covariances))))
+    expected = norm.cdf(gap / (0.1 * np.sqrt(sum(x @ c @ x for c in covariances))))
+    assert 0.05 < expected < 0.35 or 0.65 < expected < 0.95
     chosen = bandit.choose(np.tile(x, (20_000, 1)))
     assert chosen.mean() == pytest.approx(expected, abs=0.015)
 
@@ -135,5 +136,7 @@ def test_what_is_refused(icy_road, haste_and_care):
     with pytest.raises(ConfigError, match="A bandit needs"):
         LinearBandit(1, 2)
     worlds, reader = made(icy_road, haste_and_care)
+    assert train_bandit(worlds, reader, n_steps=79)[1].n_steps == 40  # at most so many, in whole rounds
+    assert train_bandit(worlds, reader, n_steps=40)[1].n_steps == 40
     with pytest.raises(ConfigError, match="at least 40"):
         train_bandit(worlds, reader, n_steps=39)
