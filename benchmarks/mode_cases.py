@@ -47,6 +47,7 @@ SWITCHED_OFF: dict[str, dict[str, Any]] = {
     "starts_random": {"starts": "random"},
     "codes_free": {"codes": "free"},
     "sharing_window": {"sharing": "window"},
+    "components_off": {"observation_components": 512},
 }
 AS_PUBLISHED: dict[str, Any] = {
     "pairing": "published",
@@ -93,6 +94,7 @@ LINES = (  # of the tables: row, evidence, title
     ("starts_random", "combined", "unbraid from random starts alone"),
     ("codes_free", "combined", "unbraid with codes anywhere"),
     ("sharing_window", "combined", "unbraid with an expert for every ten steps"),
+    ("components_off", "combined", "unbraid on all columns"),
     *(
         (f"encoder_{kind}", evidence, f"unbraid, windows read in order by {what}{alone}")
         for kind, what in IN_ORDER.items()
@@ -216,7 +218,7 @@ def _cases() -> Iterable[Case]:
     yield read("reacher", "an arm with six hidden targets", 6, "episode", *compared, world="reaching")
     arm = "the same arm, the elbow on either side: six experts with two habits each"
     yield read("reacher_elbows", arm, 6, "episode", *compared, "auto", world="reaching")
-    ablations = tuple(SWITCHED_OFF)
+    ablations = tuple(row for row in SWITCHED_OFF if row != "components_off")
     world: dict[str, Any] = {"levels": ("1", *coarse), "world": "errands"}
     rows = (*compared, vae, "talk_1", *ablations, "encoders")
     yield read("order", "four orders of the same errands", 4, "episode", *rows, **world)
@@ -246,6 +248,8 @@ def _cases() -> Iterable[Case]:
     )
     agents = "five agents of Hopper, at stages of training (not tuned on)"
     yield read("hopper", agents, 5, "50", *untuned, levels=("10", "50", "episode"))
+    title = "four experts of PointGoal1 seen through 512 columns, as an embedding of pictures"
+    yield read("embedded", title, 4, "50", *compared, "components_off", levels=("10", "50", "episode"))
     yield from _changing()
     title = "three experts of PointGoal1, each episode at a speed of its own"
     yield Case("own_speeds", title, 3, (), "", ("style",), at_own_speeds, world="varying")

@@ -5,6 +5,7 @@ A seed decides the episodes where they are made here, and which of them are held
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,26 @@ def two_discs(seed: int, n_training: int = 60) -> Pile:
     return pushing.pushing(n_training, 2 * seed), pushing.pushing(30, 2 * seed + 1)
 
 
+def embedded(seed: int, n_training: int = 24) -> Pile:
+    """Four experts of PointGoal1 for 250 steps, seen as an encoder of pictures would show them: through 512 columns.
+
+    Scaled observations (60 columns) go through a random layer of tanh, 256 wide, and a random linear one; every column
+    has noise of its own, about a twentieth of its deviation.
+    """
+    training, held_out = point_goal(FOUR, n_training, seed, n_steps=250)
+    mean, deviation = training.observations.mean(0), training.observations.std(0) + 1e-6
+    generator = np.random.default_rng([seed, 512])
+    inner = generator.normal(size=(training.observation_size, 256)) / np.sqrt(training.observation_size)
+    bias, outer = generator.normal(size=256), generator.normal(size=(256, 512)) / 16
+
+    def seen(demos: Demos) -> Demos:
+        columns = np.tanh((demos.observations - mean) / deviation @ inner + bias) @ outer
+        columns += 0.05 * generator.normal(size=columns.shape)
+        return replace(demos, observations=columns.astype(np.float32), observation_names=())
+
+    return seen(training), seen(held_out)
+
+
 def split(demos: Demos, held_out: float, seed: int) -> Pile:
     """A share of each expert's episodes held out, drawn by the seed; the rest shuffled."""
     generator = np.random.default_rng([seed, 81])
@@ -164,6 +185,7 @@ PILES: dict[str, Callable[[int], Pile]] = {
     "one": functools.partial(point_goal, TWO[:1], 50),
     "others": functools.partial(point_goal, OTHERS, 25),
     "pushing": two_discs,
+    "embedded": embedded,
     "hopper": functools.partial(trained_agents, "hopper"),
     "forward_turning": functools.partial(point_goal, ("forward", "forward_turning"), 25),
     "rounds": in_rounds,

@@ -15,7 +15,8 @@ from unbraid.demos.formats.format import PART_STEPS, Format
 from unbraid.demos.formats.recognise import format_for
 from unbraid.demos.loading import Source, find_source, left_out, load_demos, load_parts
 from unbraid.demos.options import ReadOptions
-from unbraid.pipeline.requests import CheckRequest, ConvertRequest, FitRequest, ModesRequest, MoreData, SweepRequest
+from unbraid.pipeline.places import MoreData
+from unbraid.pipeline.requests import CheckRequest, ConvertRequest, FitRequest, ModesRequest, SweepRequest
 
 __all__ = ["check_stage", "convert_stage", "load_asked", "naming", "reading_of", "require_share"]
 

@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
-
-from tyro.conf import arg
+from typing import Literal
 
 from unbraid.demos.options import ReadOptions
-from unbraid.pipeline.places import Data, Json, Run, RunOrNone, Target
+from unbraid.pipeline.places import Data, Json, More, MoreData, Reading, Run, RunOrNone, Target
 
 __all__ = [
     "CertifyRequest",
@@ -19,35 +17,12 @@ __all__ = [
     "FitRequest",
     "Json",
     "ModesRequest",
-    "More",
-    "MoreData",
-    "Reading",
     "ReportRequest",
     "SteerRequest",
     "StudioRequest",
     "SweepRequest",
     "SwitchRequest",
 ]
-
-Reading = Annotated[ReadOptions, arg(name="")]
-"""What a reader is told: flags without a prefix, where a request has it as a field."""
-
-
-@dataclass(frozen=True)
-class MoreData:
-    """What is read beside the first data set, and how all are read."""
-
-    demos: tuple[str, ...] = ()
-    """More data sets to read together with the first, their columns matched by name: paths, or ids such as
-    minari:NAME."""
-    weights: tuple[float, ...] = ()
-    """The share of steps of each data set, in order: whole episodes of those that have too many are left out. By
-    default all are kept."""
-    reading: Reading = field(default_factory=ReadOptions)
-
-
-More = Annotated[MoreData, arg(name="")]
-"""The same, for verbs that read demonstrations."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +129,9 @@ class FitRequest:
     """The share of episodes that training does not see, for the scores on the page; 0 keeps none."""
     seed: int = 0
     """The one seed of the fit."""
+    observation_components: int | Literal["auto"] = "auto"
+    """How many principal components are seen in place of an observation's columns; auto: 48 of more than 128 columns,
+    such as an embedding of a picture; else the columns. Only --method unbraid reads it."""
     device: str = "auto"
     """Where to fit: auto (CUDA where there is one), cpu, cuda, cuda:1, ..."""
     checkpoint_every: int = 500

@@ -10,7 +10,15 @@ from unbraid.training.config import FitConfig, TalkConfig, UnbraidConfig
 __all__ = ["config_of"]
 
 _READ_BY = {
-    "unbraid": ("sharing", "style", "refine_steps", "policy_head", "policy_loss", "precision"),
+    "unbraid": (
+        "sharing",
+        "style",
+        "refine_steps",
+        "policy_head",
+        "policy_loss",
+        "precision",
+        "observation_components",
+    ),
     "talk": ("delta_steps",),
 }
 
@@ -38,6 +46,7 @@ def config_of(asked: FitRequest) -> FitConfig:
             policy_head=asked.policy_head,
             policy_loss=asked.policy_loss,
             precision=asked.precision,
+            observation_components=asked.observation_components,
             seed=asked.seed,
         )
     wanted = {"n_steps": asked.n_steps, "encoder": asked.encoder, "policy_hidden": asked.policy_hidden}

@@ -13,7 +13,8 @@ from typing import Any
 from unbraid.core.errors import UnbraidError
 from unbraid.core.runs import saying_what_the_disk_refused
 from unbraid.demos.options import ReadOptions
-from unbraid.pipeline.requests import FitRequest, MoreData
+from unbraid.pipeline.places import MoreData
+from unbraid.pipeline.requests import FitRequest
 from unbraid.training.config import FitConfig, config_from_json, config_to_json
 from unbraid.training.process_workers import STOPPED
 

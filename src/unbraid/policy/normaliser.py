@@ -20,24 +20,27 @@ _BLOCK = 65536
 
 @final
 class Normaliser(nn.Module):
-    """(x - mean) / scale, clipped to +-clip.
+    """(x - mean) / scale, clipped to +-clip; where there are components, z @ components of that, clipped likewise.
 
     Attributes:
         mean: (column,) in the columns' own units.
         scale: (column,) likewise, > 0.
         clip: () in scales.
+        components: (column, component) of scaled columns; None: they are given as they are.
     """
 
     mean: Tensor
     scale: Tensor
     clip: Tensor
+    components: Tensor | None
 
-    def __init__(self, size: int) -> None:
-        """Changes nothing until told otherwise: mean 0, scale 1, no clipping."""
+    def __init__(self, size: int, n_components: int | None = None) -> None:
+        """Changes nothing until told otherwise: mean 0, scale 1, no clipping. Components are 0 until they are given."""
         super().__init__()
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("scale", torch.ones(size))
         self.register_buffer("clip", torch.tensor(float("inf")))
+        self.register_buffer("components", None if n_components is None else torch.zeros(size, n_components))
 
     @classmethod
     def of(cls, values: Float[np.ndarray, "rows column"], *, floor: float, clip: float = float("inf")) -> "Normaliser":
@@ -75,14 +78,34 @@ class Normaliser(nn.Module):
         made.clip.fill_(clip)
         return made
 
-    def forward(self, values: Float[Tensor, "*batch column"]) -> Float[Tensor, "*batch column"]:
-        """Scaled values, on the normaliser's own device."""
+    def keep_components(self, rows: Float[np.ndarray, "rows column"], n_components: int, *, floor: float) -> None:
+        """Gives, from now on, the first principal components of scaled columns, all over one deviation, their mean.
+
+        Each over its own would blow up what is noise (docs/experiments.md, 26).
+
+        Args:
+            rows: some of the training set's; no more components are kept than there are rows or columns.
+            n_components: how many.
+            floor: added to the deviation, so that where nothing varies all become 0.
+        """
+        from sklearn.decomposition import PCA
+
+        scaled = self(torch.from_numpy(np.asarray(rows, dtype=np.float32))).numpy()
+        found = PCA(min(n_components, *scaled.shape), random_state=0).fit(scaled)
+        deviation = np.sqrt(np.maximum(found.explained_variance_, 0).mean()) + floor
+        self.components = torch.from_numpy(np.ascontiguousarray(found.components_.T / deviation)).float()
+
+    def forward(self, values: Float[Tensor, "*batch column"]) -> Float[Tensor, "*batch state"]:
+        """Scaled values, or their components, on the normaliser's own device."""
         scaled = (sent(values, self.mean.device) - self.mean).div_(self.scale)
         most = self.clip.clamp_max(MOST_SCALED)
-        return scaled.clamp_max_(most).clamp_min_(-most)  # a tenth of the time of clamp_ with two tensors
+        scaled = scaled.clamp_max_(most).clamp_min_(-most)  # a tenth of the time of clamp_ with two tensors
+        if self.components is None:
+            return scaled
+        return (scaled @ self.components).clamp_max_(most).clamp_min_(-most)
 
     def undo(self, values: Float[Tensor, "*batch column"]) -> Float[Tensor, "*batch column"]:
-        """From scaled values to the columns' own units (what was clipped stays clipped)."""
+        """From scaled values to the columns' own units (what was clipped stays clipped); of columns, not components."""
         return values * self.scale + self.mean
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from unbraid.core.errors import ConfigError, ModelError
 from unbraid.core.runs import differences, new_folder, write_bytes, write_json
-from unbraid.training.config import config_from_json
+from unbraid.training.config import UnbraidConfig, config_from_json
 from unbraid.training.given import Given
 from unbraid.training.model import ModeModel
 from unbraid.training.ranks import Ranks
@@ -194,6 +194,9 @@ def model_in_checkpoint(path: Path) -> ModeModel:
     try:
         n_modes, sizes = len(weights["contexts"]), [len(weights[f"{of}_normaliser.mean"]) for of in _SEEN_AND_DONE]
         config = replace(config_from_json(facts["asked"]["config"]), n_modes=n_modes)
+        if isinstance(config, UnbraidConfig) and "observation_normaliser.components" in weights:
+            n_components = weights["observation_normaliser.components"].shape[1]
+            config = replace(config, observation_components=n_components)
         model = ModeModel(config, observation_size=sizes[0], action_size=sizes[1])
         model.load_state_dict(weights)
     except (KeyError, TypeError, ValueError, RuntimeError, ConfigError) as error:

@@ -19,6 +19,7 @@ __all__ = [
 ]
 
 _FEW_STEPS = 20_000
+_WIDE, _COMPONENTS = 128, 48
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,11 @@ class UnbraidConfig:
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the policy's matrix products while it learns; weights and losses are float32. bfloat16 is faster for layers of
     256 and more, on processors with AVX-512 BF16 or AMX and on GPUs, and much slower on others."""
+    observation_components: int | Literal["auto"] = "auto"
+    """How many principal components of an observation's scaled columns the networks see, in place of the columns;
+    columns that are no more than that are seen as they are. "auto" takes 48 where there are more than 128 columns, such
+    as an image's embedding, which are learned by heart otherwise, and else the columns. (A model that was fitted has a
+    number, or sees the columns.)"""
     encoder: Literal["mean", "window_mlp", "convolution", "lstm", "attention"] = "mean"
     """How a window's steps are read: without their order, as a mean; or in order, by a perceptron on 25 steps side by
     side, a temporal convolution, an LSTM or attention."""
@@ -156,6 +162,16 @@ class UnbraidConfig:
         decay = 0.5 * min(_FEW_STEPS / n_recorded, 1) if self.weight_decay == "auto" else self.weight_decay
         return dataclasses.replace(self, n_steps=n_steps, policy_batch=batch, weight_decay=decay)
 
+    def components_for(self, n_columns: int) -> int | None:
+        """How many principal components a fit keeps of so many columns; None where it takes the columns."""
+        is_open = self.observation_components == "auto" and n_columns > _WIDE
+        return _COMPONENTS if is_open else self.components_of(n_columns)
+
+    def components_of(self, n_columns: int) -> int | None:
+        """How many of them a model has that was fitted with this config; None where it sees the columns."""
+        asked = self.observation_components
+        return None if asked == "auto" or asked >= n_columns else asked
+
     def joint_loss_for(self, n_recorded: int) -> Literal["likelihood", "beta", "huber"]:
         """What the policy learns by in the joint fit, for so many recorded steps."""
         if self.policy_head == "mixture":
@@ -186,6 +202,7 @@ _AT_LEAST_ONE = (
     "window_steps",
     "window_batch",
     "encoder_width",
+    "observation_components",
 )
 
 _AT_LEAST_ZERO = ("seed", "commitment", "weight_decay", "refine_steps")
@@ -243,7 +260,7 @@ def _is_number(value: Any, kind: type[int] | type[float]) -> bool:
 METHODS: dict[str, type[TalkConfig] | type[UnbraidConfig]] = {c.method: c for c in (TalkConfig, UnbraidConfig)}
 """The kinds of config, by method."""
 
-_LATER = ("style", "precision", "policy_head")
+_LATER = ("style", "precision", "policy_head", "observation_components")
 """Settings that came later: left out at their defaults, so that files of fits without them stay as they were."""
 
 

@@ -34,7 +34,7 @@ from unbraid.training.networks import DISTANCE_TEMPERATURE
 from unbraid.training.pictures import MOST_SHOWN_STEPS, picture_modes
 from unbraid.training.policy_losses import Batch, PolicyLoss, policy_loss
 from unbraid.training.ranks import ONE_RANK, Ranks
-from unbraid.training.scaling import scaling_of_actions
+from unbraid.training.scaling import scaling_of_actions, scaling_of_observations
 from unbraid.training.steps import Steps
 from unbraid.training.style import SpanStyles
 from unbraid.training.window_draws import STEPS_PER_WINDOW, WindowDraws
@@ -94,7 +94,9 @@ class UnbraidLearner:
         self.generator = torch.Generator().manual_seed(named_seed(config.seed, "unbraid", "batches"))
         seen = None if given is None else given.seen
         if seen is None:
-            seen = Normaliser.of_blocks(steps.observation_blocks(), floor=0.02, of_range=True, clip=6.0)
+            seen = scaling_of_observations(steps, config.components_for(steps.observation_size), ranks)
+        if seen.components is not None:
+            config = replace(config, observation_components=seen.components.shape[1])
         scaling = scaling_of_actions(steps)
         done, self.extremes, self._warnings = scaling.normaliser, scaling.extremes, scaling.warnings
         if given is not None and given.extremes is not None:
@@ -187,6 +189,8 @@ class UnbraidLearner:
         of_mode, n_steps = found.responsibilities.T @ energy, found.responsibilities.T @ source.lengths.float()
         found = found.ordered((of_mode / n_steps.clamp_min(1e-9)).argsort())
         facts = found.facts() | {"changes": None if changes is None else changes.facts()}
+        if seen.components is not None:
+            facts["components"] = dict(zip(("n_columns", "n_components"), seen.components.shape, strict=True))
         return Given(self.spans, found.responsibilities, facts=facts)
 
     def _source(self, seen: Normaliser, done: Normaliser) -> SpanSource:

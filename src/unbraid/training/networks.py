@@ -60,6 +60,7 @@ class ModeNetworks(nn.Module):
         contexts: (mode, mode) row k is the context that asks the policy for mode k.
         shares: of the demonstrations' steps, one of each mode; they sum to 1. All alike until a fit says otherwise.
         n_modes, observation_size, action_size: K and the widths.
+        state_size: the width of what the networks see of an observation: its columns, or their components.
         observation_origin: (obs,) float64, what is taken away from observations before anything else: see
             `training.origin`. None where nothing is.
     """
@@ -75,7 +76,9 @@ class ModeNetworks(nn.Module):
         self.config, self.n_modes = config, config.n_modes
         self.shares = [1 / self.n_modes] * self.n_modes
         self.observation_size, self.action_size = observation_size, action_size
-        self.observation_normaliser = Normaliser(observation_size)
+        n_components = None if isinstance(config, TalkConfig) else config.components_of(observation_size)
+        self.state_size = observation_size if n_components is None else n_components
+        self.observation_normaliser = Normaliser(observation_size, n_components)
         self.action_normaliser = Normaliser(action_size)
         self.register_buffer("observation_origin", None)
         self.register_load_state_dict_pre_hook(_with_origin)
@@ -87,12 +90,12 @@ class ModeNetworks(nn.Module):
         else:
             latent_size = max(8, self.n_modes)
             self.encoder = _encoder_of_steps(
-                config.encoder, observation_size, action_size, width=config.encoder_width, latent_size=latent_size
+                config.encoder, self.state_size, action_size, width=config.encoder_width, latent_size=latent_size
             )
             free = config.codes == "free"
             self.codebook = (FreeCodebook if free else SimplexCodebook)(self.n_modes, latent_size)
         styled = isinstance(config, UnbraidConfig) and config.style == "on"
-        self.policy = _policy(config, observation_size + (STYLE_INPUTS if styled else 0), action_size, self.n_modes)
+        self.policy = _policy(config, self.state_size + (STYLE_INPUTS if styled else 0), action_size, self.n_modes)
         self.style_reader = StyleReader(action_size, n_modes=self.n_modes) if styled else None
 
     @property

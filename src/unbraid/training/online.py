@@ -99,8 +99,7 @@ class Observer:
         self._n_parts = N_COMPONENTS if isinstance(policy, MixturePolicy) else 1
         contexts = _array(networks.contexts)
         (first, bias), *self._rest = _layers(policy.trunk)
-        n_observed = networks.observation_size
-        self._of_state = np.ascontiguousarray(first[:n_observed])
+        self._of_state = np.ascontiguousarray(first[: networks.state_size])
         self._of_context = contexts @ first[-networks.n_modes :] + bias
         of_part = contexts @ _array(linear.weight).T + _array(linear.bias)
         self._log_stds = np.tile(of_part, self._n_parts)
@@ -237,12 +236,19 @@ class _Scaling:
         self._mean, self._scale = _array(normaliser.mean), _array(normaliser.scale)
         self._clip = min(float(normaliser.clip), MOST_SCALED)
         self._origin = None if origin is None else origin.cpu().numpy()
+        self._components = None if normaliser.components is None else _array(normaliser.components)
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         if self._origin is None:
-            return np.minimum(np.maximum((values - self._mean) / self._scale, -self._clip), self._clip)
-        moved = (values - self._origin - self._mean) / self._scale
-        return np.minimum(np.maximum(moved, -self._clip), self._clip).astype(np.float32)
+            scaled = self._clipped((values - self._mean) / self._scale)
+        else:
+            scaled = self._clipped((values - self._origin - self._mean) / self._scale).astype(np.float32)
+        if self._components is None:
+            return scaled
+        return self._clipped(np.dot(scaled.astype(np.float32), self._components))
+
+    def _clipped(self, values: np.ndarray) -> np.ndarray:
+        return np.minimum(np.maximum(values, -self._clip), self._clip)
 
 
 def _told(values: np.ndarray) -> str:

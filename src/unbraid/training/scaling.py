@@ -1,18 +1,24 @@
 """What scales actions for a fit, whatever single ones lie far beyond the others."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import final
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 
 from unbraid.demos.far_values import Watch, faults
 from unbraid.policy.bounds import Extremes
 from unbraid.policy.normaliser import Normaliser
+from unbraid.training.ranks import Ranks
 from unbraid.training.steps import Steps
 
-__all__ = ["Scaling", "scaling_of_actions"]
+__all__ = ["Scaling", "scaling_of_actions", "scaling_of_observations"]
+
+_FLOOR, _CLIP, _MOST_ROWS = 0.02, 6.0, 20_000
+"""Of observations; principal components are those of at most so many, evenly spread over all."""
 
 
 _BEYOND, _LEAST, _MOST = 1.5, 10.0, 1e3
@@ -34,6 +40,28 @@ class Scaling:
     normaliser: Normaliser
     extremes: Extremes
     warnings: list[str]
+
+
+def scaling_of_observations(steps: Steps, n_components: int | None, ranks: Ranks) -> Normaliser:
+    """Reads all observations once; and where components are asked for, some of them again.
+
+    Args:
+        steps: the demonstrations.
+        n_components: how many principal components are kept; None: the columns are.
+        ranks: the processes that fit together; all take the components of the first.
+    """
+    from safetensors.torch import load, save
+
+    made = Normaliser.of_blocks(steps.observation_blocks(), floor=_FLOOR, of_range=True, clip=_CLIP)
+    if n_components is None:
+        return made
+    if ranks.is_first:
+        n_rows = steps.n_steps + steps.n_episodes
+        some = torch.arange(0, n_rows, math.ceil(n_rows / _MOST_ROWS))
+        made.keep_components(steps.nth_observations(some).numpy(), n_components, floor=_FLOOR)
+    content = b"" if made.components is None else save({"components": made.components})
+    made.components = load(ranks.shared(content))["components"]
+    return made
 
 
 def scaling_of_actions(steps: Steps) -> Scaling:

@@ -14,7 +14,8 @@ from unbraid.demos.options import ReadOptions
 from unbraid.demos.store import save_demos
 from unbraid.pipeline import data
 from unbraid.pipeline.data import check_stage, convert_stage, reading_of
-from unbraid.pipeline.requests import CheckRequest, ConvertRequest, MoreData
+from unbraid.pipeline.places import MoreData
+from unbraid.pipeline.requests import CheckRequest, ConvertRequest
 
 ENDINGS = {f.name: f.endings[0] if f.endings else "" for f in formats() if f.write is not None}
 

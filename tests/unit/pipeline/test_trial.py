@@ -7,7 +7,8 @@ import pytest
 
 from unbraid.core.errors import ConfigError
 from unbraid.demos.options import ReadOptions
-from unbraid.pipeline.requests import FitRequest, MoreData
+from unbraid.pipeline.places import MoreData
+from unbraid.pipeline.requests import FitRequest
 from unbraid.pipeline.trial import order_of, run_trial
 from unbraid.training.config import TalkConfig
 

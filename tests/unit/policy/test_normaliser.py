@@ -52,6 +52,38 @@ def test_undo_gives_back_what_came():
     torch.testing.assert_close(made.undo(made(given)), given, atol=1e-5, rtol=1e-5)
 
 
+def test_components_are_the_directions_of_most_variance_with_the_shares_that_they_have_of_it():
+    generator = np.random.default_rng(0)
+    values = generator.normal(size=(400, 2)) * [3.0, 1.0] @ generator.normal(size=(2, 6))
+    values += 0.05 * generator.normal(size=values.shape)
+    made = Normaliser.of(values, floor=0.02, clip=60.0)
+    scaled = made(torch.from_numpy(values)).numpy()
+    made.keep_components(values, 2, floor=0.0)
+    found = made(torch.from_numpy(values).float()).numpy()
+    left, sizes, _ = np.linalg.svd(scaled - scaled.mean(0), full_matrices=False)
+    assert sizes[2] < 0.1 * sizes[1], "else two directions are not all that there is"
+    shares = sizes[:2] ** 2 / (sizes[:2] ** 2).mean()
+    np.testing.assert_allclose(np.cov(found.T), np.diag(shares), atol=1e-4)
+    np.testing.assert_allclose(np.abs(found.T @ left[:, :2]) / np.sqrt(399), np.diag(shares**0.5), atol=1e-2)
+
+
+def test_components_are_clipped_as_columns_are():
+    values = np.random.default_rng(0).normal(size=(200, 1)) + 0.01 * np.random.default_rng(1).normal(size=(200, 5))
+    made = Normaliser.of(values, floor=0.02, clip=2.0)
+    made.keep_components(values, 1, floor=0.02)
+    assert float(made(torch.full((1, 5), 100.0)).abs()) == 2
+
+
+def test_no_more_components_are_kept_than_there_are_rows_or_columns_and_what_never_varies_is_zero():
+    values = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
+    made = Normaliser.of(values, floor=0.02)
+    made.keep_components(values, 9, floor=0.02)
+    assert made.components.shape == (5, 3)
+    found = made(torch.from_numpy(values))
+    assert torch.isfinite(found).all()
+    assert (found[:, 2] - found[:, 2].mean()).abs().max() < 1e-3, "three rows vary in two directions"
+
+
 def test_a_new_one_changes_nothing_and_learns_nothing():
     made, values = Normaliser(3), torch.randn(5, 3) * 1e6
     assert torch.equal(made(values), values)

@@ -34,6 +34,7 @@ CONFIGS = {
     "styled": UnbraidConfig(n_modes=MODES, policy_hidden=(16, 16), style="on"),
     "bounded": UnbraidConfig(n_modes=MODES, policy_hidden=(16, 16)),
     "squashed": UnbraidConfig(n_modes=MODES, policy_hidden=(16, 16), policy_head="tanh"),
+    "components": UnbraidConfig(n_modes=MODES, policy_hidden=(16, 16), observation_components=2),
     "talk": TalkConfig(n_modes=MODES, policy_hidden=(16,)),
 }
 
@@ -44,6 +45,8 @@ def make_model(kind):
     model = ModeModel(CONFIGS[kind], observation_size=OBSERVATIONS, action_size=ACTIONS)
     rows = np.random.default_rng(0).normal([5.0, -2.0, 0.1], [4.0, 0.5, 0.01], (500, OBSERVATIONS))
     model.observation_normaliser = Normaliser.of(rows, floor=0.02, clip=6.0)
+    if kind == "components":
+        model.observation_normaliser.keep_components(rows, 2, floor=0.02)
     model.action_normaliser = Normaliser.of(np.random.default_rng(1).normal(0.3, 1.7, (500, ACTIONS)), floor=0.0)
     if kind == "talk":
         model.contexts.mul_(37.5).add_(0.25)

@@ -21,6 +21,7 @@ CASES = {
     "style": make_tiny("unbraid", style="on", policy_batch=65),
     "free codes": make_tiny("unbraid", codes="free"),
     "lstm": make_tiny("unbraid", encoder="lstm", window_lengths=(5, 30)),
+    "components": make_tiny("unbraid", observation_components=2, policy_batch=65),
     "talk": make_tiny("talk", batch_size=33),
     "ratio": make_tiny("talk", objective="ratio", batch_size=33),
     "product": make_tiny("talk", objective="product", codebook="published"),

@@ -50,7 +50,7 @@ def test_responsibilities_come_back_too(demos, tiny, tmp_path):
     assert torch.equal(first.responsibilities, second.responsibilities)
 
 
-@pytest.mark.parametrize("method", ["talk", "unbraid", "unbraid, clipped", "unbraid, tanh"])
+@pytest.mark.parametrize("method", ["talk", "unbraid", "unbraid, clipped", "unbraid, tanh", "unbraid, components"])
 @pytest.mark.parametrize("stop_after", [1, 7, 10])
 def test_a_fit_that_stops_anywhere_ends_where_an_unbroken_one_does(
     demos, clipped, tiny, same_weights, fit_in_two, tmp_path, method, stop_after
@@ -58,7 +58,8 @@ def test_a_fit_that_stops_anywhere_ends_where_an_unbroken_one_does(
     """Bit for bit, metrics too, wherever it stopped between two lines of them."""
     if method == "unbraid, clipped":
         demos = clipped(demos)
-    config = tiny("unbraid", policy_head="tanh") if "tanh" in method else tiny(method.split(",")[0])
+    asked = {"unbraid, tanh": {"policy_head": "tanh"}, "unbraid, components": {"observation_components": 2}}
+    config = tiny(method.split(",")[0], **asked.get(method, {}))
     unbroken = fit(demos, config, LoopOptions(run=tmp_path / "unbroken", log_every=4, checkpoint_every=stop_after))
     stopped = LoopOptions(run=tmp_path / "stopped", log_every=4, checkpoint_every=stop_after)
     went_on = fit_in_two(demos, config, stopped, stop_after)
@@ -238,7 +239,8 @@ def test_a_full_disk_stops_the_fit_and_older_checkpoints_survive(demos, tiny, tm
 def test_the_model_in_a_checkpoint_can_be_looked_at(demos, tiny, same_weights, clipped, tmp_path, method, bounded):
     if bounded:  # then the policy of unbraid's own is held between bounds, which are weights, too
         demos = clipped(demos)
-    config = tiny(method, n_modes="auto") if method == "unbraid" else tiny(method)
+    of_unbraid = {"n_modes": "auto", "observation_components": 2} if method == "unbraid" else {}
+    config = tiny(method, **of_unbraid)
     fit(demos, config, LoopOptions(run=tmp_path, checkpoint_every=10))
     newest = latest_checkpoint(tmp_path / "checkpoints")
     found, learner = model_in_checkpoint(newest), learner_for(demos, config)

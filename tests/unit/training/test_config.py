@@ -118,6 +118,15 @@ def test_a_word_that_is_no_choice_is_refused(kind, settings, message):
     assert f"ConfigError: {message}" in run_apart(code).stderr
 
 
+def test_wide_observations_are_seen_by_their_components():
+    asked = UnbraidConfig()
+    assert [asked.components_for(n) for n in (3, 128, 129, 1600)] == [None, None, 48, 48]
+    assert asked.components_of(1600) is None, "a model of before sees all columns"
+    told = UnbraidConfig(observation_components=10)
+    assert [told.components_for(n) for n in (9, 10, 11)] == [None, None, 10]
+    assert [told.components_of(n) for n in (9, 10, 11)] == [None, None, 10]
+
+
 def test_configs_need_no_torch():
     """So that `unbraid --help` is fast."""
     assert run_apart("import sys, unbraid.training.config; sys.exit('torch' in sys.modules)").returncode == 0

@@ -1,11 +1,13 @@
 """`fit`: defaults, devices, threads, and denormal numbers."""
 
+import dataclasses
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import adjusted_rand_score
 
 from unbraid.core.errors import ConfigError
 from unbraid.demos.loading import load_demos
@@ -17,6 +19,7 @@ from unbraid.training.calibrated import CalibratedLearner
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.fit import fit, learner_for
 from unbraid.training.loop import LoopOptions
+from unbraid.training.model import ModeModel
 from unbraid.training.talk import TalkLearner
 
 
@@ -30,6 +33,34 @@ def test_a_model_keeps_what_was_asked_and_is_ready_to_use(demos, tiny):
     assert model.config == tiny("unbraid", policy_head="gaussian")  # without a trial, for the fit is short
     assert not model.training
     assert model.predict(demos).dtype.kind == "i"
+
+
+def embedded(demos, n_columns, seed=0):
+    """The same demonstrations, seen through many mixtures of the columns, with noise on each."""
+    generator = np.random.default_rng(seed)
+    seen = demos.observations @ generator.normal(size=(demos.observation_size, n_columns))
+    return dataclasses.replace(demos, observations=(seen + 0.5 * generator.normal(size=seen.shape)).astype(np.float32))
+
+
+def test_of_many_columns_modes_are_read_by_their_components(reflexes, tiny, tmp_path):
+    """In demonstrations that nobody has seen, too; and so by a model that was saved."""
+    pile = embedded(reflexes(n_per_label=20), 200)
+    seen, unseen = pile.select(np.arange(24)), pile.select(np.arange(24, 40))
+    model = fit(seen, tiny("unbraid", n_steps=300, search_steps=100))
+    assert (model.observation_size, model.state_size, model.config.observation_components) == (200, 48, 48)
+    assert model.search["components"] == {"n_columns": 200, "n_components": 48}
+    told = unseen.labels[model.cut(unseen, 10).episodes]
+    assert adjusted_rand_score(told, model.predict(unseen, window_steps=10)) > 0.9
+    model.save_pretrained(tmp_path / "model")
+    again = ModeModel.from_pretrained(tmp_path / "model")
+    np.testing.assert_array_equal(again.predict_proba(unseen), model.predict_proba(unseen))
+
+
+def test_whoever_asks_for_all_columns_has_them(reflexes, tiny):
+    model = fit(embedded(reflexes(), 130), tiny("unbraid", observation_components=130))
+    assert model.observation_normaliser.components is None
+    assert model.state_size == 130
+    assert "components" not in model.search
 
 
 def test_unbraids_own_method_is_the_default(demos, monkeypatch):

@@ -13,9 +13,10 @@ from unbraid.training.fit import fit
 from unbraid.training.online import Observer
 
 
-@pytest.fixture(scope="module", params=["gaussian", "mixture", "tanh"])
+@pytest.fixture(scope="module", params=["gaussian", "mixture", "tanh", "components"])
 def model(request, demos, tiny):
-    return fit(demos, tiny("unbraid", n_modes=3, policy_head=request.param))
+    asked = {"observation_components": 2} if request.param == "components" else {"policy_head": request.param}
+    return fit(demos, tiny("unbraid", n_modes=3, **asked))
 
 
 @pytest.fixture(params=[0.0, 0.03])

@@ -26,6 +26,7 @@ _FLAGS = (
     "policy_head",
     "policy_loss",
     "precision",
+    "observation_components",
 )
 """Settings that `unbraid fit` has a flag for; its seed is told with the run's provenance."""
 _NO_CHOICE = {"sharing": "window"}

@@ -162,7 +162,7 @@ def training(record: RunRecord) -> Section | None:
     sections: list[Section] = []
     if own:
         pictures = _pictures(record.method, [Training(record.method, own, color=mode_color(0))])
-        blocks = (_speed(own), *_head(record.unbraid), *_imitation(record.unbraid), *pictures)
+        blocks = (_speed(own), *_seen(record.unbraid), *_head(record.unbraid), *_imitation(record.unbraid), *pictures)
         title = "unbraid's fit" if record.method == "unbraid" else "The fit of the talk's method"
         sections.append(Section(f"training-{'unbraid' if record.method == 'unbraid' else 'own'}", title, blocks))
     if talk:
@@ -177,6 +177,20 @@ def _speed(moments: Sequence[Mapping[str, Any]]) -> Paragraph:
     speed = last.get("samples_per_s")
     said = f" It saw {count_text(speed)} samples a second at the end." if speed is not None else ""
     return Paragraph(f"{counted(last['step'], 'gradient steps')}.{said}", tone="note")
+
+
+def _seen(own: Mapping[str, Any]) -> tuple[Paragraph, ...]:
+    """What the networks see of observations with many columns."""
+    components = (own.get("search") or {}).get("components")
+    if components is None:
+        return ()
+    return (
+        Paragraph(
+            f"An observation has {counted(components['n_columns'], 'columns')}. The networks see "
+            f"{counted(components['n_components'], 'principal components')} of them, for so many columns would be "
+            "learned by heart. (`--observation-components` asks for more or fewer.)"
+        ),
+    )
 
 
 def _head(own: Mapping[str, Any]) -> tuple[Paragraph, ...]:
