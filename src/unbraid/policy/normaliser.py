@@ -93,7 +93,7 @@ class Normaliser(nn.Module):
         scaled = self(torch.from_numpy(np.asarray(rows, dtype=np.float32))).numpy()
         found = PCA(min(n_components, *scaled.shape), random_state=0).fit(scaled)
         deviation = np.sqrt(np.maximum(found.explained_variance_, 0).mean()) + floor
-        self.components = torch.from_numpy(np.ascontiguousarray(found.components_.T / deviation)).float()
+        self.components = torch.from_numpy(np.ascontiguousarray(np.asarray(found.components_).T / deviation)).float()
 
     def forward(self, values: Float[Tensor, "*batch column"]) -> Float[Tensor, "*batch state"]:
         """Scaled values, or their components, on the normaliser's own device."""
