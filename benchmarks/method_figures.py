@@ -124,8 +124,8 @@ def styles_figure(of: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def main() -> None:
-    """The command line."""
+def drawn() -> dict[str, Figure]:
+    """Every figure, by the name of its file, from the results as they are."""
     content = load("bench_modes")
     figures = {
         "method_evidence": evidence_figure(content["cases"]),
@@ -143,7 +143,12 @@ def main() -> None:
     figures["switching"] = switching_tables.switching_figure(switching)
     cheetah = load("example_half_cheetah")
     figures["example_half_cheetah"] = example_tables.half_cheetah_figure(cheetah["runs"])
-    for name, figure in figures.items():
+    return figures
+
+
+def main() -> None:
+    """The command line."""
+    for name, figure in drawn().items():
         write_bytes(ROOT / "docs" / "images" / f"{name}.png", png(figure))
 
 

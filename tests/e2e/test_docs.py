@@ -1,7 +1,7 @@
 """The pages below docs: their links lead somewhere, their numbers are measured, their figures can be drawn again."""
 
 import importlib
-import json
+import io
 import re
 import shlex
 import sys
@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.image import imread
 from torch.distributed.run import get_args_parser as torchrun_options
 
 from unbraid.demos.formats.recognise import formats
 from unbraid.pipeline.requests import FitRequest, SteerRequest, SweepRequest
 from unbraid.pipeline.words import shares_of, turns_of
+from unbraid.report.style import png
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.model import ModeModel
 from unbraid.training.sweep import trials_of
@@ -34,27 +36,21 @@ def test_the_pages_name_files_that_are_there():
             assert (ROOT / name).exists(), (page.name, name)
 
 
-def test_the_figures_of_the_method_can_be_drawn_from_the_results(monkeypatch):
+def test_the_figures_show_the_results_as_they_are(monkeypatch):
+    """Redraw them with `python benchmarks/method_figures.py` where results changed."""
     before = set(sys.modules)
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    figures = importlib.import_module("method_figures")
-    content = json.loads((ROOT / "benchmarks" / "results" / "bench_modes.json").read_text(encoding="utf-8"))
-    drawn = [
-        figures.evidence_figure(content["cases"]),
-        figures.ablation_figure(content["cases"]),
-        figures.counts_figure(content["auto"]),
-        *(figures.styles_figure(of) for of in content.get("style", {}).values()),
-    ]
-    steering = json.loads((ROOT / "benchmarks" / "results" / "bench_steering.json").read_text(encoding="utf-8"))
-    tables = importlib.import_module("steering_tables")
-    drawn += [tables.blends_figure(steering), tables.away_figure(steering)]
-    cheetah = json.loads((ROOT / "benchmarks" / "results" / "example_half_cheetah.json").read_text(encoding="utf-8"))
-    drawn.append(importlib.import_module("example_tables").half_cheetah_figure(cheetah["runs"]))
-    for figure in drawn:
+    drawn = importlib.import_module("method_figures").drawn()
+    assert {"method_evidence", "method_style", "steering_away", "switching", "example_half_cheetah"} <= set(drawn)
+    for name, figure in drawn.items():
         assert figure.axes
         for axes in figure.axes:
             assert axes.get_xlabel()
             assert axes.has_data()
+        there = imread(ROOT / "docs" / "images" / f"{name}.png")
+        now = imread(io.BytesIO(png(figure)))
+        assert there.shape == now.shape, name
+        assert (np.abs(there - now).max(axis=2) > 0.1).mean() < 5e-4, name  # a dot that moves is more than that
     for name in set(sys.modules) - before:
         if name in {path.stem for path in (ROOT / "benchmarks").glob("*.py")}:
             del sys.modules[name]
