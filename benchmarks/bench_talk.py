@@ -40,7 +40,7 @@ RESULT = Path(__file__).parent / "results" / "bench_talk.json"
 
 
 def published_config(delta_steps: int, seed: int) -> TalkConfig:
-    """The sizes of the talk's code (METHOD, part 1): actor 2 x 256, decoder 2 x 1000, batch 500, 50 steps a batch."""
+    """The sizes of the talk's code: actor 2 x 256, decoder 2 x 1000, batch 500, 50 steps a batch."""
     return TalkConfig(
         n_modes=4,
         delta_steps=delta_steps,

@@ -36,6 +36,32 @@ def test_the_pages_name_files_that_are_there():
             assert (ROOT / name).exists(), (page.name, name)
 
 
+def written():
+    """Every text of the repository that names pages: pages, and the source; as one line each, less line breaks."""
+    paths = [*PAGES, *ROOT.glob("*.md"), *sorted((ROOT / "src").rglob("*.py"))]
+    return {path.relative_to(ROOT): " ".join(path.read_text(encoding="utf-8").split()) for path in paths}
+
+
+def test_the_sections_that_are_named_are_there():
+    """As `experiments.md, 15 and 16`, and `[method.md](method.md), "Heads"`."""
+    title = re.compile(r"^(?:#+ |\*\*)(.*?)(?:$|\.\*\*)", re.MULTILINE)  # of a section, or in bold before a paragraph
+    headings = {page.name: title.findall(page.read_text(encoding="utf-8")) for page in PAGES}
+    numbers = {heading.split(".")[0] for heading in headings["experiments.md"]}
+    n_found = 0
+    for path, text in written().items():
+        for some in re.findall(r"experiments\.md\)?, (\d+(?:(?:, | and )\d+)*)", text):
+            assert set(re.findall(r"\d+", some)) <= numbers, (path, some)
+            n_found += 1
+        for page, section in re.findall(r'([\w_]+\.md)\)?, "([^"]+)"', text):
+            assert section in headings[page], (path, page, section)
+            n_found += 1
+    assert n_found > 30
+
+
+def test_the_sources_that_are_named_can_be_read():
+    assert [path for path, text in written().items() if re.search(r"\bMETHOD\b(?!S)", text)] == []
+
+
 def test_the_figures_show_the_results_as_they_are(monkeypatch):
     """Redraw them with `python benchmarks/method_figures.py` where results changed."""
     before = set(sys.modules)

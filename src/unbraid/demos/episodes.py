@@ -323,6 +323,9 @@ class Demos:
 
         Args:
             episodes: their numbers, in any order; a slice; or (episode,) true for those that are meant.
+
+        Raises:
+            DataError: episodes that do not exist, or not a true or false for each.
         """
         chosen = chosen_numbers(episodes, self.n_episodes)
         steps = rows_of(self.step_starts, chosen)
@@ -354,6 +357,9 @@ class Demos:
             held_out: the share of episodes held out, in (0, 1); at least one episode stays on either side. Episodes
                 of no steps are not held out: nothing could be scored on them.
             generator: draws the episodes.
+
+        Raises:
+            ConfigError: another share, fewer than two episodes with steps, or no generator.
         """
         training, left_out = split_numbers(self, held_out=held_out, generator=generator)
         return self.select(training), self.select(left_out)

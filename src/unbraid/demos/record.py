@@ -154,7 +154,12 @@ class RecordDemos(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarr
         return read_recording(self.path)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Writes all that was recorded so far as a store; `path` must not exist."""
+        """Writes all that was recorded so far as a store; `path` must not exist.
+
+        Raises:
+            DataError: nothing was recorded.
+            RunError, StorageError: as `save_demos`.
+        """
         return save_demos(self.demos(), path)
 
 

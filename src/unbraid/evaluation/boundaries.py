@@ -55,8 +55,6 @@ def boundary_scores(
         modes: the mode that was read.
         lengths: (episode,) the steps of each, which lie end to end.
         farthest_steps: changes that lie farther apart are not matched.
-
-    Source: METHOD, part 5 (boundary error).
     """
     from scipy.optimize import linear_sum_assignment
 

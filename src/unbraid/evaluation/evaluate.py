@@ -203,7 +203,8 @@ def evaluate(
             `predict`, asked for its deterministic action; or a function of the observations (env, obs).
         env: any Gymnasium environment with vectors of numbers: its id (``module:id`` where a module registers it), a
             `gymnasium.spec`, or a function that makes it.
-        n_episodes: how many, on fresh seeds, the same ones at every call; by default 100, or as many as `seeds`.
+        n_episodes: how many, on fresh seeds, the same ones at every call with that number; by default 100, or as many
+            as `seeds`.
         seeds: one per episode, all different; the same seeds make two policies comparable pair by pair (`compare`).
             By default fresh ones, drawn apart from those of any collection (`fresh_seeds` also avoids given ones).
         metrics: of one's own, beside those above: name -> function of an `Episode` that gives a number.
@@ -213,7 +214,8 @@ def evaluate(
     Raises:
         WorldError: the environment, the policy, its actions or the seeds do not fit, or a reward or cost is not finite.
         ConfigError: numbers of episodes, steps or environments that are no whole numbers of at least 1; metrics that
-            are no mapping, or one that has a name that is taken, or gives no finite number.
+            are no mapping, or one that has a name that is taken, or gives no finite number; a policy of which nothing
+            was asked.
     """
     require_limits(max_steps, n_envs)
     asked, env = seeds_of(n_episodes, seeds), env if isinstance(env, str) else spec_of(env)

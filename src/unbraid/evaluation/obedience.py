@@ -96,8 +96,6 @@ def obedience(
 
     By the encoder alone: the policy's likelihood would know its own actions again.
 
-    Source: METHOD, part 5.
-
     Args:
         model: reads the rollouts.
         rollouts: of a policy that was asked for the mode, or of an expert; `evaluate(...).rollouts` will do.

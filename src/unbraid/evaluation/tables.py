@@ -85,7 +85,7 @@ def agreement_entries(
 
 
 def matching_of(model: ModeModel, training: Demos) -> Int[np.ndarray, "mode"]:
-    """The expert of each mode, -1 for none, by Hungarian assignment on training episodes (METHOD, part 5)."""
+    """The expert of each mode, -1 for none, by Hungarian assignment on training episodes."""
     labels, modes, episodes = _read(model, training, None, None)
     n_labels = len(training.label_names)
     counts = contingency_by_episode(labels, modes, episodes, n_labels=n_labels, n_modes=model.n_modes)

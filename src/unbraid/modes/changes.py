@@ -6,9 +6,8 @@ than an expert's turn, modes are found among the parts, a sticky chain under the
 and the search begins again from the stretches between the changes. Each round knows better where the stretches end, so
 that the next one sees more of one expert at once.
 
-Source: METHOD, part 2, change 4. Departs: METHOD runs the chain inside one mixture; here the search for modes, with its
-latents and many starts, is repeated on what the chain cuts. Restarts (parts of several lengths) are chosen by evidence
-on left-out episodes.
+The chain is not run inside one mixture: the search for modes, with its latents and many starts, is repeated on what the
+chain cuts. Restarts (parts of several lengths) are chosen by evidence on left-out episodes.
 """
 
 import math

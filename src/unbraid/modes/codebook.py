@@ -67,7 +67,7 @@ class SimplexCodebook(nn.Module):
     All pairwise squared distances are exactly 1, so the squared distances of a quantised latent *are* the not-hot
     vector: 0 at its own code and 1 elsewhere. Under responsibilities r the expected vector is 1 - r.
 
-    Source: METHOD, part 2, change 1. Departs: from a VQ-VAE's free codes (`FreeCodebook`).
+    Departs: from a VQ-VAE's free codes (`FreeCodebook`).
     """
 
     def __init__(self, n_modes: int, latent_size: int) -> None:

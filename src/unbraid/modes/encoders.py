@@ -33,7 +33,7 @@ def masked_mean(
 class StepWindowEncoder(nn.Module):
     """A perceptron on [state, action] at every step, the mean over the window, a perceptron on the mean -> latent.
 
-    Source: METHOD, part 2 (networks). Permutation-invariant within the window, so any length will do.
+    Permutation-invariant within the window, so any length will do.
     """
 
     def __init__(self, observation_size: int, action_size: int, *, width: int, latent_size: int) -> None:
@@ -65,7 +65,7 @@ class StepWindowEncoder(nn.Module):
 class TransitionEncoder(nn.Module):
     """The talk's encoder: a state transition s[t + dt] - s[t] -> latent; linear 60-30-60 with tanh, then linear.
 
-    Source: Eloundou 2021, the talk's code (METHOD, part 1). Its widths follow the observation's (60 there).
+    Source: Eloundou 2021, the talk's code. Its widths follow the observation's (60 there).
     """
 
     def __init__(self, observation_size: int, *, latent_size: int) -> None:

@@ -4,7 +4,7 @@ The second is the talk's transition with longer steps: h is a tenth and three te
 it. What a kind is worth follows from the data: neighbouring steps say almost the same where transitions overlap or
 hands move smoothly, so a step counts for one over the time in which its residuals are correlated.
 
-Source: the talk's transitions, Eloundou 2021 (METHOD, part 1); METHOD, part 3 (two kinds of evidence must be combined).
+Source: the talk's transitions, Eloundou 2021. Departs: of several lengths, and beside what is done.
 """
 
 from dataclasses import dataclass, replace

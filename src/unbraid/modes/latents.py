@@ -4,7 +4,7 @@ actions and its outcomes to be predicted.
 One network reads the state; every span has a small Gaussian latent of its own that mixes linear read-outs of it. All
 are fitted together by the evidence lower bound, so that a span's latent says what sets its expert apart, and no more
 than its steps support. Spans of one expert end up together. Nothing is decided early: where a mixture of K untrained
-predictors is certain of an episode after a few steps, and never recovers (METHOD, part 3), a latent moves on.
+predictors is certain of an episode after a few steps, and never recovers, a latent moves on.
 
 Source: the bound, Kingma and Welling 2014, arXiv 1312.6114, equation 3; free variational parameters for every span, as
 in Bojanowski et al. 2018, arXiv 1707.05776 (there without variance).

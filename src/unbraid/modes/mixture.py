@@ -4,7 +4,7 @@ Each span is summed up once, for each kind of evidence, by G = phi'phi, C = phi'
 the features of its states. EM over K ridge regressions, and scoring each half of the spans by what the other half
 taught, need nothing else, so that many starts cost a second.
 
-Source: METHOD, part 2, change 3. EM: Dempster et al. 1977; annealing: Ueda and Nakano 1998.
+Source: EM, Dempster et al. 1977; annealing, Ueda and Nakano 1998.
 """
 
 from collections.abc import Sequence

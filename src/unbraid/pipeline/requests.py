@@ -117,8 +117,8 @@ class FitRequest:
     """Widths of the policy's layers, such as 256 256 256; by default the method's own. Wider ones imitate demanding
     experts better, and take longer."""
     policy_head: Literal["auto", "gaussian", "mixture", "tanh"] = "auto"
-    """An action's density: a Gaussian; a mixture of five, where actions come in heaps or have heavy tails, as people's;
-    tanh: a tanh-Gaussian; auto: of the first two, as demonstrations left out say. Only --method unbraid reads it."""
+    """An action's density: a Gaussian; a mixture of five, for heaps and heavy tails, as people's; tanh-Gaussian; auto:
+    of the first two, by demonstrations left out (below 500 steps a Gaussian). Only --method unbraid reads it."""
     policy_loss: Literal["auto", "likelihood", "beta", "huber"] = "auto"
     """What a Gaussian learns by: the likelihood, which reads unseen episodes better; beta or huber, which imitate
     better; auto: the likelihood for up to 20,000 recorded steps, else beta. Only --method unbraid reads it."""
@@ -148,8 +148,8 @@ class FitRequest:
 class SweepRequest:
     """Fit every combination of some settings, several at once, and compare them over seeds.
 
-    Each fit is a run in OUT/trials. One that fails stops no other; one whose worker is lost is done again. results.csv,
-    results.json and results.png say how well each combination reads and imitates held-out episodes.
+    Each fit is a run in OUT/trials. One that fails stops no other (exit code 3); one whose worker is lost is done
+    again. results.csv, .json and .png say how well each combination reads and imitates held-out episodes.
 
     Example: unbraid sweep runs/pile --out runs/sweep --grid n_modes=2,3 seed=0,1,2
     """

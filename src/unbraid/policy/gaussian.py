@@ -120,7 +120,7 @@ class GaussianPolicy(ActionPolicy):
 
     `spread="state_independent"`: one learned log-deviation per action dimension, start -0.5 (the talk).
     `spread="context"`: linear(context) + 1.5 tanh(h / 1.5), clamped to [-3, 0.5], h a second output: each mode has
-    a deviation of its own, which a state can move but not break (METHOD, part 2).
+    a deviation of its own, which a state can move but not break.
     """
 
     def __init__(

@@ -102,15 +102,17 @@ class UnbraidConfig:
     policy_head: Literal["auto", "gaussian", "mixture", "tanh"] = "auto"
     """What the policy says of an action: a Gaussian; a mixture of five, for actions with heavy tails or in several
     heaps, such as people's; a tanh-Gaussian, soft actor-critic's, between the bounds that the demonstrations keep.
-    "auto" takes one of the first two, as demonstrations left out say. A model that was fitted has one of the three;
-    "auto" in an older one's file is a Gaussian."""
+    "auto" takes one of the first two, as demonstrations left out say; a Gaussian unasked with styles, without
+    calibration, or for fewer than 500 gradient steps. A model that was fitted has one of the three; "auto" in an older
+    one's file is a Gaussian."""
     policy_loss: Literal["auto", "likelihood", "beta", "huber"] = "auto"
     """What a Gaussian learns by: the likelihood; the likelihood with gradients weighted with the deviation (beta);
     Huber's loss of the mean; "auto" takes the likelihood for up to 20,000 recorded steps, which reads unseen episodes
     better, and beta for more, which imitates better. A mixture learns by its likelihood."""
     refine_steps: int | Literal["auto"] = "auto"
     """Gradient steps that the policy takes alone after the joint fit; "auto" takes four times those of the joint fit
-    where errors on demonstrations left out say that this pays, and else none; none for up to 20,000 recorded steps."""
+    where errors on demonstrations left out say that this pays, and else none; none for up to 20,000 recorded steps, and
+    none without calibration."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the policy's matrix products while it learns; weights and losses are float32. bfloat16 is faster for layers of
     256 and more, on processors with AVX-512 BF16 or AMX and on GPUs, and much slower on others."""
@@ -135,7 +137,7 @@ class UnbraidConfig:
     another within it; the first or the second as the evidence says ("auto"); or every window of 10 steps (off)."""
     calibration: Literal["left_out", "off"] = "left_out"
     """Whether probabilities are made to come true on a fifth of the demonstrations, which a second, smaller fit beside
-    the first does not see."""
+    the first does not see. What "auto" says of `policy_head` and `refine_steps` is judged there, too."""
     style: Literal["off", "on"] = "off"
     """Beside the mode, one continuous number for every demonstration: what varies between those of one mode, such as
     their speed. The policy is then steered by it, too."""

@@ -121,11 +121,15 @@ def fit(demos: Demos | Selection, config: FitConfig | None = None, options: Loop
         options: where to keep metrics and checkpoints, and whether to resume.
 
     Returns:
-        The model; its `config` is the one that was asked.
+        The model; its `config` is the one that was asked, with what was taken in place of "auto" (of `n_modes`,
+        `n_steps`, `policy_batch`, `weight_decay` and `policy_head`), and windows no longer than episodes allow.
 
     Raises:
         DataError, ConfigError: the demonstrations or the config are not fit for it.
-        RunError: of several processes one stopped, or has other data.
+        RunError: the run's folder holds the checkpoints of another fit, and is not resumed; or, of several processes,
+            one stopped, or has other data.
+        ModelError: a checkpoint that cannot be resumed.
+        StorageError: the disk refused.
         KeyboardInterrupt: Ctrl-C; the message says how to go on.
     """
     require_demos(demos, Selection)

@@ -56,8 +56,8 @@ _BLOCK = 65536
 class UnbraidLearner:
     """Encoder, codebook and policy, under the responsibilities that a search has found.
 
-    Source: METHOD, part 2. Departs: the responsibilities are not revised while the policy learns. A policy that has
-    learned little is already certain of whole episodes, and what it revises, it spoils (docs/experiments.md).
+    The responsibilities are not revised while the policy learns. A policy that has learned little is already certain
+    of whole episodes, and what it revises, it spoils (docs/experiments.md, 1).
     """
 
     def __init__(

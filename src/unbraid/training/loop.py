@@ -30,7 +30,8 @@ __all__ = ["LoopOptions", "computing", "run_loop"]
 @final
 @dataclass(frozen=True)
 class LoopOptions:
-    """How a fit is watched and kept; nothing here changes what it learns."""
+    """How a fit is watched and kept, and where it runs. Nothing here changes what it learns, but for the last digits:
+    on another device, with other threads or more processes sums are rounded otherwise."""
 
     run: Path | str | None = None
     """The run's folder, for `metrics.jsonl`, `pictures.jsonl`, checkpoints and TensorBoard; None keeps nothing."""

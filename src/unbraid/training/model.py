@@ -74,7 +74,7 @@ class ModeModel(ModeNetworks):
 
         Args:
             demos: demonstrations with the widths that the model was fitted on; labels are not read.
-            window_steps: steps in a window (METHOD, part 5: at stride 5); None takes whole episodes.
+            window_steps: steps in a window; None takes whole episodes.
             stride_steps: steps between windows.
             evidence: what to read the mode from; by default all that the method has.
             min_probability: a window whose likeliest mode is less probable than that (see `predict_proba`) gets -1.
@@ -85,7 +85,7 @@ class ModeModel(ModeNetworks):
 
         Raises:
             ConfigError: an evidence that does not exist, a window or stride of no steps, or no probability.
-            DataError: widths that don't fit, or no windows of that length.
+            DataError: widths that don't fit, numbers that are not finite, or no windows of that length.
         """
         probabilities = self.predict_proba(
             demos, window_steps=window_steps, stride_steps=stride_steps, evidence=evidence
@@ -140,7 +140,8 @@ class ModeModel(ModeNetworks):
     def transform(
         self, demos: Demos, *, window_steps: int | None = None, stride_steps: int = 5
     ) -> Float[np.ndarray, "window mode"]:
-        """Squared distances of every window's (or episode's) latent to the K codes: the context, before a person."""
+        """Squared distances of every window's (or episode's) latent to the K codes: the context, before a person.
+        Rows, and what it raises, are as in `predict_proba`."""
         return self.window_distances(self.steps_of(demos), self.cut(demos, window_steps, stride_steps))
 
     def styles(
@@ -186,6 +187,9 @@ class ModeModel(ModeNetworks):
         Where an episode has one mode (`switch_rate` 0), that of the mode whose policy explains the episode best. Where
         modes change, that of all sequences of modes together, each as probable as the chain of `timeline` has it: an
         episode of several experts is explained by no single mode.
+
+        Raises:
+            DataError: widths that don't fit, or numbers that are not finite.
         """
         windows, steps = self.cut(demos, None), self.steps_of(demos)
         if self.switch_rate > 0:
@@ -245,10 +249,8 @@ class ModeModel(ModeNetworks):
         """How well each mode explains each window, in nats; the largest is the mode.
 
         ``policy``: the sum over the window of log pi(a | s, k). ``encoder``: -d_k / 0.1. ``combined``: three tenths of
-        the first added to the second. The talk's method has its encoder alone, by default.
-
-        Source: METHOD, part 2 (new data). Departs: three tenths, where the method adds all of it; a learned policy errs
-        the same way on neighbouring steps, so that a window's steps count for fewer than they are.
+        the first added to the second: a learned policy errs the same way on neighbouring steps, so that a window's
+        steps count for fewer than they are. The talk's method has its encoder alone, by default.
 
         Raises:
             ConfigError: an evidence that does not exist.
@@ -305,7 +307,8 @@ class ModeModel(ModeNetworks):
     # Files
 
     def save_pretrained(self, path: str | Path, *, card: str | None = None) -> None:
-        """Writes `config.json` and `model.safetensors` (normalisers inside) into a new folder.
+        """Writes `config.json` and `model.safetensors` (normalisers inside) into a new folder; and `search.json` and
+        `calibration.json`, where the model has them.
 
         Args:
             path: the folder.

@@ -87,6 +87,6 @@ def joined(name: ObjectiveName) -> Callable[[Tensor, Tensor, Mean], Tensor]:
     dimensions of 1 / (p(a_k | s, d) + 0.1), its code's. ``log_ratio``: log VQ - mean log p, the ratio's stable
     reading. ``sum``: VQ - mean log p.
 
-    Source: Eloundou 2021 (METHOD, part 1).
+    Source: Eloundou 2021.
     """
     return _OBJECTIVES[name]

@@ -66,7 +66,7 @@ class Pairs:
 class TalkLearner:
     """Encoder, codebook, decoder and policy of the talk, trained together by AdaBelief.
 
-    Source: Eloundou 2021 (METHOD, part 1). Departs: the repairs, each of which the config can switch off; and, where
+    Source: Eloundou 2021. Departs: the repairs, each of which the config can switch off; and, where
     it is asked, a latent of a window: the state and action are those of its first step, and the decoder rebuilds all of
     its transitions, side by side.
     """

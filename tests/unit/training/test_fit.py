@@ -9,7 +9,7 @@ import pytest
 import torch
 from sklearn.metrics import adjusted_rand_score
 
-from unbraid.core.errors import ConfigError
+from unbraid.core.errors import ConfigError, RunError
 from unbraid.demos.loading import load_demos
 from unbraid.demos.selection import Selection
 from unbraid.demos.store import save_demos
@@ -61,6 +61,24 @@ def test_whoever_asks_for_all_columns_has_them(reflexes, tiny):
     assert model.observation_normaliser.components is None
     assert model.state_size == 130
     assert "components" not in model.search
+
+
+def test_a_models_config_says_what_was_taken_in_place_of_auto(demos, tiny):
+    asked = dataclasses.replace(
+        tiny("unbraid"), n_modes="auto", n_steps="auto", policy_batch="auto", weight_decay="auto", policy_head="auto"
+    )
+    asked = dataclasses.replace(asked, n_steps=20)  # "auto" would take 1,500
+    taken = fit(demos, asked).config
+    differ = {name for name, value in vars(asked).items() if value != getattr(taken, name)}
+    assert differ == {"n_modes", "policy_batch", "weight_decay", "policy_head"}
+    assert "auto" not in {getattr(taken, name) for name in differ}
+
+
+def test_a_run_that_holds_checkpoints_is_not_fitted_into(demos, tiny, tmp_path):
+    options = LoopOptions(run=tmp_path / "run")
+    fit(demos, tiny("unbraid"), options)
+    with pytest.raises(RunError, match="must hold no checkpoints when a fit begins"):
+        fit(demos, tiny("unbraid"), options)
 
 
 def test_unbraids_own_method_is_the_default(demos, monkeypatch):
