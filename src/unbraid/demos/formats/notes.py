@@ -88,18 +88,23 @@ def bounds_from(notes: Mapping[str, Any]) -> dict[str, np.ndarray]:
     }
 
 
-def beside_the_format(demos: Demos, *, place: str, held: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """A sentence on what is kept where only unbraid looks; none where there is nothing of that kind.
+def beside_the_format(
+    demos: Demos, *, place: str, held: tuple[str, ...] = (), lacks: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    """Sentences on what is kept where only unbraid looks; none where there is nothing of that kind.
 
     Args:
         demos: what is written.
         place: where it is kept.
         held: fields that the format has a place of its own for.
+        lacks: "rewards" and "terminated", where the format has none for what most have.
     """
-    kept = [what for name, what in _BESIDE.items() if name not in held and _is_there(getattr(demos, name))]
-    if not kept:
-        return ()
-    return (f"It has no place for {', '.join(kept)}: kept in {place}, where only unbraid looks.",)
+    asked = {name: name for name in ("rewards",) if name in lacks} | _BESIDE
+    kept = [what for name, what in asked.items() if name not in held and _is_there(getattr(demos, name))]
+    told = [", ".join(kept)] if kept else []
+    if "terminated" in lacks and demos.terminated.any():  # apart: of some parts of a set it may be so, of others not
+        told.append("how an episode ended")
+    return tuple(f"It has no place for {what}: kept in {place}, where only unbraid looks." for what in told)
 
 
 def _is_there(value: Any) -> bool:

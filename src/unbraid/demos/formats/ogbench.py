@@ -185,7 +185,7 @@ FORMAT = Format(
     read_parts=read_ogbench_parts,
     write_parts=write_ogbench_parts,
     not_held=lambda demos: (
-        *beside_the_format(demos, place="arrays below `unbraid/`", held=("costs",)),
+        *beside_the_format(demos, place="arrays below `unbraid/`", held=("costs",), lacks=("terminated",)),
         "It has an action in every episode's last row, which nobody took: zeros are written there.",
     ),
 )

@@ -220,7 +220,7 @@ FORMAT = Format(
     write=write_padded,
     not_held=lambda demos: (
         "It has no place for final observations: kept in final_observations.npy, where only unbraid looks.",
-        *beside_the_format(demos, place="files of their own beside the three", held=()),
+        *beside_the_format(demos, place="files of their own beside the three", lacks=("rewards", "terminated")),
     ),
     read_parts=read_padded_parts,
     write_parts=write_padded_parts,

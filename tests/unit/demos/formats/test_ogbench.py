@@ -5,7 +5,8 @@ import pytest
 
 from unbraid.core.errors import DataError
 from unbraid.demos.check import check_demos
-from unbraid.demos.formats.ogbench import read_ogbench, write_ogbench
+from unbraid.demos.episodes import Demos, Episode
+from unbraid.demos.formats.ogbench import FORMAT, read_ogbench, write_ogbench
 from unbraid.demos.loading import find_source, load_demos, load_parts
 from unbraid.demos.options import ReadOptions
 from unbraid.demos.parts import joined_parts
@@ -126,3 +127,17 @@ def test_a_truncated_file_says_so(tmp_path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DataError, match=r"left\.npz must be a whole \.npz archive"):
         load_demos(path)
+
+
+def test_how_an_episode_ended_is_said_to_have_no_place():
+    went_on, ended = (
+        Episode(np.zeros((3, 2)), np.zeros((2, 1)), rewards=np.zeros(2), terminated=terminated)
+        for terminated in (False, True)
+    )
+    (filled,) = FORMAT.not_held(Demos.from_episodes([went_on]))
+    assert "zeros are written there" in filled
+    told, again = FORMAT.not_held(Demos.from_episodes([went_on, ended]))
+    assert told == (
+        "It has no place for how an episode ended: kept in arrays below `unbraid/`, where only unbraid looks."
+    )
+    assert again == filled

@@ -1,11 +1,14 @@
 """Padded arrays: which axis is time, masks, final observations that are not there."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.demos.check import check_demos
-from unbraid.demos.formats.padded import read_padded, write_padded
+from unbraid.demos.episodes import Demos, Episode
+from unbraid.demos.formats.padded import FORMAT, read_padded, write_padded
 from unbraid.demos.loading import find_source, left_out, load_demos, load_parts
 from unbraid.demos.options import ReadOptions
 
@@ -125,3 +128,19 @@ def test_a_newer_version_of_ours_says_so(tmp_path):
     (_folder(tmp_path) / "unbraid.json").write_text('{"version": 2}')
     with pytest.raises(DataError, match=r"`unbraid\.json` of .* must have a version up to 1; it has 2"):
         load_demos(tmp_path)
+
+
+def test_rewards_and_ends_are_said_to_have_no_place():
+    ended, went_on = (
+        Episode(np.zeros((3, 2)), np.zeros((2, 1)), terminated=True),
+        Episode(np.ones((3, 2)), np.ones((2, 1))),
+    )
+    place = "kept in files of their own beside the three, where only unbraid looks."
+    (final,) = FORMAT.not_held(Demos.from_episodes([went_on]))
+    assert "final observations" in final
+    assert FORMAT.not_held(Demos.from_episodes([went_on, ended])) == (
+        final,
+        f"It has no place for how an episode ended: {place}",
+    )
+    rewarded = Demos.from_episodes([replace(went_on, rewards=np.zeros(2), costs=np.zeros(2))])
+    assert FORMAT.not_held(rewarded) == (final, f"It has no place for rewards, costs: {place}")
