@@ -48,7 +48,7 @@ _Columns = dict[str, np.ndarray]
 
 def lerobot_not_held(demos: Demos) -> tuple[str, ...]:
     """What is kept where LeRobot does not look."""
-    kept = beside_the_format(demos, place="meta/unbraid", held=("costs", "labels"))
+    kept = beside_the_format(demos, place="meta/unbraid", held=("costs", "labels", "observation_names"))
     return (
         "LeRobot has no final observations and no ends by the world: kept in meta/unbraid, where only unbraid looks.",
         *kept,

@@ -391,7 +391,9 @@ def minari_not_held(demos: Demos) -> tuple[str, ...]:
     lost = (
         () if demos.rewards is not None else ("It must have rewards: zeros are written, and unbraid leaves them out.",)
     )
-    held = ("costs", "seeds", "labels", "action_low")
+    space = space_of(demos.observation_names, width=demos.observation_size, dtype=demos.observations.dtype)
+    names = ("observation_names",) if space["type"] == "Dict" else ()
+    held = ("costs", "seeds", "labels", "action_low", *names)
     return (*lost, *beside_the_format(demos, place="`metadata.json`, under `unbraid`", held=held))
 
 

@@ -1,6 +1,7 @@
 """LeRobotDataset v3: frames, labels and what is left out, and what it says of sets that are not whole."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -397,7 +398,12 @@ def test_it_refuses_what_it_cannot_hold(tmp_path):
     (tmp_path / "ours").mkdir()
     with pytest.raises(RunError, match="must not exist yet"):
         write_lerobot(_demos(), tmp_path / "ours")
-    assert "final observations" in FORMAT.not_held(_demos())[0]
+    named = replace(_demos(), observation_names=tuple(f"column {i}" for i in range(_demos().observation_size)))
+    told = FORMAT.not_held(named)
+    assert "final observations" in told[0]
+    assert not any("names" in sentence for sentence in told)
+    features = json.loads((write_lerobot(named, tmp_path / "named") / "meta" / "info.json").read_text())["features"]
+    assert features["observation.state"]["names"] == list(named.observation_names)
 
 
 def test_no_parts_are_no_set(tmp_path):

@@ -408,7 +408,11 @@ def test_what_minari_has_no_place_for_is_said():
     zeros, kept = FORMAT.not_held(demos)
     assert "zeros are written" in zeros
     assert "facts" in kept
-    assert FORMAT.not_held(replace(demos, rewards=np.zeros(1), facts={})) == ()
+    rewarded = replace(demos, rewards=np.zeros(1), facts={})
+    assert FORMAT.not_held(rewarded) == ()
+    assert FORMAT.not_held(replace(rewarded, observation_names=("at[0]",))) == ()  # a Dict space has it
+    (kept,) = FORMAT.not_held(replace(rewarded, observation_names=("at",)))
+    assert "no place for names of columns" in kept
 
 
 def test_without_pyarrow_arrow_files_say_what_to_install(tmp_path, monkeypatch):
