@@ -479,6 +479,7 @@ def test_steer_measures_keeps_and_draws(unbraid, fitted, tmp_path):
     assert (tmp_path / "new" / "mode1.png").read_bytes().startswith(b"\x89PNG")
     kept = load_demos(tmp_path / "kept")
     assert (kept.n_episodes, kept.n_steps) == (2, 110)
+    assert kept.observation_names == ModeModel.from_pretrained(fitted).observation_names != ()
     found = _only_json(unbraid("steer", fitted, *asked, "--json"))
     assert [episode["seed"] for episode in found["episodes"]] == list(kept.seeds)
     returns = [float(episode.rewards.sum()) for episode in kept]

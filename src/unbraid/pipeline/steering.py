@@ -1,7 +1,7 @@
 """The verb `steer`: an instruction in words becomes a policy, which is rolled out, measured, drawn and filmed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ def steer_stage(asked: SteerRequest) -> dict[str, Any]:
         files[asked.video] = video(env_id, next(iter(rollouts)))
     with all_or_none() as made:
         if asked.save is not None:
-            save_demos(rollouts, asked.save)
+            save_demos(replace(rollouts, observation_names=model.observation_names), asked.save)
             made.append(asked.save)
         for path, content in files.items():
             write_bytes(path, content)
