@@ -54,7 +54,8 @@ def certify(
     (`decisions.decide`). With a probability of at least 1 - alpha, no answer of the certificate is wrong.
 
     Args:
-        policy: a model or a steered policy; or anything that has `act`, for claims that name no mode.
+        policy: a model or a steered policy; or, for claims that name no mode, anything that can act: see
+            `evaluate`.
         env_id: the id of any Gymnasium environment with vectors of numbers; a certificate names it, so that others can
             make it, too.
         claims: at least one; see `evaluation.claims`, where `load_claims` reads a file. Or JSON objects, as in a file.
