@@ -18,6 +18,8 @@ __all__ = ["Deciding", "deciding_inputs", "input_groups"]
 _WINDOW_STEPS = 25
 _MOST_WINDOWS = 300
 _REPEATS = 3
+_MOST_ALONE, _RUNS = 128, 32
+"""Of more inputs than can be swapped one by one, neighbours are swapped together, as so many inputs."""
 
 
 @final
@@ -47,7 +49,8 @@ def input_groups(demos: Demos) -> dict[str, list[int]]:
     """The inputs that are swapped together, by name: columns of observations, then of actions.
 
     Names that end in a number or an axis and share what stands before it, as ``goal_lidar_3``, are one input: its
-    columns say one thing together, and swapping one of them says little.
+    columns say one thing together, and swapping one of them says little. Of more than 128 inputs of an observation,
+    such as an embedding of pictures, neighbours are one, so that 32 are left.
     """
     names = demos.observation_names or tuple(f"observation {i}" for i in range(demos.observation_size))
     found: dict[str, list[int]] = {}
@@ -55,6 +58,9 @@ def input_groups(demos: Demos) -> dict[str, list[int]]:
         stem, underscore, last = name.rpartition("_")
         grouped = bool(underscore) and (last.isdigit() or last in ("x", "y", "z"))
         found.setdefault(stem if grouped else name, []).append(column)
+    if len(found) > _MOST_ALONE:
+        runs = np.array_split(np.array(list(found)), _RUNS)
+        found = {f"{run[0]} to {run[-1]}": [c for name in run.tolist() for c in found[name]] for run in runs}
     for column in range(demos.action_size):
         found[f"action {column}"] = [demos.observation_size + column]
     return found

@@ -96,3 +96,12 @@ def test_episodes_without_steps_are_said(reader, pushes):
     empty = Demos.from_episodes([Episode(e.observations[:1], e.actions[:0]) for e in pushes])
     with pytest.raises(DataError, match="must have 1 steps"):
         deciding_inputs(reader, empty)
+
+
+def test_neighbours_are_one_input_where_there_are_too_many():
+    pile = Demos.from_episodes([Episode(np.zeros((3, 129), dtype=np.float32), np.zeros((2, 1), dtype=np.float32))])
+    groups = input_groups(pile)
+    assert len(groups) == 32 + 1
+    assert groups["observation 0 to observation 4"] == [0, 1, 2, 3, 4]
+    assert sorted(column for columns in groups.values() for column in columns) == list(range(130))
+    assert len(input_groups(Demos.from_episodes([Episode(np.zeros((3, 128)), np.zeros((2, 1)))]))) == 129
