@@ -125,13 +125,13 @@ class FitRequest:
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the policy's matrix products while it learns. bfloat16 is faster for layers of 256 and more, on processors
     with AVX-512 BF16 or AMX and on GPUs, and much slower on others. Only --method unbraid reads it."""
+    observation_components: int | Literal["auto"] = "auto"
+    """How many principal components are seen in place of an observation's columns; auto: 48 of more than 128 columns,
+    such as an embedding of a picture; else the columns. Only --method unbraid reads it."""
     held_out: float = 0.2
     """The share of episodes that training does not see, for the scores on the page; 0 keeps none."""
     seed: int = 0
     """The one seed of the fit."""
-    observation_components: int | Literal["auto"] = "auto"
-    """How many principal components are seen in place of an observation's columns; auto: 48 of more than 128 columns,
-    such as an embedding of a picture; else the columns. Only --method unbraid reads it."""
     device: str = "auto"
     """Where to fit: auto (CUDA where there is one), cpu, cuda, cuda:1, ..."""
     checkpoint_every: int = 500

@@ -39,15 +39,7 @@ def config_of(asked: FitRequest) -> FitConfig:
         config = TalkConfig(n_modes=asked.n_modes, delta_steps=asked.delta_steps, seed=asked.seed)
     else:
         config = UnbraidConfig(
-            n_modes=asked.n_modes,
-            sharing=asked.sharing,
-            style=asked.style,
-            refine_steps=asked.refine_steps,
-            policy_head=asked.policy_head,
-            policy_loss=asked.policy_loss,
-            precision=asked.precision,
-            observation_components=asked.observation_components,
-            seed=asked.seed,
+            n_modes=asked.n_modes, seed=asked.seed, **{name: getattr(asked, name) for name in _READ_BY["unbraid"]}
         )
     wanted = {"n_steps": asked.n_steps, "encoder": asked.encoder, "policy_hidden": asked.policy_hidden}
     return replace(config, **{name: value for name, value in wanted.items() if value is not None})

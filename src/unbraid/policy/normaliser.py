@@ -79,21 +79,21 @@ class Normaliser(nn.Module):
         return made
 
     def keep_components(self, rows: Float[np.ndarray, "rows column"], n_components: int, *, floor: float) -> None:
-        """Gives, from now on, the first principal components of scaled columns, all over one deviation, their mean.
+        """Gives, from now on, the first principal components of scaled columns, over the root of their mean variance.
 
-        Each over its own would blow up what is noise (docs/experiments.md, 26).
+        Each over its own deviation would blow up what is noise (docs/experiments.md, 26).
 
         Args:
             rows: some of the training set's; no more components are kept than there are rows or columns.
             n_components: how many.
-            floor: added to the deviation, so that where nothing varies all become 0.
+            floor: added to that root, so that where nothing varies all become 0.
         """
         from sklearn.decomposition import PCA
 
         scaled = self(torch.from_numpy(np.asarray(rows, dtype=np.float32))).numpy()
         found = PCA(min(n_components, *scaled.shape), random_state=0).fit(scaled)
-        deviation = np.sqrt(np.maximum(found.explained_variance_, 0).mean()) + floor
-        self.components = torch.from_numpy(np.ascontiguousarray(np.asarray(found.components_).T / deviation)).float()
+        directions = np.asarray(found.components_) / (np.sqrt(found.explained_variance_.mean()) + floor)
+        self.components = torch.from_numpy(directions).float().T.contiguous()
 
     def forward(self, values: Float[Tensor, "*batch column"]) -> Float[Tensor, "*batch state"]:
         """Scaled values, or their components, on the normaliser's own device."""

@@ -55,9 +55,7 @@ class Given:
 
 def told_by_the_first(ranks: Ranks, given: Given | None) -> Given | None:
     """What the first of the processes knows, which may be nothing; what the others bring is not looked at."""
-    from safetensors.torch import load, save
-
     if not ranks.in_group:
         return given
-    content = ranks.shared(b"" if given is None else save(given.tensors()))
-    return Given.of_tensors(load(content)) if content else None
+    tensors = ranks.shared_tensors({} if given is None else given.tensors())
+    return Given.of_tensors(tensors) if tensors else None

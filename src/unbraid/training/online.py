@@ -239,13 +239,11 @@ class _Scaling:
         self._components = None if normaliser.components is None else _array(normaliser.components)
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        if self._origin is None:
-            scaled = self._clipped((values - self._mean) / self._scale)
-        else:
-            scaled = self._clipped((values - self._origin - self._mean) / self._scale).astype(np.float32)
-        if self._components is None:
-            return scaled
-        return self._clipped(np.dot(scaled.astype(np.float32), self._components))
+        moved = values if self._origin is None else values - self._origin
+        scaled = self._clipped((moved - self._mean) / self._scale)
+        if self._origin is not None or self._components is not None:
+            scaled = scaled.astype(np.float32, copy=False)
+        return scaled if self._components is None else self._clipped(np.dot(scaled, self._components))
 
     def _clipped(self, values: np.ndarray) -> np.ndarray:
         return np.minimum(np.maximum(values, -self._clip), self._clip)

@@ -105,6 +105,12 @@ class Ranks:
                 distributed.broadcast(torch.frombuffer(held, dtype=torch.uint8), 0)
         return bytes(held)
 
+    def shared_tensors(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The same of named tensors."""
+        from safetensors.torch import load, save
+
+        return load(self.shared(save(tensors))) if self.in_group else tensors
+
     def require_same(self, what: str, content: str) -> None:
         """Raises `RunError` on a process whose content is not the first's."""
         if self.shared(content.encode()) != content.encode():

@@ -1,4 +1,4 @@
-"""What scales actions for a fit, whatever single ones lie far beyond the others."""
+"""What scales observations for a fit, and actions, whatever single ones lie far beyond the others."""
 
 import math
 from collections.abc import Iterable
@@ -19,8 +19,6 @@ __all__ = ["Scaling", "scaling_of_actions", "scaling_of_observations"]
 
 _FLOOR, _CLIP, _MOST_ROWS = 0.02, 6.0, 20_000
 """Of observations; principal components are those of at most so many, evenly spread over all."""
-
-
 _BEYOND, _LEAST, _MOST = 1.5, 10.0, 1e3
 """Scaled actions are clipped half as far again out as those that were learned from, at 10 deviations or more, and never
 beyond 1,000: a policy's misfit is squared, and an encoder takes means over windows."""
@@ -50,8 +48,6 @@ def scaling_of_observations(steps: Steps, n_components: int | None, ranks: Ranks
         n_components: how many principal components are kept; None: the columns are.
         ranks: the processes that fit together; all take the components of the first.
     """
-    from safetensors.torch import load, save
-
     made = Normaliser.of_blocks(steps.observation_blocks(), floor=_FLOOR, of_range=True, clip=_CLIP)
     if n_components is None:
         return made
@@ -59,8 +55,8 @@ def scaling_of_observations(steps: Steps, n_components: int | None, ranks: Ranks
         n_rows = steps.n_steps + steps.n_episodes
         some = torch.arange(0, n_rows, math.ceil(n_rows / _MOST_ROWS))
         made.keep_components(steps.nth_observations(some).numpy(), n_components, floor=_FLOOR)
-    content = b"" if made.components is None else save({"components": made.components})
-    made.components = load(ranks.shared(content))["components"]
+    found = {} if made.components is None else {"components": made.components}
+    made.components = ranks.shared_tensors(found)["components"]
     return made
 
 

@@ -99,8 +99,8 @@ def beside_the_format(
         held: fields that the format has a place of its own for.
         lacks: "rewards" and "terminated", where the format has none for what most have.
     """
-    asked = {name: name for name in ("rewards",) if name in lacks} | _BESIDE
-    kept = [what for name, what in asked.items() if name not in held and _is_there(getattr(demos, name))]
+    beside = ({"rewards": "rewards"} if "rewards" in lacks else {}) | _BESIDE
+    kept = [what for name, what in beside.items() if name not in held and _is_there(getattr(demos, name))]
     told = [", ".join(kept)] if kept else []
     if "terminated" in lacks and demos.terminated.any():  # apart: of some parts of a set it may be so, of others not
         told.append("how an episode ended")
