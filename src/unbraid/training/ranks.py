@@ -6,6 +6,8 @@ are the first one's.
 """
 
 import importlib
+import time
+import uuid
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +26,9 @@ __all__ = ["ONE_RANK", "Ranks", "ranks_of_torchrun"]
 _PATIENCE = timedelta(hours=24)
 """How long the others wait for the first, who searches for modes alone. One that dies is noticed at once, all the same:
 its connections close, and torchrun stops the others."""
+_GATHERING = timedelta(minutes=30)
+"""How long they wait for one another at the start."""
+_LOOKS_EVERY_S = 0.02
 
 
 @final
@@ -124,6 +129,38 @@ class Ranks:
             distributed.all_reduce(values)
 
 
+def _met(place: Place) -> distributed.Store:
+    """Where the processes leave word for one another, once all of them are there.
+
+    torchrun's store outlives its processes: after a restart (--max-restarts) it still has the addresses that those
+    before left, and who reads these calls nobody. So the first process says a word that it has just made up, the others
+    answer below it with one of theirs, and all go on below it once it has confirmed each answer: an old word has nobody
+    who would.
+
+    Raises:
+        RuntimeError: not all came in time.
+    """
+    store, *_ = next(iter(distributed.rendezvous("env://", place.rank, place.size, timeout=_GATHERING)))
+    own = uuid.uuid4().hex
+    if place.is_first:
+        word = own
+        store.set("unbraid", word)
+        for rank in range(1, place.size):
+            store.set(f"{word}/{store.get(f'{word}/{rank}').decode()}", "")
+    else:
+        until = time.monotonic() + _GATHERING.total_seconds()
+        word = store.get("unbraid").decode()
+        store.set(f"{word}/{place.rank}", own)
+        while not store.check([f"{word}/{own}"]):
+            if time.monotonic() > until:
+                raise RuntimeError(f"process 0 did not answer within {_GATHERING}")
+            time.sleep(_LOOKS_EVERY_S)
+            word = store.get("unbraid").decode()
+            store.set(f"{word}/{place.rank}", own)
+    store.set_timeout(_PATIENCE)
+    return distributed.PrefixStore(word, store)
+
+
 ONE_RANK = Ranks(Place(), in_group=False)
 """The only process of a fit."""
 
@@ -164,7 +201,14 @@ def ranks_of_torchrun(device: str = "auto") -> Generator[Ranks]:
     if on_cuda and place.local_rank < torch.cuda.device_count():
         torch.cuda.set_device(place.local_rank)
     try:
-        distributed.init_process_group("cpu:gloo,cuda:nccl" if on_cuda else "gloo", timeout=_PATIENCE)
+        store = _met(place)
+        distributed.init_process_group(
+            "cpu:gloo,cuda:nccl" if on_cuda else "gloo",
+            store=store,
+            rank=place.rank,
+            world_size=place.size,
+            timeout=_PATIENCE,
+        )
     except (RuntimeError, ValueError) as error:
         said = str(error).splitlines()[0]
         raise RunError(

@@ -14,6 +14,7 @@ from unbraid.training.fit import learner_for
 from unbraid.training.ranks import ONE_RANK, Ranks, ranks_of_torchrun
 
 FOLDER = Path(__file__).parent
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
 def place_of(rank, size):
@@ -24,8 +25,7 @@ def place_of(rank, size):
 def found(tmp_path_factory):
     """What two processes found, the first one's first."""
     folder = tmp_path_factory.mktemp("ranks")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run([*torchrun, FOLDER / "ranks_program.py", folder], check=False, capture_output=True, text=True)
+    done = subprocess.run([*TORCHRUN, FOLDER / "ranks_program.py", folder], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (folder / "run" / "metrics.jsonl").exists()
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in (0, 1)]
@@ -100,11 +100,18 @@ def test_the_first_alone_logs_and_all_get_the_whole_model(found):
     assert found[1]["search"]
 
 
+def test_processes_that_torchrun_starts_again_meet_one_another_and_not_those_before(tmp_path):
+    command = [*TORCHRUN, "--max-restarts", "3", FOLDER / "ranks_restarted.py", tmp_path]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert {path.name: path.read_text() for path in tmp_path.glob("got_*")} == {"got_1_0": "1", "got_1_1": "1"}
+
+
 def test_processes_that_cannot_meet_say_so(monkeypatch):
     def refuse(*args, **settings):
         raise ValueError("nobody there")
 
-    monkeypatch.setattr("torch.distributed.init_process_group", refuse)
+    monkeypatch.setattr("torch.distributed.rendezvous", refuse)
     for name, value in {
         "RANK": "1",
         "WORLD_SIZE": "2",
