@@ -34,15 +34,17 @@ from unbraid.modes.varying import VaryingModes
 __all__ = ["Changes", "changes_within", "stretches_of_one_mode"]
 
 _LEAST_NATS, _LEAST_ERRORS, _LEAST_SHARE = 4.0, 3.0, 0.15
-_LEAST_ALIKE = 0.25
+_LEAST_ALIKE = 0.2
 """The part of the gain that must be left where all modes scatter alike."""
 _LOOKED_AT_STEPS = 50_000
 _RATE = 1e-8
 """While learning, a change must be worth 18 nats: predictors err the same way on neighbouring steps."""
 _SHARES_OF_TURN = (1 / 4, 1 / 3, 1 / 2)
 _ROUNDS = 4
-_GROWING = (1, 1, 2, None, None)
-"""The longest spans after each round of searching, in first parts' lengths; in the end they are whole stretches."""
+_SEARCHES: tuple[tuple[int, int | None], ...] = ((2, 1), (2, 2), (1, None), (1, None))
+"""Of each round, how many modes there are for one that is asked for, and the longest spans after it in first parts'
+lengths; in the end stretches are left whole. With no more modes than experts, parts where nobody meets the others (an
+expert that took over far away) share a mode with what came before, and are never cut from it."""
 _SHORTEST_PART, _MOST_PARTS, _SHORT = 5, 800, 1 / 4
 
 
@@ -196,8 +198,8 @@ def stretches_of_one_mode(
 
     def rounds(some: Sequence[_Cutting]) -> None:
         for cutting in some:
-            for n in _GROWING:
-                cutting.round(longest_steps=None if n is None else n * cutting.width)
+            for times, n in _SEARCHES:
+                cutting.round(times, longest_steps=None if n is None else n * cutting.width)
 
     with single_threaded_and_quiet():
         SideBySide()(lambda: rounds(begun[::2]), lambda: rounds(begun[1::2]))
@@ -236,11 +238,19 @@ class _Cutting:
         self._steps: _StepEvidence | None = None
         self._modes = torch.zeros(0)
 
-    def round(self, *, longest_steps: int | None) -> None:
-        """Modes among the spans, where they change, and new spans between the changes, none longer than that."""
+    def round(self, times: int, *, longest_steps: int | None) -> None:
+        """Modes among the spans, where they change, and new spans between the changes, none longer than that.
+
+        Args:
+            times: how many modes there are for each that is asked for.
+            longest_steps: of the new spans.
+        """
         among = replace(self._recorded, spans=torch.from_numpy(self._spans))
         search = self._search_among(among, self._generator)
-        self._modes = search.glance(self._n_modes)[among.spans]
+        modes = search.glance(self._n_modes)
+        if times > 1:
+            modes = search.glance(min(times * modes.shape[1], len(modes)))
+        self._modes = modes[among.spans]
         self._steps = _StepEvidence.of(search.latents, among)
         if self._features_to_judge_by is None:
             self._features_to_judge_by = self._steps.features
