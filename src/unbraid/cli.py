@@ -10,6 +10,7 @@ from typing import Annotated, Any, assert_never
 import tyro
 
 from unbraid.core.errors import ConfigError, UnbraidError
+from unbraid.core.interrupts import ctrl_c_after_imports
 from unbraid.core.processes import own_place
 from unbraid.pipeline.answers import (
     say_certify,
@@ -86,10 +87,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
     )
     try:
-        from unbraid.training.loop import computing
+        with ctrl_c_after_imports():
+            from unbraid.training.loop import computing
 
-        with computing(1):  # small networks: more threads gain little, and lose much where others are at work
-            return _run(asked)
+            with computing(1):  # small networks: more threads gain little, and lose much where others are at work
+                return _run(asked)
     except UnbraidError as error:
         print(f"unbraid: {error}", file=sys.stderr)
         return _WRONG_INPUT

@@ -833,7 +833,9 @@ def test_a_real_ctrl_c_in_a_fit_saves_and_resumes(unbraid, pile, tmp_path):
     assert process.returncode == 130, err
     assert out == ""
     said = re.fullmatch(
-        r"unbraid: Stopped after step (\d+) of 1500\. All is saved; go on with the same command and --resume\.\n", err
+        r"unbraid: Stopped after step (\d+) of 1500\. All is saved; go on with the same command and --resume "
+        r"\(in Python, resume=True\)\.\n",
+        err,
     )
     assert said, err
     assert (run / "checkpoints" / f"step_{int(said[1]):07d}").is_dir()

@@ -65,6 +65,9 @@ def test_what_is_done_is_not_done_again(swept, unbraid, pile, monkeypatch):
     again = unbraid("sweep", pile, "--out", out, *words, "--resume")
     assert again.code == 0, again.err
     assert [trial["state"] for trial in json.loads(again.out)["trials"]] == ["done", "done"]
+    swapped = [*TALK, "--grid", "seed=1,0", "delta_steps=1", "n_steps=20", "--held-out", 0.4, "--json"]
+    turned = json.loads(unbraid("sweep", pile, "--out", out, *swapped, "--resume").out)
+    assert [trial["name"] for trial in turned["trials"]] == [f"delta_steps=1,n_steps=20,seed={seed}" for seed in (1, 0)]
     refused = unbraid("sweep", pile, "--out", out, *words)
     assert refused.code == 2
     assert "must not exist yet; it does. The same command with --resume goes on with it" in refused.err
@@ -78,6 +81,7 @@ def test_what_is_done_is_not_done_again(swept, unbraid, pile, monkeypatch):
     [
         (["--grid", "n_mode=2"], "n_mode in --grid must be a setting of --method unbraid"),
         (["--grid", "seed=0", "--workers", "0"], "--workers must be at least 1; got 0"),
+        (["--grid", "seed=0", "--device", "tpu9"], "The device must be one that torch can use here; 'tpu9' is not"),
         (["--grid", "seed=0", "--retries", "-1"], "--retries must be at least 0; got -1"),
         (["--grid", "n_modes=1,2"], "n_modes in --grid must be at least 2; got 1"),
         (

@@ -170,7 +170,8 @@ class SweepRequest:
     retries: int = 2
     """How often a fit whose worker was lost is begun again, from its newest checkpoint."""
     resume: bool = False
-    """Go on with a sweep that was stopped, or add values to it; fits that are done are not run again."""
+    """Go on with a sweep that was stopped, or add values to its grid, which is named as a whole; fits that are done
+    are not run again."""
     ray: bool = False
     """Run on Ray, on this machine (needs the extra `ray`)."""
     ray_address: str | None = None
@@ -256,7 +257,8 @@ class EvaluateRequest:
     """Measure every mode, beside experts on the same seeds, and add the table to the run's page.
 
     Every episode goes into the run's evaluation.csv and evaluation.json, with its seed and all metrics; the seeds are
-    never those of the demonstrations.
+    never those of the demonstrations. What an earlier call measured is replaced, there and on the page: copy the two
+    files first, to keep it.
 
     Example: unbraid evaluate runs/first --experts goal_seeking forward --episodes 100
     """

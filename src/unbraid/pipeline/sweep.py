@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
 
@@ -24,6 +25,7 @@ from unbraid.pipeline.unfinished import removed_unless, stopping_with
 from unbraid.report.style import WIDE, png
 from unbraid.report.sweep import SCORES, sweep_figure
 from unbraid.training.config import config_to_json
+from unbraid.training.fit import require_usable
 from unbraid.training.process_workers import ProcessWorkers
 from unbraid.training.ray_workers import RayWorkers
 from unbraid.training.sweep import Outcome, State, Trial, Workers, run_trials, trials_of
@@ -51,6 +53,7 @@ def sweep_stage(asked: SweepRequest) -> dict[str, Any]:
     going_on = asked.resume and asked.out.exists()
     if going_on:
         _require_same(asked.out / "sweep.json", content)
+        trials = _named_as_before(asked.out, trials)
         write_json(asked.out / "sweep.json", content)
     else:
         with new_folder(asked.out) as temporary:
@@ -91,6 +94,9 @@ def _require_possible(asked: SweepRequest) -> None:
             "or leave it out: the fits then take the GPUs in turn."
         )
     require_share(asked.held_out)
+    is_here = not asked.ray and asked.ray_address is None
+    if is_here and asked.device != "auto":
+        require_usable(asked.device)
 
 
 def _asked_content(asked: SweepRequest) -> dict[str, Any]:
@@ -112,6 +118,15 @@ def _require_same(path: Path, content: dict[str, Any]) -> None:
                 f"{path.parent} must be resumed with the {name.replace('_', ' ')} that it was made with; they differ: "
                 f"{told}. Repeat the first call's data and settings, or name another folder with --out."
             )
+
+
+def _named_as_before(sweep: Path, trials: Sequence[Trial]) -> tuple[Trial, ...]:
+    """The trials, each by the name of the run that has its settings already: whatever order a grid names them in."""
+    known: dict[str, str] = {}
+    for run in sorted((sweep / "trials").glob("*/run.json")):
+        known[json.dumps(read_json(run)["config"], sort_keys=True)] = run.parent.name
+    asked = [json.dumps(config_to_json(trial.config), sort_keys=True) for trial in trials]
+    return tuple(replace(trial, name=known.get(key, trial.name)) for trial, key in zip(trials, asked, strict=True))
 
 
 def _run_of(sweep: Path, trial: Trial) -> Path:

@@ -199,8 +199,6 @@ def _learned(case: _Case) -> tuple[Switcher, dict[str, Any]]:
             ), {}
         with progress("switch", asked.steps, "steps") as advance:
             switcher, told = _from_environment(asked, worlds, reader, advance)
-        if case.cost_weight > 0 and not worlds.tells_costs:
-            raise _without_costs(case)
         if preferences is not None and isinstance(switcher.chooser, LinearScores):
             both = LinearScores(switcher.chooser.weights + asked.answers_weight * preferences.weights)
             switcher = replace(switcher, method=f"{switcher.method} and preferences", chooser=both)

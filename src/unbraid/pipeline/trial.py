@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from unbraid.core.errors import UnbraidError
+from unbraid.core.interrupts import ctrl_c_after_imports
 from unbraid.core.runs import saying_what_the_disk_refused
 from unbraid.demos.options import ReadOptions
 from unbraid.pipeline.places import MoreData
@@ -73,7 +74,8 @@ def main() -> int:
     order = json.loads(sys.stdin.readline())
     threading.Thread(target=_stop_with_parent, daemon=True).start()
     try:
-        found = run_trial(order)
+        with ctrl_c_after_imports():
+            found = run_trial(order)
     except KeyboardInterrupt:
         return STOPPED
     print(json.dumps(found), flush=True)

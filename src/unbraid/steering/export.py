@@ -325,6 +325,11 @@ def _facts(model: ModeModel, action_bounds: _Bounds | None, observation_names: S
                 "Leave the bounds out where there are none."
             )
         facts[name] = given.tolist()
+    if action_bounds is not None and (np.asarray(action_bounds[0]) > np.asarray(action_bounds[1])).any():
+        raise ConfigError(
+            f"action_low must be at most action_high in every column; got {facts['action_low']!s:.80} and "
+            f"{facts['action_high']!s:.80}. Give the lowest action first."
+        )
     return facts
 
 

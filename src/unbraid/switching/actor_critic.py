@@ -76,7 +76,8 @@ def train_actor_critic(
         on_progress: called with the number of steps of every round.
 
     Raises:
-        ConfigError: fewer steps than one mode held in every world takes, or a discount that is impossible.
+        ConfigError: fewer steps than one mode held in every world takes, a discount that is impossible; or costs weigh,
+            and no step told one.
     """
     n_rounds = n_steps // (worlds.n_envs * worlds.horizon_steps)
     if n_rounds < 1 or not 0 <= discount < 1:
@@ -95,6 +96,7 @@ def train_actor_critic(
         change = batch.features @ natural.T
         deviation = float((change - change.mean(axis=2, keepdims=True)).std())
         weights = weights + (_STEP / max(deviation, 1e-9)) * natural
+    worlds.require_told_costs()
     chooser = LinearScores(weights)
     return Switcher("actor_critic", reader, chooser, worlds.n_modes, worlds.horizon_steps, origin=worlds.origin)
 

@@ -132,7 +132,7 @@ def train_bandit(
         on_progress: called with the number of steps of every round.
 
     Raises:
-        ConfigError: fewer steps than one round takes.
+        ConfigError: fewer steps than one round takes; or costs weigh, and no step told one.
     """
     if n_steps < worlds.n_envs * worlds.horizon_steps:
         raise ConfigError(
@@ -152,6 +152,7 @@ def train_bandit(
         done += int(outcome.n_steps.sum())
         if on_progress is not None:
             on_progress(int(outcome.n_steps.sum()))
+    worlds.require_told_costs()
     situations, chosen, rewards = (np.concatenate(part) for part in zip(*seen, strict=True))
     expected = situations @ bandit.weights.T
     missed = expected.max(axis=1) - expected[np.arange(len(chosen)), chosen]

@@ -174,14 +174,19 @@ def make_guard(
         features: of the situations.
         costs: what the held mode brought there.
         episodes: which episode each decision is of.
-        largest_cost: what one held mode can bring at most.
+        largest_cost: what one held mode can bring at most, > 0.
         settings: (groups, alpha, seed).
 
     Raises:
-        ConfigError: a negative max_cost, an alpha outside (0, 1), or no certified mode.
+        ConfigError: a negative max_cost, a largest_cost of 0 or less, an alpha outside (0, 1), or no certified mode.
         DataError: fewer than 4 episodes, or a cost above the largest one.
     """
     n_groups, alpha, seed = settings
+    if not 0 < largest_cost < np.inf:
+        raise ConfigError(
+            f"A guard needs the most that one held mode can cost, a finite number above 0; got {largest_cost:g}. Say "
+            "what one step can cost at most (--step-cost), times the steps that a mode is held."
+        )
     if not (np.isfinite(max_cost) and max_cost >= 0 and 0 < alpha < 1 and n_groups >= 1 and len(certified) > 0):
         raise ConfigError(
             "A guard needs a max_cost >= 0, an alpha in (0, 1), and at least one group and certified mode; got "

@@ -6,6 +6,7 @@ any learner of discrete actions learns on it.
 Source: Sutton, Precup & Singh 1999, "Between MDPs and semi-MDPs: a framework for temporal abstraction".
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -26,6 +27,11 @@ from unbraid.worlds.making import World, make_worlds, spec_of, step_limit
 from unbraid.worlds.rollout import require_limits
 
 __all__ = ["OptionEnv", "OptionOutcome", "OptionWorlds", "Origin", "controllers_of", "weights_of"]
+
+_WITHOUT_COSTS = (
+    "--cost-weight (in Python, cost_weight=) needs an environment that tells costs, as info['cost']; {env_id} told "
+    "none in {when}. Leave it out, or wrap the environment so that it tells them."
+)
 
 
 @final
@@ -103,6 +109,7 @@ class OptionWorlds:
     Episodes depend on `seed` alone. A world whose episode ended begins the next one, on a seed of its own.
 
     Attributes:
+        env_id: by which the environment is known.
         tells_costs: whether any step told a cost so far; there are worlds that mention one only where it comes.
     """
 
@@ -139,7 +146,7 @@ class OptionWorlds:
             require_fitting_world(policy if isinstance(policy, ModeModel) else policy.model, spec)
         self.horizon_steps, self.cost_weight, self.n_envs = horizon_steps, float(cost_weight), n_envs
         self.tells_costs = False
-        self._limit, self._env_id = step_limit(spec, max_steps), spec.id
+        self._limit, self.env_id = step_limit(spec, max_steps), spec.id
         self._worlds: Any = make_worlds(spec, n_envs, strict=True)
         self.observation_space: Any = self._worlds.single_observation_space
         self._bounds = (self._worlds.single_action_space.low, self._worlds.single_action_space.high)
@@ -153,7 +160,7 @@ class OptionWorlds:
     @property
     def origin(self) -> Origin:
         """What a switcher that learns here is learned on."""
-        return Origin(weights_of(self._controllers), self._env_id, self.cost_weight)
+        return Origin(weights_of(self._controllers), self.env_id, self.cost_weight)
 
     def begin(self, seed: int) -> Float[np.ndarray, "env obs"]:
         """Begins anew in every world; the observations there."""
@@ -205,6 +212,11 @@ class OptionWorlds:
             truncated=ends[1],
             final_observations=last,
         )
+
+    def require_told_costs(self) -> None:
+        """Raises `ConfigError` where costs weigh, and none was told in any step so far."""
+        if self.cost_weight > 0 and not self.tells_costs:
+            raise ConfigError(_WITHOUT_COSTS.format(env_id=self.env_id, when="any step"))
 
     def close(self) -> None:
         """Ends the worlds."""
@@ -269,7 +281,7 @@ class OptionEnv(gymnasium.Env[np.ndarray, np.int64]):
         )
         self.observation_space = self._worlds.observation_space
         self.action_space = gymnasium.spaces.Discrete(self._worlds.n_modes)
-        self._is_live = False
+        self._is_live = self._has_warned = False
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -292,12 +304,22 @@ class OptionEnv(gymnasium.Env[np.ndarray, np.int64]):
         found = self._worlds.hold(np.array([int(action)]))
         terminated, truncated = bool(found.terminated[0]), bool(found.truncated[0])
         self._is_live = not (terminated or truncated)
+        if not self._is_live:
+            self._warn_of_no_costs()
         info = {"return": float(found.returns[0]), "cost": float(found.costs[0]), "n_steps": int(found.n_steps[0])}
         return self._shown(found.final_observations), float(found.rewards[0]), terminated, truncated, info
 
     def close(self) -> None:
         """Ends the world."""
         self._worlds.close()
+
+    def _warn_of_no_costs(self) -> None:
+        """Once, after the first episode, where a cost weighs and none was told: in others it may still come."""
+        weighs = self._worlds.cost_weight > 0
+        if weighs and not self._worlds.tells_costs and not self._has_warned:
+            told = _WITHOUT_COSTS.format(env_id=self._worlds.env_id, when="the first episode")
+            warnings.warn(told, UserWarning, stacklevel=3)
+        self._has_warned = True
 
     def _shown(self, observations: Float[np.ndarray, "env obs"]) -> np.ndarray:
         return observations[0].astype(self.observation_space.dtype)

@@ -41,7 +41,8 @@ def train_switcher(
         settings: of `stable_baselines3.PPO`, in place of the defaults here.
 
     Raises:
-        ConfigError: Stable-Baselines3 is not installed, or fewer steps than one update takes.
+        ConfigError: Stable-Baselines3 is not installed, fewer steps than one update takes; or costs weigh, and no step
+            told one.
     """
     agent = train_ppo(worlds, reader, n_steps=n_steps, seed=seed, on_progress=on_progress, settings=settings)
     network = network_of(agent)
@@ -78,7 +79,9 @@ def train_ppo(
             f"{n_steps}. Give more."
         )
     agent = sb3.PPO("MlpPolicy", _vector_env(worlds, reader, seed, on_progress), seed=seed, device="cpu", **asked)
-    return agent.learn(rounds * held * worlds.n_envs)
+    learned = agent.learn(rounds * held * worlds.n_envs)
+    worlds.require_told_costs()
+    return learned
 
 
 def network_of(agent: Any) -> SmallNetwork:

@@ -197,7 +197,8 @@ def model_in_checkpoint(path: Path) -> ModeModel:
         if isinstance(config, UnbraidConfig) and "observation_normaliser.components" in weights:
             n_components = weights["observation_normaliser.components"].shape[1]
             config = replace(config, observation_components=n_components)
-        model = ModeModel(config, observation_size=sizes[0], action_size=sizes[1])
+        with torch.random.fork_rng(devices=[]):  # a new model draws weights, which are read over
+            model = ModeModel(config, observation_size=sizes[0], action_size=sizes[1])
         model.load_state_dict(weights)
     except (KeyError, TypeError, ValueError, RuntimeError, ConfigError) as error:
         said = " ".join(str(error).split())

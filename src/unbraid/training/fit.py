@@ -23,7 +23,7 @@ from unbraid.training.ranks import ONE_RANK, Ranks
 from unbraid.training.steps import Steps
 from unbraid.training.talk import TalkLearner
 
-__all__ = ["fit", "learner_for"]
+__all__ = ["fit", "learner_for", "require_usable"]
 
 
 def learner_for(
@@ -91,6 +91,12 @@ def _resolved(device: str, ranks: Ranks) -> str:
                 "with --nproc-per-node as there are GPUs, or pass --device cpu."
             )
         device = f"cuda:{local}"
+    require_usable(device)
+    return device
+
+
+def require_usable(device: str) -> None:
+    """Raises `ConfigError` for a device that torch cannot use here."""
     try:
         torch.empty(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
@@ -99,7 +105,6 @@ def _resolved(device: str, ranks: Ranks) -> str:
             f"The device must be one that torch can use here; {device!r} is not (torch says: {said}). "
             "Use auto, cpu, or cuda where there is a GPU."
         ) from error
-    return device
 
 
 def _found_before(options: LoopOptions) -> Given | None:

@@ -26,6 +26,9 @@ from unbraid.training.ranks import ONE_RANK, Ranks
 
 __all__ = ["LoopOptions", "computing", "run_loop"]
 
+_RESUME = "--resume (in Python, resume=True)"
+_RUN = "--out (in Python, run=)"
+
 
 @final
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ def _newest_state(learner: Learner, checkpoints: Path | None, options: LoopOptio
     if not options.resume:
         raise RunError(
             f"{newest.parent} must hold no checkpoints when a fit begins; it holds {newest.name}. "
-            "Go on from it with --resume, or name another run."
+            f"Go on from it with {_RESUME}, or name another run."
         )
     return load_checkpoint(learner, newest, options.asked)
 
@@ -133,8 +136,8 @@ def _newest_state(learner: Learner, checkpoints: Path | None, options: LoopOptio
 def _how_to_go_on(learner: Learner, options: LoopOptions) -> str:
     where = f"Stopped after step {learner.taken} of {learner.n_steps}."
     if options.run is None:
-        return f"{where} Nothing was kept, since no run folder was named; name one with --out."
-    return f"{where} All is saved; go on with the same command and --resume."
+        return f"{where} Nothing was kept, since no run folder was named; name one with {_RUN}."
+    return f"{where} All is saved; go on with the same command and {_RESUME}."
 
 
 @contextmanager
@@ -235,7 +238,7 @@ def _writers(options: LoopOptions, taken: int) -> Generator[list[_Write]]:
         yield writers
         return
     if folder is None:
-        raise ConfigError("--tensorboard needs a run's folder to write to; none was named. Name one with --out.")
+        raise ConfigError(f"--tensorboard needs a run's folder to write to; none was named. Name one with {_RUN}.")
     with _tensorboard(folder / "tensorboard", taken) as write:
         yield [*writers, write]
 

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 from scipy.special import softmax
+from torch.random import fork_rng
 
 from unbraid.core.errors import ConfigError, DataError, ModelError
 from unbraid.core.runs import kind_of_folder, new_folder, read_json, write_bytes, write_json, write_text
@@ -345,8 +346,7 @@ class ModeModel(ModeNetworks):
     def _weights(self) -> bytes:
         from safetensors.torch import save
 
-        tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
-        return save(tensors, metadata={"format": "pt"})
+        return save({name: value.contiguous() for name, value in self.state_dict().items()}, metadata={"format": "pt"})
 
     def push_to_hub(
         self, repo_id: str, *, card: str | None = None, private: bool | None = None, token: str | None = None
@@ -374,6 +374,7 @@ class ModeModel(ModeNetworks):
             return push(Path(place) / "model", repo_id, message=message, private=private, token=token)
 
     @classmethod
+    @fork_rng(devices=[])  # a new model draws weights, which are read over: nobody's draws change
     def from_pretrained(cls, path: str | Path, *, revision: str | None = None, download: bool = False) -> "ModeModel":
         """The model in a folder that `save_pretrained` wrote (a run's folder will do: its `model/` is taken).
 
@@ -404,11 +405,11 @@ class ModeModel(ModeNetworks):
             made.shares = [float(share) for share in content.get("shares", made.shares)]
             made.observation_names = _names_in(content.get("observation_names", []), made.observation_size)
             made.load_state_dict(load_file(folder / "model.safetensors"))
+            read = partial(read_json, error=ModelError, remedy=_AGAIN)
             if (folder / "search.json").exists():
-                made.search = read_json(folder / "search.json", error=ModelError, remedy=_AGAIN)
+                made.search = read(folder / "search.json")
             if (folder / "calibration.json").exists():
-                content = read_json(folder / "calibration.json", error=ModelError, remedy=_AGAIN)
-                made.calibration = Calibration.from_json(content)
+                made.calibration = Calibration.from_json(read(folder / "calibration.json"))
         except KeyError as error:
             raise ModelError(f"{folder} must hold a whole model; config.json lacks {error}. {_AGAIN}") from error
         except (TypeError, ValueError, RuntimeError, SafetensorError, OSError) as error:

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import final
 
 import numpy as np
@@ -68,8 +69,13 @@ class Observer:
                 person steers changes its mode more often than demonstrations did.
 
         Raises:
-            ConfigError: a model of the talk's method, whose encoder reads steps that are still to come.
+            ConfigError: a model of the talk's method, whose encoder reads steps that are still to come; or a
+                rate that is no probability.
         """
+        if not isinstance(switch_rate, Real) or not 0 <= switch_rate <= 1:
+            raise ConfigError(
+                f"switch_rate must be a probability in [0, 1]; got {switch_rate!r:.40}. Give the model's own, or more."
+            )
         policy = networks.policy
         assert isinstance(policy, GaussianPolicy | MixturePolicy)
         self._squash = None
@@ -123,7 +129,7 @@ class Observer:
         Raises:
             DataError: widths that don't fit, what is no number or not finite, or a belief of another model.
         """
-        seen, acted = np.asarray(observation), np.asarray(action)
+        seen, acted = _numbers(observation), _numbers(action)
         if (seen.shape, acted.shape) != self._shapes or seen.dtype.kind not in "fiub" or acted.dtype.kind not in "fiub":
             raise DataError(
                 f"An observation and an action must have {self._sizes[0]} and {self._sizes[1]} numbers; got "
@@ -247,6 +253,14 @@ class _Scaling:
 
     def _clipped(self, values: np.ndarray) -> np.ndarray:
         return np.minimum(np.maximum(values, -self._clip), self._clip)
+
+
+def _numbers(values: ArrayLike) -> np.ndarray:
+    """What NumPy makes of them, of a tensor wherever it is, too."""
+    try:
+        return np.asarray(values.detach().cpu() if isinstance(values, Tensor) else values)
+    except (ValueError, TypeError):  # such as rows of several lengths
+        return np.array(None)
 
 
 def _told(values: np.ndarray) -> str:

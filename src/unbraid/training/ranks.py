@@ -174,7 +174,7 @@ def _together() -> Generator[None]:
         said = str(error).splitlines()[0].rpartition("] ")[2]  # without the place in gloo's source
         raise RunError(
             f"All processes of a fit must run to its end; another one stopped ({said:.100}). See what that one said, "
-            "then run the same command with --resume."
+            "then run the same command with --resume (in Python, resume=True)."
         ) from error
 
 

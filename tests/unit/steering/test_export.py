@@ -319,6 +319,11 @@ def test_bounds_that_are_none_are_refused(models, tmp_path, bad):
         export_program(models["talk"], tmp_path / "policy.pt2", action_bounds=bad)
 
 
+def test_bounds_that_nothing_lies_between_are_refused(models, tmp_path):
+    with pytest.raises(ConfigError, match=r"action_low must be at most action_high .* got \[1\.0\] and \[-1\.0\]"):
+        export_program(models["talk"], tmp_path / "policy.pt2", action_bounds=(np.ones(1), -np.ones(1)))
+
+
 def test_names_that_do_not_fit_are_refused(models, tmp_path):
     with pytest.raises(ConfigError, match=r"a name for each of 3 observation columns, or none; got 2\. Name every"):
         export_program(models["talk"], tmp_path / "policy.pt2", observation_names=("a", "b"))

@@ -202,6 +202,9 @@ def test_what_is_refused():
     for limit in (np.inf, np.nan):
         with pytest.raises(ConfigError, match="A guard needs"):
             made(limit)
+    for largest in (0, -1.0, np.inf, np.nan):
+        with pytest.raises(ConfigError, match=r"most that one held mode can cost, .* above 0; got .*step-cost"):
+            make_guard([1], 1.0, **{**decisions(), "costs": 0 * decisions()["costs"]}, largest_cost=largest)
     with pytest.raises(DataError, match="costs in"):
         made(1.0, costs=decisions()["costs"] - 1)
     with pytest.raises(DataError, match="costs in"):

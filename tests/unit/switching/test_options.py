@@ -1,6 +1,7 @@
 """Modes as options: what a held mode brings, episode by episode."""
 
 import itertools
+import warnings
 
 import gymnasium
 import numpy as np
@@ -194,6 +195,13 @@ class Telling(gymnasium.Wrapper):
         return tuple((given | (self.told if self.at == self.due else {})).values())
 
 
+class Free(gymnasium.Wrapper):
+    """Tells no costs."""
+
+    def step(self, action):
+        return *self.env.step(action)[:4], {}
+
+
 NAN = float("nan")
 FAULTS = [
     ({"info": {"cost": "high"}}, r"The cost .* of IcyRoad in step 2 of seed \d+ must be one number; got 'high'"),
@@ -223,6 +231,32 @@ def test_nothing_is_learned_from_what_is_no_number(icy_road, haste_and_care, lea
     reader = situation_reader("observation", observations=np.random.default_rng(0).normal(size=(9, 2)))
     with pytest.raises(WorldError, match=said):
         learn(worlds, reader, n_steps=2000)
+
+
+@pytest.mark.parametrize("learn", [train_bandit, train_actor_critic, train_ppo])
+def test_nothing_is_learned_of_costs_where_none_are_told(icy_road, haste_and_care, learn):
+    reader = situation_reader("observation", observations=np.random.default_rng(0).normal(size=(9, 2)))
+    settings = {"horizon_steps": 5, "n_envs": 2, "max_steps": 40}
+    with pytest.raises(ConfigError, match=r"needs an environment that tells costs.* told none in any step\. Leave it"):
+        learn(OptionWorlds(haste_and_care, lambda: Free(icy_road()), cost_weight=1, **settings), reader, n_steps=400)
+    learn(OptionWorlds(haste_and_care, lambda: Free(icy_road()), **settings), reader, n_steps=400)
+    learn(OptionWorlds(haste_and_care, icy_road, cost_weight=1, **settings), reader, n_steps=400)
+
+
+@pytest.mark.parametrize(("cost_weight", "n_warnings"), [(1, 1), (0, 0)])
+def test_an_environment_warns_once_where_costs_weigh_and_none_are_told(
+    icy_road, haste_and_care, cost_weight, n_warnings
+):
+    settings = {"horizon_steps": 20, "cost_weight": cost_weight, "max_steps": 40}
+    env = OptionEnv(haste_and_care, lambda: Free(icy_road()), **settings)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            env.reset(seed=0)
+            while not any(env.step(0)[2:4]):
+                pass
+    assert len(caught) == n_warnings
+    assert all("cost_weight=) needs an environment that tells costs" in str(one.message) for one in caught)
 
 
 @pytest.mark.parametrize("step", [1, 2])

@@ -153,7 +153,7 @@ def test_other_labels_are_no_other_data(begun, demos, tiny):
 def test_a_new_fit_does_not_touch_anothers_checkpoints(begun, demos, tiny):
     before = (begun / "metrics.jsonl").read_text()
     with pytest.raises(
-        RunError, match=r"checkpoints must hold no .*; it holds step_0000020\. Go on from it with --res"
+        RunError, match=r"checkpoints must hold no .*; it holds step_0000020\. Go on .* \(in Python, resume=True\), or"
     ):
         fit(demos, tiny("talk", seed=1), LoopOptions(run=begun))
     assert kept(begun / "checkpoints") == ["step_0000010", "step_0000020"]

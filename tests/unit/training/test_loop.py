@@ -112,7 +112,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path):
 
 
 def test_ctrl_c_without_a_run_says_that_nothing_was_kept():
-    with pytest.raises(KeyboardInterrupt, match=r"after step 3 of 10\. Nothing was kept, .* name one with --out"):
+    with pytest.raises(KeyboardInterrupt, match=r"after step 3 of 10\. Nothing was kept, .* --out \(in Python, run="):
         run_loop(Counting(at_step=press_ctrl_c_at(3)), LoopOptions())
 
 

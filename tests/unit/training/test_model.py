@@ -333,6 +333,14 @@ def test_a_folder_gives_back_every_bit(model, demos, same_weights, tmp_path):
     np.testing.assert_array_equal(again.predict(demos), model.predict(demos))
 
 
+@pytest.mark.parametrize("kind", ["unbraid", "talk"])
+def test_loading_changes_nothing_of_what_a_program_draws(models, tmp_path, kind):
+    models[kind].save_pretrained(tmp_path / "model")
+    before = torch.random.get_rng_state()
+    ModeModel.from_pretrained(tmp_path / "model")
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
 def test_a_runs_folder_will_do(models, same_weights, tmp_path):
     models["unbraid"].save_pretrained(tmp_path / "model")
     assert same_weights(ModeModel.from_pretrained(tmp_path), models["unbraid"])

@@ -85,7 +85,7 @@ def test_what_numpy_makes_an_array_of_is_taken(model, demos):
     episode = demos.episode(0)
     seen, acted = (values[0].astype(np.float64) for values in (episode.observations, episode.actions))
     once = model.observe(None, seen, acted)
-    for kind in (list, torch.tensor):
+    for kind in (list, torch.tensor, lambda values: torch.tensor(values, requires_grad=True)):
         np.testing.assert_array_equal(model.observe(None, kind(seen), kind(acted)).probabilities, once.probabilities)
     assert np.isfinite(model.observe(once, [0, 1, 0], [0, 1]).probabilities).all()
     with pytest.raises(DataError, match=r"got an array of the shape \(1, 3\) and 2\."):
@@ -94,6 +94,14 @@ def test_what_numpy_makes_an_array_of_is_taken(model, demos):
         model.observe(None, seen, np.array(1.0))
     with pytest.raises(DataError, match=r"got what is no number \(<U1\) and 2\."):
         model.observe(None, ["a", "b", "c"], acted)
+    with pytest.raises(DataError, match=r"got what is no number \(object\) and 2\."):
+        model.observe(None, [[0, 1], [2]], acted)
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.5, np.nan])
+def test_a_rate_that_is_no_probability_is_refused(model, rate):
+    with pytest.raises(ConfigError, match=r"switch_rate must be a probability in \[0, 1\]; got "):
+        Observer(model, switch_rate=rate)
 
 
 def test_what_is_read_in_order_takes_lists_too(demos, tiny):
