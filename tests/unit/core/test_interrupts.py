@@ -14,6 +14,14 @@ from unbraid.core.interrupts import ctrl_c_after_imports
 _BOUND_S = 60  # nothing waits as long, unless it has failed
 
 
+@pytest.fixture(autouse=True)
+def _heard():
+    """As at a terminal: a shell that starts tests in the background has them ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def swallower(tmp_path, monkeypatch):
     """The name of a module that is interrupted while it is imported, and takes that for a missing package."""
@@ -102,6 +110,7 @@ def test_another_thread_changes_nothing():
 
 _INTERRUPTED = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 class Press:
     def find_spec(self, name, path=None, target=None):
         if name == "unbraid.pipeline.stages":
