@@ -88,15 +88,18 @@ def _require_possible(asked: SweepRequest) -> None:
         raise ConfigError(f"--workers must be at least 1; got {asked.workers}. Leave it out for one a core.")
     if asked.retries < 0:
         raise ConfigError(f"--retries must be at least 0; got {asked.retries}. Leave it out for 2.")
-    if asked.gpus_per_trial != 0 and not asked.ray and asked.ray_address is None:
+    if asked.gpus_per_trial != 0 and not _is_on_ray(asked):
         raise ConfigError(
             f"--gpus-per-trial must come with --ray or --ray-address; got {asked.gpus_per_trial:g} without. Add --ray, "
             "or leave it out: the fits then take the GPUs in turn."
         )
     require_share(asked.held_out)
-    is_here = not asked.ray and asked.ray_address is None
-    if is_here and asked.device != "auto":
+    if asked.device != "auto" and not _is_on_ray(asked):
         require_usable(asked.device)
+
+
+def _is_on_ray(asked: SweepRequest) -> bool:
+    return asked.ray or asked.ray_address is not None
 
 
 def _asked_content(asked: SweepRequest) -> dict[str, Any]:
@@ -122,11 +125,9 @@ def _require_same(path: Path, content: dict[str, Any]) -> None:
 
 def _named_as_before(sweep: Path, trials: Sequence[Trial]) -> tuple[Trial, ...]:
     """The trials, each by the name of the run that has its settings already: whatever order a grid names them in."""
-    known: dict[str, str] = {}
-    for run in sorted((sweep / "trials").glob("*/run.json")):
-        known[json.dumps(read_json(run)["config"], sort_keys=True)] = run.parent.name
-    asked = [json.dumps(config_to_json(trial.config), sort_keys=True) for trial in trials]
-    return tuple(replace(trial, name=known.get(key, trial.name)) for trial, key in zip(trials, asked, strict=True))
+    runs = sorted((sweep / "trials").glob("*/run.json"))
+    known = {_as_text(read_json(run).get("config")): run.parent.name for run in runs}
+    return tuple(replace(trial, name=known.get(_as_text(config_to_json(trial.config)), trial.name)) for trial in trials)
 
 
 def _run_of(sweep: Path, trial: Trial) -> Path:
@@ -138,7 +139,12 @@ def _is_done(sweep: Path, trial: Trial) -> bool:
     run = _run_of(sweep, trial)
     if not all((run / name).exists() for name in ("run.json", "results.json", "report/index.html")):
         return False
-    return read_json(run / "run.json").get("config") == json.loads(json.dumps(config_to_json(trial.config)))
+    return _as_text(read_json(run / "run.json").get("config")) == _as_text(config_to_json(trial.config))
+
+
+def _as_text(config: Any) -> str:
+    """What two configs share if they are the same, be they read from a file or not."""
+    return json.dumps(config, sort_keys=True)
 
 
 def _fit_request(asked: SweepRequest, trial: Trial) -> FitRequest:
@@ -157,7 +163,7 @@ def _fit_request(asked: SweepRequest, trial: Trial) -> FitRequest:
 
 def _workers(asked: SweepRequest, n_trials: int) -> Workers:
     n_cores = available_cores()
-    if asked.ray or asked.ray_address is not None:
+    if _is_on_ray(asked):
         return RayWorkers(
             run_trial,
             address=asked.ray_address,

@@ -148,9 +148,7 @@ def _met(place: Place) -> distributed.Store:
         for rank in range(1, place.size):
             store.set(f"{word}/{store.get(f'{word}/{rank}').decode()}", "")
     else:
-        until = time.monotonic() + _GATHERING.total_seconds()
-        word = store.get("unbraid").decode()
-        store.set(f"{word}/{place.rank}", own)
+        until, word = time.monotonic() + _GATHERING.total_seconds(), ""
         while not store.check([f"{word}/{own}"]):
             if time.monotonic() > until:
                 raise RuntimeError(f"process 0 did not answer within {_GATHERING}")
