@@ -32,19 +32,22 @@ class SideBySide:
 
         Args:
             here: done in the thread that calls.
-            there: done in the other.
-            trailing: done in the other after that, and not waited for before the next call, or `settle`: what it
-                touches is its own until then.
+            there: done in the other; or in the one that calls, where what trails keeps the other busy for longer.
+            trailing: done in the other after that, and not waited for before the end of the next call, or `settle`:
+                what it touches is its own until then.
         """
         begun = self._worker.submit(there)
         try:
             done = here()
         finally:
-            begun.exception()  # waits: nobody may go on while the other still writes
+            waits = self._trailing is not None and begun.cancel()
+            if not waits:
+                begun.exception()  # nobody may go on while the other still writes
+        also_done = there() if waits else begun.result()
         self.settle()
         if trailing is not None:
             self._trailing = self._worker.submit(trailing)
-        return done, begun.result()
+        return done, also_done
 
     def settle(self) -> None:
         """Waits for what trails; raises what it raises."""

@@ -118,11 +118,12 @@ def span_latents(
         spans = recorded.spans[chosen]
         means, log_variances = model.means[spans], model.log_variances[spans]
         noise = torch.randn(means.shape, generator=draws)
-        predicted = model.predictions(model.features(states[chosen]), means + noise * (0.5 * log_variances).exp())
+        seen, wanted, weighed = (table.index_select(0, chosen) for table in (states, targets, weights))
+        predicted = model.predictions(model.features(seen), means + noise * (0.5 * log_variances).exp())
         log_stds = torch.maximum(model.log_stds, least_log_std)
-        misfit = 0.5 * ((targets[chosen] - predicted) / log_stds.exp()).square() + log_stds
+        misfit = 0.5 * ((wanted - predicted) / log_stds.exp()).square() + log_stds
         divergence = 0.5 * (means.square() + log_variances.exp() - 1 - log_variances).sum(1) / lengths[spans]
-        loss = ((misfit * weights[chosen][:, kind_of_target]).sum(1) + divergence).mean()
+        loss = ((misfit * weighed.index_select(1, kind_of_target)).sum(1) + divergence).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)

@@ -3,6 +3,7 @@ whether the policy has more to learn."""
 
 import copy
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, final, get_args
 
@@ -86,6 +87,7 @@ class CalibratedLearner:
         self._side_by_side: SideBySide | None = None
         if self.twin is not None and self.first.model.device.type == "cpu" and not ranks.in_group:
             self._side_by_side = SideBySide()
+        self._is_half_done = False
         self.pilot: dict[str, float] = {}
 
     def _twin(self, seen: Int[Tensor, "span"], device: str) -> UnbraidLearner:
@@ -122,14 +124,39 @@ class CalibratedLearner:
         if self.first.taken == self.first.n_steps:
             loss = self._step_of(list(self._refiners.values()))
             return {"loss": loss, "policy": loss}
-        due = self.twin is not None and self.first.taken % self._pace == 0
-        terms = self.first.step(self.twin.step if self.twin is not None and due else None)
+        terms = self.first.step(self._due_of_the_twin())
         if self.first.taken == self.first.n_steps:
-            self.first.settle()
+            self._settle()
             kind, n_steps = self._wanted_refining()
             for refiner in self._refiners.values():
                 refiner.begin(kind, n_steps)
         return terms
+
+    def _due_of_the_twin(self) -> Callable[[], object] | None:
+        """What the twin has to do behind the first's next step: one of its own, or of every other one a half.
+
+        It shares a thread with the first's encoder. A whole step behind every other one of the first's would hold up
+        the encoder there, and leave the thread idle in between.
+        """
+        if self._is_half_done:
+            self._is_half_done = False
+            return self._second_half
+        if self.twin is None or self.first.taken % self._pace:
+            return None
+        self._is_half_done = self._pace > 1 and self._side_by_side is not None
+        return self.twin.policy_part if self._is_half_done else self.twin.step
+
+    def _second_half(self) -> None:
+        assert self.twin is not None
+        self.twin.encoder_part()
+        self.twin.follow()
+
+    def _settle(self) -> None:
+        """Waits for the twin, and ends its step."""
+        self.first.settle()
+        if self._is_half_done:
+            self._is_half_done = False
+            self._second_half()
 
     def _step_of(self, refiners: list[PolicyRefiner]) -> Float[Tensor, ""]:
         """One step of each, two at once where there are two; the loss of the first."""
@@ -183,16 +210,23 @@ class CalibratedLearner:
 
     def finished(self) -> ModeModel:
         """The model as it stands, calibrated where there was something to leave out."""
-        self.first.settle()
-        model = self.first.finished()
+        self._settle()
+        if self._side_by_side is None:
+            model, calibration = self.first.finished(), self._calibration()
+        else:
+            model, calibration = self._side_by_side(self.first.finished, self._calibration)
+        model.calibration = calibration
         if model.search is not None:
             trial = {} if self.head_trial is None else {"trial": vars(self.head_trial)}
             head = {"head": self.first.config.policy_head, **trial}
             model.search = model.search | {"refining": self._refining_facts(), "policy_head": head}
-        if self.twin is not None:
-            left_out, modes = self._judges()
-            model.calibration = _calibration(self.twin.model, left_out, modes.numpy())
         return model
+
+    def _calibration(self) -> Calibration | None:
+        if self.twin is None:
+            return None
+        left_out, modes = self._judges()
+        return _calibration(self.twin.model, left_out, modes.numpy())
 
     def _refining_facts(self) -> dict[str, Any]:
         """What was refined, and the mean absolute errors on what was left out that spoke for it, in deviations."""
@@ -206,7 +240,7 @@ class CalibratedLearner:
         return {"": self.first} | ({} if self.twin is None else {"twin_": self.twin})
 
     def _both(self) -> dict[str, UnbraidLearner]:
-        self.first.settle()
+        self._settle()
         return self._own()
 
     def modules(self) -> dict[str, nn.Module]:

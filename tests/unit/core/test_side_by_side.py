@@ -59,14 +59,28 @@ def test_what_trails_is_not_waited_for_before_the_next_call():
     assert done == [there]
 
 
-def test_the_next_call_comes_after_what_trails_and_raises_what_it_raises():
+def test_what_waits_behind_what_trails_is_done_by_the_thread_that_calls():
+    go_on, done = threading.Event(), []
+    together = SideBySide()
+    together(lambda: None, lambda: None, lambda: done.append(go_on.wait(10)))
+
+    def there():
+        assert done == []
+        go_on.set()
+        return threading.get_ident()
+
+    assert together(lambda: None, there) == (None, threading.get_ident())
+    assert done == [True]
+
+
+def test_the_next_call_ends_after_what_trails_and_raises_what_it_raises():
     def fails():
         raise ValueError("trailing")
 
     together, order = SideBySide(), []
     together(lambda: None, lambda: None, lambda: order.append("trailing"))
-    together(lambda: None, lambda: order.append("next"), fails)
-    assert order == ["trailing", "next"]
+    together(lambda: None, lambda: None, fails)
+    assert order == ["trailing"]
     with pytest.raises(ValueError, match="trailing"):
         together(lambda: None, lambda: None)
     assert together(lambda: 1, lambda: 2) == (1, 2)

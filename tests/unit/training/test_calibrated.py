@@ -143,6 +143,19 @@ def test_with_many_steps_the_twin_takes_every_other(demos, tiny, monkeypatch, tm
     for one in (learner, other):
         for _ in range(n_steps - 5):
             one.step()
-        one.first.settle()
+        one._settle()
         assert one.twin.taken == of_twin
     assert learner.finished().calibration == other.finished().calibration
+
+
+@pytest.mark.parametrize("n_steps", [20, 21])
+def test_a_step_of_the_twin_in_two_halves_is_a_step(demos, tiny, monkeypatch, same_weights, n_steps):
+    monkeypatch.setattr("unbraid.training.calibrated.MANY_STEPS", demos.n_steps)
+    config = tiny("unbraid", calibration="left_out", n_steps=n_steps, refine_steps=0)
+    halved, whole = learner_for(demos, config), learner_for(demos, config)
+    whole._side_by_side = None
+    for _ in range(n_steps):
+        halved.step()
+        whole.step()
+    assert halved.finished().calibration == whole.finished().calibration
+    assert same_weights(halved.twin.model, whole.twin.model)
