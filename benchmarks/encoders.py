@@ -12,7 +12,7 @@ from unbraid.training.loop import computing
 from unbraid.training.model import ModeModel
 from unbraid.training.steps import Steps
 
-KINDS: tuple[str, ...] = get_args(get_type_hints(UnbraidConfig)["encoder"])
+KINDS = tuple(kind for kind in get_args(get_type_hints(UnbraidConfig)["encoder"]) if kind != "auto")
 
 
 def fitted_policy(demos: Demos, config: UnbraidConfig) -> UnbraidLearner:

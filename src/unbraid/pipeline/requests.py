@@ -99,9 +99,10 @@ class FitRequest:
     sharing: Literal["auto", "episode", "changing"] = "auto"
     """Whether an episode has one expert, or experts take over from one another within it; auto: as the evidence says.
     Only --method unbraid reads it."""
-    encoder: Literal["mean", "window_mlp", "convolution", "lstm", "attention"] | None = None
-    """How a window is read: without the order of its steps (mean), or in order (the others). By default the mean; and,
-    with --method talk, a single transition."""
+    encoder: Literal["auto", "mean", "window_mlp", "convolution", "lstm", "attention"] | None = None
+    """How a window is read: without the order of its steps (mean), or in order (the others). auto, the default: the
+    mean, or window_mlp where demonstrations left out are read by that alone. With --method talk, by default, a single
+    transition."""
     style: Literal["off", "on"] = "off"
     """Beside the mode, a number for what varies between demonstrations of one mode, such as their speed; then
     `steer --style` sets it. Only --method unbraid reads it."""

@@ -24,8 +24,10 @@ from unbraid.training.heads import FEWEST_STEPS, HeadTrial, tried_heads
 from unbraid.training.joint import MOST_READ_STEPS, UnbraidLearner
 from unbraid.training.model import ModeModel
 from unbraid.training.networks import Evidence, ModeNetworks
+from unbraid.training.order import IN_ORDER, OrderTrial, in_order, tried_in_order
 from unbraid.training.policy_losses import Batch, PolicyLoss
 from unbraid.training.ranks import ONE_RANK, Ranks
+from unbraid.training.reading import MOST_HELD_STEPS
 from unbraid.training.refining import PolicyRefiner, held_out_error
 from unbraid.training.steps import Steps
 
@@ -74,6 +76,9 @@ class CalibratedLearner:
         left_out = _left_out(self.first.responsibilities.argmax(1).numpy(), config.seed)
         self.twin: UnbraidLearner | None = None
         self.head_trial: HeadTrial | None = None
+        self.order_trial: OrderTrial | None = None
+        # Ten steps are too few to be read well; free codes are the policy's, too.
+        self._may_read_in_order = config.encoder == "auto" and config.sharing != "window" and config.codes == "simplex"
         if config.calibration != "off" and left_out.any() and self.first.model.n_modes > 1:
             self._left_out = torch.from_numpy(np.flatnonzero(left_out))
             seen = torch.from_numpy(np.flatnonzero(~left_out))
@@ -211,6 +216,7 @@ class CalibratedLearner:
     def finished(self) -> ModeModel:
         """The model as it stands, calibrated where there was something to leave out."""
         self._settle()
+        self._choose_encoder()
         if self._side_by_side is None:
             model, calibration = self.first.finished(), self._calibration()
         else:
@@ -219,8 +225,25 @@ class CalibratedLearner:
         if model.search is not None:
             trial = {} if self.head_trial is None else {"trial": vars(self.head_trial)}
             head = {"head": self.first.config.policy_head, **trial}
-            model.search = model.search | {"refining": self._refining_facts(), "policy_head": head}
+            tried = {} if self.order_trial is None else {"trial": self.order_trial.facts()}
+            encoder = {"encoder": self.first.config.encoder, **tried}
+            model.search |= {"refining": self._refining_facts(), "policy_head": head, "encoder": encoder}
         return model
+
+    def _choose_encoder(self) -> None:
+        """Takes an encoder that sees the order of steps where the twin reads what was left out badly without it, and
+        well with it."""
+        if not self._may_read_in_order or self.twin is None:
+            return
+        self._may_read_in_order = False
+        generator = named_generator(self.first.config.seed, "unbraid", "order tried on")
+        some = some_within(self.first.spans.lengths[self._left_out].numpy(), MOST_HELD_STEPS, generator)
+        steps, modes = self.first.sure_part(self._left_out[torch.from_numpy(some)])
+        self.order_trial = tried_in_order(self.twin, steps, modes)
+        if self.order_trial is not None:
+            self.first.order_is_no_help = not self.order_trial.is_taken
+            if self.order_trial.is_taken:
+                self.first.take_reader(IN_ORDER, in_order(self.first))
 
     def _calibration(self) -> Calibration | None:
         if self.twin is None:

@@ -121,9 +121,10 @@ class UnbraidConfig:
     columns that are no more than that are seen as they are. "auto" takes 48 where there are more than 128 columns, such
     as an image's embedding, which are learned by heart otherwise, and else the columns. (A model that was fitted has a
     number, or sees the columns.)"""
-    encoder: Literal["mean", "window_mlp", "convolution", "lstm", "attention"] = "mean"
+    encoder: Literal["auto", "mean", "window_mlp", "convolution", "lstm", "attention"] = "auto"
     """How a window's steps are read: without their order, as a mean; or in order, by a perceptron on 25 steps side by
-    side, a temporal convolution, an LSTM or attention."""
+    side, a temporal convolution, an LSTM or attention. "auto" takes the mean, and the perceptron where more than a
+    tenth of the demonstrations left out are misread with the mean, and not with the perceptron."""
     encoder_width: int = 64
     """Width of the encoder's layers."""
     codes: Literal["simplex", "free"] = "simplex"
@@ -137,7 +138,7 @@ class UnbraidConfig:
     another within it; the first or the second as the evidence says ("auto"); or every window of 10 steps (off)."""
     calibration: Literal["left_out", "off"] = "left_out"
     """Whether probabilities are made to come true on a fifth of the demonstrations, which a second, smaller fit beside
-    the first does not see. What "auto" says of `policy_head` and `refine_steps` is judged there, too."""
+    the first does not see. What "auto" says of `policy_head`, `refine_steps` and `encoder` is judged there, too."""
     style: Literal["off", "on"] = "off"
     """Beside the mode, one continuous number for every demonstration: what varies between those of one mode, such as
     their speed. The policy is then steered by it, too."""

@@ -30,10 +30,11 @@ from unbraid.training.config import UnbraidConfig
 from unbraid.training.descent import Descent
 from unbraid.training.given import Given, told_by_the_first
 from unbraid.training.model import ModeModel
-from unbraid.training.networks import DISTANCE_TEMPERATURE
+from unbraid.training.networks import DISTANCE_TEMPERATURE, Reader
 from unbraid.training.pictures import MOST_SHOWN_STEPS, picture_modes
 from unbraid.training.policy_losses import Batch, PolicyLoss, policy_loss
 from unbraid.training.ranks import ONE_RANK, Ranks
+from unbraid.training.reading import MOST_HELD_STEPS, reading_of, sure_of
 from unbraid.training.scaling import scaling_of_actions, scaling_of_observations
 from unbraid.training.steps import Steps
 from unbraid.training.style import SpanStyles
@@ -46,9 +47,6 @@ MOST_READ_STEPS = 500_000
 """What is read of the demonstrations once the fit is done (how much each code is used, the switch rate, the tables of
 styles) is read of a uniform subset with at most so many steps; docs/scale.md says what that changes."""
 _COLLAPSED = 0.1
-_SURE, _MISREAD, _MOST_HELD_STEPS = 0.9, 0.1, 20_000
-"""Of the spans that the search was sure of, encoder and policy may read a tenth otherwise before the fit warns; no more
-steps than these are read."""
 _BLOCK = 65536
 
 
@@ -106,9 +104,12 @@ class UnbraidLearner:
             assert given is not None
         self.spans, self.responsibilities, self.search_facts = given.spans, given.responsibilities, given.facts
         head = "gaussian" if config.policy_head == "auto" else config.policy_head
-        self.config = replace(config, n_modes=self.responsibilities.shape[1], policy_head=head)
+        encoder = "mean" if config.encoder == "auto" else config.encoder
+        n_modes = self.responsibilities.shape[1]
+        self.config = replace(config, n_modes=n_modes, policy_head=head, encoder=encoder)
         self.model, self._descent = self._networks(seen, done, device)
         self._of_policy, self._of_encoder = Replay(), Replay()
+        self.order_is_no_help = False  # to read modes, as far as somebody has tried
         self.windows = WindowDraws(
             steps.lengths,
             window_lengths=config.window_lengths,
@@ -123,6 +124,11 @@ class UnbraidLearner:
         if config.style == "on":
             draws = torch.Generator().manual_seed(named_seed(config.seed, "unbraid", "styles"))
             self.styles = SpanStyles(self.responsibilities, self.spans.lengths, draws)
+
+    def sure_part(self, spans: Int[Tensor, "chosen"]) -> tuple[Steps, Int[Tensor, "sure"]]:
+        """Of some spans those that the search was sure of, as demonstrations, an episode each, and their modes."""
+        sure = spans[sure_of(self.responsibilities[spans])]
+        return self.steps.of_stretches(self.spans, sure), self.responsibilities[sure].argmax(1)
 
     def part(self, spans: Int[Tensor, "chosen"]) -> tuple[Steps, Given]:
         """Some spans as demonstrations, an episode each, and the modes that were found there: for another learner."""
@@ -154,6 +160,11 @@ class UnbraidLearner:
         self.config, old = replace(self.config, policy_head=head), self.model
         self.loss_kind = self.config.joint_loss_for(self.steps.n_steps)
         self.model, self._descent = self._networks(old.observation_normaliser, old.action_normaliser, str(old.device))
+
+    def take_reader(self, kind: Literal["mean", "window_mlp"], reader: Reader) -> None:
+        """Goes on with an encoder of this kind and its codebook, which have learned to read the same modes."""
+        self.config = self.model.config = replace(self.config, encoder=kind)
+        self.model.encoder, self.model.codebook = reader
 
     def _searched(self, config: UnbraidConfig, seen: Normaliser, done: Normaliser) -> Given:
         """Who is in which mode, the calmest mode first: a number that another seed gives to the same behaviour.
@@ -361,10 +372,12 @@ class UnbraidLearner:
         self.model.search = None if self.search_facts is None else self._with_health(self.search_facts)
         return self.model
 
-    def _some(self, lengths: Int[Tensor, "stretch"], purpose: str) -> Int[Tensor, "chosen"]:
-        """A uniform subset of whole episodes or spans, for what is read at the end; all, up to `MOST_READ_STEPS`."""
+    def _some(
+        self, lengths: Int[Tensor, "stretch"], purpose: str, most_steps: int = MOST_READ_STEPS
+    ) -> Int[Tensor, "chosen"]:
+        """A uniform subset of whole episodes or spans, for what is read at the end; all, if they have no more steps."""
         generator = named_generator(self.config.seed, "unbraid", purpose)
-        return torch.from_numpy(some_within(lengths.numpy(), MOST_READ_STEPS, generator))
+        return torch.from_numpy(some_within(lengths.numpy(), most_steps, generator))
 
     @property
     def _n_changes(self) -> int:
@@ -405,24 +418,9 @@ class UnbraidLearner:
         search says of its modes is then not true of those that were learned."""
         if self.config.sharing == "window" or self.model.n_modes == 1:
             return []  # ten steps are no span to be sure of
-        generator = named_generator(self.config.seed, "unbraid", "spans read")
-        chosen = torch.from_numpy(some_within(self.spans.lengths.numpy(), _MOST_HELD_STEPS, generator))
-        certainty, modes = self.responsibilities[chosen].max(1)
-        chosen, modes = chosen[certainty > _SURE], modes[certainty > _SURE]
-        if not len(chosen):
-            return []
-        steps = self.steps.of_stretches(self.spans, chosen)
-        spans = cut_windows(steps.lengths)
-        read = self.model.scores_of_windows(steps, spans, ("combined",))["combined"].argmax(1)
-        n_spans, n_misread = len(spans), int((read != modes.numpy()[spans.episodes]).sum())
-        if n_misread < 2 or n_misread <= _MISREAD * n_spans:
-            return []
-        what = "stretches" if self._n_changes else "demonstrations"
-        return [
-            f"What was learned reads {n_misread} of {n_spans} {what} that the search was sure of in another mode than "
-            "it put them in. Fit with more gradient steps; where that changes nothing, they say too little of their "
-            "mode: bring longer ones, or ask for fewer modes."
-        ]
+        reading = reading_of(self.model, *self.sure_part(self._some(self.spans.lengths, "spans read", MOST_HELD_STEPS)))
+        may_help = self.config.encoder == "mean" and not self.order_is_no_help
+        return reading.warnings("stretches" if self._n_changes else "demonstrations", order_may_help=may_help)
 
     # What an exact resume needs beside the model (see checkpoint.py)
 

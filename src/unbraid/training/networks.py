@@ -32,12 +32,16 @@ __all__ = [
     "STEP_WINDOW",
     "Evidence",
     "ModeNetworks",
+    "Reader",
     "in_parts",
     "window_sums",
 ]
 
 Evidence = Literal["combined", "encoder", "policy"]
 """What a mode is read from: the encoder's distances, the policy's likelihood, or the sum of both."""
+
+Reader = tuple[StepWindowEncoder | SequenceEncoder | TransitionEncoder, SimplexCodebook | FreeCodebook]
+"""What reads modes off windows: an encoder and the codes that its latents are near or far from."""
 
 DISTANCE_TEMPERATURE = 0.1
 """What squared distances are divided by, to be nats."""
@@ -97,6 +101,11 @@ class ModeNetworks(nn.Module):
         styled = isinstance(config, UnbraidConfig) and config.style == "on"
         self.policy = _policy(config, self.state_size + (STYLE_INPUTS if styled else 0), action_size, self.n_modes)
         self.style_reader = StyleReader(action_size, n_modes=self.n_modes) if styled else None
+
+    @property
+    def reader(self) -> Reader:
+        """What reads modes off windows."""
+        return self.encoder, self.codebook
 
     @property
     def device(self) -> torch.device:
@@ -370,7 +379,7 @@ def _encoder_of_transitions(
 def _encoder_of_steps(
     kind: str, observation_size: int, action_size: int, *, width: int, latent_size: int
 ) -> StepWindowEncoder | SequenceEncoder:
-    if kind == "mean":
+    if kind in ("auto", "mean"):
         return StepWindowEncoder(observation_size, action_size, width=width, latent_size=latent_size)
     return SequenceEncoder(kind, observation_size, action_size, width=width, latent_size=latent_size)
 

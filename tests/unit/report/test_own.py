@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from unbraid.report.chapters.opening import asked, result
 from unbraid.report.chapters.own import own_method, training
 from unbraid.report.claims import ONE_LABEL
@@ -43,6 +45,16 @@ def test_the_head_of_the_policy_is_told_with_what_spoke_for_it():
     assert "was 0.4 nats less likely by a mixture" in _said({}, policy_head={"head": "gaussian", "trial": trial})
     assert _said({}, policy_head={"head": "gaussian"}).endswith("The policy is a Gaussian for every state and mode.")
     assert _said({}, policy_head={"head": "tanh"}).endswith("The policy is a tanh-Gaussian for every state and mode.")
+
+
+@pytest.mark.parametrize(("encoder", "verdict"), [("window_mlp", "was taken (`window_mlp`)"), ("mean", "was kept")])
+def test_an_encoder_that_sees_the_order_of_steps_is_told_with_what_spoke_for_it(encoder: str, verdict: str):
+    trial = {"n_left_out": 16, "misread": {"mean": 7, "window_mlp": 0}}
+    said = _said({}, encoder={"encoder": encoder, "trial": trial})
+    assert "Of 16 demonstrations left out that the search was sure of" in said
+    assert "misread 7, and one that does 0" in said
+    assert verdict in said
+    assert "order of steps" not in _said({}, encoder={"encoder": "mean"})
 
 
 def _of(results: dict[str, Any]) -> RunRecord:

@@ -87,7 +87,8 @@ def run_apart(code):
         (
             "unbraid",
             '"encoder": "gru"',
-            "encoder must be one of mean, window_mlp, convolution, lstm, attention; got 'gru'. The default is 'mean'.",
+            "encoder must be one of auto, mean, window_mlp, convolution, lstm, attention; got 'gru'. The default is "
+            "'auto'.",
         ),
         (
             "talk",

@@ -162,7 +162,8 @@ def training(record: RunRecord) -> Section | None:
     sections: list[Section] = []
     if own:
         pictures = _pictures(record.method, [Training(record.method, own, color=mode_color(0))])
-        blocks = (_speed(own), *_seen(record.unbraid), *_head(record.unbraid), *_imitation(record.unbraid), *pictures)
+        told = (*_seen(record.unbraid), *_order(record.unbraid), *_head(record.unbraid), *_imitation(record.unbraid))
+        blocks = (_speed(own), *told, *pictures)
         title = "unbraid's fit" if record.method == "unbraid" else "The fit of the talk's method"
         sections.append(Section(f"training-{'unbraid' if record.method == 'unbraid' else 'own'}", title, blocks))
     if talk:
@@ -191,6 +192,21 @@ def _seen(own: Mapping[str, Any]) -> tuple[Paragraph, ...]:
             "learned by heart. (`--observation-components` asks for more or fewer.)"
         ),
     )
+
+
+def _order(own: Mapping[str, Any]) -> tuple[Paragraph, ...]:
+    """Whether the encoder sees the order of steps, where that was in question."""
+    encoder = (own.get("search") or {}).get("encoder") or {}
+    if "trial" not in encoder:
+        return ()
+    trial, taken = encoder["trial"], encoder["encoder"] != "mean"
+    misread = trial["misread"]
+    said = (
+        f"Of {counted(trial['n_left_out'], 'demonstrations')} left out that the search was sure of, an encoder that "
+        f"does not see the order of steps misread {misread['mean']}, and one that does {misread['window_mlp']}. "
+    )
+    verdict = "So that one was taken (`window_mlp`)." if taken else "So the first was kept."
+    return (Paragraph(said + verdict),)
 
 
 def _head(own: Mapping[str, Any]) -> tuple[Paragraph, ...]:
