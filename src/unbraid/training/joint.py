@@ -364,17 +364,15 @@ class UnbraidLearner:
         self.model.contexts.copy_(self._contexts())
         self.model.shares = self.usage().tolist()
         if self.styles is not None:
-            chosen = self._some(self.spans.lengths, "styles read")
+            chosen = self._some(self.spans.lengths, "styles read", MOST_READ_STEPS)
             self.styles.settle(self.model, self.steps.of_stretches(self.spans, chosen), chosen)
         if self._n_changes and self.config.sharing != "window":
-            some = self.steps.of_episodes(self._some(self.steps.episodes.lengths, "switch rate"))
+            some = self.steps.of_episodes(self._some(self.steps.episodes.lengths, "switch rate", MOST_READ_STEPS))
             self.model.switch_rate = estimated_rate(self.model.step_scores(some), some.lengths)
         self.model.search = None if self.search_facts is None else self._with_health(self.search_facts)
         return self.model
 
-    def _some(
-        self, lengths: Int[Tensor, "stretch"], purpose: str, most_steps: int = MOST_READ_STEPS
-    ) -> Int[Tensor, "chosen"]:
+    def _some(self, lengths: Int[Tensor, "stretch"], purpose: str, most_steps: int) -> Int[Tensor, "chosen"]:
         """A uniform subset of whole episodes or spans, for what is read at the end; all, if they have no more steps."""
         generator = named_generator(self.config.seed, "unbraid", purpose)
         return torch.from_numpy(some_within(lengths.numpy(), most_steps, generator))
