@@ -97,7 +97,8 @@ def say_sweep(found: dict[str, Any]) -> None:
     from unbraid.report.sweep import print_sweep
 
     print_sweep(found, Console(width=None if sys.stdout.isatty() else _WIDTH))
-    print(f"{found['sweep']}: results.csv, results.json, results.png; a run for each fit in trials.")
+    drawn = "" if found["picture"] is None else ", results.png"
+    print(f"{found['sweep']}: results.csv, results.json{drawn}; a run for each fit in trials.")
 
 
 def say_modes(found: dict[str, Any]) -> None:

@@ -48,7 +48,7 @@ from unbraid.pipeline.requests import (
     FitRequest,
     ModesRequest,
 )
-from unbraid.pipeline.unfinished import removed_unless, stopping_with
+from unbraid.pipeline.unfinished import removed_unless, resumed_from, stopping_with
 from unbraid.pipeline.verdicts import verdicts_of
 from unbraid.report.page import write_report
 from unbraid.steering.steered import steer
@@ -165,9 +165,12 @@ def _fit_and_write(asked: FitRequest, config: FitConfig, ranks: Ranks) -> dict[s
     def worth_keeping() -> bool:
         return going_on or latest_checkpoint(run / "checkpoints") is not None
 
-    with removed_unless(worth_keeping, run), naming(asked.data):
+    with resumed_from(worth_keeping), removed_unless(worth_keeping, run), naming(asked.data):
         model = fit(training.without_labels(), config, _options(asked, config, fingerprint, ranks))
-    with stopping_with("Stopped; the fit is done and kept. The same command with --resume does the rest."):
+    with (
+        resumed_from(worth_keeping),
+        stopping_with("Stopped; the fit is done and kept. The same command with --resume does the rest."),
+    ):
         if not (run / "model").exists():
             model.save_pretrained(run / "model")
         results = _fit_results(model, training, held_out)

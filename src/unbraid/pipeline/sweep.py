@@ -75,7 +75,9 @@ def sweep_stage(asked: SweepRequest) -> dict[str, Any]:
     write_json(asked.out / "results.json", results)
     write_text(asked.out / "results.csv", csv_text([_row(group) for group in results["combinations"]]))
     drawn = sweep_figure(results["combinations"], WIDE)
-    if drawn is not None:
+    if drawn is None:
+        (asked.out / "results.png").unlink(missing_ok=True)  # that of an earlier command
+    else:
         write_bytes(asked.out / "results.png", png(drawn))
     picture = None if drawn is None else str(asked.out / "results.png")
     return {"sweep": str(asked.out), "picture": picture, **results}

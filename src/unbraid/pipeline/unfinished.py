@@ -5,7 +5,9 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["all_or_none", "removed_unless", "stopping_with"]
+from unbraid.core.errors import StorageError
+
+__all__ = ["all_or_none", "removed_unless", "resumed_from", "stopping_with"]
 
 
 @contextmanager
@@ -24,6 +26,23 @@ def removed_unless(worth_keeping: Callable[[], bool], run: Path) -> Generator[No
         if not worth_keeping():
             shutil.rmtree(run, ignore_errors=True)
         raise
+
+
+@contextmanager
+def resumed_from(is_kept: Callable[[], bool]) -> Generator[None]:
+    """Says that the same command goes on with what is kept, where the disk refuses a write and there is something.
+
+    Args:
+        is_kept: whether there is, asked after the failure.
+    """
+    try:
+        yield
+    except StorageError as error:
+        if not is_kept():
+            raise
+        raise StorageError(
+            f"{error} What was fitted is kept: once there is space, the same command with --resume goes on from it."
+        ) from error
 
 
 @contextmanager

@@ -133,7 +133,9 @@ def latest_checkpoint(folder: Path) -> Path | None:
 
 
 def _oldest_first(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step_[0-9]*"), key=lambda path: int(path.name.removeprefix("step_")))
+    """Those that `save_checkpoint` has written, and not what somebody has set aside under another name."""
+    taken = {path: path.name.removeprefix("step_") for path in folder.glob("step_*")}
+    return sorted((path for path in taken if taken[path].isdecimal()), key=lambda path: int(taken[path]))
 
 
 def load_checkpoint(learner: Learner, path: Path, asked: dict[str, Any]) -> dict[str, Tensor]:

@@ -199,6 +199,7 @@ def modes_of_episodes(config: FitConfig) -> bool:
 _AT_LEAST_ONE = (
     "n_steps",
     "search_steps",
+    "delta_steps",
     "batch_size",
     "steps_per_batch",
     "policy_batch",

@@ -256,7 +256,7 @@ def _metrics_file(path: Path, taken: int) -> _Write:
 
 def _drop_overtaken(path: Path, taken: int) -> None:
     """On a resume, drops the lines that come after the checkpoint; otherwise begins a file."""
-    lines = path.read_text(encoding="utf-8").splitlines() if taken and path.exists() else []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if taken and path.exists() else []
     kept = [line for line in lines if _step_of(line) <= taken]
     write_text(path, "".join(f"{line}\n" for line in kept))
 

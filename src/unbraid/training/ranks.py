@@ -141,20 +141,27 @@ def _met(place: Place) -> distributed.Store:
         RuntimeError: not all came in time.
     """
     store, *_ = next(iter(distributed.rendezvous("env://", place.rank, place.size, timeout=_GATHERING)))
-    own = uuid.uuid4().hex
+    own, until = uuid.uuid4().hex, time.monotonic() + _GATHERING.total_seconds()
+
+    def look_again_soon(missing: int) -> None:  # and not `store.get`, which waits deaf to Ctrl-C
+        if time.monotonic() > until:
+            raise RuntimeError(f"process {missing} did not answer within {_GATHERING}")
+        time.sleep(_LOOKS_EVERY_S)
+
     if place.is_first:
         word = own
         store.set("unbraid", word)
         for rank in range(1, place.size):
+            while not store.check([f"{word}/{rank}"]):
+                look_again_soon(rank)
             store.set(f"{word}/{store.get(f'{word}/{rank}').decode()}", "")
     else:
-        until, word = time.monotonic() + _GATHERING.total_seconds(), ""
+        word = ""
         while not store.check([f"{word}/{own}"]):
-            if time.monotonic() > until:
-                raise RuntimeError(f"process 0 did not answer within {_GATHERING}")
-            time.sleep(_LOOKS_EVERY_S)
-            word = store.get("unbraid").decode()
-            store.set(f"{word}/{place.rank}", own)
+            look_again_soon(0)
+            if store.check(["unbraid"]):
+                word = store.get("unbraid").decode()
+                store.set(f"{word}/{place.rank}", own)
     store.set_timeout(_PATIENCE)
     return distributed.PrefixStore(word, store)
 

@@ -12,6 +12,7 @@ from unbraid.core.errors import ConfigError
 from unbraid.core.runs import write_json, write_text
 from unbraid.demos.episodes import Demos, Episode
 from unbraid.demos.store import save_demos
+from unbraid.pipeline.answers import say_sweep
 from unbraid.pipeline.requests import SweepRequest
 from unbraid.pipeline.sweep import sweep_stage
 from unbraid.training.sweep import Outcome
@@ -75,6 +76,15 @@ def test_means_are_over_seeds_with_student_intervals(asked, fits):
     assert (four["n_done"], four["scores"]) == (0, {})
     assert json.loads((asked.out / "results.json").read_text())["trials"][-1]["message"] == "Four is too many."
     assert found["picture"] == str(asked.out / "results.png")
+
+
+def test_where_nothing_is_fitted_no_picture_is_promised_or_left(asked, fits, capsys):
+    sweep_stage(asked)
+    found = sweep_stage(SweepRequest(asked.data, asked.out, ("n_modes=4", "seed=0,1"), resume=True))
+    assert found["picture"] is None
+    assert not (asked.out / "results.png").exists()
+    say_sweep(found)
+    assert "results.csv, results.json; a run for each fit" in capsys.readouterr().out
 
 
 def test_a_resume_does_what_is_left_and_what_failed(asked, fits):

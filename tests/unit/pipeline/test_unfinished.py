@@ -2,7 +2,8 @@
 
 import pytest
 
-from unbraid.pipeline.unfinished import removed_unless, stopping_with
+from unbraid.core.errors import StorageError
+from unbraid.pipeline.unfinished import removed_unless, resumed_from, stopping_with
 
 
 @pytest.fixture
@@ -30,6 +31,14 @@ def test_what_is_worth_keeping_is_asked_after_the_failure(run):
     with pytest.raises(ValueError, match="too late"):
         work()
     assert (run / "results.json").exists()
+
+
+def test_a_full_disk_says_how_to_go_on_where_something_is_kept():
+    told = r"^Free some space\. What was fitted is kept: .* with --resume goes on"
+    with pytest.raises(StorageError, match=told), resumed_from(lambda: True):
+        raise StorageError("Free some space.")
+    with pytest.raises(StorageError, match=r"^Free some space\.$"), resumed_from(lambda: False):
+        raise StorageError("Free some space.")
 
 
 def test_what_is_done_stays(run):

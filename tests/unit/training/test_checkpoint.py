@@ -110,7 +110,7 @@ def test_the_newest_two_are_kept_and_what_a_kill_half_wrote_goes(demos, tiny, tm
 
 
 def test_the_newest_is_by_number(tmp_path):
-    for name in ("step_9999999", "step_10000000", "step_0000500", "steps", "step_x"):
+    for name in ("step_9999999", "step_10000000", "step_0000500", "steps", "step_x", "step_10000001_kept"):
         (tmp_path / name).mkdir()
     assert latest_checkpoint(tmp_path).name == "step_10000000"
     assert latest_checkpoint(tmp_path / "nothing") is None

@@ -47,6 +47,7 @@ def test_settings_of_before_are_unknown(setting):
     [
         (UnbraidConfig, {"n_steps": 0}, r"n_steps must be at least 1; got 0\. The default is 'auto'\."),
         (UnbraidConfig, {"search_steps": 0}, r"search_steps must be at least 1; got 0\. The default is 500\."),
+        (TalkConfig, {"delta_steps": 0}, r"delta_steps must be at least 1; got 0\. The default is 1\."),
         (TalkConfig, {"batch_size": -5}, r"batch_size must be at least 1; got -5\. The default is 500\."),
         (TalkConfig, {"steps_per_batch": 0}, r"steps_per_batch must be at least 1; got 0\."),
         (UnbraidConfig, {"window_lengths": ()}, r"window_lengths must be whole numbers of at least 1; got \(\)\."),

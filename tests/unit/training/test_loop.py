@@ -81,8 +81,9 @@ def test_a_resume_drops_lines_after_its_checkpoint_and_those_cut_short(tmp_path)
 
     with pytest.raises(RuntimeError):
         run_loop(Counting(), dataclasses.replace(options, on_log=killed))
-    with (tmp_path / "metrics.jsonl").open("a") as file:
-        file.write('{"step": 9, "loss": 1.0, "terms": {"half": 1.0}')  # ends in a brace, and is no line
+    with (tmp_path / "metrics.jsonl").open("ab") as file:
+        file.write(b'{"step": 9, "loss": 1.0, "terms": {"half": 1.0}')  # ends in a brace, and is no line
+        file.write(b"\n\xff\x00")  # what a loss of power may leave
     run_loop(Counting(), dataclasses.replace(options, resume=True))
     assert [(line["step"], line["loss"]) for line in lines_of(tmp_path)] == [(3, 2), (6, 5), (9, 8), (10, 10)]
 

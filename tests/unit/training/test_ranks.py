@@ -107,19 +107,45 @@ def test_processes_that_torchrun_starts_again_meet_one_another_and_not_those_bef
     assert {path.name: path.read_text() for path in tmp_path.glob("got_*")} == {"got_1_0": "1", "got_1_1": "1"}
 
 
+def started_by_torchrun(monkeypatch, rank):
+    said = {"RANK": rank, "WORLD_SIZE": "2", "LOCAL_RANK": rank, "MASTER_ADDR": "x", "MASTER_PORT": "1"}
+    for name, value in said.items():
+        monkeypatch.setenv(name, value)
+
+
+class StoreOfOne(dict):
+    """A store that nobody else writes to; Ctrl-C comes at the third look into it."""
+
+    n_looks = 0
+
+    def check(self, keys):
+        self.n_looks += 1
+        if self.n_looks == 3:
+            raise KeyboardInterrupt
+        return all(key in self for key in keys)
+
+    def get(self, key):
+        assert key in self, "it would wait there for half an hour, deaf to Ctrl-C"
+        return self[key].encode()
+
+    def set(self, key, value):
+        self[key] = value
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_ctrl_c_stops_a_process_that_waits_for_the_others(monkeypatch, rank):
+    started_by_torchrun(monkeypatch, rank)
+    monkeypatch.setattr("torch.distributed.rendezvous", lambda *args, **settings: iter([(StoreOfOne(), 0, 2)]))
+    with pytest.raises(KeyboardInterrupt), ranks_of_torchrun("cpu"):
+        pass
+
+
 def test_processes_that_cannot_meet_say_so(monkeypatch):
     def refuse(*args, **settings):
         raise ValueError("nobody there")
 
     monkeypatch.setattr("torch.distributed.rendezvous", refuse)
-    for name, value in {
-        "RANK": "1",
-        "WORLD_SIZE": "2",
-        "LOCAL_RANK": "1",
-        "MASTER_ADDR": "x",
-        "MASTER_PORT": "1",
-    }.items():
-        monkeypatch.setenv(name, value)
+    started_by_torchrun(monkeypatch, rank="1")
     with (
         pytest.raises(RunError, match=r"must reach one another.*nobody there.*--master-addr"),
         ranks_of_torchrun("cpu"),

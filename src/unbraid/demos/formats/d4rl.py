@@ -38,6 +38,7 @@ from unbraid.demos.formats.hdf5 import (
     appended,
     is_hdf5,
     names_in,
+    new_hdf5,
     opened_hdf5,
     read_rows,
     read_text,
@@ -70,14 +71,13 @@ def write_d4rl(demos: Demos, path: Path) -> Path:
 
 def write_d4rl_parts(parts: Iterator[Demos], path: Path) -> Path:
     """`write_d4rl` of parts of whole episodes with the same fields, of which one at a time is in memory."""
-    import h5py
-
     first: Demos | None = None
-    with new_file(path) as temporary, h5py.File(temporary, "w") as file:
+    with new_file(path) as temporary, new_hdf5(temporary) as (file, require_written):
         for part in parts:
             require_steps(part, "D4RL")
             for name, values in _tables_of(part).items():
                 appended(file, name, values)
+            require_written()
             if first is None:
                 first = part
                 ours = file.require_group("unbraid")

@@ -1,9 +1,12 @@
-"""HDF5 files of others: opened so that a damaged one, or one that holds Python objects, is told in our words."""
+"""HDF5 files: others' are opened so that a damaged one, or one with Python objects, is told in our words; ours are
+written so that a full disk is.
+"""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -15,6 +18,7 @@ __all__ = [
     "appended",
     "is_hdf5",
     "names_in",
+    "new_hdf5",
     "opened_hdf5",
     "read_rows",
     "read_text",
@@ -55,6 +59,70 @@ def opened_hdf5(path: Path) -> Generator[Any]:
         raise _damaged(path, error) from None
     with file:
         yield file
+
+
+@contextmanager
+def new_hdf5(path: Path, **settings: Any) -> Generator[tuple[Any, Callable[[], None]]]:
+    """Gives an open file, to be written, and what to call now and then: it raises the `OSError` of a disk that refused.
+
+    HDF5 must not hear of that: what it could not write it cannot let go of, and the process ends with a crash.
+
+    Args:
+        path: an empty file, or none.
+        settings: of `h5py.File`.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    import h5py
+
+    with _Disk(path, "w+") as disk:
+        with h5py.File(disk, "w", **settings) as file:
+            yield file, disk.require_written
+        disk.require_written()
+
+
+@final
+class _Disk(FileIO):
+    """A file that takes whatever is written to it: what the disk refuses stands in memory, from then on."""
+
+    def __init__(self, path: Path, mode: str) -> None:
+        super().__init__(path, mode)
+        self._refusal: BaseException | None = None
+        self._kept: list[tuple[int, bytes]] = []
+
+    def require_written(self) -> None:
+        if self._refusal is not None:
+            raise self._refusal
+
+    def write(self, data: Any, /) -> int:
+        start, left = self.tell(), memoryview(data).cast("B")
+        if self._refusal is None:
+            try:
+                while left:  # a disk that is nearly full takes a part
+                    left = left[super().write(left) :]
+                return len(data)
+            except BaseException as refusal:  # Ctrl-C, too, which comes again when all is closed
+                self._refusal = refusal
+        self._kept.append((start, bytes(data)))
+        self.seek(start + len(data))
+        return len(data)
+
+    def readinto(self, buffer: Any, /) -> int:
+        start, view = self.tell(), memoryview(buffer).cast("B")
+        super().readinto(view)
+        for first, data in self._kept:
+            low, high = max(first, start), min(first + len(data), start + len(view))
+            if low < high:
+                view[low - start : high - start] = data[low - first : high - first]
+        return len(view)
+
+    def truncate(self, size: int | None = None, /) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as refusal:
+            self._refusal = self._refusal or refusal
+            return size or 0
 
 
 def read_rows(node: Any, path: Path, rows: slice | None = None) -> np.ndarray:

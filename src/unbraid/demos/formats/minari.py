@@ -34,7 +34,7 @@ from unbraid.demos.arrays import demos_from_arrays
 from unbraid.demos.episodes import Demos
 from unbraid.demos.formats.arrow import require_pyarrow
 from unbraid.demos.formats.format import PART_STEPS, Format
-from unbraid.demos.formats.hdf5 import require_steps
+from unbraid.demos.formats.hdf5 import new_hdf5, require_steps
 from unbraid.demos.formats.minari_spaces import Leaf, chosen_leaves, leaves_of, names_of, space_of
 from unbraid.demos.formats.minari_storage import Head, StoredEpisodes, opened_episodes, write_arrow, write_hdf5
 from unbraid.demos.formats.notes import beside_the_format, bounds_from, bounds_noted, notes_from, notes_text
@@ -321,10 +321,10 @@ def _write(parts: Iterator[Demos], path: Path, stored: str) -> Path:
         data.mkdir()
         put: Callable[..., None] = write_arrow
         target: Any = data
+        require_written: Callable[[], None] | None = None
         if stored == "hdf5":
-            import h5py
-
-            put, target = write_hdf5, stack.enter_context(h5py.File(data / "main_data.hdf5", "w", track_order=True))
+            opened = new_hdf5(data / "main_data.hdf5", track_order=True)
+            put, (target, require_written) = write_hdf5, stack.enter_context(opened)
         n_episodes = n_steps = 0
         metadata: dict[str, Any] = {}
         leaves: dict[str, tuple[Leaf, ...]] = {}
@@ -339,6 +339,8 @@ def _write(parts: Iterator[Demos], path: Path, stored: str) -> Path:
             for episode in part:
                 known = {n: v for n, v in (("seed", episode.seed), ("label", episode.label)) if v is not None}
                 put(target, n_episodes, episode, leaves, known)
+                if require_written is not None:
+                    require_written()
                 n_episodes, n_steps = n_episodes + 1, n_steps + episode.n_steps
         stack.close()
         if not metadata:

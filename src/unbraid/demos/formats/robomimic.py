@@ -38,6 +38,7 @@ from unbraid.demos.formats.format import Format
 from unbraid.demos.formats.hdf5 import (
     appended,
     is_hdf5,
+    new_hdf5,
     opened_hdf5,
     read_rows,
     read_text,
@@ -77,10 +78,8 @@ def write_robomimic(demos: Demos, path: Path) -> Path:
 
 def write_robomimic_parts(parts: Iterator[Demos], path: Path) -> Path:
     """`write_robomimic` of parts of whole episodes with the same fields, of which one at a time is in memory."""
-    import h5py
-
     n_episodes, n_steps = 0, 0
-    with new_file(path) as temporary, h5py.File(temporary, "w") as file:
+    with new_file(path) as temporary, new_hdf5(temporary) as (file, require_written):
         data, ours = file.create_group("data"), file.create_group("unbraid")
         for part in parts:
             require_steps(part, "robomimic")
@@ -94,6 +93,7 @@ def write_robomimic_parts(parts: Iterator[Demos], path: Path) -> Path:
                         ours.create_dataset(name, data=getattr(part, name))
             for index in range(part.n_episodes):
                 _write_episode(data.create_group(f"demo_{n_episodes + index}"), part, index)
+                require_written()
             for name in _OF_EPISODES:
                 if getattr(part, name) is not None:
                     appended(ours, name, getattr(part, name))
