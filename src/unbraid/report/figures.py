@@ -213,9 +213,9 @@ def curves_figure(curves: Sequence[Curve], levels: Sequence[Curve], layout: Layo
 
 
 def mode_counts_figure(
-    counts: Sequence[Mapping[str, Any]], layout: Layout, *, n_chosen: int, n_supported: int
+    counts: Sequence[Mapping[str, Any]], layout: Layout, *, n_chosen: int, n_supported: int, unit: str
 ) -> Figure:
-    """The held-out gain over one mode, in nats per episode, against the number of modes.
+    """The held-out gain over one mode, in nats per episode or what else was put into modes, against their number.
 
     Args:
         counts: each with "n_modes", "gain_nats" and "step_error", one standard error of what the last mode adds (None:
@@ -223,6 +223,7 @@ def mode_counts_figure(
         layout: how wide.
         n_chosen: the number that the model has; a larger dot.
         n_supported: the number that the evidence supports; a vertical line.
+        unit: what was put into modes: "episode", "stretch" or "window".
     """
     figure, (axes,) = _panels(layout, 1, 2.9, most_columns=1)
     known = sorted((count["n_modes"], count["gain_nats"], count.get("step_error")) for count in counts)
@@ -239,7 +240,7 @@ def mode_counts_figure(
     axes.set_xticks([n_modes for n_modes, _, _ in known])
     axes.set_xlim(known[0][0] - 0.4, known[-1][0] + 0.4)
     few_ticks(axes.yaxis)
-    dress(axes, x="number of modes", y="nats per episode", title="Held-out gain over one mode")
+    dress(axes, x="number of modes", y=f"nats per {unit}", title="Held-out gain over one mode")
     handles = [
         Line2D([], [], color=mode_color(0), marker="o", markersize=8, linestyle="", label="this model"),
         Line2D([], [], color=INK, linestyle="--", linewidth=1.2, label="supported by the evidence"),
