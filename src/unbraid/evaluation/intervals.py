@@ -72,8 +72,14 @@ class Equivalence:
         return asdict(self)
 
 
-def mean_interval(values: Real[np.ndarray, "n"], *, confidence: float = 0.95, unit_of_n: str = "episodes") -> Estimate:
-    """The mean of independent values with Student's t interval.
+def mean_interval(
+    values: Real[np.ndarray, "n"],
+    *,
+    confidence: float = 0.95,
+    unit_of_n: str = "episodes",
+    within: tuple[float, float] = _ANY_VALUE,
+) -> Estimate:
+    """The mean of independent values with Student's t interval, cut off where no value can lie.
 
     Student's t rather than a bootstrap: a bootstrap of 3 seeds is far too narrow, and at 200 episodes both agree.
     Values that are all equal have an interval of width 0.
@@ -84,6 +90,7 @@ def mean_interval(values: Real[np.ndarray, "n"], *, confidence: float = 0.95, un
         values: (n,) one number per independent unit.
         confidence: the interval's coverage, in (0, 1).
         unit_of_n: what the units are.
+        within: what any value can be; the interval never leaves it.
 
     Raises:
         DataError: no values, or some that are not finite.
@@ -99,7 +106,7 @@ def mean_interval(values: Real[np.ndarray, "n"], *, confidence: float = 0.95, un
     if n < 2:
         return Estimate(value, None, None, n, unit_of_n)
     half = float(stdtrit(n - 1, (1 + confidence) / 2) * values.std(ddof=1) / np.sqrt(n))
-    return Estimate(value, value - half, value + half, n, unit_of_n)
+    return Estimate(value, max(value - half, within[0]), min(value + half, within[1]), n, unit_of_n)
 
 
 def paired_difference(
