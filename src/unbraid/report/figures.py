@@ -398,13 +398,14 @@ def timeline_figure(episodes: Sequence[Mapping[str, Any]], layout: Layout) -> Fi
     return figure
 
 
-def style_figure(modes: Sequence[Mapping[str, Any]], layout: Layout) -> Figure:
+def style_figure(modes: Sequence[Mapping[str, Any]], layout: Layout, *, unit: str) -> Figure:
     """How large actions are against the style, a panel a mode: the policy where its style is swept, and episodes.
 
     Args:
         modes: each with "mode", "styles" and "sizes" (the sweep, None where nothing of the mode was held out), and
             "episodes" (style, size).
         layout: how wide.
+        unit: what the dots are: "episodes", or "stretches" of them.
     """
     shown = [mode for mode in modes if mode["sizes"] is not None]
     figure, panels = _panels(layout, len(shown), 2.5, most_columns=3)
@@ -417,6 +418,6 @@ def style_figure(modes: Sequence[Mapping[str, Any]], layout: Layout) -> Figure:
         dress(axes, x="style (0 to 1)", y="size of actions (deviations)", title=f"mode {mode['mode']}")
         few_ticks(axes.yaxis)
     handles = [_line_handle("the policy, its style swept", INK, False)]
-    handles.append(Line2D([], [], color=INK, marker="o", linestyle="", markersize=4, label="held-out episodes"))
+    handles.append(Line2D([], [], color=INK, marker="o", linestyle="", markersize=4, label=f"held-out {unit}"))
     legend_below(figure, handles, layout.max_columns)
     return figure
