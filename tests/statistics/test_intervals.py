@@ -69,6 +69,22 @@ def test_scores_of_clustered_windows_are_covered(score, n_episodes: int) -> None
     assert hits >= fewest_hits(0.92, N_TRIALS // 2 if score is accuracy else N_TRIALS)
 
 
+def test_a_share_is_covered_from_the_fewest_episodes_on() -> None:
+    generator = np.random.default_rng(5)
+    hits = 0
+    for _ in range(N_TRIALS):
+        right = generator.binomial(40, generator.beta(2, 2, size=5))
+        share = bootstrap_counts(
+            lambda counts: counts[..., 0] / counts.sum(-1),
+            np.stack([right, 40 - right], axis=1),
+            generator=generator,
+            n_resamples=N_RESAMPLES,
+            within=(0.0, 1.0),
+        )
+        hits += covers(share, 0.5)
+    assert hits >= fewest_hits(0.92)
+
+
 def test_chance_is_covered_although_nmi_is_biased_upwards() -> None:
     generator = np.random.default_rng(2)
     hits = 0

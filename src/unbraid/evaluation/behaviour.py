@@ -15,6 +15,7 @@ __all__ = [
     "COMPARED",
     "METRICS",
     "UNITS",
+    "WITHIN",
     "BehaviourTable",
     "ExpertBehaviour",
     "Measures",
@@ -117,6 +118,13 @@ UNITS: dict[str, str] = {
     "smoothness": "action",
 }
 """The unit of every metric: sums over the episode, the path's length, from start to end; see `units_of` for energy."""
+
+WITHIN: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("length", "goals", "distance", "displacement", "energy"), (0.0, np.inf)),
+    "success": (0.0, 1.0),
+    "smoothness": (-np.inf, 0.0),
+}
+"""What a metric can be, where that is not anything: an interval of its mean goes no further."""
 
 COMPARED = ("return", "cost", "length", "goals", "distance", "displacement", "success")
 """The metrics in which a run's page holds modes beside experts, in order."""
@@ -326,12 +334,14 @@ def _ranges_between(expert_measures: Mapping[str, Measures]) -> dict[str, float]
 
 
 def estimates_of(measures: Measures) -> dict[str, Estimate]:
-    """The mean of every metric over episodes: with Student's interval, but with Wilson's where it is a share.
+    """The mean of every metric over episodes: with Student's interval, in `WITHIN`, or Wilson's where it is a share.
 
     Of 10 successes in 10 episodes Student's would say that all episodes succeed, beyond doubt.
     """
     return {
-        name: share_interval(values) if UNITS.get(name) == _SHARE else mean_interval(values)
+        name: share_interval(values)
+        if UNITS.get(name) == _SHARE
+        else mean_interval(values, within=WITHIN.get(name, (-np.inf, np.inf)))
         for name, values in measures.items()
     }
 

@@ -36,8 +36,8 @@ class BoundaryScores:
         return {
             "n_matched": len(self.errors_steps),
             "error_quartiles_steps": quartiles,
-            "missing_per_episode": mean_interval(self.missing.astype(np.float64)).to_json(),
-            "spurious_per_episode": mean_interval(self.spurious.astype(np.float64)).to_json(),
+            "missing_per_episode": mean_interval(self.missing.astype(np.float64), within=(0.0, np.inf)).to_json(),
+            "spurious_per_episode": mean_interval(self.spurious.astype(np.float64), within=(0.0, np.inf)).to_json(),
         }
 
 

@@ -24,6 +24,9 @@ __all__ = [
 ]
 
 _ANY_VALUE = (-np.inf, np.inf)
+_FEWEST_EPISODES = 5
+"""Resamples of fewer are too few of a kind: 95 % intervals of two, three and four cover the truth 55, 78 and 91 times
+in 100."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Estimate:
     Attributes:
         value: the estimate.
         low, high: the interval's ends, at 95 % unless the maker was asked otherwise; both None where the spread is
-            not estimable (n < 2).
+            not estimable (n < 2; of a bootstrap, n < 5).
         n: how many independent units stand behind it.
         unit_of_n: what they are, e.g. ``"episodes"`` or ``"seeds"``.
     """
@@ -69,8 +72,14 @@ class Equivalence:
         return asdict(self)
 
 
-def mean_interval(values: Real[np.ndarray, "n"], *, confidence: float = 0.95, unit_of_n: str = "episodes") -> Estimate:
-    """The mean of independent values with Student's t interval.
+def mean_interval(
+    values: Real[np.ndarray, "n"],
+    *,
+    confidence: float = 0.95,
+    unit_of_n: str = "episodes",
+    within: tuple[float, float] = _ANY_VALUE,
+) -> Estimate:
+    """The mean of independent values with Student's t interval, cut off where no value can lie.
 
     Student's t rather than a bootstrap: a bootstrap of 3 seeds is far too narrow, and at 200 episodes both agree.
     Values that are all equal have an interval of width 0.
@@ -81,6 +90,7 @@ def mean_interval(values: Real[np.ndarray, "n"], *, confidence: float = 0.95, un
         values: (n,) one number per independent unit.
         confidence: the interval's coverage, in (0, 1).
         unit_of_n: what the units are.
+        within: what any value can be; the interval never leaves it.
 
     Raises:
         DataError: no values, or some that are not finite.
@@ -96,7 +106,7 @@ def mean_interval(values: Real[np.ndarray, "n"], *, confidence: float = 0.95, un
     if n < 2:
         return Estimate(value, None, None, n, unit_of_n)
     half = float(stdtrit(n - 1, (1 + confidence) / 2) * values.std(ddof=1) / np.sqrt(n))
-    return Estimate(value, value - half, value + half, n, unit_of_n)
+    return Estimate(value, max(value - half, within[0]), min(value + half, within[1]), n, unit_of_n)
 
 
 def paired_difference(
@@ -173,7 +183,8 @@ def bootstrap_over_episodes(
 ) -> Estimate:
     """Any statistic of rows that belong to episodes, with a bootstrap interval that resamples whole episodes.
 
-    Rows of one episode are not independent, so that episodes are what n counts. One call of `statistic` per
+    Rows of one episode are not independent, so that episodes are what n counts; fewer than 5 of them give no interval.
+    One call of `statistic` per
     resample: for statistics of counts, `bootstrap_counts` is far faster.
 
     Source: Davison & Hinkley 1997, section 3.8 (cluster resampling); the interval is `bootstrap_counts`'.
@@ -193,7 +204,7 @@ def bootstrap_over_episodes(
     value = float(statistic(*arrays))
     _, counts = np.unique(episode_of_row, return_counts=True)
     n = len(counts)
-    if n < 2:
+    if n < _FEWEST_EPISODES:
         return Estimate(value, None, None, n, "episodes")
     rows_of = np.split(np.argsort(episode_of_row, kind="stable"), np.cumsum(counts)[:-1])
     resampled = np.empty(n_resamples)
@@ -218,7 +229,8 @@ def bootstrap_counts(
     it is too narrow for few episodes. And it is joined with its mirror image about the value (the "basic"
     interval): a statistic that is biased upwards near chance, as NMI is, is biased twice in the resamples, and the
     percentile interval alone then never reaches down to the truth. Where no episode went wrong, no resample does,
-    and the interval has width 0: read it with n (about 3 / n of all episodes may still go wrong).
+    and the interval has width 0: read it with n (about 3 / n of all episodes may still go wrong). Fewer than 5 episodes
+    give none: their resamples are too few of a kind.
 
     Source: Efron 1979 (percentile); Hesterberg 2014, arXiv 1411.5279, section 5.3 (expanded quantiles).
 
@@ -237,7 +249,7 @@ def bootstrap_counts(
     n = len(flat)
     _require_rows(n)
     value = float(statistic(flat.sum(0).reshape(counts.shape[1:])))
-    if n < 2:
+    if n < _FEWEST_EPISODES:
         return Estimate(value, None, None, n, "episodes")
     times_drawn = generator.multinomial(n, np.full(n, 1 / n), size=n_resamples)
     sums = np.rint(times_drawn.astype(np.float64) @ flat.astype(np.float64)).astype(np.int64)

@@ -1,7 +1,7 @@
 """Obedience: rollouts are read again, as if they were demonstrations; are they in the mode that was asked for?"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -228,9 +228,7 @@ def change_obeyed(model: ModeModel, turn: Demos, mode: int) -> Change | None:
         return None
     turn = turn.select(long_enough)
     steps = steps_until_obeyed(model, turn, mode, changed_at=0)
-    mean = mean_interval(steps)
-    if mean.low is not None and mean.high is not None:  # Student's t knows no ends of time
-        mean = replace(mean, low=max(mean.low, 0.0), high=min(mean.high, float(turn.lengths.max())))
+    mean = mean_interval(steps, within=(0.0, float(turn.lengths.max())))
     return Change(mode, _CHANGE_WINDOW, _CONFIRMED, mean, int((steps == turn.lengths).sum()))
 
 

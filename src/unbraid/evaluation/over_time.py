@@ -42,6 +42,6 @@ def over_time_entry(model: ModeModel, demos: Demos) -> dict[str, Any]:
         )
     return {
         "switch_rate": model.switch_rate,
-        "changes_per_episode": mean_interval(n_changes.astype(np.float64)).to_json(),
+        "changes_per_episode": mean_interval(n_changes.astype(np.float64), within=(0.0, np.inf)).to_json(),
         "episodes": shown,
     }

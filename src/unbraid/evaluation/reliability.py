@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 N_BINS = 15
-_CHANCES, _MILLIONTHS = 20, 1e6
+_CHANCES, _BILLIONTHS = 20, 1e9
 _SHOWN_PROBABILITIES = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
@@ -92,24 +92,19 @@ def reliability_bins(
     Windows that are equally sure stand for one another: each counts as right as often as all of them are, so that
     their order decides nothing where a bin's edge falls among them.
     """
-    bins, share = _binned(probabilities, right, n_bins)
-    sizes = np.bincount(bins, minlength=n_bins)
-    sums = [np.bincount(bins, weights=values, minlength=n_bins) for values in (probabilities, share)]
-    parts = zip(*sums, sizes.tolist(), strict=True)
-    return tuple(Bin(float(p) / n, float(r) / n, n) for p, r, n in parts if n)
+    parts = _parts_in_bins(probabilities, n_bins)
+    sizes, sums = np.rint(parts.sum(0)).astype(int), (probabilities @ parts, right @ parts)
+    bins = zip(*sums, sizes.tolist(), strict=True)
+    return tuple(Bin(float(p) / n, float(r) / n, n) for p, r, n in bins if n)
 
 
-def _binned(
-    probabilities: Float[np.ndarray, "window"], right: Bool[np.ndarray, "window"], n_bins: int
-) -> tuple[Int[np.ndarray, "window"], Float[np.ndarray, "window"]]:
-    """The bin of every window, and the share right of those that are as sure as it is."""
+def _parts_in_bins(probabilities: Float[np.ndarray, "window"], n_bins: int) -> Float[np.ndarray, "window bin"]:
+    """How much of every window lies in each bin; of those that are equally sure, as much in each as of them all."""
     _, group, sizes = np.unique(probabilities, return_inverse=True, return_counts=True)
-    share = (np.bincount(group, right.astype(float)) / sizes)[group]
-    bins = np.empty(len(probabilities), dtype=np.int64)
-    parts = np.array_split(np.argsort(probabilities, kind="stable"), n_bins)
-    for number, windows in enumerate(parts):
-        bins[windows] = number
-    return bins, share
+    counts = np.zeros((len(sizes), n_bins))
+    for number, windows in enumerate(np.array_split(np.argsort(probabilities, kind="stable"), n_bins)):
+        counts[:, number] = np.bincount(group[windows], minlength=len(sizes))
+    return (counts / sizes[:, None])[group]
 
 
 def _error_with_interval(
@@ -119,14 +114,14 @@ def _error_with_interval(
     generator: np.random.Generator,
 ) -> Estimate:
     """`calibration_error`, with an interval over episodes; the resamples keep the bins."""
-    bins, share = _binned(probabilities, right, N_BINS)
+    parts = _parts_in_bins(probabilities, N_BINS)
     _, row = np.unique(episodes, return_inverse=True)
     counts = np.zeros((row.max() + 1, N_BINS, 3))
-    for column, values in enumerate((np.full(len(bins), 1 / _MILLIONTHS), probabilities, share)):
-        np.add.at(counts[..., column], (row, bins), values * _MILLIONTHS)
+    for column, values in enumerate((np.ones(len(right)), probabilities, right)):
+        np.add.at(counts[..., column], row, values[:, None] * parts * _BILLIONTHS)
 
     def error(sums: np.ndarray) -> np.ndarray:
-        return np.asarray(np.abs(sums[..., 1] - sums[..., 2]).sum(-1) / (_MILLIONTHS * sums[..., 0].sum(-1)))
+        return np.asarray(np.abs(sums[..., 1] - sums[..., 2]).sum(-1) / sums[..., 0].sum(-1))
 
     return bootstrap_counts(error, np.rint(counts).astype(np.int64), generator=generator, within=(0.0, 1.0))
 

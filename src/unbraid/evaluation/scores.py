@@ -31,8 +31,6 @@ __all__ = [
     "stability",
 ]
 
-_FEWEST_EPISODES = 5
-
 
 def contingency_by_episode(
     labels: Int[np.ndarray, "window"],
@@ -147,7 +145,7 @@ def confusion_estimates(
 ) -> list[list[Estimate]]:
     """`confusion_percent` with intervals: (label, mode) estimates in percent, each over the label's own episodes.
 
-    A label without windows has zeros, no intervals and n = 0.
+    A label of fewer than 5 episodes has no intervals; one without windows has zeros, and n = 0.
 
     Args:
         by_episode: the contingency table of every episode, as `contingency_by_episode` gives it.
@@ -250,7 +248,6 @@ def agreement(
         )
         for name, (score, lowest) in _SCORES.items()
     }
-    scores = {name: _with_interval_where_estimable(estimate) for name, estimate in scores.items()}
     if min(int(np.count_nonzero(counts.sum(axes))) for axes in ((0, 1), (0, 2))) == 1:
         scores |= {name: replace(scores[name], low=None, high=None) for name in ("nmi", "ari")}
     return Agreement(**scores, by_episode=counts)
@@ -288,14 +285,13 @@ def stability(
         contingency_by_episode(first, second, episodes, n_labels=n_modes, n_modes=n_modes)
         for first, second in itertools.combinations(fits, 2)
     ]
-    alike = bootstrap_counts(
+    return bootstrap_counts(
         lambda tables: ari(tables).mean(-1),
         np.stack(pairs, axis=1),
         generator=generator,
         n_resamples=n_resamples,
         within=(-0.5, 1.0),
     )
-    return _with_interval_where_estimable(alike)
 
 
 def _whole_numbers(what: str, values: ArrayLike) -> Int[np.ndarray, "window"]:
@@ -307,11 +303,6 @@ def _whole_numbers(what: str, values: ArrayLike) -> Int[np.ndarray, "window"]:
             "what `ModeModel.predict` gives, say, or a list of such numbers."
         )
     return numbers.astype(np.int64)
-
-
-def _with_interval_where_estimable(estimate: Estimate) -> Estimate:
-    """Without its interval where too few episodes stand behind it."""
-    return estimate if estimate.n >= _FEWEST_EPISODES else replace(estimate, low=None, high=None)
 
 
 _SCORES: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {

@@ -50,7 +50,7 @@ def style_entry(model: ModeModel, demos: Demos) -> dict[str, Any]:
             {
                 "mode": mode,
                 "nats": round(float(model.style_reader.nats[mode]), 4),
-                "style": mean_interval(styles[own]).to_json() if own.any() else None,
+                "style": mean_interval(styles[own], within=(0.0, 1.0)).to_json() if own.any() else None,
                 "styles": list(_SWEPT),
                 "sizes": swept,
                 "episodes": np.column_stack([styles[own], sizes[own]]).round(4).tolist(),

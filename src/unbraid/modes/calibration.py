@@ -100,8 +100,8 @@ def likeliest(
 def fitted_temperatures(left_out: Sequence[LeftOut]) -> Float[np.ndarray, "length"]:
     """The temperature of each length of window that makes the modes of left-out windows likeliest.
 
-    Maximises over the log-temperatures t_w: sum_w n_spans_w mean(log softmax(s / exp(t_w))[mode]), a window counting
-    for its share of its span, and a Gaussian prior that binds neighbouring lengths.
+    Maximises over the log-temperatures t_w: sum_w n_spans_w mean(log softmax(s / exp(t_w))[mode]), the windows of a
+    length counting together for the spans that they come from, and a Gaussian prior that binds neighbouring lengths.
 
     Source: Guo et al. 2017, arXiv 1706.04599, section 4.2. Departs: a temperature for each length, with a prior.
 

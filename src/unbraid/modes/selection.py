@@ -163,7 +163,9 @@ class CountOfModes:
         if following is not None and following.added is not None:
             nats, error = following.added
             again = f"found again from a part of the {self.n_spans} spans, " if following.again_nats is not None else ""
-            added = f"{again}the last of {following.n_modes} would add {nats:.1f} ± {error:.1f} nats a span"
+            added = (
+                f"{again}the last of {following.n_modes} would add {nats:.1f} nats a span (standard error {error:.1f})"
+            )
             return f"{found}, and does not rule out more: {added}" + ("." if again else f", on {self.n_spans} spans.")
         if asked is not None and asked > n:
             return f"{found}: {asked} are too many, by {asked - n}. Some modes are parts of one behaviour."

@@ -263,10 +263,8 @@ def _combination(settings: dict[str, Any], entries: Sequence[dict[str, Any]]) ->
     for name in SCORES:
         values = [entry["scores"][name] for entry in done if name in entry["scores"]]
         if values:
-            estimate = mean_interval(np.array(values), unit_of_n="training seeds").to_json()
-            if name == "episode_nmi" and estimate["low"] is not None:  # a mean of what lies in [0, 1] lies there, too
-                estimate |= {"low": max(estimate["low"], 0.0), "high": min(estimate["high"], 1.0)}
-            found["scores"][name] = estimate
+            within = (0.0, 1.0) if name == "episode_nmi" else (-np.inf, np.inf)
+            found["scores"][name] = mean_interval(np.array(values), unit_of_n="training seeds", within=within).to_json()
     return found
 
 

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from unbraid.core.errors import ConfigError
 from unbraid.core.progress import progress
 from unbraid.core.runs import new_folder, require_free, write_bytes, write_json
+from unbraid.demos.episodes import Demos
 from unbraid.evaluation.evaluate import Evaluation, evaluate_all, fresh_seeds
 from unbraid.evaluation.intervals import mean_interval, paired_difference
 from unbraid.pipeline.environment import environment_of, require_possible_numbers
@@ -314,7 +316,7 @@ def _measured(case: _Case, switcher: Switcher) -> dict[str, Any]:
         raise _without_costs(case)
     objective = {name: _objective(evaluation, weight) for name, evaluation in found.items()}
     best = max((name for name in found if name != _SWITCHER), key=lambda name: float(objective[name].mean()))
-    modes, limited = _modes_chosen(switcher, found[_SWITCHER])
+    shares, limited = _time_in_modes(switcher, found[_SWITCHER].rollouts.demos)
     return {
         "method": switcher.method,
         "env_id": case.env_id,
@@ -325,7 +327,7 @@ def _measured(case: _Case, switcher: Switcher) -> dict[str, Any]:
         ],
         "best_mode": best,
         "gain": paired_difference(objective[_SWITCHER], objective[best]).to_json(),
-        "shares": (np.bincount(modes, minlength=model.n_modes) / max(len(modes), 1)).tolist(),
+        "shares": shares.tolist(),
         "guard": None if switcher.guard is None else switcher.guard.to_json(),
         "guarded": limited,
     }
@@ -340,14 +342,20 @@ def _metrics(found: Evaluation, objective: np.ndarray) -> Mapping[str, Any]:
     return {**metrics, "objective": mean_interval(objective).to_json()}
 
 
-def _modes_chosen(switcher: Switcher, found: Evaluation) -> tuple[np.ndarray, float]:
-    """The mode of every choice, and the share of choices that the guard limited."""
-    seen: Sequence[np.ndarray] = [
-        np.asarray(episode.observations[: episode.n_steps : switcher.horizon_steps], dtype=np.float64)
-        for episode in found.rollouts.demos
-    ]
-    observations = np.concatenate(seen)
+def _time_in_modes(switcher: Switcher, rollouts: Demos) -> tuple[Float[np.ndarray, "mode"], float]:
+    """The share of all steps in each mode, and the share of choices that the guard limited.
+
+    An episode's last choice holds for as many steps as are left of it.
+    """
+    seen: list[np.ndarray] = []
+    held: list[np.ndarray] = []
+    for episode in rollouts:
+        starts = np.arange(0, episode.n_steps, switcher.horizon_steps)
+        seen.append(np.asarray(episode.observations[starts], dtype=np.float64))
+        held.append(np.diff(starts, append=episode.n_steps))
+    observations, n_steps = np.concatenate(seen), np.concatenate(held)
+    of_modes = np.bincount(switcher.choose(observations), weights=n_steps, minlength=switcher.n_modes)
     if switcher.guard is None:
-        return switcher.choose(observations), 0.0
+        return of_modes / n_steps.sum(), 0.0
     allowed = switcher.guard.allowed(switcher.reader.read(observations), switcher.n_modes)
-    return switcher.choose(observations), float((~allowed.all(axis=1)).mean())
+    return of_modes / n_steps.sum(), float((~allowed.all(axis=1)).mean())

@@ -45,8 +45,8 @@ ONE_LABEL = (
 
 def changes_text(changes: Mapping[str, Any]) -> str:
     """Whether experts take over from one another within an episode, and what that explains of left-out ones."""
-    error = "" if changes["gain_error"] is None else f" ± {value_text(changes['gain_error'])}"
-    gains = f"a left-out episode gains {value_text(changes['gain_nats'])}{error} nats where its mode may change"
+    error = _error_text(changes["gain_error"])
+    gains = f"a left-out episode gains {value_text(changes['gain_nats'])} nats{error} where its mode may change"
     if changes["n_changes"]:
         told = counted(changes["n_changes"], "changes")
         return f"Experts take over from one another within episodes: {told}; {gains}."
@@ -59,11 +59,11 @@ def changes_text(changes: Mapping[str, Any]) -> str:
 
 def within_text(within: Mapping[str, Any]) -> str:
     """How far the demonstrations of one mode differ among themselves, where it is much."""
-    error = "" if within["gain_error"] is None else f" ± {value_text(within['gain_error'])}"
+    error = _error_text(within["gain_error"])
     alone = value_text(max(within["modes_nats"], 0.0))
     return (
         "Demonstrations of one mode differ among themselves: one number of each (a speed, say) explains "
-        f"{value_text(within['gain_nats'])}{error} nats more of a left-out one, where the modes alone explain {alone}. "
+        f"{value_text(within['gain_nats'])} nats{error} more of a left-out one, where the modes alone explain {alone}. "
         "Modes are told apart beside that number, and counted beside it. A fit with --style on learns it."
     )
 
@@ -161,6 +161,11 @@ def again_text(count: Mapping[str, Any]) -> str:
     """The same of modes found from a part of the episodes, scored on the others; "" where that was not asked."""
     again = _with_error(count.get("again_nats"), count.get("again_error"))
     return f"{_TRIMMED}{again}" if again and count.get("trimmed_nats") is not None else again
+
+
+def _error_text(error: float | None) -> str:
+    """A standard error in a sentence, which names it: everything in brackets beside it is a 95 % interval."""
+    return "" if error is None else f" (standard error {value_text(error)})"
 
 
 def _with_error(step: float | None, error: float | None) -> str:

@@ -213,9 +213,9 @@ def curves_figure(curves: Sequence[Curve], levels: Sequence[Curve], layout: Layo
 
 
 def mode_counts_figure(
-    counts: Sequence[Mapping[str, Any]], layout: Layout, *, n_chosen: int, n_supported: int
+    counts: Sequence[Mapping[str, Any]], layout: Layout, *, n_chosen: int, n_supported: int, unit: str
 ) -> Figure:
-    """The held-out gain over one mode, in nats per episode, against the number of modes.
+    """The held-out gain over one mode, in nats per episode or what else was put into modes, against their number.
 
     Args:
         counts: each with "n_modes", "gain_nats" and "step_error", one standard error of what the last mode adds (None:
@@ -223,6 +223,7 @@ def mode_counts_figure(
         layout: how wide.
         n_chosen: the number that the model has; a larger dot.
         n_supported: the number that the evidence supports; a vertical line.
+        unit: what was put into modes: "episode", "stretch" or "window".
     """
     figure, (axes,) = _panels(layout, 1, 2.9, most_columns=1)
     known = sorted((count["n_modes"], count["gain_nats"], count.get("step_error")) for count in counts)
@@ -239,7 +240,7 @@ def mode_counts_figure(
     axes.set_xticks([n_modes for n_modes, _, _ in known])
     axes.set_xlim(known[0][0] - 0.4, known[-1][0] + 0.4)
     few_ticks(axes.yaxis)
-    dress(axes, x="number of modes", y="nats per episode", title="Held-out gain over one mode")
+    dress(axes, x="number of modes", y=f"nats per {unit}", title="Held-out gain over one mode")
     handles = [
         Line2D([], [], color=mode_color(0), marker="o", markersize=8, linestyle="", label="this model"),
         Line2D([], [], color=INK, linestyle="--", linewidth=1.2, label="supported by the evidence"),
@@ -397,13 +398,14 @@ def timeline_figure(episodes: Sequence[Mapping[str, Any]], layout: Layout) -> Fi
     return figure
 
 
-def style_figure(modes: Sequence[Mapping[str, Any]], layout: Layout) -> Figure:
+def style_figure(modes: Sequence[Mapping[str, Any]], layout: Layout, *, unit: str) -> Figure:
     """How large actions are against the style, a panel a mode: the policy where its style is swept, and episodes.
 
     Args:
         modes: each with "mode", "styles" and "sizes" (the sweep, None where nothing of the mode was held out), and
             "episodes" (style, size).
         layout: how wide.
+        unit: what the dots are: "episodes", or "stretches" of them.
     """
     shown = [mode for mode in modes if mode["sizes"] is not None]
     figure, panels = _panels(layout, len(shown), 2.5, most_columns=3)
@@ -416,6 +418,6 @@ def style_figure(modes: Sequence[Mapping[str, Any]], layout: Layout) -> Figure:
         dress(axes, x="style (0 to 1)", y="size of actions (deviations)", title=f"mode {mode['mode']}")
         few_ticks(axes.yaxis)
     handles = [_line_handle("the policy, its style swept", INK, False)]
-    handles.append(Line2D([], [], color=INK, marker="o", linestyle="", markersize=4, label="held-out episodes"))
+    handles.append(Line2D([], [], color=INK, marker="o", linestyle="", markersize=4, label=f"held-out {unit}"))
     legend_below(figure, handles, layout.max_columns)
     return figure

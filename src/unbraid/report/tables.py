@@ -113,7 +113,7 @@ def _search_parts(results: Mapping[str, Any]) -> "list[RenderableType]":
     if not found:
         return []
     grid = _table()
-    for column in ("modes", "gain over one (nats per episode)", "the last one adds", "supported"):
+    for column in ("modes", "gain over one (nats per span)", "the last one adds (± standard error)", "supported"):
         grid.add_column(_plain(column), justify="right")
     for count in found.get("counts") or []:
         added = step_text(count)

@@ -1,7 +1,7 @@
 """A card for every mode: how much it holds, what its episodes are like, and who it is taken for."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
@@ -129,10 +129,8 @@ def _mean_of(
     """
     _, rows = np.unique(episodes[own], return_inverse=True)
     counts, mean = np.bincount(rows), values[own].mean()
-    found = mean_interval(mean + np.bincount(rows, values[own] - mean) / counts.mean())
-    if found.low is None or found.high is None:
-        return found.to_json()
-    return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0)).to_json()  # a probability
+    # a probability
+    return mean_interval(mean + np.bincount(rows, values[own] - mean) / counts.mean(), within=(0.0, 1.0)).to_json()
 
 
 def typical_of(catalogue: Catalogue, own: Bool[np.ndarray, "episode"]) -> list[int]:

@@ -72,7 +72,17 @@ def test_success_is_what_the_world_told() -> None:
 def test_shares_have_the_interval_of_shares() -> None:
     values = np.array([1.0, 1.0, 0.0])
     found = estimates_of({"success": values, "goals": values})
-    assert found == {"success": share_interval(values), "goals": mean_interval(values)}
+    assert found == {"success": share_interval(values), "goals": mean_interval(values, within=(0.0, np.inf))}
+
+
+def test_no_interval_reaches_where_no_value_can_lie() -> None:
+    values = np.array([0.0, 1.0, 0.0])
+    found = estimates_of({"goals": values, "smoothness": -values, "return": values, "cost": values})
+    plain = mean_interval(values)
+    assert (found["goals"].low, found["goals"].high) == (0, plain.high)
+    assert (found["smoothness"].low, found["smoothness"].high) == (-plain.high, 0)
+    assert found["return"] == found["cost"] == plain  # of these it is not known
+    assert plain.low < 0
 
 
 def test_every_metric_has_a_unit() -> None:

@@ -243,7 +243,7 @@ def test_the_fast_bootstraps_seed_suffices_and_matters() -> None:
 
 
 def test_the_interval_holds_its_value_and_stays_within_bounds() -> None:
-    counts = np.array([[9, 1], [10, 0], [10, 0], [2, 8]])
+    counts = np.array([[9, 1], [10, 0], [10, 0], [2, 8], [10, 0]])
     estimate = bootstrap_counts(share_of_first, counts, generator=seeded(), within=(0.0, 1.0))
     assert estimate.low is not None
     assert estimate.high is not None
@@ -255,6 +255,16 @@ def test_empty_episodes_do_not_count_and_one_episode_has_no_interval() -> None:
     assert bootstrap_counts(share_of_first, counts, generator=seeded()) == Estimate(0.75, None, None, 1, "episodes")
     alone = bootstrap_over_episodes(mean_of, np.zeros(4, np.int64), [np.arange(4.0)], generator=seeded())
     assert alone == Estimate(1.5, None, None, 1, "episodes")
+
+
+@pytest.mark.parametrize(("n_episodes", "known"), [(2, False), (4, False), (5, True)])
+def test_resamples_of_few_episodes_make_no_interval(n_episodes: int, known: bool) -> None:
+    first = np.arange(n_episodes)
+    of_counts = bootstrap_counts(share_of_first, np.stack([first, 9 - first], axis=1), generator=seeded())
+    of_rows = bootstrap_over_episodes(mean_of, first, [first.astype(float)], generator=seeded())
+    for estimate in (of_counts, of_rows):
+        assert estimate.n == n_episodes
+        assert (estimate.low is not None, estimate.high is not None) == (known, known)
 
 
 def test_nothing_to_resample_is_refused() -> None:

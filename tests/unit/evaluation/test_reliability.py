@@ -79,6 +79,18 @@ def test_the_interval_is_over_episodes_about_the_error_itself():
     assert (alone.low, alone.high) == (None, None)
 
 
+def test_the_interval_tells_how_episodes_differ_where_all_windows_are_as_sure():
+    draws = np.random.default_rng(0)
+    episodes = np.repeat(np.arange(30), 20)
+    covered = 0
+    for _ in range(100):
+        right = draws.random(600) < draws.beta(7, 3, 30)[episodes]
+        found = _error_with_interval(np.ones(600), right, episodes, draws)
+        assert found.value == pytest.approx(1 - right.mean(), abs=1e-8)
+        covered += found.low <= 0.3 <= found.high
+    assert covered > 80
+
+
 def test_shares_of_windows_that_get_a_mode_have_intervals_over_episodes():
     draws = np.random.default_rng(1)
     lengths = np.full(400, 10)

@@ -123,16 +123,16 @@ def test_confusion_is_in_percent_of_each_label() -> None:
 
 
 def test_confusion_has_intervals_over_each_labels_own_episodes() -> None:
-    by_episode = np.zeros((9, 3, 2), np.int64)
+    by_episode = np.zeros((12, 3, 2), np.int64)
     by_episode[:6, 0] = [[9, 1], [8, 2], [10, 0], [7, 3], [9, 1], [8, 2]]
-    by_episode[6:8, 1] = [0, 5]  # no episode went wrong
+    by_episode[6:11, 1] = [0, 5]  # no episode went wrong
     rows = confusion_estimates(by_episode, generator=np.random.default_rng(0))
     assert [[cell.value for cell in row] for row in rows] == confusion_percent(by_episode.sum(0)).tolist()
     first, second = rows[0]
     assert (first.n, first.unit_of_n) == (6, "episodes")
     assert 70 < first.low < first.value == 85 < first.high < 100
     assert (100 - first.high, 100 - first.low) == pytest.approx((second.low, second.high))
-    assert [(cell.low, cell.high, cell.n) for cell in rows[1]] == [(0, 0, 2), (100, 100, 2)]
+    assert [(cell.low, cell.high, cell.n) for cell in rows[1]] == [(0, 0, 5), (100, 100, 5)]
     assert [(cell.value, cell.low, cell.high, cell.n) for cell in rows[2]] == [(0, None, None, 0)] * 2
     again = confusion_estimates(by_episode, generator=np.random.default_rng(0))
     other = confusion_estimates(by_episode, generator=np.random.default_rng(1), n_resamples=150)

@@ -33,6 +33,8 @@ def test_the_training_seed_is_the_unit():
     assert (found.metrics["return"].n, found.metrics["energy"].value) == (3, pytest.approx(50 / 3))
     pooled = mean_interval(np.concatenate([run.values["energy"] for run in found.runs]))
     assert found.metrics["energy"].high - found.metrics["energy"].low > 5 * (pooled.high - pooled.low)
+    assert found.metrics["energy"].low == 0  # Student's would be below
+    assert found.summary["energy"].mean == found.metrics["energy"]
     assert found.summary["energy"].iqm.low is None  # 3 are too few for a bootstrap
     assert found.units["energy"] == "squared action"
     content = json.loads(json.dumps(found.to_json(), allow_nan=False))

@@ -290,26 +290,26 @@ def test_a_number_is_open_where_it_is_neither_supported_nor_ruled_out(count, is_
         (
             undecided(1, 40.0, 15.5),
             None,
-            "The evidence supports one behaviour, and does not rule out more: the last of 2 would add 40.0 ± 15.5 nats "
-            "a span, on 80 spans.",
+            "The evidence supports one behaviour, and does not rule out more: the last of 2 would add 40.0 nats a "
+            "span (standard error 15.5), on 80 spans.",
         ),
         (
             undecided(1, 40.0, 15.5),
             3,
-            "The evidence supports one behaviour, and does not rule out more: the last of 2 would add 40.0 ± 15.5 nats "
-            "a span, on 80 spans.",
+            "The evidence supports one behaviour, and does not rule out more: the last of 2 would add 40.0 nats a "
+            "span (standard error 15.5), on 80 spans.",
         ),
         (
             undecided(1, 40.0, 5.5, again=(30.0, 16.0)),
             None,
             "The evidence supports one behaviour, and does not rule out more: found again from a part of the 80 spans, "
-            "the last of 2 would add 30.0 ± 16.0 nats a span.",
+            "the last of 2 would add 30.0 nats a span (standard error 16.0).",
         ),
         (
             undecided(3, 2.56, 3.09),
             4,
-            "The evidence supports 3 modes, and does not rule out more: the last of 4 would add 2.6 ± 3.1 nats a span, "
-            "on 80 spans.",
+            "The evidence supports 3 modes, and does not rule out more: the last of 4 would add 2.6 nats a span "
+            "(standard error 3.1), on 80 spans.",
         ),
         (
             undecided(3, -0.2, 0.5),

@@ -152,17 +152,17 @@ def test_curves():
     assert list(figure.axes[0].lines[1].get_ydata()) == [0.55, 0.55]
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_numbers_of_modes_have_their_errors_and_marks(layout: Layout):
+@pytest.mark.parametrize(("layout", "unit"), [(WIDE, "episode"), (NARROW, "stretch")])
+def test_numbers_of_modes_have_their_errors_and_marks(layout: Layout, unit: str):
     counts = [
         {"n_modes": 4, "gain_nats": 60.0, "step_nats": 2.0, "step_error": 5.0},
         {"n_modes": 1, "gain_nats": 0.0, "step_nats": None, "step_error": None},
         {"n_modes": 3, "gain_nats": 58.0, "step_nats": None},
     ]
-    figure = mode_counts_figure(counts, layout, n_chosen=4, n_supported=3)
+    figure = mode_counts_figure(counts, layout, n_chosen=4, n_supported=3, unit=unit)
     assert_every_axis_is_labelled(figure)
     (axes,) = figure.axes
-    assert axes.get_ylabel() == "nats per episode"
+    assert axes.get_ylabel() == f"nats per {unit}"
     joined = [line for line in axes.lines if line.get_linestyle() in ("-", ":") and len(line.get_xdata()) == 2]
     assert [(list(line.get_xdata()), line.get_linestyle()) for line in joined] == [([1, 3], ":"), ([3, 4], "-")]
     (supported,) = [line for line in axes.lines if line.get_linestyle() == "--"]

@@ -41,6 +41,7 @@ def test_errors_are_told_with_their_interval_and_what_chance_gives():
     errors, unsure = [block for block in section.blocks if isinstance(block, Table)]
     assert [row.cells[0].text for row in errors.rows] == ["the mode of its whole episode", "the expert's own mode"]
     assert errors.rows[0].cells[1].text.startswith("0.021")
+    assert errors.rows[0].cells[1].detail == "[0.015, 0.040], n = 8 episodes"
     assert errors.rows[0].cells[2].text == "0.008"
     assert [(row.header, *(cell.text for cell in row.cells)) for row in unsure.rows] == [
         ("any", "100.0 %", "12.0 %"),

@@ -40,7 +40,9 @@ def test_obedience_stands_beside_what_the_experts_own_rollouts_are_read_as():
     (table,) = [block for block in section.blocks if isinstance(block, Table)]
     assert [cell.text for cell in table.rows[0].cells] == ["0.950", "0.900", "0.970", "0.960"]
     assert table.rows[0].note == "forward"
+    assert {cell.detail.partition("], ")[2] for cell in table.rows[0].cells} == {"n = 24 episodes"}
     assert "0.940" in table.rows[0].cells[0].detail
+    assert table.columns[2] == "last tenth with any"  # no window may begin in the last ones
     assert table.rows[1].cells[-1].text == "no expert is matched"
 
 

@@ -62,9 +62,10 @@ def test_a_mode_of_which_nothing_was_held_out_is_not_drawn(found: dict[str, Any]
     assert table.rows[1].cells[1].text == "no episode"
 
 
-@pytest.mark.parametrize("layout", [WIDE, NARROW])
-def test_the_sweep_and_the_episodes_share_labelled_axes(found: dict[str, Any], layout: Layout):
-    figure = style_figure(found["modes"], layout)
+@pytest.mark.parametrize(("layout", "unit"), [(WIDE, "episodes"), (NARROW, "stretches")])
+def test_the_sweep_and_the_episodes_share_labelled_axes(found: dict[str, Any], layout: Layout, unit: str):
+    figure = style_figure(found["modes"], layout, unit=unit)
+    assert f"held-out {unit}" in {text.get_text() for legend in figure.legends for text in legend.get_texts()}
     figure.draw_without_rendering()
     assert [axes.get_title("left") for axes in figure.axes] == ["mode 0", "mode 1"]
     for axes, mode in zip(figure.axes, found["modes"], strict=True):

@@ -37,6 +37,7 @@ def test_own_tables_agreement_behaviour_and_verdicts(text: str):
 def test_what_the_search_said(text: str):
     words = " ".join(text.split())
     assert "The evidence supports 2 modes (the last of them by 17.4 standard errors, on 100 spans)." in words
+    assert "gain over one (nats per span) the last one adds (± standard error)" in words
     rows = [line.split() for line in text.splitlines()]
     assert ["2", "413", "413", "±", "24", "yes"] in rows
     assert ["3", "409", "-3.64", "±", "2.17", "no"] in rows

@@ -75,7 +75,7 @@ def _errors_table(entries: Sequence[Mapping[str, Any]]) -> Table:
             f"windows of {counted(entry['window_steps'], 'steps')}",
             (
                 Cell(_RIGHT[entry["right_is"]]),
-                estimate_cell(entry["calibration_error"], 3),
+                estimate_cell(entry["calibration_error"], 3, with_n=True),
                 Cell(value_text(entry["by_chance"], 3)),
                 Cell(count_text(entry["n_windows"])),
             ),

@@ -129,7 +129,9 @@ def _counts_picture(found: Mapping[str, Any]) -> Picture:
     )
     return drawn(
         "mode_counts",
-        lambda layout: mode_counts_figure(counts, layout, n_chosen=n_modes, n_supported=n_supported),
+        lambda layout: mode_counts_figure(
+            counts, layout, n_chosen=n_modes, n_supported=n_supported, unit=found["unit"]
+        ),
         alt=f"Held-out gain over one mode, in nats per {found['unit']}, against the number of modes: {spoken}. "
         f"This model has {n_modes}; the evidence supports {n_supported}.",
         caption=f"How much better more modes predict left-out {found['units']} than one does. Where the curve goes "

@@ -29,17 +29,20 @@ def obedience(record: RunRecord) -> Section | None:
     table = Table(
         caption="Windows that are read as the mode that was asked for",
         corner="asked for",
-        columns=("all windows", "first tenth", "last tenth", "the expert's own"),
+        columns=("all windows", "first tenth", "last tenth with any", "the expert's own"),
         rows=tuple(_obeyed_row(entry) for entry in found["modes"]),
-        note="Shares, in brackets 95 % intervals over episodes. Tenths are those of the longest episode.",
+        note="Shares, in brackets 95 % intervals over episodes that have such windows. A window counts in the tenth of "
+        "the longest episode in which it begins; where windows are long, none begins in the last ones.",
     )
     return Section("obedience", "Does it obey?", (told, table))
 
 
 def _obeyed_row(entry: Mapping[str, Any]) -> Row:
     over_time = [part for part in entry["over_time"] if part is not None]
-    own = Cell("no expert is matched") if entry["expert_share"] is None else estimate_cell(entry["expert_share"], 3)
-    cells = (*(estimate_cell(share, 3) for share in (entry["share"], over_time[0], over_time[-1])), own)
+    known = entry["expert_share"]
+    own = Cell("no expert is matched") if known is None else estimate_cell(known, 3, with_n=True)
+    shares = (entry["share"], over_time[0], over_time[-1])
+    cells = (*(estimate_cell(share, 3, with_n=True) for share in shares), own)
     name = f"mode {entry['mode']}"
     return Row(name, cells, note=entry["expert"] or "", swatch=mode_color(entry["mode"]))
 

@@ -38,7 +38,7 @@ def _picture(modes: list[dict[str, Any]], unit: str) -> Picture:
     said = "; ".join(f"mode {m['mode']} from {m['sizes'][0]:.2f} to {m['sizes'][-1]:.2f}" for m in shown)
     return drawn(
         "styles",
-        lambda layout: style_figure(modes, layout),
+        lambda layout: style_figure(modes, layout, unit=unit),
         alt=f"The size of the policy's actions against its style, for {counted(len(shown), 'modes')}: {said}.",
         caption=f"Lines: the size of the policy's actions on states of held-out {unit}, where its style is swept. "
         f"Dots: held-out {unit}, at the style that is read of them.",
