@@ -79,9 +79,18 @@ def train_ppo(
             f"{n_steps}. Give more."
         )
     agent = sb3.PPO("MlpPolicy", _vector_env(worlds, reader, seed, on_progress), seed=seed, device="cpu", **asked)
+    if not asked.get("verbose") and asked.get("tensorboard_log") is None:
+        agent.set_logger(_silent_logger())
     learned = agent.learn(rounds * held * worlds.n_envs)
     worlds.require_told_costs()
     return learned
+
+
+def _silent_logger() -> Any:
+    """Writes nothing; that of Stable-Baselines3, which nobody reads, leaves a folder among the temporary files."""
+    from stable_baselines3.common.logger import Logger
+
+    return Logger(None, [])
 
 
 def network_of(agent: Any) -> SmallNetwork:

@@ -1,6 +1,7 @@
 """PPO on options: it learns when to switch, and its network is ours, number for number."""
 
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -38,6 +39,13 @@ def test_the_seed_matters_and_suffices(icy_road, haste_and_care):
 
     np.testing.assert_array_equal(scores(0), scores(0))
     assert (scores(0) != scores(1)).any()
+
+
+def test_it_leaves_no_folder_among_the_temporary_files(icy_road, haste_and_care, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    worlds, reader = made(icy_road, haste_and_care)
+    train_ppo(worlds, reader, n_steps=400, settings={"n_epochs": 1, "n_steps": 5})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_network_chooses_as_the_agent_does(icy_road, haste_and_care):
