@@ -8,10 +8,12 @@ from typing import Any
 from unbraid.core.errors import ConfigError, DataError, RunError, StorageError
 from unbraid.core.randomness import named_generator
 from unbraid.core.runs import open_run, read_json
+from unbraid.demos.altered import ALTERED
 from unbraid.demos.episodes import Demos
 from unbraid.demos.loading import load_demos
 from unbraid.pipeline.config import DemoConfig
 from unbraid.pipeline.demo import collect_demonstrations, keep_demonstrations, kept_demonstrations
+from unbraid.pipeline.environment import environment_entry
 from unbraid.pipeline.requests import StudioRequest
 from unbraid.training.columns import columns_in_order
 from unbraid.worlds.making import make_world, spec_of
@@ -73,7 +75,11 @@ def desk_of(asked: StudioRequest) -> Any:
         data, more = _results(asked.run).get("data") or {}, list(remarks)
         if asked.demos is not None and demos is not None:  # of a fit that went on at the start, it shows only now
             more += filter(None, [_misfit(asked.run, asked.demos, demos)])
-        env_id = asked.env or data.get("env_id") or (demos.facts.get("env_id") if demos is not None else None)
+        recorded = {} if demos is None else environment_entry(demos.facts)
+        env_id = asked.env or data.get("env_id") or recorded.get("env_id")
+        differs = data.get(ALTERED) or recorded.get(ALTERED)
+        if differs and asked.env is None:
+            more.append(f"The demonstrations were recorded in {differs}, which its id alone does not make. Give --env.")
         return _fitting_worlds(asked.run, [str(env_id)] if env_id else [], more), tuple(more)
 
     env_ids, said = find_worlds()
