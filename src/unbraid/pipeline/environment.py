@@ -37,8 +37,8 @@ def environment_of(run: Path, asked: str | None, model: ModeModel) -> str:
     if known is None and data.get(ALTERED):
         raise ConfigError(
             f"The environment must be named: the demonstrations of {run} were recorded in {data[ALTERED]}, which "
-            "its id alone does not make. Register one that is made so, in a module, and give --env module:Name-v0; or name "
-            "another."
+            "its id alone does not make. Register one that is made so, in a module, and give --env module:Name-v0; or "
+            "name another."
         )
     if known is None:
         try:
