@@ -11,6 +11,7 @@ from unbraid.core.runs import open_run, read_json
 from unbraid.demos.altered import ALTERED
 from unbraid.demos.episodes import Demos
 from unbraid.demos.loading import load_demos
+from unbraid.demos.options import ReadOptions
 from unbraid.pipeline.config import DemoConfig
 from unbraid.pipeline.demo import collect_demonstrations, keep_demonstrations, kept_demonstrations
 from unbraid.pipeline.environment import environment_entry
@@ -63,9 +64,14 @@ def desk_of(asked: StudioRequest) -> Any:
     remarks: list[str] = []
     demos, held_out = None, None
     if asked.demos is not None:
-        demos, held_out = _named(asked.demos, facts, remarks)
+        demos, held_out = _named(load_demos(asked.demos, options=asked.reading), facts, remarks)
         if (misfit := _misfit(asked.run, asked.demos, demos)) is not None:
             raise DataError(misfit)
+    elif asked.reading != ReadOptions():
+        raise ConfigError(
+            "Options that say how demonstrations are read need --demos, which was not given. Name them, or leave these "
+            "options out."
+        )
     elif facts.get("command") == "demo":
         demos, held_out = _of_demo(asked.run, facts, data, remarks)
     else:
@@ -102,9 +108,8 @@ def _results(run: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _named(path: str, facts: dict[str, Any], remarks: list[str]) -> tuple[Demos, Demos | None]:
+def _named(demos: Demos, facts: dict[str, Any], remarks: list[str]) -> tuple[Demos, Demos | None]:
     """Demonstrations that a person named, and those that the fit left out, where they are the fit's own."""
-    demos = load_demos(path)
     known = (facts.get("provenance") or {}).get("data_fingerprint")
     share, seed = facts.get("held_out"), (facts.get("provenance") or {}).get("seed")
     if known is None:

@@ -5,8 +5,8 @@ What `read_robomimic` takes:
 - ``data/demo_0``, ``data/demo_1``, ...: an episode each, in the order of their numbers; ``mask/NAME`` lists the
   episodes of a split, which the option `mask` chooses.
 - ``actions`` (T, act); ``obs/KEY`` (T, ...) for each kind of observation, which the option `obs` chooses; by default
-  all vectors, in alphabetical order. They are laid side by side, with a name for every column; a table in a group of its
-  own is called ``GROUP/KEY``. Images are left out, and refused where they are asked for.
+  all vectors, in alphabetical order. They are laid side by side, with a name for every column; a table in a group of
+  its own is called ``GROUP/KEY``. Images are left out, and refused where they are asked for.
 - ``next_obs/KEY`` (T, ...): gives each episode its final observation. **Where they are absent, each episode's last
   action, reward and cost are left out**, as in `unbraid.demos.formats.d4rl`.
 - optional: ``rewards``, ``costs`` (T,), ``dones`` (T,), whose last one says whether the world ended the episode.
