@@ -18,7 +18,7 @@ from unbraid.demos.altered import ALTERED, altered
 from unbraid.worlds.controllers import imported
 from unbraid.worlds.telling import EVENTS, LAYOUT, STATES, SUCCESS
 
-__all__ = ["Told", "World", "altered_from", "make_world", "make_worlds", "name_of", "spec_of", "step_limit"]
+__all__ = ["Told", "World", "altered_of", "make_world", "make_worlds", "name_of", "spec_of", "step_limit"]
 
 World = str | EnvSpec | Callable[[], Any]
 """An environment: the id that it is registered by, ``module:id`` where a module registers it, a `gymnasium.spec`, or a
@@ -120,7 +120,7 @@ def _own_limit(made: gymnasium.Env[Any, Any]) -> int | None:
     return min(limits, default=None)
 
 
-def altered_from(spec: EnvSpec) -> str | None:
+def altered_of(spec: EnvSpec) -> str | None:
     """How an environment differs from what its id alone makes, that of a function's, too; None where it does not."""
     of_a_function = hasattr(spec.entry_point, ALTERED)
     return getattr(spec.entry_point, ALTERED) if of_a_function else altered(spec)

@@ -21,7 +21,7 @@ from unbraid.core.shapes import first_bad_row
 from unbraid.demos.altered import ALTERED
 from unbraid.demos.episodes import Demos, Episode
 from unbraid.worlds.controllers import Controller, as_controller
-from unbraid.worlds.making import World, altered_from, make_worlds, name_of, spec_of, step_limit
+from unbraid.worlds.making import World, altered_of, make_worlds, name_of, spec_of, step_limit
 from unbraid.worlds.telling import EVENTS, FLOAT32_HOLDS, LAYOUT, STATES, successes_told, velocity_reader
 
 __all__ = ["Rollouts", "first_noise", "require_limits", "rollout"]
@@ -96,7 +96,7 @@ def rollout(
                 on_progress(n_done)
     finally:
         worlds.close()
-    differs = None if isinstance(env_id, str) else altered_from(spec)
+    differs = None if isinstance(env_id, str) else altered_of(spec)
     return run.rollouts({"env_id": name_of(env_id, spec)} | ({} if differs is None else {ALTERED: differs}))
 
 
