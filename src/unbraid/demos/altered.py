@@ -4,12 +4,16 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gymnasium.envs.registration import EnvSpec, registry
+import gymnasium
+from gymnasium.envs.registration import registry
+from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 
 __all__ = ["ALTERED", "altered", "altered_from"]
 
 ALTERED = "env_altered"
 """In the facts of demonstrations: how their environment differs from what its id alone makes."""
+_OF_MAKING = (OrderEnforcing, PassiveEnvChecker)
+"""What `gymnasium.make` itself puts around what is registered."""
 _ONLOOKERS = frozenset(
     {
         "ClipAction",
@@ -41,19 +45,25 @@ _OF_PICTURES = frozenset(
 """Arguments that decide how an environment is drawn alone."""
 
 
-def altered(spec: EnvSpec | None) -> str | None:
+def altered(env: gymnasium.Env[Any, Any]) -> str | None:
     """How an environment differs from what its id alone makes, as in ``Pendulum-v1 with g=2.0, in RescaleAction``.
 
-    None where it does not, or where nothing is known of it. How long an episode may last makes no difference.
-
-    Args:
-        spec: the environment's own: it has the arguments that it was made with, and the wrappers around it.
+    None where it does not, or where nothing is known of it. How long an episode may last makes no difference; nor do
+    wrappers that whoever registered the id has put around it, which stand within those of `gymnasium.make`.
     """
-    return None if spec is None else altered_from(spec.id, spec.kwargs, [w.name for w in spec.additional_wrappers])
+    spec = env.spec
+    if spec is None:
+        return None
+    names: list[str] = []
+    around: Any = env
+    while isinstance(around, gymnasium.Wrapper) and not isinstance(around, _OF_MAKING):
+        names += [] if isinstance(around, TimeLimit) else [around.class_name()]
+        around = around.env
+    return altered_from(spec.id, spec.kwargs, names[::-1])
 
 
 def altered_from(env_id: str, arguments: Mapping[str, Any], wrappers: Sequence[str]) -> str | None:
-    """The same of what was noted of a specification.
+    """`altered`, of what a specification notes.
 
     Args:
         env_id: the environment's id; where it is not registered here, its usual arguments are not known.

@@ -7,7 +7,6 @@ from typing import Any, SupportsFloat, final
 
 import gymnasium
 import numpy as np
-from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box
 
 from unbraid.core.errors import WorldError
@@ -93,7 +92,7 @@ class RecordDemos(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarr
             action=(acting.dtype, acting.shape[0]),
             action_bounds=(acting.low.astype(np.float64), acting.high.astype(np.float64)),
             observation_names=tuple(observation_names),
-            facts=_facts(env.spec),
+            facts=_facts(env),
         )
 
     def reset(
@@ -165,9 +164,9 @@ class RecordDemos(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarr
         return save_demos(self.demos(), path)
 
 
-def _facts(spec: EnvSpec | None) -> dict[str, Any]:
+def _facts(env: gymnasium.Env[Any, Any]) -> dict[str, Any]:
     """By which id the environment is known, and how it differs from what that alone makes."""
-    differs = altered(spec)
+    spec, differs = env.spec, altered(env)
     return ({} if spec is None else {"env_id": spec.id}) | ({} if differs is None else {ALTERED: differs})
 
 

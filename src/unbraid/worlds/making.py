@@ -14,7 +14,7 @@ from gymnasium.wrappers import TimeLimit
 
 from unbraid.core.errors import UnbraidError, WorldError
 from unbraid.core.told import observed, one_number, reward_and_cost
-from unbraid.demos.altered import ALTERED, altered
+from unbraid.demos.altered import ALTERED, altered, altered_from
 from unbraid.worlds.controllers import imported
 from unbraid.worlds.telling import EVENTS, LAYOUT, STATES, SUCCESS
 
@@ -98,7 +98,7 @@ def _spec_of_function(make: Callable[[], Any]) -> EnvSpec:
             "Return a new environment at each call."
         )
     known = made.spec
-    differs = altered(known)
+    differs = altered(made)
     name = type(made.unwrapped).__name__ if known is None else known.id
     made.close()
 
@@ -123,7 +123,9 @@ def _own_limit(made: gymnasium.Env[Any, Any]) -> int | None:
 def altered_of(spec: EnvSpec) -> str | None:
     """How an environment differs from what its id alone makes, that of a function's, too; None where it does not."""
     of_a_function = hasattr(spec.entry_point, ALTERED)
-    return getattr(spec.entry_point, ALTERED) if of_a_function else altered(spec)
+    if of_a_function:
+        return getattr(spec.entry_point, ALTERED)
+    return altered_from(spec.id, spec.kwargs, [wrapper.name for wrapper in spec.additional_wrappers])
 
 
 def make_world(spec: EnvSpec, **how: Any) -> gymnasium.Env[Any, Any]:
