@@ -20,6 +20,7 @@ from unbraid.core.progress import by_totals, progress
 from unbraid.core.randomness import N_SEEDS, named_generator
 from unbraid.core.runs import write_text
 from unbraid.core.shapes import first_bad_row
+from unbraid.demos.altered import ALTERED
 from unbraid.demos.episodes import Demos
 from unbraid.evaluation.behaviour import UNITS, Metric, estimates_of, measure, require_new_metrics, units_of
 from unbraid.evaluation.intervals import Estimate
@@ -252,7 +253,7 @@ def _measured(
     values = measure(found.demos, found.tracks, own)
     _require_finite(values, found.demos)
     return Evaluation(
-        env_id=env if isinstance(env, str) else str(found.demos.facts["env_id"]),
+        env_id=str(found.demos.facts.get(ALTERED, found.demos.facts["env_id"])),
         seeds=tuple(seeds),
         values=values,
         metrics=estimates_of(values),

@@ -2,18 +2,26 @@
 many episodes, of how many steps."""
 
 from pathlib import Path
+from typing import Any
 
 from unbraid.core.errors import ConfigError, WorldError
 from unbraid.core.numbers import MOST_EPISODES, require_whole
 from unbraid.core.runs import read_json
+from unbraid.demos.altered import ALTERED
 from unbraid.evaluation.evaluate import require_fitting_world
 from unbraid.training.model import ModeModel
 from unbraid.worlds.making import spec_of
 
-__all__ = ["environment_of", "require_possible_numbers"]
+__all__ = ["environment_entry", "environment_of", "require_possible_numbers"]
 
 _OURS = "unbraid/PointGoal1-v0"
 _EPISODES = ("episodes", "guard_episodes", "max_episodes")
+
+
+def environment_entry(facts: dict[str, Any]) -> dict[str, Any]:
+    """What a run keeps of the environment of its demonstrations: the id, where that alone makes it; else in words how
+    it differs, and no id, so that nobody acts in another one unasked."""
+    return {"env_id": None, ALTERED: facts[ALTERED]} if facts.get(ALTERED) else {"env_id": facts.get("env_id")}
 
 
 def environment_of(run: Path, asked: str | None, model: ModeModel) -> str:
@@ -22,9 +30,16 @@ def environment_of(run: Path, asked: str | None, model: ModeModel) -> str:
 
     Raises:
         WorldError: the environment does not fit the model, or that of the demonstrations is not registered here.
-        ConfigError: none is known.
+        ConfigError: none is known, or the id alone does not make that of the demonstrations.
     """
-    known = asked or _recorded(run)
+    data = _recorded(run)
+    known = asked or data.get("env_id")
+    if known is None and data.get(ALTERED):
+        raise ConfigError(
+            f"The environment must be named: the demonstrations of {run} were recorded in {data[ALTERED]}, which "
+            "its id alone does not make. Register one that is made so, in a module, and give --env module:Name-v0; or "
+            "name another."
+        )
     if known is None:
         try:
             require_fitting_world(model, _OURS)
@@ -56,8 +71,8 @@ def require_possible_numbers(asked: object) -> None:
             require_whole(option, value, most=MOST_EPISODES if name in _EPISODES else None)
 
 
-def _recorded(run: Path) -> str | None:
-    """What the run's results say of its demonstrations; None where there are none, or they name no environment."""
+def _recorded(run: Path) -> dict[str, str]:
+    """What the run's results say of the environment of its demonstrations, as far as they do."""
     path = run / "results.json"
-    found = (read_json(path).get("data") or {}).get("env_id") if path.exists() else None
-    return str(found) if found else None
+    found: dict[str, Any] = (read_json(path).get("data") or {}) if path.exists() else {}
+    return {name: str(found[name]) for name in ("env_id", ALTERED) if found.get(name)}

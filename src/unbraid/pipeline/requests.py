@@ -428,3 +428,4 @@ class StudioRequest:
     no_browser: bool = False
     """Do not open a browser."""
     json: Json = False
+    reading: Reading = field(default_factory=ReadOptions)

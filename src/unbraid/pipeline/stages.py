@@ -39,7 +39,7 @@ from unbraid.modes.assignment import stretches_of
 from unbraid.modes.calibration import NOT_SURE, likeliest
 from unbraid.modes.stretches import some_within
 from unbraid.pipeline.data import load_asked, naming, reading_of, require_share
-from unbraid.pipeline.environment import environment_of, require_possible_numbers
+from unbraid.pipeline.environment import environment_entry, environment_of, require_possible_numbers
 from unbraid.pipeline.measured import across_entry, collected_seeds, evaluation_entry, save_episodes, seeds_entry
 from unbraid.pipeline.paths import save_paths
 from unbraid.pipeline.requests import (
@@ -206,7 +206,8 @@ def _fit_results(model: ModeModel, fitted_on: Selection, left_out: Selection | N
     """What the page shows of a fit: the search, held-out likelihood, and agreement where there are labels."""
     training = _some(fitted_on, model.config.seed)
     held_out = None if left_out is None else _some(left_out, model.config.seed)
-    data = {"n_episodes": fitted_on.n_episodes, "n_steps": fitted_on.n_steps, "env_id": training.facts.get("env_id")}
+    data: dict[str, Any] = {"n_episodes": fitted_on.n_episodes, "n_steps": fitted_on.n_steps}
+    data |= environment_entry(training.facts)
     if training.n_steps < fitted_on.n_steps:
         data["n_steps_read"] = training.n_steps
     data |= seeds_entry(fitted_on, left_out)

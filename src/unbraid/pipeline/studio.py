@@ -8,10 +8,13 @@ from typing import Any
 from unbraid.core.errors import ConfigError, DataError, RunError, StorageError
 from unbraid.core.randomness import named_generator
 from unbraid.core.runs import open_run, read_json
+from unbraid.demos.altered import ALTERED
 from unbraid.demos.episodes import Demos
 from unbraid.demos.loading import load_demos
+from unbraid.demos.options import ReadOptions
 from unbraid.pipeline.config import DemoConfig
 from unbraid.pipeline.demo import collect_demonstrations, keep_demonstrations, kept_demonstrations
+from unbraid.pipeline.environment import environment_entry
 from unbraid.pipeline.requests import StudioRequest
 from unbraid.training.columns import columns_in_order
 from unbraid.worlds.making import make_world, spec_of
@@ -61,9 +64,14 @@ def desk_of(asked: StudioRequest) -> Any:
     remarks: list[str] = []
     demos, held_out = None, None
     if asked.demos is not None:
-        demos, held_out = _named(asked.demos, facts, remarks)
+        demos, held_out = _named(load_demos(asked.demos, options=asked.reading), facts, remarks)
         if (misfit := _misfit(asked.run, asked.demos, demos)) is not None:
             raise DataError(misfit)
+    elif asked.reading != ReadOptions():
+        raise ConfigError(
+            "Options that say how demonstrations are read need --demos, which was not given. Name them, or leave these "
+            "options out."
+        )
     elif facts.get("command") == "demo":
         demos, held_out = _of_demo(asked.run, facts, data, remarks)
     else:
@@ -73,7 +81,11 @@ def desk_of(asked: StudioRequest) -> Any:
         data, more = _results(asked.run).get("data") or {}, list(remarks)
         if asked.demos is not None and demos is not None:  # of a fit that went on at the start, it shows only now
             more += filter(None, [_misfit(asked.run, asked.demos, demos)])
-        env_id = asked.env or data.get("env_id") or (demos.facts.get("env_id") if demos is not None else None)
+        recorded = {} if demos is None else environment_entry(demos.facts)
+        env_id = asked.env or data.get("env_id") or recorded.get("env_id")
+        differs = data.get(ALTERED) or recorded.get(ALTERED)
+        if differs and asked.env is None:
+            more.append(f"The demonstrations were recorded in {differs}, which its id alone does not make. Give --env.")
         return _fitting_worlds(asked.run, [str(env_id)] if env_id else [], more), tuple(more)
 
     env_ids, said = find_worlds()
@@ -96,9 +108,8 @@ def _results(run: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _named(path: str, facts: dict[str, Any], remarks: list[str]) -> tuple[Demos, Demos | None]:
+def _named(demos: Demos, facts: dict[str, Any], remarks: list[str]) -> tuple[Demos, Demos | None]:
     """Demonstrations that a person named, and those that the fit left out, where they are the fit's own."""
-    demos = load_demos(path)
     known = (facts.get("provenance") or {}).get("data_fingerprint")
     share, seed = facts.get("held_out"), (facts.get("provenance") or {}).get("seed")
     if known is None:

@@ -59,6 +59,11 @@ def switch_stage(asked: SwitchRequest) -> dict[str, Any]:
     _require_fitting_options(asked)
     require_possible_numbers(asked)
     model = ModeModel.from_pretrained(asked.run)
+    if model.n_modes < 2:
+        raise ConfigError(
+            f"A switcher needs at least 2 modes to choose among; {asked.run} has {model.n_modes}. Its mode alone is "
+            "what `unbraid steer` rolls out; fit with --n-modes 2 or more."
+        )
     used = None if asked.use is None else load_switcher(asked.use)
     case = _case_of(asked, model, used)
     certified = ()

@@ -253,7 +253,13 @@ def observation_rows(observation: np.ndarray) -> Float[np.ndarray, "env obs"]:
     Raises:
         DataError: what was given holds no numbers.
     """
-    given = np.asarray(observation)
+    try:
+        given = np.asarray(observation)
+    except ValueError:  # what was given has parts of several shapes
+        raise DataError(
+            f"An observation must be an array of numbers; got a {type(observation).__name__} of other things. Of what "
+            "an environment's reset and step return, give the first alone."
+        ) from None
     if given.dtype.kind not in "biuf":
         raise DataError(f"An observation must be an array of numbers; got {given.dtype}. Flatten it into one.")
     return np.atleast_2d(given).astype(np.float64, copy=False)

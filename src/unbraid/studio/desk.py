@@ -10,6 +10,7 @@ import numpy as np
 
 from unbraid.core.errors import ConfigError, RunError
 from unbraid.core.runs import open_run
+from unbraid.demos.altered import ALTERED
 from unbraid.demos.episodes import Demos
 from unbraid.report.record import read_results
 from unbraid.report.style import mode_color
@@ -211,7 +212,7 @@ class Desk:
             if episode not in self._scenes:
                 while len(self._scenes) >= _MOST_KEPT:
                     self._scenes.pop(next(iter(self._scenes)))
-                self._scenes[episode] = scenes_of(self.demos, episode, str(self.demos.facts.get("env_id") or ""))
+                self._scenes[episode] = scenes_of(self.demos, episode, _world_of(self.demos))
             return {**row, "from_above": self._scenes[episode]}
 
     def columns(self, episode: int, columns: list[int]) -> list[list[float]]:
@@ -303,3 +304,8 @@ def _can_film() -> bool:
     from importlib.util import find_spec
 
     return find_spec("imageio_ffmpeg") is not None
+
+
+def _world_of(demos: Demos) -> str:
+    """The id of the environment in which demonstrations can be acted again; empty where none is known to be it."""
+    return "" if demos.facts.get(ALTERED) else str(demos.facts.get("env_id") or "")

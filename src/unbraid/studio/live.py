@@ -19,7 +19,16 @@ from unbraid.training.model import ModeModel
 from unbraid.training.online import Belief, Observer
 from unbraid.worlds.making import Told, make_world, spec_of
 
-__all__ = ["LIVE_SWITCH_RATE", "MOST_STEPS", "LiveRollout", "layout_of", "live_observer", "step_together", "top_down"]
+__all__ = [
+    "LIVE_SWITCH_RATE",
+    "MOST_STEPS",
+    "LiveRollout",
+    "drawn",
+    "layout_of",
+    "live_observer",
+    "step_together",
+    "top_down",
+]
 
 LIVE_SWITCH_RATE = 0.02
 """The probability of a change in a step that the re-encoding assumes: a person moves a slider every second or so."""
@@ -61,6 +70,12 @@ def layout_of(world: Any) -> dict[str, Any] | None:
 
 def _rounded(values: np.ndarray) -> list[float]:
     return [round(float(value), 3) for value in values]
+
+
+def drawn(value: float) -> float:
+    """A number as plots get it: with four digits, and with all whole ones and four decimals where it is larger than 1,
+    so that what varies is seen of columns in small units, and of those that lie far from 0."""
+    return float(f"{value:.4g}") if abs(value) < 1 else round(float(value), 4)
 
 
 @final
@@ -292,7 +307,7 @@ class _Agent:
         seen = top_down(self._world)
         if seen is not None:
             return told | {"scene": seen}
-        return told | {"observation": [float(f"{value:.4g}") for value in self._observation]}
+        return told | {"observation": [drawn(value) for value in self._observation]}
 
     def episode(self, seed: int) -> Episode:
         if not self._actions:

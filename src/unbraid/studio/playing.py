@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from unbraid.core.errors import ConfigError
 from unbraid.demos.episodes import Demos, Episode
-from unbraid.studio.live import layout_of, top_down
+from unbraid.studio.live import drawn, layout_of, top_down
 from unbraid.worlds.making import make_world, spec_of
 
 __all__ = ["MOST_COLUMNS", "column_names", "columns_of", "scenes_of", "table_of"]
@@ -31,7 +31,7 @@ def columns_of(demos: Demos, episode: int, columns: Sequence[int]) -> list[list[
         ConfigError: no such episode or column, or more than 8 columns.
     """
     table, _ = table_of(demos, episode, columns)
-    return [[round(float(value), 4) for value in column] for column in table.T]
+    return [[drawn(value) for value in column] for column in table.T]
 
 
 def table_of(demos: Demos, episode: int, columns: Sequence[int]) -> tuple[Float[np.ndarray, "row column"], int]:

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from unbraid.demos.episodes import Demos
+from unbraid.studio.live import drawn
 from unbraid.studio.playing import table_of
 
 __all__ = ["profile_of", "telling_columns"]
@@ -79,7 +80,7 @@ def profile_of(demos: Demos, episodes: Sequence[int], columns: Sequence[int]) ->
     return {
         "steps": longest,
         "columns": [
-            {name: [float(f"{value:.5g}") for value in told[:, row, column]] for row, name in enumerate(_NAMES)}
+            {name: [drawn(value) for value in told[:, row, column]] for row, name in enumerate(_NAMES)}
             for column in range(len(columns))
         ],
     }

@@ -23,7 +23,7 @@ from unbraid.evaluation.evaluate import require_fitting_world
 from unbraid.steering.steered import SteeredPolicy, steer
 from unbraid.training.model import ModeModel
 from unbraid.worlds.controllers import Controller
-from unbraid.worlds.making import World, make_worlds, spec_of, step_limit
+from unbraid.worlds.making import World, altered_of, make_worlds, spec_of, step_limit
 from unbraid.worlds.rollout import require_limits
 
 __all__ = ["OptionEnv", "OptionOutcome", "OptionWorlds", "Origin", "controllers_of", "weights_of"]
@@ -146,7 +146,7 @@ class OptionWorlds:
             require_fitting_world(policy if isinstance(policy, ModeModel) else policy.model, spec)
         self.horizon_steps, self.cost_weight, self.n_envs = horizon_steps, float(cost_weight), n_envs
         self.tells_costs = False
-        self._limit, self.env_id = step_limit(spec, max_steps), spec.id
+        self._limit, self.env_id = step_limit(spec, max_steps), altered_of(spec) or spec.id
         self._worlds: Any = make_worlds(spec, n_envs, strict=True)
         self.observation_space: Any = self._worlds.single_observation_space
         self._bounds = (self._worlds.single_action_space.low, self._worlds.single_action_space.high)

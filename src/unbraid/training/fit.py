@@ -139,7 +139,8 @@ def fit(demos: Demos | Selection, config: FitConfig | None = None, options: Loop
         KeyboardInterrupt: Ctrl-C; the message says how to go on.
     """
     require_demos(demos, Selection)
-    config, options = config or UnbraidConfig(), options or LoopOptions()
+    config = UnbraidConfig() if config is None else config
+    options = LoopOptions() if options is None else options
     _require_settings(config, options)
     ranks = options.ranks
     if (options.run is not None or ranks.in_group) and not options.asked:

@@ -10,13 +10,15 @@ import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.wrappers import TimeLimit
 
 from unbraid.core.errors import UnbraidError, WorldError
 from unbraid.core.told import observed, one_number, reward_and_cost
+from unbraid.demos.altered import ALTERED, altered, altered_from
 from unbraid.worlds.controllers import imported
 from unbraid.worlds.telling import EVENTS, LAYOUT, STATES, SUCCESS
 
-__all__ = ["Told", "World", "make_world", "make_worlds", "name_of", "spec_of", "step_limit"]
+__all__ = ["Told", "World", "altered_of", "make_world", "make_worlds", "name_of", "spec_of", "step_limit"]
 
 World = str | EnvSpec | Callable[[], Any]
 """An environment: the id that it is registered by, ``module:id`` where a module registers it, a `gymnasium.spec`, or a
@@ -96,14 +98,34 @@ def _spec_of_function(make: Callable[[], Any]) -> EnvSpec:
             "Return a new environment at each call."
         )
     known = made.spec
+    differs = altered(made)
     name = type(made.unwrapped).__name__ if known is None else known.id
     made.close()
 
     def entry(**_: Any) -> Any:
         return make()
 
-    limit = None if known is None else known.max_episode_steps
+    setattr(entry, ALTERED, differs)
+    limit = _own_limit(made) if known is None else known.max_episode_steps
     return EnvSpec(id=name, entry_point=entry, max_episode_steps=limit, order_enforce=False, disable_env_checker=True)
+
+
+def _own_limit(made: gymnasium.Env[Any, Any]) -> int | None:
+    """The limit of steps of an environment without a specification: the least of the `TimeLimit`s around it."""
+    limits: list[int] = []
+    around: Any = made
+    while isinstance(around, gymnasium.Wrapper):
+        limits += [around._max_episode_steps] if isinstance(around, TimeLimit) else []  # pyright: ignore[reportPrivateUsage]
+        around = around.env
+    return min(limits, default=None)
+
+
+def altered_of(spec: EnvSpec) -> str | None:
+    """How an environment differs from what its id alone makes, that of a function's, too; None where it does not."""
+    of_a_function = hasattr(spec.entry_point, ALTERED)
+    if of_a_function:
+        return getattr(spec.entry_point, ALTERED)
+    return altered_from(spec.id, spec.kwargs, [wrapper.name for wrapper in spec.additional_wrappers])
 
 
 def make_world(spec: EnvSpec, **how: Any) -> gymnasium.Env[Any, Any]:

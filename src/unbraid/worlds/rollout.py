@@ -18,9 +18,10 @@ from unbraid.core.errors import UnbraidError, WorldError
 from unbraid.core.numbers import require_whole
 from unbraid.core.randomness import named_generator
 from unbraid.core.shapes import first_bad_row
+from unbraid.demos.altered import ALTERED
 from unbraid.demos.episodes import Demos, Episode
 from unbraid.worlds.controllers import Controller, as_controller
-from unbraid.worlds.making import World, make_worlds, name_of, spec_of, step_limit
+from unbraid.worlds.making import World, altered_of, make_worlds, name_of, spec_of, step_limit
 from unbraid.worlds.telling import EVENTS, FLOAT32_HOLDS, LAYOUT, STATES, successes_told, velocity_reader
 
 __all__ = ["Rollouts", "first_noise", "require_limits", "rollout"]
@@ -95,7 +96,8 @@ def rollout(
                 on_progress(n_done)
     finally:
         worlds.close()
-    return run.rollouts(name_of(env_id, spec))
+    differs = None if isinstance(env_id, str) else altered_of(spec)
+    return run.rollouts({"env_id": name_of(env_id, spec)} | ({} if differs is None else {ALTERED: differs}))
 
 
 def require_limits(max_steps: int | None, n_envs: int) -> None:
@@ -341,8 +343,8 @@ class _Run:
         if len(started):
             self._begin(started, infos)
 
-    def rollouts(self, env_id: str) -> Rollouts:
-        """Everything, in the order of the seeds."""
+    def rollouts(self, told: dict[str, Any]) -> Rollouts:
+        """Everything, in the order of the seeds; `told` says in which environment."""
         done = [self._done[index] for index in range(len(self._seeds))]
         episodes = [episode for episode, _ in done]
         if self._tape.has("cost"):  # a world may mention a cost only where there is one
@@ -350,6 +352,6 @@ class _Run:
         tracks = [track for _, track in done]
         if any("success" in track for track in tracks):  # nor a success
             tracks = [{"success": np.array(0.0), **track} for track in tracks]
-        facts = {"env_id": env_id, "max_steps": self._max_steps}
+        facts = told | {"max_steps": self._max_steps}
         demos = Demos.from_episodes(episodes, action_bounds=self._bounds, facts=facts)
         return Rollouts(demos=demos, tracks=tuple(tracks))

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from unbraid.core.errors import ConfigError, WorldError
-from unbraid.pipeline.environment import environment_of, require_possible_numbers
+from unbraid.pipeline.environment import environment_entry, environment_of, require_possible_numbers
 from unbraid.pipeline.requests import CertifyRequest, CollectRequest, EvaluateRequest, SteerRequest, SwitchRequest
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.model import ModeModel
@@ -41,6 +41,14 @@ def test_where_none_is_named_ours_is_taken_if_it_fits(run, data, tmp_path):
         environment_of(tmp_path, None, model_of(3, 1))
     (tmp_path / "results.json").unlink()
     assert environment_of(tmp_path, None, model_of(60, 2)) == OURS
+
+
+def test_one_whose_id_alone_does_not_make_it_must_be_named(run):
+    entry = environment_entry({"env_id": PENDULUM, "env_altered": "Pendulum-v1, in RescaleAction"})
+    for model in (model_of(3, 1), model_of(60, 2)):  # of ours' widths, too
+        with pytest.raises(ConfigError, match=r"must be named: .* in Pendulum-v1, in RescaleAction, which its id"):
+            environment_of(run(entry), None, model)
+    assert environment_of(run(entry), PENDULUM, model_of(3, 1)) == PENDULUM
 
 
 def test_one_that_does_not_fit_or_is_not_here_is_refused(run):

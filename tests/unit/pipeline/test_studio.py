@@ -9,6 +9,8 @@ from unbraid.core.errors import ConfigError, DataError
 from unbraid.core.randomness import named_generator
 from unbraid.core.runs import create_run, provenance, write_json
 from unbraid.demos.episodes import Demos, Episode
+from unbraid.demos.formats.tables_write import write_table
+from unbraid.demos.options import ReadOptions
 from unbraid.demos.store import save_demos
 from unbraid.pipeline.demo import keep_demonstrations
 from unbraid.pipeline.requests import StudioRequest
@@ -45,6 +47,28 @@ def test_the_fits_own_demonstrations_are_known_again_with_those_it_left_out(run,
     assert desk.demos.n_episodes == 5
     assert desk._held_out.n_episodes == 2
     assert desk.env_ids == (ENV, "unbraid/PointGoal2-v0")
+
+
+def test_demonstrations_are_read_as_the_fit_read_them(run, demos, tmp_path):
+    """What names columns, keys and splits for `fit` does so here: a table of others cannot be read without."""
+    seen = [f"seen_{column}" for column in range(demos.observation_size)]
+    write_table(replace(demos, observation_names=tuple(seen)), tmp_path / "left.csv")
+    (tmp_path / "left.csv.json").unlink()  # what unbraid noted of it
+    reading = ReadOptions(episode_column="episode", obs_columns=("seen_*",), action_columns=("action_*",))
+    desk = desk_of(StudioRequest(run, demos=str(tmp_path / "left.csv"), reading=reading))
+    assert desk.demos.n_episodes == 5
+    assert desk.demos.observation_size == demos.observation_size
+    with pytest.raises(ConfigError, match=r"need --demos, which was not given"):
+        desk_of(StudioRequest(run, reading=reading))
+
+
+def test_demonstrations_of_an_altered_world_are_neither_acted_again_nor_acted_in_unasked(run, demos, tmp_path):
+    altered = replace(demos, facts={**demos.facts, "env_altered": f"{ENV}, in RescaleAction"})
+    save_demos(altered, tmp_path / "pile")
+    write_json(run / "results.json", {"data": {"env_id": None, "env_altered": f"{ENV}, in RescaleAction"}})
+    desk = desk_of(StudioRequest(run, demos=str(tmp_path / "pile")))
+    assert any(f"recorded in {ENV}, in RescaleAction, which its id alone does not make" in one for one in desk.remarks)
+    assert desk.episode(0)["from_above"] is None
 
 
 def test_other_demonstrations_are_shown_and_said_to_be_others(run, demos, tmp_path):

@@ -139,6 +139,14 @@ def test_observations_that_do_not_fit_are_refused(model, bad):
         steer(model).toward(0).predict(bad)
 
 
+@pytest.mark.usefixtures("unchecked")
+def test_what_a_reset_returns_is_no_observation(model):
+    """Gymnasium's reset gives a pair, which older ones did not."""
+    for given in ((np.zeros(60), {}), [np.zeros(60), np.zeros(59)]):
+        with pytest.raises(DataError, match=r"must be an array of numbers; got a (tuple|list) of other things"):
+            steer(model).toward(0).predict(given)
+
+
 def test_the_strongest_instructions_act_with_finite_numbers(model, observations):
     from unbraid.steering.instructions import MOST_STRENGTH
 

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from unbraid.core.errors import ConfigError
+from unbraid.demos.episodes import Demos, Episode
 from unbraid.studio.playing import MOST_COLUMNS, column_names, columns_of, scenes_of
+from unbraid.studio.telling import profile_of
 
 ENV = "unbraid/PointGoal1-v0"
 
@@ -36,6 +38,18 @@ def test_columns_are_named_and_are_the_data(demos):
     episode = demos.episode(1)
     due = [episode.observations[:-1, 3], episode.actions[:, 1], episode.rewards]
     np.testing.assert_allclose(found, due, atol=1e-4)
+
+
+def test_what_varies_is_seen_of_columns_in_small_units_and_far_from_0():
+    run = np.linspace(0, 1, 11)[:, None]
+    seen = np.hstack([1e-6 * run, 5e8 + run, run])
+    far = Demos.from_episodes([Episode(seen, np.zeros((10, 1)))])
+    small, large, plain = (np.array(column) for column in columns_of(far, 0, [0, 1, 2]))
+    np.testing.assert_allclose(small * 1e6, plain, rtol=1e-3)
+    np.testing.assert_allclose(large - 5e8, plain, atol=1e-4)
+    of_small, of_large, of_plain = (np.array(c["mean"]) for c in profile_of(far, [0], [0, 1, 2])["columns"])
+    np.testing.assert_allclose(of_small * 1e6, of_plain, rtol=1e-3)
+    np.testing.assert_allclose(of_large - 5e8, of_plain, atol=1e-4)
 
 
 def test_columns_without_names_and_rewards_are_numbered(demos):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
+from gymnasium.wrappers import RescaleAction
 from jaxtyping import TypeCheckError
 
 from unbraid.core.errors import ConfigError, WorldError
@@ -289,6 +290,13 @@ def test_a_wrong_shape_raises(icy_road, haste_and_care):
 def model_of(observation_size=2, seed=0):
     torch.manual_seed(seed)
     return ModeModel(UnbraidConfig(n_modes=3), observation_size=observation_size, action_size=1).eval()
+
+
+def test_a_world_that_its_id_alone_does_not_make_is_noted_so():
+    """What is learned there is not rolled out in the plain one unasked."""
+    model = model_of(observation_size=3)
+    worlds = OptionWorlds(model, lambda: RescaleAction(gymnasium.make("Pendulum-v1"), -1, 1), horizon_steps=2, n_envs=2)
+    assert worlds.origin.env_id == "Pendulum-v1, in RescaleAction"
 
 
 def test_a_models_modes_are_what_is_chosen_among(icy_road):

@@ -103,6 +103,16 @@ def test_auto_is_the_cpu_where_there_is_no_gpu(demos, tiny, same_weights, monkey
     assert one.device.type == "cpu"
 
 
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("given", [np.zeros(4), 3, 0, "", {}])
+def test_settings_that_are_none_are_refused_whatever_their_truth(demos, given):
+    """Labels that are handed over second, as scikit-learn takes them, are not taken for a config, nor left aside."""
+    with pytest.raises(ConfigError, match="config must be an object of UnbraidConfig or TalkConfig"):
+        fit(demos, given)
+    with pytest.raises(ConfigError, match="options must be an object of LoopOptions"):
+        fit(demos, UnbraidConfig(), given)
+
+
 @pytest.mark.parametrize("device", ["gpu", "meta", "cuda:99", ""])
 def test_a_device_that_is_none_is_refused(demos, tiny, device):
     with pytest.raises(ConfigError, match=r"The device must be one that torch can use here; .* Use auto, cpu, or cuda"):

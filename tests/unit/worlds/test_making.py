@@ -6,8 +6,11 @@ import inspect
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.wrappers import RescaleAction, TimeLimit
 
 from unbraid.core.errors import WorldError
+from unbraid.evaluation.evaluate import evaluate
+from unbraid.worlds.collect import collect
 from unbraid.worlds.controllers import from_function
 from unbraid.worlds.experts import make_expert
 from unbraid.worlds.making import spec_of
@@ -26,7 +29,19 @@ def test_a_function_makes_what_its_id_makes():
         for world in (PENDULUM, gymnasium.spec(PENDULUM), lambda: gymnasium.make(PENDULUM))
     ]
     assert len({run.demos.fingerprint() for run in runs}) == 1
-    assert [run.demos.facts["env_id"] for run in runs] == [PENDULUM] * 3
+    assert [run.demos.facts for run in runs] == [{"env_id": PENDULUM, "max_steps": 9}] * 3
+
+
+def test_what_its_id_alone_does_not_make_is_told():
+    rescaled = "Pendulum-v1, in RescaleAction"
+    lighter = dataclasses.replace(gymnasium.spec(PENDULUM), kwargs={"g": 1.0})
+    for world, told in (
+        (lambda: RescaleAction(gymnasium.make(PENDULUM), -1, 1), rescaled),
+        (lighter, "Pendulum-v1 with g=1.0"),
+    ):
+        demos = collect([("a", acting())], env_id=world, n_episodes=1, max_steps=2, seed=0)
+        assert (demos.facts["env_id"], demos.facts["env_altered"]) == (PENDULUM, told)
+        assert evaluate(acting(), world, seeds=[1], max_steps=2).env_id == told
 
 
 def test_the_limit_of_steps_is_that_of_what_is_made():
@@ -37,6 +52,8 @@ def test_the_limit_of_steps_is_that_of_what_is_made():
     with pytest.raises(WorldError, match="PendulumEnv must have a limit of steps per episode"):
         rollout(acting(), bare, seeds=[1])
     assert rollout(acting(), bare, seeds=[1], max_steps=4).demos.n_steps == 4
+    limited = rollout(acting(), lambda: Still(TimeLimit(TimeLimit(bare(), 3), 5)), seeds=[1])  # without a specification
+    assert limited.demos.n_steps == 3
 
 
 def test_a_specification_with_arguments():

@@ -30,6 +30,7 @@ import numpy as np
 
 from unbraid.core.errors import DataError
 from unbraid.core.runs import new_folder, read_json
+from unbraid.demos.altered import ALTERED, altered_from
 from unbraid.demos.arrays import demos_from_arrays
 from unbraid.demos.episodes import Demos
 from unbraid.demos.formats.arrow import require_pyarrow
@@ -201,7 +202,7 @@ def _describe(metadata: dict[str, Any], data: Path, episodes: StoredEpisodes, op
         facts = {"minari": {key: value for key, value in metadata.items() if key not in _LAYOUT}}
         names = names_of(spaces["action"])
         facts |= {"action_names": list(names)} if names else {}
-        facts |= _env_id(metadata.get("env_spec"))
+        facts |= _environment(metadata.get("env_spec"))
     else:
         ours = {
             **(ours if isinstance(ours, dict) else {}),
@@ -211,12 +212,18 @@ def _describe(metadata: dict[str, Any], data: Path, episodes: StoredEpisodes, op
     return _Set(data, n_episodes, spaces["observation"], spaces["action"], ours, facts)
 
 
-def _env_id(text: object) -> dict[str, str]:
+def _environment(text: object) -> dict[str, str]:
+    """By which id the environment is known, and how it differs from what that alone makes."""
     try:
         spec = json.loads(text) if isinstance(text, str) else None
     except (json.JSONDecodeError, RecursionError):
         return {}
-    return {"env_id": str(spec["id"])} if isinstance(spec, dict) and spec.get("id") else {}
+    if not isinstance(spec, dict) or not spec.get("id"):
+        return {}
+    env_id, arguments, around = str(spec["id"]), spec.get("kwargs"), spec.get("additional_wrappers")
+    wrappers = [str(w.get("name")) for w in around if isinstance(w, dict)] if isinstance(around, list) else []
+    differs = altered_from(env_id, arguments if isinstance(arguments, dict) else {}, wrappers)
+    return {"env_id": env_id} | ({} if differs is None else {ALTERED: differs})
 
 
 def _names(described: _Set, options: ReadOptions) -> tuple[str, ...]:

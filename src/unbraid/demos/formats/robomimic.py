@@ -5,8 +5,8 @@ What `read_robomimic` takes:
 - ``data/demo_0``, ``data/demo_1``, ...: an episode each, in the order of their numbers; ``mask/NAME`` lists the
   episodes of a split, which the option `mask` chooses.
 - ``actions`` (T, act); ``obs/KEY`` (T, ...) for each kind of observation, which the option `obs` chooses; by default
-  all vectors, in alphabetical order. They are laid side by side, with a name for every column. Images are left out, and
-  refused where they are asked for.
+  all vectors, in alphabetical order. They are laid side by side, with a name for every column; a table in a group of
+  its own is called ``GROUP/KEY``. Images are left out, and refused where they are asked for.
 - ``next_obs/KEY`` (T, ...): gives each episode its final observation. **Where they are absent, each episode's last
   action, reward and cost are left out**, as in `unbraid.demos.formats.d4rl`.
 - optional: ``rewards``, ``costs`` (T,), ``dones`` (T,), whose last one says whether the world ended the episode.
@@ -128,7 +128,7 @@ def _keys_of(demos: Demos) -> list[tuple[str, int]]:
         keys = []
     fit = sum(width for _, width in keys) == demos.observation_size and all(width > 0 for _, width in keys)
     apart = sorted({key for key, _ in keys}) == [key for key, _ in keys]  # as they are read: in alphabetical order
-    plain = all(re.fullmatch(r"\w+", key) for key, _ in keys)
+    plain = all(re.fullmatch(r"\w+(/\w+)*", key) for key, _ in keys)
     return keys if keys and fit and apart and plain else [("flat", demos.observation_size)]
 
 
@@ -189,7 +189,9 @@ def read_robomimic_parts(path: Path, options: ReadOptions, n_steps: int) -> Iter
                 values = read_rows(file[f"unbraid/{name}"], path)
                 ours[name] = values[chosen] if name in _OF_EPISODES else values
         fields = ["actions", *(f for f in ("rewards", "costs") if all(f in group for _, group in demos))]
-        unread = said_unread(tuple(demos[0][1]), {*fields, "obs", "next_obs", "dones"})
+        held = [*demos[0][1], *([] if options.obs else (f"obs/{key}" for key in _tables_below(demos[0][1]["obs"])))]
+        seen = {f"obs/{key}" for key in (*keys, *images)}
+        unread = said_unread(held, {*fields, *seen, "obs", "next_obs", "dones"})
         notes["facts"] = with_left_out(notes["facts"], *unread) if unread else notes["facts"]
         for first, last in spans_of(lengths, n_steps):
             observations = _observations(demos[first:last], keys, whole, path)
@@ -252,9 +254,20 @@ def _n_steps(group: Any, name: str, path: Path) -> int:
     return len(actions)
 
 
+def _tables_below(group: Any) -> dict[str, Any]:
+    """Every table of a group by its key; one that stands in a group within it is called ``GROUP/KEY``."""
+    found: dict[str, Any] = {}
+    for key, node in group.items():
+        within = (
+            {f"{key}/{name}": table for name, table in _tables_below(node).items()} if hasattr(node, "items") else {}
+        )
+        found |= within or ({key: node} if hasattr(node, "shape") else {})
+    return found
+
+
 def _observed(group: Any, asked: tuple[str, ...], name: str, path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The keys to observe, and those that hold images."""
-    tables = {key: node for key, node in group["obs"].items() if hasattr(node, "shape")}
+    tables = _tables_below(group["obs"])
     vectors = tuple(sorted(k for k, node in tables.items() if node.ndim in (1, 2) and node.dtype.kind in "fiub"))
     images = tuple(sorted(key for key, node in tables.items() if node.ndim > 2))
     for key in asked:

@@ -144,7 +144,7 @@ def _batches(path: Path, roles: Roles, ours: Mapping[str, Any] | None) -> Iterat
                 yield pa.Table.from_batches([batch]).select(columns)
         return
     parse = pa_csv.ParseOptions(newlines_in_values=True)
-    types = csv_types(roles, ours)
+    types = csv_types(roles, ours, path)
     convert = pa_csv.ConvertOptions(
         column_types=types,
         include_columns=columns,

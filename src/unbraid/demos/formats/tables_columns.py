@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from unbraid.demos.options import ReadOptions
 __all__ = ["Roles", "csv_header", "csv_types", "described", "naming_the_cell", "roles_from"]
 
 _REMEDY = "Restore it from a copy, or write it again."
+_FLAGS = ("false", "False", "FALSE", "true", "True", "TRUE")
 
 
 @dataclass(frozen=True)
@@ -167,8 +168,11 @@ def _several(asked: Iterable[str], names: Sequence[str], option: str, source: st
     return tuple(dict.fromkeys(found))
 
 
-def csv_types(roles: Roles, ours: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The Arrow types of a CSV file's columns, so that they do not depend on what their numbers look like."""
+def csv_types(roles: Roles, ours: Mapping[str, Any] | None, path: Path) -> dict[str, Any]:
+    """The Arrow types of a CSV file's columns, so that they do not depend on what their numbers look like.
+
+    Columns of others that may hold true and false do where their first row has such a word.
+    """
     import pyarrow as pa
 
     dtypes = {} if ours is None else ours["dtypes"]
@@ -179,8 +183,18 @@ def csv_types(roles: Roles, ours: Mapping[str, Any] | None) -> dict[str, Any]:
     if ours is not None and roles.step is not None:
         told[roles.step] = "float64"  # the step of others may be a date or a time, which shows only in all of its rows
     types = {name: pa.from_numpy_dtype(np.dtype(dtype)) for name, dtype in told.items()}
+    if ours is None:
+        flags = _written_as_flags(path) & {*roles.observations, roles.reward, roles.cost}
+        types |= {name: pa.bool_() for name in flags if name is not None}
     types |= {name: pa.string() for name in (roles.episode, roles.label) if name is not None}
     return types | ({} if roles.seed is None else {roles.seed: pa.int64()})
+
+
+def _written_as_flags(path: Path) -> set[str | None]:
+    """The columns of a CSV file whose first row says true or false."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        first = next(csv.DictReader(file), {})
+    return {name for name, cell in first.items() if cell in _FLAGS}
 
 
 @contextmanager
@@ -199,7 +213,7 @@ def naming_the_cell(path: Path, types: Mapping[str, Any]) -> Generator[None]:
     try:
         yield
     except pa.ArrowInvalid:
-        numbers = {n: int if pa.types.is_integer(t) else float for n, t in types.items() if not pa.types.is_string(t)}
+        numbers = {n: _reader_of(t) for n, t in types.items() if not pa.types.is_string(t)}
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             for row in reader:
@@ -212,7 +226,16 @@ def naming_the_cell(path: Path, types: Mapping[str, Any]) -> Generator[None]:
         raise
 
 
-def _is_written_as(number: type[int] | type[float], cell: str | None) -> bool:
+def _reader_of(kind: Any) -> Callable[[str], int | float]:
+    """What reads a cell of an Arrow type, or raises a ValueError."""
+    import pyarrow as pa
+
+    if pa.types.is_boolean(kind):
+        return ("0", "1", *_FLAGS).index  # as pyarrow reads them
+    return int if pa.types.is_integer(kind) else float
+
+
+def _is_written_as(number: Callable[[str], int | float], cell: str | None) -> bool:
     try:
         return not cell or number(cell) is not None
     except ValueError:

@@ -131,6 +131,21 @@ def _set(tmp_path, stored="hdf5", episode=_episode, **changes):
 STORED = pytest.mark.parametrize("stored", ["hdf5", "arrow", "parquet"])
 
 
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ({"id": "Pendulum-v1", "kwargs": {"g": 2.0, "render_mode": "human"}}, "Pendulum-v1 with g=2.0"),
+        ({"id": "Door-v1", "additional_wrappers": [{"name": "Monitor"}, {"name": "Tilted"}]}, "Door-v1, in Tilted"),
+        ({"id": "Pendulum-v1", "kwargs": {}, "additional_wrappers": [3]}, None),
+        ({"id": "unbraid/PointGoal1-v0", "kwargs": {"level": 1}, "additional_wrappers": "none"}, None),
+        ({"id": "Door-v1", "kwargs": []}, None),
+    ],
+)
+def test_an_environment_that_its_id_alone_does_not_make_is_told(tmp_path, spec, told):
+    demos = load_demos(_set(tmp_path, env_spec=json.dumps(spec)))
+    assert (demos.facts["env_id"], demos.facts.get("env_altered")) == (spec["id"], told)
+
+
 @STORED
 def test_dict_spaces_are_flattened_and_keep_their_names(tmp_path, stored):
     path = _set(tmp_path, stored)

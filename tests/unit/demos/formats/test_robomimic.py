@@ -83,6 +83,30 @@ def test_vectors_are_laid_side_by_side_and_named_and_images_left_out(tmp_path):
     assert left_out(demos) == ("Images are not read: image left out.",)
 
 
+def test_tables_in_groups_are_read_by_their_path_and_what_is_no_number_is_named(tmp_path):
+    def change(file):
+        for demo in file["data"].values():
+            for place in ("obs", "next_obs"):
+                demo[f"{place}/eef/pos"] = demo[place]["pos"][:]
+                demo[f"{place}/eef/camera/front"] = demo[place]["image"][:]
+                del demo[place]["pos"]
+            demo["obs/said"] = np.array([b"left"] * len(demo["actions"]))
+
+    path = _file(tmp_path, change)
+    demos = load_demos(path)
+    assert demos.observation_names == ("eef/pos_0", "eef/pos_1", "grip")
+    assert demos.episode(2).observations[:, 1].tolist() == [0, 1, 2, 3, 4]
+    assert left_out(demos) == (
+        "Images are not read: eef/camera/front, image left out.",
+        "These arrays are not read: obs/said.",
+    )
+    chosen = load_demos(path, options=ReadOptions(obs=("grip", "eef/pos")))
+    assert chosen.observation_names == ("grip", "eef/pos_0", "eef/pos_1")
+    with h5py.File(write_robomimic(demos, tmp_path / "again.hdf5")) as file:
+        assert file["data/demo_0/next_obs/eef/pos"].shape == (3, 2)
+    assert load_demos(tmp_path / "again.hdf5").fingerprint() == demos.fingerprint()
+
+
 def test_keys_are_chosen_in_the_order_that_was_asked(tmp_path):
     demos = load_demos(_file(tmp_path), options=ReadOptions(obs=("pos", "grip")))
     assert demos.observation_names == ("pos_0", "pos_1", "grip")

@@ -260,9 +260,19 @@ def test_csv_reads_the_same_whatever_its_numbers_look_like(tmp_path):
     assert demos.observation_names == ("x", "y, z")
 
 
+@pytest.mark.parametrize("ending", [".parquet", ".csv"])
+def test_true_and_false_are_observed_and_earned_as_numbers(tmp_path, ending):
+    table = _table(y=[True, False, True, True, False, False], r=[False, True, None, True, True, False])
+    demos = load_demos(_file(tmp_path, ending, table), options=ReadOptions(**COLUMNS, reward_column="r"))
+    assert demos.observations[:, 1].tolist() == [1, 0, 1, 1, 0, 0]
+    assert demos.rewards.tolist() == [0, 1, 1, 1]
+    assert (demos.observations.dtype, demos.rewards.dtype) == (np.float64, np.float64)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
+        (b"run,x,y,u\n1,true,3,4\n1,maybe,3,4\n", r"`x` of .* must hold numbers; line 3 holds 'maybe'\. Correct"),
         (b"run,x,y,u\n1,2,3,4\n1,2,3\n", "must be a whole CSV file; .*Expected 4 columns, got 3"),
         (b"run,x,y,u\n1,2,3,4\n1,2,three,4\n", r"`y` of .* must hold numbers; line 3 holds 'three'\. Correct"),
         (b'run,x,"a\n,",y,u\n1,2,"a\nb",3,4\n1,2,3,,u\n', r"`u` of .* must hold numbers; line 5 holds 'u'\. Correct"),
