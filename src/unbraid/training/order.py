@@ -19,7 +19,7 @@ __all__ = ["IN_ORDER", "OrderTrial", "in_order", "tried_in_order"]
 IN_ORDER: Literal["window_mlp"] = "window_mlp"
 """The encoder that sees the order of steps and takes no more time than the mean (docs/experiments.md, 12)."""
 
-_LEAST_ERRORS = 2.0
+_LEAST_ERRORS, _MOST_STEPS = 2.0, 10_000
 
 
 @final
@@ -73,10 +73,11 @@ def tried_in_order(learner: UnbraidLearner, left_out: Steps, modes: Int[Tensor, 
 
 def in_order(learner: UnbraidLearner) -> Reader:
     """An encoder that sees the order of steps, and its codebook, which learned from the same steps and modes as the
-    learner, alone, for as many gradient steps."""
+    learner, alone, for as many gradient steps, up to 10,000: nothing keeps what is done so far."""
     seen = learner.model.observation_normaliser
     given = Given(learner.spans, learner.responsibilities, seen=seen, extremes=learner.extremes)
-    config, device = replace(learner.config, encoder=IN_ORDER), str(learner.model.device)
+    config = replace(learner.config, encoder=IN_ORDER, n_steps=min(learner.n_steps, _MOST_STEPS))
+    device = str(learner.model.device)
     own = UnbraidLearner(learner.steps, config, device, given=given, one_thread=True, ranks=learner.ranks)
     with progress("encoder", total=own.n_steps, unit="steps") as advance:
         while own.taken < own.n_steps:

@@ -11,9 +11,10 @@ from unbraid.training.calibrated import CalibratedLearner
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.fit import fit
 from unbraid.training.given import Given
+from unbraid.training.joint import UnbraidLearner
 from unbraid.training.loop import LoopOptions
 from unbraid.training.model import ModeModel
-from unbraid.training.order import OrderTrial
+from unbraid.training.order import OrderTrial, in_order
 from unbraid.training.reading import Reading
 from unbraid.training.steps import Steps
 
@@ -107,6 +108,15 @@ def test_where_it_was_not_tried_it_is_proposed(rounds, config):
     model = taught(rounds, rounds.labels, dataclasses.replace(config, calibration="off"))[1]
     (said,) = [said for said in model.search["warnings"] if "another mode" in said]
     assert "window_mlp" in said
+
+
+def test_of_a_long_fit_it_learns_for_a_part_of_the_steps(rounds, config, monkeypatch):
+    learner, _ = taught(rounds, rounds.labels, dataclasses.replace(config, n_steps=30, encoder="mean"))
+    taken, follow = [], UnbraidLearner.follow
+    monkeypatch.setattr("unbraid.training.order._MOST_STEPS", 7)
+    monkeypatch.setattr(UnbraidLearner, "follow", lambda self: (taken.append(self.n_steps), follow(self)))
+    in_order(learner.first)
+    assert taken == [7] * 7
 
 
 def test_a_fit_that_is_resumed_takes_the_same_encoder(rounds, config, same_weights, fit_in_two, tmp_path):
