@@ -563,7 +563,8 @@ def _is_told_of_a_full_disk(said, path: Path) -> None:
     assert said.out == ""
     assert re.fullmatch(
         rf"unbraid: {re.escape(str(path))}\S* must be writable; the system said: No space left on device\. "
-        r"Free some space, or write elsewhere with --out\. Nothing that existed before was changed\.\n",
+        r"Free some space, or write elsewhere with --out\. Nothing that existed before was changed\."
+        r"( What was fitted is kept: once there is space, the same command with --resume goes on from it\.)?\n",
         said.err,
     ), said.err
 
@@ -593,6 +594,7 @@ def test_a_full_disk_at_any_moment_of_a_fit(unbraid, disk, pile, tmp_path):
         if said.code == 0:
             break
         _is_told_of_a_full_disk(said, tmp_path)
+        assert ("with --resume goes on" in said.err) == run.exists()
         told.append(said.err)
         assert not list(tmp_path.rglob("*.part"))
         assert not list(tmp_path.rglob(".*"))

@@ -1,5 +1,6 @@
 """Models whose encoder reads steps in their order, of both methods: what they read, learn, keep and take up again."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -235,7 +236,7 @@ def test_models_of_before_are_read(demos, tiny, tmp_path, method):
         content["config"].pop(name, None)
     (tmp_path / "model" / "config.json").write_text(json.dumps(content))
     again = ModeModel.from_pretrained(tmp_path / "model")
-    assert again.config == model.config
+    assert dataclasses.replace(again.config, encoder=model.config.encoder) == model.config
     np.testing.assert_array_equal(again.transform(demos), model.transform(demos))
 
 
