@@ -1,14 +1,15 @@
 """Whether an environment is what its id alone makes: its arguments may differ, and wrappers may stand around it."""
 
+import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import gymnasium
 from gymnasium.envs.registration import registry
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 
-__all__ = ["ALTERED", "altered", "altered_from"]
+__all__ = ["ALTERED", "altered", "altered_from", "environment_facts", "wrappers_around"]
 
 ALTERED = "env_altered"
 """In the facts of demonstrations: how their environment differs from what its id alone makes."""
@@ -54,12 +55,23 @@ def altered(env: gymnasium.Env[Any, Any]) -> str | None:
     spec = env.spec
     if spec is None:
         return None
-    names: list[str] = []
-    around: Any = env
-    while isinstance(around, gymnasium.Wrapper) and not isinstance(around, _OF_MAKING):
-        names += [] if isinstance(around, TimeLimit) else [around.class_name()]
-        around = around.env
+    ours = itertools.takewhile(lambda wrapper: not isinstance(wrapper, _OF_MAKING), wrappers_around(env))
+    names = [wrapper.class_name() for wrapper in ours if not isinstance(wrapper, TimeLimit)]
     return altered_from(spec.id, spec.kwargs, names[::-1])
+
+
+def wrappers_around(env: gymnasium.Env[Any, Any]) -> Iterator[gymnasium.Wrapper[Any, Any, Any, Any]]:
+    """Those around an environment, the outermost first."""
+    around: Any = env
+    while isinstance(around, gymnasium.Wrapper):
+        yield around
+        around = around.env
+
+
+def environment_facts(env_id: str | None, differs: str | None) -> dict[str, str]:
+    """What demonstrations keep of their environment, as far as it is known: its id, and how it differs (`altered`)."""
+    known = {"env_id": env_id, ALTERED: differs}
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def altered_from(env_id: str, arguments: Mapping[str, Any], wrappers: Sequence[str]) -> str | None:

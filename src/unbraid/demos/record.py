@@ -11,7 +11,7 @@ from gymnasium.spaces import Box
 
 from unbraid.core.errors import WorldError
 from unbraid.core.told import one_number
-from unbraid.demos.altered import ALTERED, altered
+from unbraid.demos.altered import altered, environment_facts
 from unbraid.demos.episodes import Demos
 from unbraid.demos.recording import RecordingWriter, read_recording
 from unbraid.demos.store import save_demos
@@ -92,7 +92,7 @@ class RecordDemos(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarr
             action=(acting.dtype, acting.shape[0]),
             action_bounds=(acting.low.astype(np.float64), acting.high.astype(np.float64)),
             observation_names=tuple(observation_names),
-            facts=_facts(env),
+            facts=dict(environment_facts(None if env.spec is None else env.spec.id, altered(env))),
         )
 
     def reset(
@@ -162,12 +162,6 @@ class RecordDemos(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarr
             RunError, StorageError: as `save_demos`.
         """
         return save_demos(self.demos(), path)
-
-
-def _facts(env: gymnasium.Env[Any, Any]) -> dict[str, Any]:
-    """By which id the environment is known, and how it differs from what that alone makes."""
-    spec, differs = env.spec, altered(env)
-    return ({} if spec is None else {"env_id": spec.id}) | ({} if differs is None else {ALTERED: differs})
 
 
 def _row(values: Any, size: int, what: str) -> np.ndarray:

@@ -184,8 +184,7 @@ def bootstrap_over_episodes(
     """Any statistic of rows that belong to episodes, with a bootstrap interval that resamples whole episodes.
 
     Rows of one episode are not independent, so that episodes are what n counts; fewer than 5 of them give no interval.
-    One call of `statistic` per
-    resample: for statistics of counts, `bootstrap_counts` is far faster.
+    One call of `statistic` per resample: for statistics of counts, `bootstrap_counts` is far faster.
 
     Source: Davison & Hinkley 1997, section 3.8 (cluster resampling); the interval is `bootstrap_counts`'.
 

@@ -94,11 +94,11 @@ def fit_stage(asked: FitRequest, config: FitConfig) -> dict[str, Any]:
     """
     with ranks_of_torchrun(asked.device) as ranks:
         if ranks.is_first:
-            return json.loads(ranks.shared(json.dumps(_fit_and_write(asked, config, ranks)).encode()))
+            return ranks.shared_json(_fit_and_write(asked, config, ranks))
         training, _ = _training_and_held_out(asked, config)
         with naming(asked.data):
             fit(training.without_labels(), config, _options(asked, config, training.fingerprint(), ranks))
-        return json.loads(ranks.shared(b""))
+        return ranks.shared_json(None)
 
 
 def _training_and_held_out(asked: FitRequest, config: FitConfig) -> tuple[Selection, Selection | None]:

@@ -2,7 +2,6 @@
 whether the policy has more to learn."""
 
 import copy
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, final, get_args
@@ -195,7 +194,7 @@ class CalibratedLearner:
             pilot.step()
         policies = {"before": twin.model.policy, kind: pilot.policy}
         errors = {name: held_out_error(twin.model, policy, left_out, of_steps) for name, policy in policies.items()}
-        return json.loads(self.first.ranks.shared(json.dumps(errors).encode()))  # all processes decide alike
+        return self.first.ranks.shared_json(errors)
 
     def _judges(self) -> tuple[Steps, Int[Tensor, "span"]]:
         """What was left out, or a uniform subset of it, and the mode of each span."""

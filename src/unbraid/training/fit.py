@@ -155,5 +155,5 @@ def fit(demos: Demos | Selection, config: FitConfig | None = None, options: Loop
         model = learner.finished().cpu().eval()
     model.observation_names = (demos.demos if isinstance(demos, Selection) else demos).observation_names
     if ranks.in_group:
-        model.search = json.loads(ranks.shared(json.dumps(model.search).encode()))  # the first alone has searched
+        model.search = ranks.shared_json(model.search)  # the first alone has searched
     return model

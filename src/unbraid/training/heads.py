@@ -1,6 +1,5 @@
 """Which head a policy gets: each learns for a while from four fifths of the demonstrations, and the others tell."""
 
-import json
 from dataclasses import dataclass, replace
 from typing import Literal, final
 
@@ -107,8 +106,7 @@ def tried_heads(
         trial = both_judged(n_steps - n_steps // 2)
     if trial.head == "mixture" and first.loss_kind != "likelihood":  # which may imitate better than both
         trial = replace(trial, missed=(judged(learner("gaussian", first.loss_kind), n_steps)[1], trial.missed[1]))
-    found = json.dumps([trial.gain_nats, trial.standard_error, trial.missed])
-    gain, error, missed = json.loads(first.ranks.shared(found.encode()))  # all processes decide alike
+    gain, error, missed = first.ranks.shared_json([trial.gain_nats, trial.standard_error, trial.missed])
     return HeadTrial(gain, error, tuple(missed))
 
 

@@ -1,6 +1,5 @@
 """An encoder that reads steps in their order, in place of one that does not, where that one fails."""
 
-import json
 from dataclasses import dataclass, replace
 from typing import Any, Literal, final
 
@@ -88,5 +87,4 @@ def in_order(learner: UnbraidLearner) -> Reader:
 
 
 def _reading(learner: UnbraidLearner, steps: Steps, modes: Int[Tensor, "span"]) -> Reading:
-    own = reading_of(learner.model, steps, modes)
-    return Reading(**json.loads(learner.ranks.shared(json.dumps(vars(own)).encode())))  # all processes decide alike
+    return Reading(**learner.ranks.shared_json(vars(reading_of(learner.model, steps, modes))))

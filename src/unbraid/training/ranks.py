@@ -6,13 +6,14 @@ are the first one's.
 """
 
 import importlib
+import json
 import time
 import uuid
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import final
+from typing import Any, final
 
 import torch
 from jaxtyping import Float
@@ -109,6 +110,10 @@ class Ranks:
             with _together():
                 distributed.broadcast(torch.frombuffer(held, dtype=torch.uint8), 0)
         return bytes(held)
+
+    def shared_json(self, found: Any) -> Any:
+        """The same of what JSON holds: what the first has found, so that all decide alike."""
+        return json.loads(self.shared(json.dumps(found).encode()))
 
     def shared_tensors(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """The same of named tensors."""

@@ -14,7 +14,7 @@ from gymnasium.wrappers import TimeLimit
 
 from unbraid.core.errors import UnbraidError, WorldError
 from unbraid.core.told import observed, one_number, reward_and_cost
-from unbraid.demos.altered import ALTERED, altered, altered_from
+from unbraid.demos.altered import ALTERED, altered, altered_from, wrappers_around
 from unbraid.worlds.controllers import imported
 from unbraid.worlds.telling import EVENTS, LAYOUT, STATES, SUCCESS
 
@@ -112,18 +112,13 @@ def _spec_of_function(make: Callable[[], Any]) -> EnvSpec:
 
 def _own_limit(made: gymnasium.Env[Any, Any]) -> int | None:
     """The limit of steps of an environment without a specification: the least of the `TimeLimit`s around it."""
-    limits: list[int] = []
-    around: Any = made
-    while isinstance(around, gymnasium.Wrapper):
-        limits += [around._max_episode_steps] if isinstance(around, TimeLimit) else []  # pyright: ignore[reportPrivateUsage]
-        around = around.env
-    return min(limits, default=None)
+    limits = (wrapper for wrapper in wrappers_around(made) if isinstance(wrapper, TimeLimit))
+    return min((limit._max_episode_steps for limit in limits), default=None)  # pyright: ignore[reportPrivateUsage]
 
 
 def altered_of(spec: EnvSpec) -> str | None:
     """How an environment differs from what its id alone makes, that of a function's, too; None where it does not."""
-    of_a_function = hasattr(spec.entry_point, ALTERED)
-    if of_a_function:
+    if hasattr(spec.entry_point, ALTERED):  # of a function
         return getattr(spec.entry_point, ALTERED)
     return altered_from(spec.id, spec.kwargs, [wrapper.name for wrapper in spec.additional_wrappers])
 

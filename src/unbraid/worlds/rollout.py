@@ -18,7 +18,7 @@ from unbraid.core.errors import UnbraidError, WorldError
 from unbraid.core.numbers import require_whole
 from unbraid.core.randomness import named_generator
 from unbraid.core.shapes import first_bad_row
-from unbraid.demos.altered import ALTERED
+from unbraid.demos.altered import environment_facts
 from unbraid.demos.episodes import Demos, Episode
 from unbraid.worlds.controllers import Controller, as_controller
 from unbraid.worlds.making import World, altered_of, make_worlds, name_of, spec_of, step_limit
@@ -97,7 +97,7 @@ def rollout(
     finally:
         worlds.close()
     differs = None if isinstance(env_id, str) else altered_of(spec)
-    return run.rollouts({"env_id": name_of(env_id, spec)} | ({} if differs is None else {ALTERED: differs}))
+    return run.rollouts(environment_facts(name_of(env_id, spec), differs))
 
 
 def require_limits(max_steps: int | None, n_envs: int) -> None:
@@ -343,7 +343,7 @@ class _Run:
         if len(started):
             self._begin(started, infos)
 
-    def rollouts(self, told: dict[str, Any]) -> Rollouts:
+    def rollouts(self, told: dict[str, str]) -> Rollouts:
         """Everything, in the order of the seeds; `told` says in which environment."""
         done = [self._done[index] for index in range(len(self._seeds))]
         episodes = [episode for episode, _ in done]

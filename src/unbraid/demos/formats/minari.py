@@ -30,7 +30,7 @@ import numpy as np
 
 from unbraid.core.errors import DataError
 from unbraid.core.runs import new_folder, read_json
-from unbraid.demos.altered import ALTERED, altered_from
+from unbraid.demos.altered import altered_from, environment_facts
 from unbraid.demos.arrays import demos_from_arrays
 from unbraid.demos.episodes import Demos
 from unbraid.demos.formats.arrow import require_pyarrow
@@ -223,7 +223,7 @@ def _environment(text: object) -> dict[str, str]:
     env_id, arguments, around = str(spec["id"]), spec.get("kwargs"), spec.get("additional_wrappers")
     wrappers = [str(w.get("name")) for w in around if isinstance(w, dict)] if isinstance(around, list) else []
     differs = altered_from(env_id, arguments if isinstance(arguments, dict) else {}, wrappers)
-    return {"env_id": env_id} | ({} if differs is None else {ALTERED: differs})
+    return environment_facts(env_id, differs)
 
 
 def _names(described: _Set, options: ReadOptions) -> tuple[str, ...]:
