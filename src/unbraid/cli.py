@@ -9,7 +9,7 @@ from typing import Annotated, Any, assert_never
 
 import tyro
 
-from unbraid.core.errors import ConfigError, UnbraidError
+from unbraid.core.errors import UnbraidError
 from unbraid.core.interrupts import ctrl_c_after_imports
 from unbraid.core.processes import own_place
 from unbraid.pipeline.answers import (
@@ -75,18 +75,7 @@ _DESCRIPTION = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb; its exit code: 0 done, 1 our bug, 2 wrong input, 3 the answer is no, 130 interrupted."""
     try:
-        given = each_flag_once(sys.argv[1:] if argv is None else argv)
-    except ConfigError as error:
-        print(f"unbraid: {error}", file=sys.stderr)
-        return _WRONG_INPUT
-    asked = tyro.cli(
-        _Request,  # pyright: ignore[reportArgumentType]
-        prog="unbraid",
-        description=_DESCRIPTION,
-        args=given,
-        config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
-    )
-    try:
+        asked = _understood(sys.argv[1:] if argv is None else argv)
         with ctrl_c_after_imports():
             from unbraid.training.loop import computing
 
@@ -105,6 +94,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         traceback.print_exc()
         print("unbraid: this is a bug of ours; please report the lines above.", file=sys.stderr)
         return _OUR_BUG
+
+
+def _understood(given: Sequence[str]) -> Any:
+    """What was asked; ends the program where that was help, or can't be understood.
+
+    Raises:
+        ConfigError: a flag that is given twice.
+    """
+    try:
+        return tyro.cli(
+            _Request,  # pyright: ignore[reportArgumentType]
+            prog="unbraid",
+            description=_DESCRIPTION,
+            args=each_flag_once(given),
+            config=(tyro.conf.OmitSubcommandPrefixes, tyro.conf.FlagCreatePairsOff),
+        )
+    finally:
+        sys.stdout.flush()  # of help; where its reader has enough, that is seen here
 
 
 def _run(asked: Any) -> int:

@@ -850,9 +850,11 @@ def test_a_real_ctrl_c_in_a_fit_saves_and_resumes(unbraid, pile, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has other pipes")
-def test_a_reader_who_has_seen_enough_is_no_fault(pile):
+@pytest.mark.parametrize("asked", [("check", "PILE", "--json"), ("fit", "--help")])
+def test_a_reader_who_has_seen_enough_is_no_fault(pile, asked):
+    words = [str(pile) if word == "PILE" else word for word in asked]
     process = subprocess.Popen(
-        [sys.executable, "-m", "unbraid", "check", str(pile), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", "unbraid", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     assert process.stdout is not None
     assert process.stderr is not None

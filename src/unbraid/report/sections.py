@@ -28,6 +28,9 @@ __all__ = [
 ]
 
 
+_MOST_HEAT = 0.6
+
+
 @dataclass(frozen=True)
 class Paragraph:
     """Plain text; `tone` "note" sets it smaller."""
@@ -63,8 +66,8 @@ class Cell:
 
     @property
     def heat_alpha(self) -> str:
-        """How opaque the heat colour is, "0.000" to "0.850"."""
-        return f"{0.85 * min(max(self.heat_percent or 0.0, 0.0), 100.0) / 100.0:.3f}"
+        """How opaque the heat colour is, "0.000" to "0.600": the page's ink can be read on all of it."""
+        return f"{_MOST_HEAT * min(max(self.heat_percent or 0.0, 0.0), 100.0) / 100.0:.3f}"
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ def _own_parts(results: Mapping[str, Any]) -> "list[RenderableType]":
     own = results.get("unbraid") or {}
     parts: list[RenderableType] = []
     for table in own.get("tables") or []:
-        steps = own.get("gradient_steps")
+        steps = own.get("gradient_steps") if results.get("talk") else None
         share = "" if steps is None else f": {steps_share_text(steps, PUBLISHED_GRADIENT_STEPS)}"
         title = f"unbraid, windows of {counted(table['window_steps'], 'steps')}{share}"
         grid = _table()

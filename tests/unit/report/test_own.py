@@ -105,7 +105,7 @@ def test_a_fit_of_the_talks_method_is_told_as_such():
         assert said not in page
     assert "one transition, from a state to that 1 step later" in _page(_scored({"method": "talk"}))
     own = _page(_scored({"method": "unbraid"}))
-    assert "unbraid&#39;s own method" in own
+    assert "Modes and experts" in own
     assert "talk&#39;s method" not in own
 
 
@@ -135,3 +135,31 @@ def test_one_expert_is_one():
     first = asked(_of({"experts": ["alone"], "data": {"n_episodes": 4}})).blocks[0]
     assert isinstance(first, Paragraph)
     assert "4 episodes of one expert, alone, shuffled" in first.text
+
+
+def test_a_fit_alone_is_not_held_against_the_talk():
+    table = {"window_steps": 10, "percent": [[90.0, 10.0], [0.0, 100.0]], "nmi": 0.7}
+    alone = {"experts": ["one", "other"], "unbraid": {"n_modes": 2, "gradient_steps": 1500, "tables": [table]}}
+
+    def told(results: dict[str, Any]) -> tuple[str, list[str]]:
+        section = own_method(_of(results))
+        assert section is not None
+        cards = [card for block in section.blocks if isinstance(block, Cards) for card in block.cards]
+        return section.title, [card.subtitle for card in cards]
+
+    assert told(alone) == ("Modes and experts", [""])
+    title, subtitles = told(alone | {"talk": {"tables": []}, "behaviour": {}} | {"talk": {"seconds": 1.0}})
+    assert title == "unbraid's own method, the same tables"
+    assert subtitles == ["1,500 gradient steps, 3 % of the published 50,000"]
+
+
+def test_the_agreement_of_windows_stands_before_that_of_episodes():
+    score = {"value": 0.9, "low": 0.8, "high": 1.0, "n": 15, "unit_of_n": "episodes"}
+    levels: list[dict[str, Any]] = [{"level": "episode"}, *({"level": "window", "window_steps": w} for w in (10, 50))]
+    entries = [{**level, "evidence": e, "nmi": score} for e in ("combined", "encoder") for level in levels]
+    section = own_method(_of({"experts": ["one", "other"], "unbraid": {"n_modes": 2, "agreement": entries}}))
+    assert section is not None
+    (picture,) = section.pictures()
+    names = ["10 steps", "50 steps", "episode", "10 steps, encoder", "50 steps, encoder", "episode, encoder"]
+    places = [picture.alt.index(f"unbraid, {name} 0.9") for name in names]
+    assert places == sorted(places)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from unbraid.core.errors import RunError
 from unbraid.report import write_report
 from unbraid.report.page import standard_chapters
 from unbraid.report.record import RunRecord
-from unbraid.report.sections import Paragraph, Section
+from unbraid.report.sections import Cell, Paragraph, Section
 
 PICTURES = {"agreement", "behaviour", "mode_counts", "paths", "talk_paths", "talk_published_sizes"} | {
     f"{what}_{method}" for what in ("loss", "code_usage") for method in ("unbraid", "talk")
@@ -307,3 +308,28 @@ def test_importing_the_package_is_light():
 def test_the_run_may_be_named_by_text(make_run, results):
     run = make_run(results)
     assert write_report(str(run)) == run / "report" / "index.html"
+
+
+def _luminance(colour: tuple[float, ...]) -> float:
+    """Source: WCAG 2.2, relative luminance."""
+    parts = [part / 255 for part in colour]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_what_stands_on_a_coloured_cell_has_the_contrast_of_wcag_aa(theme: str):
+    style = resources.files("unbraid.report").joinpath("templates/page.css").read_text(encoding="utf-8")
+    root = re.findall(r":root \{(.*?)\}", style, re.DOTALL)[("light", "dark").index(theme)]
+    ink, card = (
+        tuple(int(found[i : i + 2], 16) for i in (1, 3, 5))
+        for found in (re.findall(rf"--{name}: (#[0-9a-f]{{6}})", root)[0] for name in ("ink", "card"))
+    )
+    heat = [int(part) for part in re.findall(r"--heat-color: (\d+), (\d+), (\d+)", root)[0]]
+    for percent in range(0, 101, 10):
+        alpha = float(Cell("", heat_percent=float(percent)).heat_alpha)
+        ground = tuple(alpha * part + (1 - alpha) * below for part, below in zip(heat, card, strict=True))
+        high, low = sorted((_luminance(ink), _luminance(ground)), reverse=True)
+        assert (high + 0.05) / (low + 0.05) >= 4.5
+    assert re.search(r"td\.heat \.detail \{ color: inherit; \}", style)
+    assert not re.search(r"td\.h[eo][^{]*\{[^}]*color: #", style)

@@ -22,11 +22,11 @@ _WHOSE = {"talk": "the talk's method"}
 
 
 def own_method(record: RunRecord) -> Section | None:
-    """The same tables for the run's own fit, and its agreement with the experts at every level."""
+    """Each expert's windows by mode, in the talk's tables, and the agreement of modes and experts at every level."""
     own = record.unbraid
     if not own.get("tables") and not own.get("agreement"):
         return None
-    blocks: list[Block] = [Paragraph(_in_short(record.method, record.config))]
+    blocks: list[Block] = [Paragraph(_in_short(record))]
     if record.changes:
         blocks.append(Paragraph(ONE_LABEL))
     if own.get("tables"):
@@ -35,13 +35,24 @@ def own_method(record: RunRecord) -> Section | None:
         blocks += _agreement_picture(record)
     if own.get("agreement"):
         blocks.append(_agreement_table(record))
-    title = "unbraid's own method, the same tables" if record.method == "unbraid" else "The talk's method in tables"
-    return Section("own", title, tuple(blocks))
+    return Section("own", _title(record), tuple(blocks))
 
 
-def _in_short(method: str, config: Mapping[str, Any]) -> str:
-    """What the method reads a mode off, and what tells modes apart in it."""
-    if method == "unbraid":
+def _title(record: RunRecord) -> str:
+    if record.method != "unbraid":
+        return "The talk's method in tables"
+    return "unbraid's own method, the same tables" if record.talk else "Modes and experts"
+
+
+def _in_short(record: RunRecord) -> str:
+    """What the tables show; of a talk's method, and beside one, what the method reads a mode off."""
+    config = record.config
+    if record.method == "unbraid" and not record.talk:
+        return (
+            "Which mode the experts' windows are read as, on demonstrations that no training saw. The experts' labels "
+            "are read for these tables alone."
+        )
+    if record.method == "unbraid":
         return (
             "unbraid keeps the talk's shape and asks what a code is for: a mode is told apart by what is done and by "
             "where it leads. It reads a window of consecutive steps, not one transition."
@@ -60,7 +71,8 @@ def _in_short(method: str, config: Mapping[str, Any]) -> str:
 
 def _window_card(record: RunRecord, table: Mapping[str, Any]) -> Card:
     experts, own, steps = record.experts, record.unbraid, ""
-    if own.get("gradient_steps") is not None:
+    beside_the_talk = record.method == "talk" or bool(record.talk)
+    if beside_the_talk and own.get("gradient_steps") is not None:
         steps = steps_share_text(own["gradient_steps"], PUBLISHED_GRADIENT_STEPS)
     length = counted(table["window_steps"], "steps")
     here = confusion_table(
@@ -131,12 +143,15 @@ def _agreement_picture(record: RunRecord) -> tuple[Picture, ...]:
     rows += [
         Agreement(f"{method}, {counted(table['window_steps'], 'steps')}", table["nmi"], color) for table in windows
     ]
-    rows += [
-        Agreement(_agreement_name(method, entry), entry["nmi"], color)
+    measured = [
+        entry
         for entry in record.unbraid.get("agreement") or []
         if entry.get("nmi") is not None
         and not (entry.get("evidence") == "combined" and entry.get("window_steps") in tabled)
     ]
+    # of each kind of evidence windows first, as above, and whole episodes last
+    measured.sort(key=lambda entry: (entry.get("evidence") == "encoder", entry["level"] != "window"))
+    rows += [Agreement(_agreement_name(method, entry), entry["nmi"], color) for entry in measured]
     if not rows:
         return ()
     spoken = "; ".join(f"{row.name} {estimate_text(row.score, SCORE_DECIMALS)}" for row in rows)
