@@ -4,14 +4,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool
 
 from unbraid.demos.episodes import Demos
 from unbraid.evaluation.intervals import mean_interval
+from unbraid.evaluation.one_mode import of_one_mode
 from unbraid.modes.windows import Windows
 from unbraid.training.model import ModeModel
 from unbraid.training.networks import window_sums
-from unbraid.training.style import PIECE_STEPS, STYLE_NATS
+from unbraid.training.style import STYLE_NATS
 
 __all__ = ["style_entry"]
 
@@ -37,7 +38,7 @@ def style_entry(model: ModeModel, demos: Demos) -> dict[str, Any]:
         a JSON object; what can't be said without episodes of a mode is None.
     """
     assert model.style_reader is not None
-    windows, modes = _of_one_mode(model, demos)
+    windows, modes = of_one_mode(model, demos)
     styles = model.styles_of(demos, windows, modes)
     scale = model.action_normaliser.scale.numpy().astype(np.float64)
     squares = torch.from_numpy(np.square(demos.actions / scale).sum(1, keepdims=True))
@@ -58,24 +59,6 @@ def style_entry(model: ModeModel, demos: Demos) -> dict[str, Any]:
         )
     unit = "stretches" if model.switch_rate > 0 else "episodes"
     return {"most_nats": STYLE_NATS, "unit": unit, "modes": found}
-
-
-def _of_one_mode(model: ModeModel, demos: Demos) -> tuple[Windows, Int[np.ndarray, "window"]]:
-    """Episodes with steps, or stretches of them, and the mode of each."""
-    if model.switch_rate == 0:
-        windows = model.cut(demos, None)
-        return windows, model.window_scores(demos, windows).argmax(1)
-    modes = model.timeline(demos).modes
-    begins = np.zeros(demos.n_steps, dtype=bool)
-    begins[demos.step_starts[:-1][demos.lengths > 0]] = True
-    begins[1:] |= modes[1:] != modes[:-1]
-    starts = np.flatnonzero(begins)
-    lengths, of_stretch = np.diff(starts, append=demos.n_steps), modes[starts]
-    longest = np.zeros(model.n_modes, dtype=np.int64)
-    np.maximum.at(longest, of_stretch, lengths)
-    kept = lengths >= np.minimum(longest, PIECE_STEPS)[of_stretch]
-    starts, lengths = starts[kept], lengths[kept]
-    return Windows(starts, lengths, demos.episode_of_step[starts]), of_stretch[kept]
 
 
 def _swept_sizes(

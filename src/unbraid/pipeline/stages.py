@@ -30,6 +30,7 @@ from unbraid.evaluation.evaluate import Evaluation, evaluate_all, fresh_seeds, r
 from unbraid.evaluation.intervals import mean_interval
 from unbraid.evaluation.obedience import obedience_entries
 from unbraid.evaluation.over_time import over_time_entry
+from unbraid.evaluation.portraits import portraits_entry
 from unbraid.evaluation.reliability import judged_windows, reliability_entry
 from unbraid.evaluation.scores import contingency_by_episode, match_modes, stability
 from unbraid.evaluation.style import style_entry
@@ -66,6 +67,8 @@ from unbraid.worlds.experts import actor_named
 __all__ = ["collect_stage", "evaluate_stage", "fit_stage", "modes_stage", "report_stage"]
 
 _SHOWN_WINDOWS = (1, 10, 25, 50)
+_PORTRAYED_STEPS = 50_000
+"""What each mode is like is read of so many recorded steps at most: more say the same."""
 
 
 def collect_stage(asked: CollectRequest) -> dict[str, Any]:
@@ -196,16 +199,16 @@ def _split(demos: Demos, asked: FitRequest, seed: int) -> tuple[Selection, Selec
     return Selection.split(demos, held_out=asked.held_out, generator=named_generator(seed, "held out"))
 
 
-def _some(chosen: Selection, seed: int) -> Demos:
-    """A copy of as many episodes as are read for the page: all, up to `MOST_READ_STEPS`, or a uniform subset."""
-    some = some_within(chosen.lengths, MOST_READ_STEPS, named_generator(seed, "read for the page"))
-    return replace(chosen, episodes=chosen.episodes[some]).copied()
+def _some(chosen: Selection, seed: int, most_steps: int = MOST_READ_STEPS) -> Selection:
+    """As many episodes as are read for the page: all, up to so many steps, or a uniform subset."""
+    some = some_within(chosen.lengths, most_steps, named_generator(seed, "read for the page"))
+    return replace(chosen, episodes=chosen.episodes[some])
 
 
 def _fit_results(model: ModeModel, fitted_on: Selection, left_out: Selection | None) -> dict[str, Any]:
     """What the page shows of a fit: the search, held-out likelihood, and agreement where there are labels."""
-    training = _some(fitted_on, model.config.seed)
-    held_out = None if left_out is None else _some(left_out, model.config.seed)
+    training = _some(fitted_on, model.config.seed).copied()
+    held_out = None if left_out is None else _some(left_out, model.config.seed).copied()
     data: dict[str, Any] = {"n_episodes": fitted_on.n_episodes, "n_steps": fitted_on.n_steps}
     data |= environment_entry(training.facts)
     if training.n_steps < fitted_on.n_steps:
@@ -215,6 +218,9 @@ def _fit_results(model: ModeModel, fitted_on: Selection, left_out: Selection | N
     own: dict[str, Any] = {"n_modes": model.n_modes, "gradient_steps": model.config.n_steps}
     own["calibrated_on"] = 0 if model.calibration is None else model.calibration.n_spans
     own |= {} if model.search is None else {"search": model.search}
+    if model.n_modes > 1:
+        shown = _some(fitted_on, model.config.seed, _PORTRAYED_STEPS)
+        own["portraits"] = portraits_entry(model, shown.copied(), shown.episodes)
     fitted: dict[str, Any] = {"method": model.config.method, "training_log_likelihood_nats": model.score(training)}
     fitted["log_likelihood_under"] = "changing_modes" if model.switch_rate > 0 else "best_mode"
     if left_out is not None and held_out is not None:

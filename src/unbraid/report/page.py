@@ -21,7 +21,18 @@ Chapter = Callable[["RunRecord"], "Section | None"]
 
 def standard_chapters() -> tuple[Chapter, ...]:
     """The page's chapters in the order of the story; a caller may add its own before it writes."""
-    from unbraid.report.chapters import closing, how_sure, opening, over_time, own, search, steering, style, talk
+    from unbraid.report.chapters import (
+        closing,
+        how_sure,
+        opening,
+        over_time,
+        own,
+        portraits,
+        search,
+        steering,
+        style,
+        talk,
+    )
 
     return (
         opening.asked,
@@ -31,6 +42,7 @@ def standard_chapters() -> tuple[Chapter, ...]:
         steering.certificates,
         talk.talk_repeated,
         search.search,
+        portraits.portraits,
         over_time.over_time,
         how_sure.how_sure,
         style.style,

@@ -9,13 +9,13 @@ from jaxtyping import Bool, Float, Int
 
 from unbraid.demos.episodes import Demos
 from unbraid.evaluation.intervals import mean_interval
+from unbraid.evaluation.portraits import borderline_of, typical_of
 from unbraid.studio.catalogue import Catalogue, shown_as
 from unbraid.studio.edits import Shown
 from unbraid.training.model import ModeModel
 
-__all__ = ["Confusion", "cards_of", "confusion", "measured_of", "motion_of", "typical_of"]
+__all__ = ["Confusion", "cards_of", "confusion", "measured_of", "motion_of"]
 
-_N_EXAMPLES = 5
 _CONFUSED_STEPS = 10  # windows so short that they leave something to confuse
 
 
@@ -69,8 +69,8 @@ def cards_of(
         card["share_of_episodes"] = float(own.mean())
         card["share_of_steps"] = float(steps[:, index].sum() / max(int(steps.sum()), 1))
         card["measured"] = measured_of(numbers, own)
-        card["typical"] = typical_of(catalogue, own)
-        card["borderline"] = _borderline_of(catalogue, own, sure, card["typical"])
+        card["typical"] = typical_of(catalogue.oddness, own)
+        card["borderline"] = borderline_of(catalogue.oddness, own, sure, but=card["typical"])
         card["n_windows"], card["window_steps"] = int((read == mode.mode).sum()), confused.window_steps
         taken: list[dict[str, Any]] = [
             {"mode": other.mode, "probability": _mean_of(windows[:, other.mode], read == mode.mode, confused.episodes)}
@@ -131,20 +131,3 @@ def _mean_of(
     counts, mean = np.bincount(rows), values[own].mean()
     # a probability
     return mean_interval(mean + np.bincount(rows, values[own] - mean) / counts.mean(), within=(0.0, 1.0)).to_json()
-
-
-def typical_of(catalogue: Catalogue, own: Bool[np.ndarray, "episode"]) -> list[int]:
-    """The most ordinary of a mode's episodes, at most five, the most ordinary one first."""
-    episodes = np.flatnonzero(own)
-    return episodes[np.argsort(np.abs(catalogue.oddness[episodes]), kind="stable")][:_N_EXAMPLES].tolist()
-
-
-def _borderline_of(
-    catalogue: Catalogue,
-    own: Bool[np.ndarray, "episode"],
-    sure: Float[np.ndarray, "episode"],
-    typical: Sequence[int],
-) -> list[int]:
-    """Those of which the mode is least sure, then the oddest; none that is called typical."""
-    episodes = np.setdiff1d(np.flatnonzero(own), typical)
-    return episodes[np.lexsort((-catalogue.oddness[episodes], sure[episodes].round(3)))][:_N_EXAMPLES].tolist()

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 
 from unbraid.core.errors import ConfigError
 from unbraid.demos.episodes import Demos
+from unbraid.evaluation.portraits import oddness_of
 from unbraid.modes.windows import cut_windows
 from unbraid.training.model import ModeModel
 from unbraid.training.networks import window_sums
@@ -29,8 +30,7 @@ class Catalogue:
     Attributes:
         probabilities: (episode, mode) of each episode as a whole; rows sum to 1.
         stretches: for each episode, runs of one mode: (mode, steps), which add up to its length.
-        oddness: (episode,) how far below its mode's median the episode's log-likelihood a step lies, in robust
-            standard deviations of its mode's; the larger, the odder.
+        oddness: (episode,) as `evaluation.portraits.oddness_of` says.
         lengths: (episode,) steps.
         returns, costs: (episode,) or None where none were recorded.
     """
@@ -120,7 +120,7 @@ def catalogue_of(model: ModeModel, demos: Demos) -> Catalogue:
     return Catalogue(
         probabilities=probabilities,
         stretches=_stretches(model, demos, modes),
-        oddness=_oddness(scores, modes, demos.lengths > 0),
+        oddness=oddness_of(scores, modes, demos.lengths > 0),
         lengths=np.asarray(demos.lengths),
         returns=_sums(demos.rewards, demos),
         costs=_sums(demos.costs, demos),
@@ -169,20 +169,6 @@ def _joined(stretches: list[tuple[int, int]]) -> list[tuple[int, int]]:
         else:
             found.append((mode, n))
     return found
-
-
-def _oddness(
-    scores: Float[np.ndarray, "episode"], modes: Int[np.ndarray, "episode"], known: np.ndarray
-) -> Float[np.ndarray, "episode"]:
-    """1.4826 x the median distance from the median estimates a normal's deviation (Hampel 1974)."""
-    found = np.zeros(len(scores))
-    for mode in np.unique(modes):
-        own = (modes == mode) & known
-        if own.any():
-            middle = np.median(scores[own])
-            spread = 1.4826 * np.median(np.abs(scores[own] - middle))
-            found[own] = (middle - scores[own]) / max(float(spread), 1e-9)
-    return np.clip(found, -1e6, 1e6)
 
 
 def _sums(values: np.ndarray | None, demos: Demos) -> Float[np.ndarray, "episode"] | None:

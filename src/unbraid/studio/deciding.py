@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from unbraid.core.randomness import named_generator
 from unbraid.demos.episodes import Demos
 from unbraid.evaluation.intervals import Estimate, mean_interval
+from unbraid.evaluation.telling import sensor_of
 from unbraid.modes.windows import cut_windows
 from unbraid.training.model import ModeModel
 
@@ -48,16 +49,14 @@ class Deciding:
 def input_groups(demos: Demos) -> dict[str, list[int]]:
     """The inputs that are swapped together, by name: columns of observations, then of actions.
 
-    Names that end in a number or an axis and share what stands before it, as ``goal_lidar_3``, are one input: its
-    columns say one thing together, and swapping one of them says little. Of more than 128 inputs of an observation,
+    The columns of one sensor (`sensor_of`) are one input: they say one thing together, and swapping one of them says
+    little. Of more than 128 inputs of an observation,
     such as an embedding of pictures, neighbours are one, so that 32 are left.
     """
     names = demos.observation_names or tuple(f"observation {i}" for i in range(demos.observation_size))
     found: dict[str, list[int]] = {}
     for column, name in enumerate(names):
-        stem, underscore, last = name.rpartition("_")
-        grouped = bool(underscore) and (last.isdigit() or last in ("x", "y", "z"))
-        found.setdefault(stem if grouped else name, []).append(column)
+        found.setdefault(sensor_of(name), []).append(column)
     if len(found) > _MOST_ALONE:
         runs = np.array_split(np.array(list(found)), _RUNS)
         found = {f"{run[0]} to {run[-1]}": [c for name in run.tolist() for c in found[name]] for run in runs}

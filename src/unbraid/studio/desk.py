@@ -12,19 +12,20 @@ from unbraid.core.errors import ConfigError, RunError
 from unbraid.core.runs import open_run
 from unbraid.demos.altered import ALTERED
 from unbraid.demos.episodes import Demos
+from unbraid.evaluation.portraits import typical_of
+from unbraid.evaluation.telling import column_names, telling_columns
 from unbraid.report.record import read_results
 from unbraid.report.style import mode_color
 from unbraid.studio.asking import STRONGEST
-from unbraid.studio.cards import Confusion, cards_of, confusion, typical_of
+from unbraid.studio.cards import Confusion, cards_of, confusion
 from unbraid.studio.catalogue import Catalogue, Order, catalogue_of
 from unbraid.studio.certified import certified
 from unbraid.studio.deciding import deciding_inputs
 from unbraid.studio.edits import Edit, EditLog, Edits
 from unbraid.studio.fitting import Paths
 from unbraid.studio.live import LiveRollout, live_observer
-from unbraid.studio.playing import column_names, columns_of, scenes_of
+from unbraid.studio.playing import columns_of, profile_of, scenes_of
 from unbraid.studio.teaching import Teacher
-from unbraid.studio.telling import profile_of, telling_columns
 from unbraid.training.model import ModeModel
 from unbraid.training.online import Observer
 
@@ -155,7 +156,7 @@ class Desk:
         """How some columns run in the most typical episodes of each mode shown."""
         leads, catalogue = self.edits.edits.leads, self.catalogue
         modes = catalogue.shown(leads).argmax(1)
-        chosen = {shown.mode: typical_of(catalogue, modes == shown.mode) for shown in self.edits.edits.shown}
+        chosen = {shown.mode: typical_of(catalogue.oddness, modes == shown.mode) for shown in self.edits.edits.shown}
         return [
             {"mode": mode, "n_episodes": len(episodes), **profile_of(self.demos, episodes, columns)}
             for mode, episodes in chosen.items()

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from unbraid.core.errors import ConfigError, WorldError
 from unbraid.core.randomness import N_SEEDS, named_generator
 from unbraid.demos.episodes import Episode
+from unbraid.evaluation.telling import plotted
 from unbraid.steering.steered import SteeredPolicy, steer
 from unbraid.steering.together import act_together
 from unbraid.studio.asking import Asked, asked_of
@@ -23,7 +24,6 @@ __all__ = [
     "LIVE_SWITCH_RATE",
     "MOST_STEPS",
     "LiveRollout",
-    "drawn",
     "layout_of",
     "live_observer",
     "step_together",
@@ -70,12 +70,6 @@ def layout_of(world: Any) -> dict[str, Any] | None:
 
 def _rounded(values: np.ndarray) -> list[float]:
     return [round(float(value), 3) for value in values]
-
-
-def drawn(value: float) -> float:
-    """A number as plots get it: with four digits, and with all whole ones and four decimals where it is larger than 1,
-    so that what varies is seen of columns in small units, and of those that lie far from 0."""
-    return float(f"{value:.4g}") if abs(value) < 1 else round(float(value), 4)
 
 
 @final
@@ -307,7 +301,7 @@ class _Agent:
         seen = top_down(self._world)
         if seen is not None:
             return told | {"scene": seen}
-        return told | {"observation": [drawn(value) for value in self._observation]}
+        return told | {"observation": [plotted(value) for value in self._observation]}
 
     def episode(self, seed: int) -> Episode:
         if not self._actions:

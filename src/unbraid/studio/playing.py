@@ -8,20 +8,14 @@ from jaxtyping import Float
 
 from unbraid.core.errors import ConfigError
 from unbraid.demos.episodes import Demos, Episode
-from unbraid.studio.live import drawn, layout_of, top_down
+from unbraid.evaluation.telling import column_names, plotted, profile
+from unbraid.studio.live import layout_of, top_down
 from unbraid.worlds.making import make_world, spec_of
 
-__all__ = ["MOST_COLUMNS", "column_names", "columns_of", "scenes_of", "table_of"]
+__all__ = ["MOST_COLUMNS", "columns_of", "profile_of", "scenes_of"]
 
 MOST_COLUMNS = 8
 _MOST_ROWS = 2000  # of a plot or a film; a longer episode is thinned
-
-
-def column_names(demos: Demos) -> list[str]:
-    """Names of all columns that can be plotted: observations, actions, and the reward and cost where recorded."""
-    seen = demos.observation_names or tuple(f"observation {i}" for i in range(demos.observation_size))
-    names = [*seen, *(f"action {i}" for i in range(demos.action_size))]
-    return names + [name for name in ("reward", "cost") if getattr(demos, f"{name}s") is not None]
 
 
 def columns_of(demos: Demos, episode: int, columns: Sequence[int]) -> list[list[float]]:
@@ -30,11 +24,26 @@ def columns_of(demos: Demos, episode: int, columns: Sequence[int]) -> list[list[
     Raises:
         ConfigError: no such episode or column, or more than 8 columns.
     """
-    table, _ = table_of(demos, episode, columns)
-    return [[drawn(value) for value in column] for column in table.T]
+    table, _ = _table_of(demos, episode, columns)
+    return [[plotted(value) for value in column] for column in table.T]
 
 
-def table_of(demos: Demos, episode: int, columns: Sequence[int]) -> tuple[Float[np.ndarray, "row column"], int]:
+def profile_of(demos: Demos, episodes: Sequence[int], columns: Sequence[int]) -> dict[str, Any]:
+    """How some columns run over time in some episodes, as `evaluation.telling.profile` says; an episode that ends early
+    is in its first parts alone.
+
+    Raises:
+        ConfigError: no such episode or column, or more than 8 columns.
+    """
+    tables = [_table_of(demos, episode, columns) for episode in episodes]
+    longest = max((int(demos.lengths[episode]) for episode in episodes), default=0)
+    if not longest:
+        return {"steps": 0, "columns": []}
+    times = np.concatenate([np.arange(len(table)) * every for table, every in tables])
+    return profile(np.concatenate([table for table, _ in tables]), times, longest)
+
+
+def _table_of(demos: Demos, episode: int, columns: Sequence[int]) -> tuple[Float[np.ndarray, "row column"], int]:
     """Chosen columns of an episode, (row, column), and n, where every n-th step of a long one is a row.
 
     Raises:

@@ -7,8 +7,8 @@ import pytest
 
 from unbraid.core.errors import ConfigError
 from unbraid.demos.episodes import Demos, Episode
-from unbraid.studio.playing import MOST_COLUMNS, column_names, columns_of, scenes_of
-from unbraid.studio.telling import profile_of
+from unbraid.evaluation.telling import column_names
+from unbraid.studio.playing import MOST_COLUMNS, columns_of, profile_of, scenes_of
 
 ENV = "unbraid/PointGoal1-v0"
 
@@ -61,6 +61,28 @@ def test_columns_without_names_and_rewards_are_numbered(demos):
 def test_other_columns_are_refused(demos, columns):
     with pytest.raises(ConfigError, match="Columns must"):
         columns_of(demos, 0, columns)
+    with pytest.raises(ConfigError, match="Columns must"):
+        profile_of(demos, [0], columns)
+
+
+def test_a_profile_is_of_all_episodes_asked_for(demos):
+    found = profile_of(demos, [0, 4], [3, 61])
+    assert found["steps"] == 60
+    seen = np.stack([demos.episode(e).observations[:-1, 3] for e in (0, 4)])
+    np.testing.assert_allclose(found["columns"][0]["mean"], seen.mean(0), atol=1e-3)
+    assert found["columns"][1]["low"][0] <= found["columns"][1]["mean"][0] <= found["columns"][1]["high"][0]
+
+
+def test_an_episode_that_ends_early_is_in_the_first_parts_alone():
+    seen = [np.full((n + 1, 1), float(n)) for n in (10, 30)]
+    short = Demos.from_episodes([Episode(s, np.zeros((len(s) - 1, 1))) for s in seen])
+    (column,) = profile_of(short, [0, 1], [0])["columns"]
+    assert column["mean"] == [20.0] * 10 + [30.0] * 20
+
+
+def test_episodes_without_a_step_have_no_profile():
+    empty = Demos.from_episodes([Episode(np.zeros((1, 2)), np.zeros((0, 1)))])
+    assert profile_of(empty, [0], [1]) == {"steps": 0, "columns": []}
 
 
 @pytest.mark.parametrize("episode", [-1, 8])

@@ -1,11 +1,10 @@
-"""The columns that tell modes apart come first, and profiles are what episodes are like."""
+"""The columns that tell modes apart come first, and a profile is what was done over time."""
 
 import numpy as np
 import pytest
 
-from unbraid.core.errors import ConfigError
 from unbraid.demos.episodes import Demos, Episode
-from unbraid.studio.telling import profile_of, telling_columns
+from unbraid.evaluation.telling import profile, sensor_of, telling_columns
 
 
 def pile(observations, actions, *, n_episodes):
@@ -42,36 +41,41 @@ def test_what_modes_are_called_does_not_matter_and_one_mode_says_nothing(made, m
 
 
 def test_long_data_are_read_in_part(made, modes, monkeypatch):
-    monkeypatch.setattr("unbraid.studio.telling._MOST_STEPS", 100)
+    monkeypatch.setattr("unbraid.evaluation.telling._MOST_STEPS", 100)
     assert telling_columns(made, modes)[:2] == [2, 3]
 
 
 def test_data_without_a_step_have_columns_all_the_same():
     empty = Demos.from_episodes([Episode(np.zeros((1, 2)), np.zeros((0, 1)))])
     assert telling_columns(empty, np.zeros(0, dtype=int)) == [0, 1, 2]
-    assert profile_of(empty, [0], [1]) == {"steps": 0, "columns": []}
 
 
-def test_a_profile_is_the_mean_and_the_middle_of_what_episodes_did(made):
-    found = profile_of(made, [0, 4], [2, 1])
+def test_steps_that_are_left_out_say_nothing(made, modes):
+    some = np.where(np.arange(600) % 3 == 0, modes, -1)
+    assert telling_columns(made, some)[:3] == [2, 3, 4]
+    assert telling_columns(made, np.full(600, -1)) == list(range(6))
+
+
+def test_columns_of_one_sensor_are_known_by_their_names():
+    names = ("goal_lidar_3", "velocimeter_x", "gyro_z", "_7", "arm_left", "observation 3", "x_1_y")
+    assert [sensor_of(n) for n in names] == [
+        "goal_lidar",
+        "velocimeter",
+        "gyro",
+        "",
+        "arm_left",
+        "observation 3",
+        "x_1",
+    ]
+
+
+def test_a_profile_is_the_mean_and_the_middle_of_what_was_done():
+    values = np.random.default_rng(0).normal(size=(200, 2))
+    found = profile(values, np.tile(np.arange(100), 2), 100)
     assert found["steps"] == 100
-    parts = np.concatenate([made.episode(e).observations[:-1, 2] for e in (0, 4)])
-    first = parts[[0, 1, 100, 101]]  # 100 steps in 60 parts: the first has two of each episode
-    column, constant = found["columns"]
+    first = values[[0, 1, 100, 101], 1]  # 100 steps in 60 parts: the first has two of each episode
+    column = found["columns"][1]
     assert [len(column[name]) for name in ("low", "mean", "high")] == [60, 60, 60]
     assert column["mean"][0] == pytest.approx(first.mean(), rel=1e-3)
     assert [column["low"][0], column["high"][0]] == pytest.approx(np.quantile(first, [0.1, 0.9]), rel=1e-3)
-    assert set(constant["mean"]) == {3.0}
-
-
-def test_an_episode_that_ends_early_is_in_the_first_parts_alone():
-    seen = [np.full((n + 1, 1), float(n)) for n in (10, 30)]
-    demos = Demos.from_episodes([Episode(s, np.zeros((len(s) - 1, 1))) for s in seen])
-    (column,) = profile_of(demos, [0, 1], [0])["columns"]
-    assert column["mean"] == [20.0] * 10 + [30.0] * 20
-
-
-@pytest.mark.parametrize("columns", [[], [6], [0] * 9])
-def test_other_columns_are_refused(made, columns):
-    with pytest.raises(ConfigError, match="Columns must"):
-        profile_of(made, [0], columns)
+    assert profile(values[:0], np.zeros(0, dtype=int), 0) == {"steps": 0, "columns": []}

@@ -1,21 +1,38 @@
 """Which columns tell modes apart, and how they run over time: what is drawn where there is no picture from above."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from unbraid.demos.episodes import Demos
-from unbraid.studio.live import drawn
-from unbraid.studio.playing import table_of
 
-__all__ = ["profile_of", "telling_columns"]
+__all__ = ["column_names", "plotted", "profile", "sensor_of", "telling_columns"]
 
 _MOST_STEPS = 50_000  # read of the data; more say the same
 _TENTHS = np.arange(1, 10) / 10
 _MOST_PARTS = 60  # of time, in a profile
 _NAMES = ("low", "mean", "high")
+
+
+def plotted(value: float) -> float:
+    """A number as plots get it: with four digits, and with all whole ones and four decimals where it is larger than 1,
+    so that what varies is seen of columns in small units, and of those that lie far from 0."""
+    return float(f"{value:.4g}") if abs(value) < 1 else round(float(value), 4)
+
+
+def column_names(demos: Demos) -> list[str]:
+    """Names of all columns that can be plotted: observations, actions, and the reward and cost where recorded."""
+    seen = demos.observation_names or tuple(f"observation {i}" for i in range(demos.observation_size))
+    names = [*seen, *(f"action {i}" for i in range(demos.action_size))]
+    return names + [name for name in ("reward", "cost") if getattr(demos, f"{name}s") is not None]
+
+
+def sensor_of(name: str) -> str:
+    """What a column's name says that it is a part of: names that end in a number or an axis and share what stands
+    before it, as ``goal_lidar_3``, are one sensor's."""
+    stem, underscore, last = name.rpartition("_")
+    return stem if underscore and (last.isdigit() or last in ("x", "y", "z")) else name
 
 
 def telling_columns(demos: Demos, modes: Int[np.ndarray, "step"]) -> list[int]:
@@ -27,9 +44,10 @@ def telling_columns(demos: Demos, modes: Int[np.ndarray, "step"]) -> list[int]:
 
     Args:
         demos: the episodes; of more than 50,000 steps every n-th is read.
-        modes: (step,) the mode of every step.
+        modes: (step,) the mode of every step; -1 for those that are left out.
     """
-    chosen = np.arange(0, demos.n_steps, max(1, -(-demos.n_steps // _MOST_STEPS)))
+    known = np.flatnonzero(modes >= 0)
+    chosen = known[:: max(1, -(-len(known) // _MOST_STEPS))]
     seen = np.asarray(demos.observations[demos.row_of_step[chosen]], dtype=np.float64)
     table = np.concatenate([seen, np.asarray(demos.actions[chosen], dtype=np.float64)], axis=1)
     if not len(table):
@@ -52,36 +70,30 @@ def _information(modes: Int[np.ndarray, "step"], values: Float[np.ndarray, "step
     return float((joint[held] * np.log(joint[held] / apart[held])).sum())
 
 
-def profile_of(demos: Demos, episodes: Sequence[int], columns: Sequence[int]) -> dict[str, Any]:
-    """How some columns run over time in some episodes: the mean, and where the middle 80 % of values lie.
+def profile(values: Float[np.ndarray, "row column"], times: Int[np.ndarray, "row"], n_steps: int) -> dict[str, Any]:
+    """How some columns run over time: the mean, and where the middle 80 % of values lie.
 
-    Time is cut into at most 60 parts that are equally long; an episode that ends early is in the first ones alone.
+    Time is cut into at most 60 parts that are equally long.
 
     Args:
-        demos: the episodes.
-        episodes: which of them.
-        columns: as `column_names` counts them.
+        values: of episodes, one below the other.
+        times: (row,) the step in its episode that each row is of, in [0, n_steps).
+        n_steps: how long is looked at; some row must lie in every part of it.
 
     Returns:
-        ``steps``, of the longest episode; ``columns``, for each ``low``, ``mean`` and ``high``, (part,) each. Without
-        a step there is nothing: 0, and no columns.
-
-    Raises:
-        ConfigError: no such episode or column, or more than 8 columns.
+        ``steps``; ``columns``, for each ``low``, ``mean`` and ``high``, (part,) each. Of no steps there are no columns.
     """
-    tables = [table_of(demos, episode, columns) for episode in episodes]
-    longest = max((int(demos.lengths[episode]) for episode in episodes), default=0)
-    if not longest:
+    if not n_steps:
         return {"steps": 0, "columns": []}
-    n_parts = min(_MOST_PARTS, longest)
-    parts = np.concatenate([np.arange(len(table)) * every * n_parts // longest for table, every in tables])
-    values = np.concatenate([table for table, _ in tables])
-    told = np.stack([_spread(values[parts == part]) for part in range(n_parts)])
+    n_parts = min(_MOST_PARTS, n_steps)
+    parts = times * n_parts // n_steps
+    order = np.argsort(parts, kind="stable")
+    told = np.stack([_spread(own) for own in np.split(values[order], np.cumsum(np.bincount(parts))[:-1])])
     return {
-        "steps": longest,
+        "steps": n_steps,
         "columns": [
-            {name: [drawn(value) for value in told[:, row, column]] for row, name in enumerate(_NAMES)}
-            for column in range(len(columns))
+            {name: [plotted(value) for value in told[:, row, column]] for row, name in enumerate(_NAMES)}
+            for column in range(values.shape[1])
         ],
     }
 
