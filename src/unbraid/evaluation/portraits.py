@@ -13,7 +13,6 @@ from unbraid.evaluation.one_mode import of_one_mode
 from unbraid.evaluation.telling import column_names, plotted, profile, sensor_of, telling_columns
 from unbraid.modes.windows import Windows
 from unbraid.training.model import ModeModel
-from unbraid.training.networks import window_sums
 
 __all__ = ["borderline_of", "oddness_of", "portraits_entry", "typical_of"]
 
@@ -40,15 +39,12 @@ def portraits_entry(model: ModeModel, demos: Demos, numbers: Int[np.ndarray, "ep
         estimates ``steps``, ``return`` and ``cost``, and a ``profile`` of the columns, with an ``example``, the most
         typical episode. A mode without an episode has its share alone.
     """
-    windows, modes = of_one_mode(model, demos)
     changing = model.switch_rate > 0
     unit = "stretches" if changing else "episodes"
+    windows, modes, oddness, sure = _read(model, demos)
     steps, of_step = _steps_of(windows), np.full(demos.n_steps, -1)
     of_step[steps] = np.repeat(modes, windows.lengths)
     columns = _columns(demos, of_step)
-    likelihoods = window_sums(model.log_likelihoods(model.steps_of(demos)), windows) / windows.lengths[:, None]
-    oddness = oddness_of(likelihoods[np.arange(len(modes)), modes], modes, np.ones(len(modes), dtype=bool))
-    sure = np.zeros(len(modes)) if changing else model.predict_proba(demos).max(1)
     called = numbers[windows.episodes]
     sums = {
         name: np.add.reduceat(np.append(np.asarray(values, dtype=np.float64), 0.0)[steps], _firsts(windows))
@@ -73,6 +69,23 @@ def portraits_entry(model: ModeModel, demos: Demos, numbers: Int[np.ndarray, "ep
     names = column_names(demos)
     shown = [names[column] for column in columns]
     return {"unit": unit, "n": len(windows), "columns": shown, "modes": found}
+
+
+def _read(
+    model: ModeModel, demos: Demos
+) -> tuple[Windows, Int[np.ndarray, "window"], Float[np.ndarray, "window"], Float[np.ndarray, "window"]]:
+    """Episodes, or stretches of one mode; of each its mode, how odd it is, and the probability of the mode."""
+    steps = model.steps_of(demos)
+    if model.switch_rate > 0:
+        windows, modes = of_one_mode(model, demos)
+        likelihoods, sure = model.window_log_likelihoods(steps, windows), np.ones(len(modes))
+    else:
+        windows, own = model.cut(demos, None), model.own_evidence
+        read = model.scores_of_windows(steps, windows, (own, "policy"))
+        modes, likelihoods = read[own].argmax(1), read["policy"]
+        sure = model.calibrated(read[own], windows).max(1)
+    scores = likelihoods[np.arange(len(modes)), modes] / windows.lengths
+    return windows, modes, oddness_of(scores, modes, np.ones(len(modes), dtype=bool)), sure
 
 
 def oddness_of(

@@ -25,6 +25,16 @@ def episode(n, mode):
     return Episode(seen, acted, rewards=np.full(n, 1.0 + mode))
 
 
+def say(model, scores):
+    """An untrained model has nothing to say itself: here what it says of episodes; a later step is less likely."""
+
+    def read(steps, windows, kinds):
+        place = windows.starts + (windows.lengths - 1) / 2
+        return {"policy": np.tile(-(windows.lengths * place)[:, None], (1, 3)), "combined": scores}
+
+    model.scores_of_windows = read
+
+
 @pytest.fixture(scope="module")
 def demos():
     made = [episode(n, mode) for n, mode in zip(LENGTHS, MODES, strict=True)]
@@ -38,9 +48,7 @@ def model(demos):
         made = ModeModel(UnbraidConfig(n_modes=3), observation_size=4, action_size=2)
     of_episode = np.array(MODES)[demos.lengths > 0]
     scores = np.where(of_episode[:, None] == np.arange(3), 0.0, -3.0)
-    made.window_scores = lambda demos, windows, **_: scores  # an untrained model has nothing to say
-    made.predict_proba = lambda demos: np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
-    made.log_likelihoods = lambda steps: -torch.arange(steps.n_steps, dtype=torch.float64)[:, None].expand(-1, 3)
+    say(made, scores)
     return made
 
 
@@ -82,9 +90,7 @@ def test_a_mode_is_drawn_as_long_as_a_fifth_of_its_episodes_last(model):
     lengths = [10] * 9 + [500]
     demos = Demos.from_episodes([episode(n, 0) for n in lengths])
     scores = np.tile([0.0, -3.0, -3.0], (10, 1))
-    model.window_scores = lambda demos, windows, **_: scores
-    model.predict_proba = lambda demos: np.exp(scores)
-    model.log_likelihoods = lambda steps: torch.zeros((steps.n_steps, 3), dtype=torch.float64)
+    say(model, scores)
     assert portraits_entry(model, demos, np.arange(10))["modes"][0]["profile"]["steps"] == 10
 
 
