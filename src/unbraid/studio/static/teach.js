@@ -130,7 +130,7 @@ export function teachView(panel, studio) {
       return row;
     });
     learned.replaceChildren(element("p", { id: "n-answers" }, `${answer.n_answers} answer${answer.n_answers === 1 ? "" : "s"}, saved with the run as preferences.json.`),
-      element("p", { className: "small muted" }, "How probable it is of each mode that you like it best, over the situations at hand; its utility is in logits, and 0 is just acceptable."), ...rows,
+      element("p", { className: "small muted" }, "How probable it is of each mode that you like it best, over the situations at hand; its utility, with its standard deviation after ±, is in logits, and 0 is just acceptable."), ...rows,
       element("p", { className: "small muted" }, `A situation is read as: ${namesOf(answer.features.slice(1))}.`),
       answer.n_answers ? element("div", {}, element("h3", {}, "Make a switcher of them"), element("code", { id: "teach-command", className: "block" }, answer.command),
         element("button", { type: "button", className: "gap", on: { click: () => copy(answer.command, "The command") } }, "Copy the command")) : "");
