@@ -811,6 +811,25 @@ def test_ctrl_c_after_the_last_step_loses_nothing(unbraid, pile, tmp_path, monke
     assert (tmp_path / "run" / "results.json").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_a_finished_fit_is_not_fitted_again(unbraid, fitted, pile, tmp_path, monkeypatch):
+    """Be its checkpoints there or removed: it answers what it answered, and what was evaluated since stays."""
+    run = tmp_path / "run"
+    shutil.copytree(fitted, run)
+    asked = ("fit", pile, "--out", run, "--n-steps", 20, "--held-out", 0.4, "--resume", "--json")
+    monkeypatch.setattr("unbraid.pipeline.stages.fit", lambda *given: pytest.fail("it fits again"))
+    before = json.loads((run / "results.json").read_text())
+    (run / "results.json").write_text(json.dumps(before | {"evaluation": {"n": 1}}))
+    answers = [json.loads(unbraid(*asked).out)]
+    assert json.loads((run / "results.json").read_text()) == before | {"evaluation": {"n": 1}}
+    shutil.rmtree(run / "checkpoints")
+    answers.append(json.loads(unbraid(*asked).out))
+    (run / "results.json").unlink()
+    answers.append(json.loads(unbraid(*asked).out))
+    assert json.loads((run / "results.json").read_text()) == before
+    assert answers == [{"run": str(run), "page": answers[0]["page"], **before["unbraid"], "fit": before["fit"]}] * 3
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has another Ctrl-C")
 @pytest.mark.usefixtures("undrawn")
 def test_a_real_ctrl_c_in_a_fit_saves_and_resumes(unbraid, pile, tmp_path):

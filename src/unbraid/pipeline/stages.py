@@ -96,8 +96,9 @@ def fit_stage(asked: FitRequest, config: FitConfig) -> dict[str, Any]:
         if ranks.is_first:
             return ranks.shared_json(_fit_and_write(asked, config, ranks))
         training, _ = _training_and_held_out(asked, config)
-        with naming(asked.data):
-            fit(training.without_labels(), config, _options(asked, config, training.fingerprint(), ranks))
+        if not ranks.shared_json(None):  # the first process says whether the run has its model already
+            with naming(asked.data):
+                fit(training.without_labels(), config, _options(asked, config, training.fingerprint(), ranks))
         return ranks.shared_json(None)
 
 
@@ -165,23 +166,31 @@ def _fit_and_write(asked: FitRequest, config: FitConfig, ranks: Ranks) -> dict[s
     def worth_keeping() -> bool:
         return going_on or latest_checkpoint(run / "checkpoints") is not None
 
-    with resumed_from(worth_keeping), removed_unless(worth_keeping, run), naming(asked.data):
-        model = fit(training.without_labels(), config, _options(asked, config, fingerprint, ranks))
+    is_fitted = ranks.shared_json(going_on and (run / "model").exists())
+    if is_fitted:
+        model = ModeModel.from_pretrained(run)
+    else:
+        with resumed_from(worth_keeping), removed_unless(worth_keeping, run), naming(asked.data):
+            model = fit(training.without_labels(), config, _options(asked, config, fingerprint, ranks))
     with (
         resumed_from(worth_keeping),
         stopping_with("Stopped; the fit is done and kept. The same command with --resume does the rest."),
     ):
-        if not (run / "model").exists():
+        if not is_fitted:
             model.save_pretrained(run / "model")
-        results = _fit_results(model, training, held_out)
-        write_json(run / "results.json", results)
+        if is_fitted and (run / "results.json").exists():  # with what was evaluated since
+            results = read_json(run / "results.json")
+        else:
+            results = _fit_results(model, training, held_out)
+            write_json(run / "results.json", results)
         page = write_report(run)
     return {"run": str(run), "page": str(page), **results["unbraid"], "fit": results["fit"]}
 
 
 def _require_same(known: dict[str, Any], content: dict[str, Any], run: Path) -> None:
-    """A fit goes on with what it began with: `run.json` must stay true. (The checkpoint sees to the data.)"""
-    for name in ("command", "config", "held_out"):
+    """A fit goes on with what it began with: `run.json` must stay true."""
+    known, content = ({**of, "data": (of.get("provenance") or {}).get("data_fingerprint")} for of in (known, content))
+    for name in ("command", "config", "held_out", "data"):
         if known.get(name) != json.loads(json.dumps(content[name])):
             raise RunError(
                 f"{run} must be resumed with the {name} that it was made with; they differ: "
