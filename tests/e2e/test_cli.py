@@ -387,6 +387,14 @@ def test_modes_of_episodes_and_of_windows(unbraid, fitted, pile):
     np.testing.assert_allclose(probabilities, model.predict_proba(demos, window_steps=25), rtol=1e-5)
 
 
+def test_labelled_demonstrations_are_read_once(unbraid, fitted, pile, monkeypatch):
+    reads = []
+    scores = ModeModel.scores_of_windows
+    monkeypatch.setattr(ModeModel, "scores_of_windows", lambda *given: reads.append(1) or scores(*given))
+    assert _only_json(unbraid("modes", fitted, pile, "--json"))["agreement"] is not None
+    assert len(reads) == 1
+
+
 def test_windows_that_are_not_sure_get_no_mode(unbraid, fitted, pile):
     asked = ("modes", fitted, pile, "--window-steps", 10)
     sure = np.array([entry["probability"] for entry in _only_json(unbraid(*asked, "--json"))["assignment"]])

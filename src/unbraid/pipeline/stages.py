@@ -33,7 +33,7 @@ from unbraid.evaluation.over_time import over_time_entry
 from unbraid.evaluation.reliability import judged_windows, reliability_entry
 from unbraid.evaluation.scores import contingency_by_episode, match_modes, stability
 from unbraid.evaluation.style import style_entry
-from unbraid.evaluation.tables import agreement_entries, agreement_entry, matching_of
+from unbraid.evaluation.tables import agreement_entries, agreement_of_modes, matching_of
 from unbraid.evaluation.training_seeds import require_different_models
 from unbraid.modes.assignment import stretches_of
 from unbraid.modes.calibration import NOT_SURE, likeliest
@@ -250,7 +250,8 @@ def modes_stage(asked: ModesRequest) -> dict[str, Any]:
     model, demos = ModeModel.from_pretrained(asked.run), load_asked(asked)
     with naming(asked.data):
         windows = model.cut(demos, asked.window_steps)
-        probabilities = model.predict_proba(demos, window_steps=asked.window_steps)
+        scores = model.window_scores(demos, windows)
+    probabilities = model.calibrated(scores, windows)
     modes = likeliest(probabilities, asked.min_probability)
     shares = np.bincount(modes[modes != NOT_SURE], minlength=model.n_modes) / len(modes)
     found: dict[str, Any] = {"n_modes": model.n_modes, "window_steps": asked.window_steps}
@@ -276,14 +277,14 @@ def modes_stage(asked: ModesRequest) -> dict[str, Any]:
             windows.episodes, windows.starts - demos.step_starts[windows.episodes], modes, probabilities, strict=True
         )
     ]
-    of_each = windows.episodes if asked.window_steps is None else slice(None)  # episodes of no steps have no window
     if model.style_reader is not None:
-        styles = model.styles(demos, window_steps=asked.window_steps)[of_each]
+        styles = model.styles_of(demos, windows, scores.argmax(1))
         for entry, style in zip(found["assignment"], styles, strict=True):
             entry["style"] = float(style)
     if model.switch_rate > 0:
         found |= _changes_of(model, demos)
     if asked.beside:
+        of_each = windows.episodes if asked.window_steps is None else slice(None)  # episodes of no steps have no window
         with naming(asked.data):
             others = [
                 ModeModel.from_pretrained(r).predict(demos, window_steps=asked.window_steps)[of_each]
@@ -300,13 +301,8 @@ def modes_stage(asked: ModesRequest) -> dict[str, Any]:
         decided = windows.episodes[modes != NOT_SURE]
         found["agreement"] = None
         if len(np.unique(demos.labels[decided])) > 1:  # of one expert nothing is told apart
-            found["agreement"] = agreement_entry(
-                model,
-                demos,
-                window_steps=asked.window_steps,
-                evidence=None,
-                seed=model.config.seed,
-                min_probability=asked.min_probability,
+            found["agreement"] = agreement_of_modes(
+                model, demos, windows, modes, window_steps=asked.window_steps, seed=model.config.seed
             )
     return found
 
