@@ -506,6 +506,7 @@ def test_what_exists_is_not_touched(refused, fitted, pile, tmp_path, verb, kind)
         (["--n-steps", 30], "config", "n_steps 20 -> 30"),
         (["--n-modes", 3, "--seed", 1], "config", "n_modes 2 -> 3, seed 0 -> 1"),
         (["--held-out", 0.2], "held_out", "held_out 0.4 -> 0.2"),
+        (["--method", "talk"], "config", "method unbraid -> talk"),
     ],
 )
 def test_a_fit_goes_on_with_what_it_began_with(refused, fitted, pile, tmp_path, asked, expected, told):
@@ -520,8 +521,10 @@ def test_a_fit_goes_on_with_the_data_that_it_began_with(unbraid, refused, fitted
     shutil.copytree(fitted, tmp_path / "run")
     assert unbraid("collect", tmp_path / "other", "--episodes", 3, "--max-steps", 60, "--seed", 1).code == 0
     began = ["--n-steps", 20, "--held-out", 0.4]
-    message = refused("fit", tmp_path / "other", "--out", tmp_path / "run", *began, "--resume")
-    assert "must be resumed with the data that it was made with" in message
+    for gone in ("nothing", "checkpoints", "model"):  # as where it was killed before there was either
+        shutil.rmtree(tmp_path / "run" / gone, ignore_errors=True)
+        message = refused("fit", tmp_path / "other", "--out", tmp_path / "run", *began, "--resume")
+        assert "must be resumed with the data that it was made with" in message
 
 
 def test_nothing_but_a_fit_can_be_resumed(refused, fitted, pile, tmp_path):

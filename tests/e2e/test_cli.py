@@ -387,6 +387,14 @@ def test_modes_of_episodes_and_of_windows(unbraid, fitted, pile):
     np.testing.assert_allclose(probabilities, model.predict_proba(demos, window_steps=25), rtol=1e-5)
 
 
+def test_labelled_demonstrations_are_read_once(unbraid, fitted, pile, monkeypatch):
+    reads = []
+    scores = ModeModel.scores_of_windows
+    monkeypatch.setattr(ModeModel, "scores_of_windows", lambda *given: reads.append(1) or scores(*given))
+    assert _only_json(unbraid("modes", fitted, pile, "--json"))["agreement"] is not None
+    assert len(reads) == 1
+
+
 def test_windows_that_are_not_sure_get_no_mode(unbraid, fitted, pile):
     asked = ("modes", fitted, pile, "--window-steps", 10)
     sure = np.array([entry["probability"] for entry in _only_json(unbraid(*asked, "--json"))["assignment"]])
@@ -809,6 +817,25 @@ def test_ctrl_c_after_the_last_step_loses_nothing(unbraid, pile, tmp_path, monke
     assert unbraid(*asked, "--resume").code == 0
     assert (tmp_path / "run" / "model" / "model.safetensors").read_bytes() == model
     assert (tmp_path / "run" / "results.json").exists()
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_finished_fit_is_not_fitted_again(unbraid, fitted, pile, tmp_path, monkeypatch):
+    """Be its checkpoints there or removed: it answers what it answered, and what was evaluated since stays."""
+    run = tmp_path / "run"
+    shutil.copytree(fitted, run)
+    asked = ("fit", pile, "--out", run, "--n-steps", 20, "--held-out", 0.4, "--resume", "--json")
+    monkeypatch.setattr("unbraid.pipeline.stages.fit", lambda *given: pytest.fail("it fits again"))
+    before = json.loads((run / "results.json").read_text())
+    (run / "results.json").write_text(json.dumps(before | {"evaluation": {"n": 1}}))
+    answers = [json.loads(unbraid(*asked).out)]
+    assert json.loads((run / "results.json").read_text()) == before | {"evaluation": {"n": 1}}
+    shutil.rmtree(run / "checkpoints")
+    answers.append(json.loads(unbraid(*asked).out))
+    (run / "results.json").unlink()
+    answers.append(json.loads(unbraid(*asked).out))
+    assert json.loads((run / "results.json").read_text()) == before
+    assert answers == [{"run": str(run), "page": answers[0]["page"], **before["unbraid"], "fit": before["fit"]}] * 3
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has another Ctrl-C")

@@ -76,6 +76,24 @@ def test_what_is_done_is_not_done_again(swept, unbraid, pile, monkeypatch):
     assert "must be resumed with the held out that it was made with; they differ: held_out 0.4 -> 0.2." in other.err
 
 
+def test_several_data_sets_are_swept_together_from_anywhere_and_resumed(unbraid, pile, tmp_path, monkeypatch):
+    """Workers are other processes; and a sweep knows its data again, in the order in which they were named."""
+    monkeypatch.chdir(pile.parent)
+    assert unbraid("collect", tmp_path / "more", "--episodes", 2, "--max-steps", 60, "--seed", 1).code == 0
+    asked = ["--out", tmp_path / "sweep", *TALK, "--held-out", 0.4, "--workers", 1, "--json"]
+    grids = [["--grid", "n_steps=20", f"seed={seeds}"] for seeds in ("0", "0,1")]
+    first = unbraid("sweep", pile.name, "--demos", tmp_path / "more", *asked, *grids[0])
+    assert first.code == 0, first.err
+    again = unbraid("sweep", pile.name, "--demos", tmp_path / "more", *asked, *grids[1], "--resume")
+    assert [trial["state"] for trial in json.loads(again.out)["trials"]] == ["done", "done"]
+    run = tmp_path / "sweep" / "trials" / "n_steps=20,seed=1"
+    assert json.loads((run / "run.json").read_text())["reading"] == {"n_more_demos": 1}
+    data = json.loads((run / "results.json").read_text())["data"]
+    assert data["n_episodes"] + data["held_out_episodes"] == 6 + 4
+    turned = unbraid("sweep", tmp_path / "more", "--demos", pile.name, *asked, *grids[1], "--resume")
+    assert "must be resumed with the data fingerprint that it was made with" in turned.err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

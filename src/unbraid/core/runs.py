@@ -177,9 +177,13 @@ def refuse_existing(path: Path, *, resumed_by: str | None = None) -> None:
 
 
 def differences(known: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
-    """What differs between the settings that a folder keeps and those asked for now: each by its name, old -> new."""
+    """What differs between the settings that a folder keeps and those asked for now: each by its name, old -> new.
+
+    Of two methods the method alone: their settings are not the same ones.
+    """
     told: list[str] = []
-    for name in dict.fromkeys([*known, *asked]):
+    names = ("method",) if known.get("method") != asked.get("method") else dict.fromkeys([*known, *asked])
+    for name in names:
         old, new = (json.loads(json.dumps(of[name])) if name in of else None for of in (known, asked))
         if old == new:
             continue

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.demos.episodes import Demos, require_demos
-from unbraid.demos.far_values import first_faults
+from unbraid.demos.far_values import first_faults, is_rounded
 from unbraid.demos.findings import CheckReport, Finding
 from unbraid.demos.selection import Selection
 
@@ -30,8 +30,8 @@ def check_demos(demos: Demos) -> CheckReport:
     """Looks at every row of `demos`, in chunks, and says what is wrong.
 
     Codes: "no-episodes", "one-episode", "two-episodes", "empty-episode", "duplicated-episode", "not-finite",
-    "constant-column", "exploding-column", "far-action", "bounds", "out-of-bounds", "saturated-actuator",
-    "repeated-final-observation", "foreign-final-observation".
+    "constant-column", "exploding-column", "far-action", "rounded-action", "bounds", "out-of-bounds",
+    "saturated-actuator", "repeated-final-observation", "foreign-final-observation".
     """
     require_demos(demos)
     if demos.n_episodes == 0:
@@ -45,6 +45,7 @@ def check_demos(demos: Demos) -> CheckReport:
                 findings += _about_values(demos, field, values.reshape(len(values), -1))
         exploding = {finding.field for finding in findings if finding.code == "exploding-column"}
         findings += [finding for finding in _about_far_actions(demos) if finding.field not in exploding]
+        findings += _about_rounded_actions(demos)
         findings += _about_bounds(demos)
         shares = _saturated_shares(demos)
         findings += _about_saturation(shares)
@@ -291,6 +292,27 @@ def _about_far_actions(demos: Demos) -> list[Finding]:
         remedy = "Leave the episode out, or look for a fault of the recording."
         found.append(Finding("warning", "far-action", "actions", message, remedy, episode))
     return found
+
+
+def _about_rounded_actions(demos: Demos) -> list[Finding]:
+    """Columns of actions that lie so far from 0 that no fit takes them."""
+    table = demos.actions
+    if table.dtype.itemsize <= 4 or len(table) == 0:  # float32 has been rounded already
+        return []
+    first = np.asarray(table[0])  # so that a column that never changes has a deviation of 0
+    mean = first + np.sum([(chunk - first).sum(0) for chunk in _chunks(table)], axis=0) / len(table)
+    variance = np.sum([np.square(chunk - mean).sum(0) for chunk in _chunks(table)], axis=0) / len(table)
+    return [
+        Finding(
+            "error",
+            "rounded-action",
+            "actions",
+            f"{_column(demos, 'actions', column)} must lie near 0 beside how much it varies, as a fit computes with "
+            f"float32; its values lie around {mean[column]:g}, and would be rounded.",
+            "Take that number away from the column, and add it to what the policy does.",
+        )
+        for column in np.flatnonzero(is_rounded(mean, np.sqrt(variance))).tolist()
+    ]
 
 
 def _about_bounds(demos: Demos) -> list[Finding]:

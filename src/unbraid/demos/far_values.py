@@ -1,6 +1,7 @@
 """Values far beyond what a column holds otherwise: a sensor's fault, a wrong unit, a simulation that diverged.
 
-One such number would make the scale of its column, and all else in it small.
+One such number would make the scale of its column, and all else in it small. And columns all of whose values lie far
+from 0, as map coordinates do, which single precision would round.
 """
 
 import math
@@ -11,13 +12,22 @@ from typing import final
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-__all__ = ["Fence", "Watch", "faults", "first_faults"]
+__all__ = ["Fence", "Watch", "faults", "first_faults", "is_rounded"]
 
 _SAMPLE_ROWS, _SAMPLE_VALUES = 100_000, 5_000_000
 _FEW, _AT_LEAST = 1e-3, 3
 """The largest thousandth of a column, and the smallest, but at least three values of each, are not what is usual."""
 _FEW_EPISODES = 0.05
 _WIDTHS = 10.0
+_FAR, _ROUNDED = 1e3, 1e-3
+"""A column is far from 0 whose mean is at least so large, and where rounding to float32 is more than a thousandth of
+its deviation."""
+
+
+def is_rounded(mean: Float[np.ndarray, "column"], deviation: Float[np.ndarray, "column"]) -> Bool[np.ndarray, "column"]:
+    """Which columns lie so far from 0 beside how much they vary that float32 would round away what varies."""
+    rounded = np.abs(mean) * np.finfo(np.float32).eps / 2
+    return (np.abs(mean) >= _FAR) & (deviation > 0) & (rounded > _ROUNDED * deviation)
 
 
 @final

@@ -18,6 +18,7 @@ __all__ = [
     "require_names",
     "require_rows",
     "rows_of",
+    "said_lacking",
     "said_partial",
     "taken_flag",
     "taken_of_episodes",
@@ -159,14 +160,17 @@ def said_partial(episodes: Sequence[Any]) -> list[str]:
     """Sentences on what only some of the episodes have, so that it is kept of none."""
     said: list[str] = []
     for what, name in (("Rewards", "rewards"), ("Costs", "costs"), ("Seeds", "seed"), ("Labels", "label")):
-        lacking = [i for i, episode in enumerate(episodes) if getattr(episode, name) is None]
-        if 0 < len(lacking) < len(episodes):
-            have = "has" if len(lacking) == 1 else "have"
-            said.append(
-                f"{what} are left out: {len(lacking)} of {len(episodes)} episodes {have} none, episode {lacking[0]} "
-                "first."
-            )
+        said += said_lacking(what, [getattr(episode, name) is not None for episode in episodes])
     return said
+
+
+def said_lacking(what: str, there: Sequence[bool]) -> list[str]:
+    """A sentence on what only some of the episodes have; none where all have it, or none has."""
+    lacking = [i for i, has in enumerate(there) if not has]
+    if not 0 < len(lacking) < len(there):
+        return []
+    have = "has" if len(lacking) == 1 else "have"
+    return [f"{what} are left out: {len(lacking)} of {len(there)} episodes {have} none, episode {lacking[0]} first."]
 
 
 def chosen_numbers(episodes: Any, n_episodes: int) -> Int[np.ndarray, "chosen"]:

@@ -14,18 +14,16 @@ from unbraid.core.told import one_number
 from unbraid.demos.altered import altered, environment_facts
 from unbraid.demos.episodes import Demos
 from unbraid.demos.recording import RecordingWriter, read_recording
+from unbraid.demos.spaces import remedy_for_actions
 from unbraid.demos.store import save_demos
 
 __all__ = ["RecordDemos"]
 
 
-_REMEDIES = {
-    "observation": "Wrap the environment first: in gymnasium.wrappers.FlattenObservation, and where that gives whole "
-    "numbers, in DtypeObservation(env, numpy.float32) around it.",
-    "action": "Discrete actions are not covered: choose an environment with continuous ones. Others can be wrapped "
-    "first: in gymnasium.wrappers.TransformAction(env, function, action_space), whose function makes the environment's "
-    "action of a vector of numbers.",
-}
+_SEEN_REMEDY = (
+    "Wrap the environment first: in gymnasium.wrappers.FlattenObservation, and where that gives whole numbers, in "
+    "DtypeObservation(env, numpy.float32) around it."
+)
 
 
 @final
@@ -73,7 +71,7 @@ class RecordDemos(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarr
             if not isinstance(space, Box) or len(space.shape) != 1 or space.dtype.kind != "f":
                 raise WorldError(
                     f"The {name} space must be a Box with one axis of floating-point numbers; got {space}. "
-                    f"{_REMEDIES[name]}"
+                    f"{remedy_for_actions(space) if name == 'action' else _SEEN_REMEDY}"
                 )
             spaces[name] = space
         if observation_names and len(observation_names) != spaces["observation"].shape[0]:

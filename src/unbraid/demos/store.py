@@ -7,9 +7,13 @@
              labels.npy         who acted, and labels.json with the experts' names: kept apart, so that removing
              labels.json        these two leaves the same demonstrations without labels
 
+With each of the small arrays, which are read at once, stands the sha256 of its numbers; of the large ones the size
+alone is looked at. Stores from before have no sha256, and are read without.
+
 The version is raised when an older unbraid would misread a newer store; a new optional file does not raise it.
 """
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -26,7 +30,7 @@ from unbraid.demos.episodes import Demos
 from unbraid.demos.formats.archive import open_npy
 from unbraid.demos.formats.format import Format
 from unbraid.demos.parts import parts_of
-from unbraid.demos.writing import STORE_FORMAT, STORE_VERSION, StoreWriter, save_parts
+from unbraid.demos.writing import MAPPED, STORE_FORMAT, STORE_VERSION, StoreWriter, save_parts
 
 __all__ = [
     "FORMAT",
@@ -36,7 +40,6 @@ __all__ = [
     "write_spooled",
 ]
 
-_MAPPED = ("observations", "actions", "rewards", "costs")
 _REMEDY = "Restore it from a copy, or write the demonstrations again."
 
 
@@ -81,12 +84,13 @@ def read_store(path: Path, *, in_memory: bool = False) -> Demos:
         if name in index["arrays"]:
             values = open_npy(path / f"{name}.npy", _REMEDY)
             _require_as_written(values, index["arrays"][name], path / f"{name}.npy")
-            arrays[name] = values if name in _MAPPED and not in_memory else np.array(values)
+            arrays[name] = values if name in MAPPED and not in_memory else np.array(values)
     label_names: tuple[str, ...] = ()
     if (path / "labels.npy").exists() or (path / "labels.json").exists():
-        label_names = _read_label_names(path / "labels.json")
+        label_names, known = _read_about_labels(path / "labels.json")
         if (path / "labels.npy").exists():
             arrays["labels"] = np.array(open_npy(path / "labels.npy", _REMEDY))
+            _require_sum(arrays["labels"], known, path / "labels.npy", "labels.json")
     return demos_from_arrays(
         arrays,
         source=path,
@@ -145,10 +149,12 @@ def _read_index(path: Path) -> dict[str, Any]:
     return index
 
 
-def _read_label_names(path: Path) -> tuple[str, ...]:
+def _read_about_labels(path: Path) -> tuple[tuple[str, ...], object]:
+    """The experts' names, and the sha256 of their numbers or None."""
     remedy = "Restore it, or remove labels.npy too to have the demonstrations without labels."
-    names = read_json(path, error=DataError, remedy=remedy)
-    return names_from(names.get("label_names") if isinstance(names, dict) else names, "label_names", path)
+    about = read_json(path, error=DataError, remedy=remedy)
+    known = about.get("sha256") if isinstance(about, dict) else None
+    return names_from(about.get("label_names") if isinstance(about, dict) else about, "label_names", path), known
 
 
 def _require_as_written(values: np.ndarray, entry: object, path: Path) -> None:
@@ -157,6 +163,15 @@ def _require_as_written(values: np.ndarray, entry: object, path: Path) -> None:
         raise DataError(
             f"{path} must be as demos.json lists it, shape {wanted.get('shape')} of {wanted.get('dtype')}; got shape "
             f"{list(values.shape)} of {values.dtype.name}. Write the demonstrations again with `save_demos`."
+        )
+    _require_sum(values, wanted.get("sha256"), path, "demos.json")
+
+
+def _require_sum(values: np.ndarray, known: object, path: Path, index: str) -> None:
+    """Raises `DataError` where the numbers are not those that were written; stores from before do not say."""
+    if known is not None and hashlib.sha256(values.tobytes()).hexdigest() != known:
+        raise DataError(
+            f"{path} must hold the numbers that were written, whose sha256 {index} keeps; it holds others. {_REMEDY}"
         )
 
 

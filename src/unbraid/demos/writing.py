@@ -5,6 +5,7 @@ layout is that of `unbraid.demos.store`).
 """
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Generator, Iterable
@@ -19,10 +20,12 @@ from unbraid.core.runs import new_folder, write_json
 from unbraid.demos.arrays import arrays_of
 from unbraid.demos.episodes import Demos, require_demos
 
-__all__ = ["STORE_FORMAT", "STORE_VERSION", "StoreWriter", "new_store", "save_parts"]
+__all__ = ["MAPPED", "STORE_FORMAT", "STORE_VERSION", "StoreWriter", "new_store", "save_parts"]
 
 STORE_FORMAT = "unbraid-demos"
 STORE_VERSION = 1
+MAPPED = ("observations", "actions", "rewards", "costs")
+"""The large arrays: nobody reads them whole, so that no checksum is kept of them."""
 
 _CHUNK_ROWS = 65536
 _OF_ALL = ("action_low", "action_high")
@@ -106,7 +109,7 @@ class StoreWriter:
             self._form = part.select([])  # a first part that is kept would be a second one in memory
             for name, values in arrays_of(part).items():
                 file = self._files.enter_context(open(self._folder / f"{name}.npy", "wb"))  # noqa: SIM115
-                self._arrays[name] = _GrowingArray(file, values)
+                self._arrays[name] = _GrowingArray(file, values, summed=name not in MAPPED)
         else:
             _require_alike(self._form, part, self.n_episodes)
         for name, values in arrays_of(part).items():
@@ -121,7 +124,10 @@ class StoreWriter:
         for array in self._arrays.values():
             array.finish()
         if self._form.label_names:
-            write_json(self._folder / "labels.json", {"label_names": list(self._form.label_names)})
+            about: dict[str, Any] = {"label_names": list(self._form.label_names)}
+            if "labels" in self._arrays:
+                about["sha256"] = self._arrays["labels"].entry()["sha256"]
+            write_json(self._folder / "labels.json", about)
         index = {
             "format": STORE_FORMAT,
             "version": STORE_VERSION,
@@ -138,8 +144,9 @@ class StoreWriter:
 class _GrowingArray:
     """One ``.npy`` file that grows along its first axis, in C order; its header says at the end how long it is."""
 
-    def __init__(self, file: BinaryIO, like: np.ndarray) -> None:
+    def __init__(self, file: BinaryIO, like: np.ndarray, *, summed: bool) -> None:
         self._file, self._dtype, self._row, self.n_rows = file, like.dtype.newbyteorder("<"), like.shape[1:], 0
+        self._sum = hashlib.sha256() if summed else None
         self._file.write(self._header())
 
     def append(self, values: np.ndarray) -> None:
@@ -147,6 +154,8 @@ class _GrowingArray:
         for start in range(0, len(values), _CHUNK_ROWS):
             chunk = np.ascontiguousarray(values[start : start + _CHUNK_ROWS], dtype=self._dtype)
             self._file.write(chunk.tobytes())
+            if self._sum is not None:
+                self._sum.update(chunk.tobytes())
         self.n_rows += len(values)
 
     def finish(self) -> None:
@@ -157,7 +166,8 @@ class _GrowingArray:
 
     def entry(self) -> dict[str, Any]:
         """What the index says of it."""
-        return {"dtype": self._dtype.name, "shape": [self.n_rows, *self._row]}
+        entry = {"dtype": self._dtype.name, "shape": [self.n_rows, *self._row]}
+        return entry if self._sum is None else entry | {"sha256": self._sum.hexdigest()}
 
     def _header(self) -> bytes:
         """As long for any number of rows: numpy leaves room in it for the first axis to grow."""

@@ -19,11 +19,12 @@ from unbraid.evaluation.scores import (
     contingency_by_episode,
     match_modes,
 )
-from unbraid.modes.calibration import NOT_SURE, likeliest
+from unbraid.modes.calibration import NOT_SURE
+from unbraid.modes.windows import Windows
 from unbraid.training.model import ModeModel
 from unbraid.training.networks import Evidence
 
-__all__ = ["agreement_entries", "agreement_entry", "confusion_entry", "matching_of"]
+__all__ = ["agreement_entries", "agreement_entry", "agreement_of_modes", "confusion_entry", "matching_of"]
 
 _SCORES = ("nmi", "ari", "accuracy", "purity")
 
@@ -51,14 +52,35 @@ def agreement_entry(
     window_steps: int | None,
     evidence: Evidence | None,
     seed: int,
-    min_probability: float = 0.0,
 ) -> dict[str, Any]:
-    """NMI, ARI, purity and accuracy of windows (or of episodes, where `window_steps` is None), with intervals.
+    """NMI, ARI, purity and accuracy of windows (or of episodes, where `window_steps` is None), with intervals."""
+    kind = evidence or model.own_evidence
+    return _scores(_agreement(model, held_out, _read(model, held_out, window_steps, kind), seed), window_steps, kind)
 
-    Of those alone whose likeliest mode is as probable as `min_probability`, as `ModeModel.predict` has it.
+
+def agreement_of_modes(
+    model: ModeModel,
+    demos: Demos,
+    windows: Windows,
+    modes: Int[np.ndarray, "window"],
+    *,
+    window_steps: int | None,
+    seed: int,
+) -> dict[str, Any]:
+    """`agreement_entry` of modes that the model has read already, by its own evidence; those not sure do not count.
+
+    Args:
+        model: what read them.
+        demos: labelled episodes.
+        windows: of theirs.
+        modes: (window,) the mode of each, or `NOT_SURE`.
+        window_steps: steps in a window; None where they are whole episodes.
+        seed: of the bootstrap over episodes.
     """
-    read = _read(model, held_out, window_steps, evidence, min_probability)
-    return _scores(_agreement(model, held_out, read, seed), window_steps, evidence)
+    decided = modes != NOT_SURE
+    episodes = windows.episodes[decided]
+    read = (_labels_of(demos)[episodes], modes[decided], episodes)
+    return _scores(_agreement(model, demos, read, seed), window_steps, model.own_evidence)
 
 
 def agreement_entries(
@@ -104,10 +126,10 @@ def _confusion(found: Agreement, window_steps: int, seed: int) -> dict[str, Any]
     }
 
 
-def _scores(found: Agreement, window_steps: int | None, evidence: Evidence | None) -> dict[str, Any]:
+def _scores(found: Agreement, window_steps: int | None, evidence: Evidence) -> dict[str, Any]:
     level = {"level": "episode"} if window_steps is None else {"level": "window", "window_steps": window_steps}
     scores = {name: getattr(found, name).to_json() for name in _SCORES}
-    return {**level, "evidence": evidence or "combined", **scores}
+    return {**level, "evidence": evidence, **scores}
 
 
 _Read = tuple[Int[np.ndarray, "window"], Int[np.ndarray, "window"], Int[np.ndarray, "window"]]
@@ -123,23 +145,16 @@ def _agreement(model: ModeModel, held_out: Demos, read: _Read, seed: int) -> Agr
     )
 
 
-def _read(
-    model: ModeModel,
-    demos: Demos,
-    window_steps: int | None,
-    evidence: Evidence | None,
-    min_probability: float = 0.0,
-) -> _Read:
-    """Of every window that is decided."""
+def _read(model: ModeModel, demos: Demos, window_steps: int | None, evidence: Evidence | None) -> _Read:
+    labels, windows = _labels_of(demos), model.cut(demos, window_steps)
+    modes = model.window_scores(demos, windows, evidence).argmax(1)
+    return labels[windows.episodes], modes, windows.episodes
+
+
+def _labels_of(demos: Demos) -> Int[np.ndarray, "episode"]:
     if demos.labels is None:
         why = "".join(f" {line}" for line in said_of(demos.facts) if "labels" in line.lower())
         raise DataError(
             f"Demonstrations must have labels to be scored against; these have none.{why} Load some that have."
         )
-    windows = model.cut(demos, window_steps)
-    scores = model.window_scores(demos, windows, evidence)
-    modes, episodes = scores.argmax(1), windows.episodes
-    if min_probability > 0:
-        decided = likeliest(model.calibrated(scores, windows, evidence), min_probability) != NOT_SURE
-        modes, episodes = modes[decided], episodes[decided]
-    return demos.labels[episodes], modes, episodes
+    return demos.labels

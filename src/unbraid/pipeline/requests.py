@@ -415,8 +415,11 @@ class StudioRequest:
 
     run: Run
     """A run's folder; its fit may still go on."""
-    demos: str | None = None
-    """The demonstrations: a path, or an id such as minari:NAME. By default a demo's own."""
+    demos: tuple[str, ...] = ()
+    """The demonstrations: a path, or an id such as minari:NAME; several, in the order in which the fit read them, are
+    read together. By default a demo's own."""
+    weights: tuple[float, ...] = ()
+    """The share of steps of each data set, as the fit was told. By default all episodes are kept."""
     env: str | None = None
     """The environment that agents act in; by default the one that the run names, and ours where they fit."""
     host: str = "127.0.0.1"

@@ -34,7 +34,7 @@ from unbraid.evaluation.portraits import portraits_entry
 from unbraid.evaluation.reliability import judged_windows, reliability_entry
 from unbraid.evaluation.scores import contingency_by_episode, match_modes, stability
 from unbraid.evaluation.style import style_entry
-from unbraid.evaluation.tables import agreement_entries, agreement_entry, matching_of
+from unbraid.evaluation.tables import agreement_entries, agreement_of_modes, matching_of
 from unbraid.evaluation.training_seeds import require_different_models
 from unbraid.modes.assignment import stretches_of
 from unbraid.modes.calibration import NOT_SURE, likeliest
@@ -99,8 +99,9 @@ def fit_stage(asked: FitRequest, config: FitConfig) -> dict[str, Any]:
         if ranks.is_first:
             return ranks.shared_json(_fit_and_write(asked, config, ranks))
         training, _ = _training_and_held_out(asked, config)
-        with naming(asked.data):
-            fit(training.without_labels(), config, _options(asked, config, training.fingerprint(), ranks))
+        if not ranks.shared_json(None):  # the first process says whether the run has its model already
+            with naming(asked.data):
+                fit(training.without_labels(), config, _options(asked, config, training.fingerprint(), ranks))
         return ranks.shared_json(None)
 
 
@@ -168,23 +169,31 @@ def _fit_and_write(asked: FitRequest, config: FitConfig, ranks: Ranks) -> dict[s
     def worth_keeping() -> bool:
         return going_on or latest_checkpoint(run / "checkpoints") is not None
 
-    with resumed_from(worth_keeping), removed_unless(worth_keeping, run), naming(asked.data):
-        model = fit(training.without_labels(), config, _options(asked, config, fingerprint, ranks))
+    is_fitted = ranks.shared_json(going_on and (run / "model").exists())
+    if is_fitted:
+        model = ModeModel.from_pretrained(run)
+    else:
+        with resumed_from(worth_keeping), removed_unless(worth_keeping, run), naming(asked.data):
+            model = fit(training.without_labels(), config, _options(asked, config, fingerprint, ranks))
     with (
         resumed_from(worth_keeping),
         stopping_with("Stopped; the fit is done and kept. The same command with --resume does the rest."),
     ):
-        if not (run / "model").exists():
+        if not is_fitted:
             model.save_pretrained(run / "model")
-        results = _fit_results(model, training, held_out)
-        write_json(run / "results.json", results)
+        if is_fitted and (run / "results.json").exists():  # with what was evaluated since
+            results = read_json(run / "results.json")
+        else:
+            results = _fit_results(model, training, held_out)
+            write_json(run / "results.json", results)
         page = write_report(run)
     return {"run": str(run), "page": str(page), **results["unbraid"], "fit": results["fit"]}
 
 
 def _require_same(known: dict[str, Any], content: dict[str, Any], run: Path) -> None:
-    """A fit goes on with what it began with: `run.json` must stay true. (The checkpoint sees to the data.)"""
-    for name in ("command", "config", "held_out"):
+    """A fit goes on with what it began with: `run.json` must stay true."""
+    known, content = ({**of, "data": (of.get("provenance") or {}).get("data_fingerprint")} for of in (known, content))
+    for name in ("command", "config", "held_out", "data"):
         if known.get(name) != json.loads(json.dumps(content[name])):
             raise RunError(
                 f"{run} must be resumed with the {name} that it was made with; they differ: "
@@ -247,7 +256,8 @@ def modes_stage(asked: ModesRequest) -> dict[str, Any]:
     model, demos = ModeModel.from_pretrained(asked.run), load_asked(asked)
     with naming(asked.data):
         windows = model.cut(demos, asked.window_steps)
-        probabilities = model.predict_proba(demos, window_steps=asked.window_steps)
+        scores = model.window_scores(demos, windows)
+    probabilities = model.calibrated(scores, windows)
     modes = likeliest(probabilities, asked.min_probability)
     shares = np.bincount(modes[modes != NOT_SURE], minlength=model.n_modes) / len(modes)
     found: dict[str, Any] = {"n_modes": model.n_modes, "window_steps": asked.window_steps}
@@ -273,14 +283,14 @@ def modes_stage(asked: ModesRequest) -> dict[str, Any]:
             windows.episodes, windows.starts - demos.step_starts[windows.episodes], modes, probabilities, strict=True
         )
     ]
-    of_each = windows.episodes if asked.window_steps is None else slice(None)  # episodes of no steps have no window
     if model.style_reader is not None:
-        styles = model.styles(demos, window_steps=asked.window_steps)[of_each]
+        styles = model.styles_of(demos, windows, scores.argmax(1))
         for entry, style in zip(found["assignment"], styles, strict=True):
             entry["style"] = float(style)
     if model.switch_rate > 0:
         found |= _changes_of(model, demos)
     if asked.beside:
+        of_each = windows.episodes if asked.window_steps is None else slice(None)  # episodes of no steps have no window
         with naming(asked.data):
             others = [
                 ModeModel.from_pretrained(r).predict(demos, window_steps=asked.window_steps)[of_each]
@@ -297,13 +307,8 @@ def modes_stage(asked: ModesRequest) -> dict[str, Any]:
         decided = windows.episodes[modes != NOT_SURE]
         found["agreement"] = None
         if len(np.unique(demos.labels[decided])) > 1:  # of one expert nothing is told apart
-            found["agreement"] = agreement_entry(
-                model,
-                demos,
-                window_steps=asked.window_steps,
-                evidence=None,
-                seed=model.config.seed,
-                min_probability=asked.min_probability,
+            found["agreement"] = agreement_of_modes(
+                model, demos, windows, modes, window_steps=asked.window_steps, seed=model.config.seed
             )
     return found
 

@@ -63,11 +63,13 @@ def desk_of(asked: StudioRequest) -> Any:
     data = results.get("data") or {}
     remarks: list[str] = []
     demos, held_out = None, None
-    if asked.demos is not None:
-        demos, held_out = _named(load_demos(asked.demos, options=asked.reading), facts, remarks)
-        if (misfit := _misfit(asked.run, asked.demos, demos)) is not None:
+    path = " ".join(asked.demos)
+    if asked.demos:
+        read = load_demos(*asked.demos, weights=asked.weights or None, options=asked.reading)
+        demos, held_out = _named(read, facts, remarks)
+        if (misfit := _misfit(asked.run, path, demos)) is not None:
             raise DataError(misfit)
-    elif asked.reading != ReadOptions():
+    elif asked.reading != ReadOptions() or asked.weights:
         raise ConfigError(
             "Options that say how demonstrations are read need --demos, which was not given. Name them, or leave these "
             "options out."
@@ -79,8 +81,8 @@ def desk_of(asked: StudioRequest) -> Any:
 
     def find_worlds() -> tuple[tuple[str, ...], tuple[str, ...]]:
         data, more = _results(asked.run).get("data") or {}, list(remarks)
-        if asked.demos is not None and demos is not None:  # of a fit that went on at the start, it shows only now
-            more += filter(None, [_misfit(asked.run, asked.demos, demos)])
+        if asked.demos and demos is not None:  # of a fit that went on at the start, it shows only now
+            more += filter(None, [_misfit(asked.run, path, demos)])
         recorded = {} if demos is None else environment_entry(demos.facts)
         env_id = asked.env or data.get("env_id") or recorded.get("env_id")
         differs = data.get(ALTERED) or recorded.get(ALTERED)
@@ -121,8 +123,19 @@ def _named(demos: Demos, facts: dict[str, Any], remarks: list[str]) -> tuple[Dem
             return demos, held_out
     elif demos.fingerprint() == known:
         return demos, None
-    remarks.append(_OTHERS)
+    remarks.append(" ".join([_OTHERS, *_together(facts)]))
     return demos, demos
+
+
+def _together(facts: dict[str, Any]) -> list[str]:
+    """A sentence on how to name the demonstrations of a fit that read several data sets together."""
+    reading = facts.get("reading")
+    told: dict[str, Any] = reading if isinstance(reading, dict) else {}
+    n_more, weights = told.get("n_more_demos", 0), told.get("weights")
+    if not n_more and not weights:
+        return []
+    share = f", with --weights {' '.join(f'{weight:g}' for weight in weights)}" if weights else ""
+    return [f"It read {1 + n_more} data sets: name as many after --demos, in the order of the fit{share}."]
 
 
 def _misfit(run: Path, path: str, demos: Demos) -> str | None:

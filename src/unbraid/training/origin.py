@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Real
 
 from unbraid.core.errors import DataError
 from unbraid.demos.episodes import Demos
+from unbraid.demos.far_values import is_rounded
 from unbraid.demos.selection import Selection
 from unbraid.policy.normaliser import spread_of_blocks
 
@@ -18,9 +19,6 @@ __all__ = ["MOST", "origin_of", "require_held"]
 
 MOST = 1e37
 """No number may be larger, in either direction: float32, in which sums are taken, too, ends at 3.4e38."""
-_FAR, _ROUNDED = 1e3, 1e-3
-"""A column is moved whose mean is at least so large, and where rounding to float32 is more than a thousandth of its
-deviation. Others are read as they always were, to the last bit."""
 _BLOCK = 65536
 
 
@@ -49,8 +47,7 @@ def _far(
 ) -> tuple[Float[np.ndarray, "column"], Bool[np.ndarray, "column"]]:
     """The mean of each column, and whether it lies far from 0."""
     mean, deviation, _ = spread_of_blocks(blocks)
-    rounded = np.abs(mean) * np.finfo(np.float32).eps / 2
-    return mean, (np.abs(mean) >= _FAR) & (deviation > 0) & (rounded > _ROUNDED * deviation)
+    return mean, is_rounded(mean, deviation)
 
 
 def _require_near(chosen: Selection) -> None:

@@ -15,6 +15,7 @@ from gymnasium.wrappers import TimeLimit
 from unbraid.core.errors import UnbraidError, WorldError
 from unbraid.core.told import observed, one_number, reward_and_cost
 from unbraid.demos.altered import ALTERED, altered, altered_from, wrappers_around
+from unbraid.demos.spaces import remedy_for_actions
 from unbraid.worlds.controllers import imported
 from unbraid.worlds.telling import EVENTS, LAYOUT, STATES, SUCCESS
 
@@ -181,8 +182,7 @@ def _require_vectors(name: str, worlds: VectorEnv[Any, Any, Any]) -> None:
     if not isinstance(done, gymnasium.spaces.Box) or len(done.shape) != 1 or done.dtype.kind != "f":
         raise WorldError(
             f"The actions of {name} must be vectors of numbers, a one-dimensional Box of floating-point numbers; it "
-            f"has {done}. Discrete actions are not covered: wrap it (gymnasium.ActionWrapper) so that it takes such a "
-            "Box, or choose another."
+            f"has {done}. {remedy_for_actions(done)}"
         )
 
 

@@ -156,6 +156,12 @@ def test_settings_that_differ_are_told_old_and_new():
     assert runs.differences(old, old) == ""
 
 
+def test_of_two_methods_only_the_method_is_told_to_differ():
+    old = {"config": {"method": "unbraid", "n": 1, "gone": 0}, "seed": 0}
+    new = {"config": {"method": "talk", "n": 2, "more": 0}, "seed": 1}
+    assert runs.differences(old, new) == "method unbraid -> talk, seed 0 -> 1"
+
+
 def test_opening_what_is_no_run_says_so(tmp_path):
     with pytest.raises(RunError, match="must be a run's folder"):
         runs.open_run(tmp_path / "no")

@@ -12,6 +12,7 @@ from unbraid.demos.episodes import Demos, Episode
 from unbraid.demos.loading import load_demos
 from unbraid.demos.selection import Selection
 from unbraid.demos.store import save_demos
+from unbraid.training.origin import origin_of
 
 
 def _healthy(n_episodes: int = 6, steps: int = 40, obs: int = 3) -> Demos:
@@ -83,6 +84,20 @@ def test_a_single_action_far_from_the_others_is_named():
     finding = _only(replace(_changed("actions", (45, 1), 50.0), action_low=None, action_high=None))
     assert (finding.severity, finding.code, finding.episode) == ("warning", "far-action", 1)
     assert finding.message.startswith("actions[1] should lie near its other values; episode 1 holds 50 at step 5.")
+
+
+def test_actions_that_single_precision_would_round_are_named_as_a_fit_refuses_them():
+    demos = replace(_healthy(), action_low=None, action_high=None)
+    moved = replace(demos, actions=demos.actions + np.array([0.0, 1e6]))
+    finding = _only(moved)
+    assert (finding.severity, finding.code) == ("error", "rounded-action")
+    assert finding.message.startswith("actions[1] must lie near 0 beside how much it varies")
+    with pytest.raises(DataError, match="those of column 1 lie around 1e"):
+        origin_of(moved)
+    assert check_demos(replace(moved, actions=moved.actions.astype(np.float32))).findings == ()
+    assert check_demos(replace(demos, actions=demos.actions + np.array([0.0, 900.0]))).findings == ()
+    idle = replace(demos, actions=np.column_stack([demos.actions[:, 0], np.full(len(demos.actions), 1e6 + 0.1)]))
+    assert [finding.code for finding in check_demos(idle).findings] == ["constant-column"]
 
 
 def test_columns_too_large_for_single_precision():

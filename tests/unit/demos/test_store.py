@@ -55,6 +55,16 @@ def _same(one: Demos, other: Demos) -> None:
             assert a == b, name
 
 
+def _without_sums(folder) -> None:
+    """Makes a store what it was before a sha256 stood with its small arrays."""
+    index, labels = (json.loads((folder / f"{name}.json").read_text()) for name in ("demos", "labels"))
+    for entry in index["arrays"].values():
+        entry.pop("sha256", None)
+    labels.pop("sha256", None)
+    (folder / "demos.json").write_text(json.dumps(index))
+    (folder / "labels.json").write_text(json.dumps(labels))
+
+
 @pytest.mark.parametrize("in_memory", [False, True])
 def test_what_goes_in_comes_out(demos, folder, in_memory):
     _same(demos, load_demos(folder, in_memory=in_memory))
@@ -83,6 +93,7 @@ def test_opening_reads_headers_only(tmp_path):
             file.truncate(file.tell() + 8 * shape[0] * shape[1])
     np.save(folder / "lengths.npy", np.array([n]))
     index = json.loads((folder / "demos.json").read_text())
+    del index["arrays"]["lengths"]["sha256"]
     index["arrays"]["observations"]["shape"], index["arrays"]["actions"]["shape"] = [n + 1, 8], [n, 2]
     (folder / "demos.json").write_text(json.dumps(index))
     opened = load_demos(folder)
@@ -175,6 +186,38 @@ def test_a_truncated_array_says_so(folder, name, keep):
         load_demos(folder)
 
 
+@pytest.mark.parametrize("name", ["observations", "lengths", "labels"])
+def test_bytes_behind_an_array_say_so(folder, name):
+    """Numbers that were appended, or a second array in the same file, would not be read."""
+    path = folder / f"{name}.npy"
+    n_bytes = path.stat().st_size
+    with path.open("ab") as file:
+        file.write(bytes(8))
+    held = f"nothing behind it, {n_bytes} bytes by its header; it has {n_bytes + 8}. Restore it"
+    with pytest.raises(DataError, match=rf"{name}\.npy must hold one array and {held}"):
+        load_demos(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "others", "index"),
+    [
+        ("lengths", np.array([6, 0, 8]), "demos"),
+        ("terminated", np.array([True, False, False]), "demos"),
+        ("seeds", np.array([1, 2, 3]), "demos"),
+        ("action_low", np.array([-2.0, -np.inf]), "demos"),
+        ("labels", np.array([0, 1, 0]), "labels"),
+    ],
+)
+def test_small_arrays_that_were_changed_say_so_unless_the_store_is_from_before(folder, name, others, index):
+    assert not np.array_equal(np.load(folder / f"{name}.npy"), others)
+    np.save(folder / f"{name}.npy", others)
+    says = rf"{name}\.npy must hold the numbers that were written, whose sha256 {index}\.json keeps; it holds others"
+    with pytest.raises(DataError, match=says):
+        load_demos(folder)
+    _without_sums(folder)
+    np.testing.assert_array_equal(getattr(load_demos(folder), name), others)
+
+
 def test_a_missing_array_says_so(folder):
     (folder / "costs.npy").unlink()
     with pytest.raises(DataError, match=r"costs\.npy must exist; there is no such file"):
@@ -191,6 +234,7 @@ def test_an_array_of_another_shape_or_kind_says_so(folder):
 
 def test_lengths_that_do_not_fit_the_rows_say_so(folder):
     np.save(folder / "lengths.npy", np.array([5, 1, 9]))
+    _without_sums(folder)
     with pytest.raises(DataError, match="left: `observations` must have 18 rows for 3 episodes of 15 steps"):
         load_demos(folder)
 

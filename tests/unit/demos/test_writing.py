@@ -77,7 +77,7 @@ def test_parts_are_asked_for_one_by_one_and_none_is_kept(demos, tmp_path):
 
 def test_a_header_has_room_for_any_number_of_rows(tmp_path):
     with open(tmp_path / "a.npy", "wb") as file:
-        array = writing._GrowingArray(file, np.zeros((1, 58), np.float32))
+        array = writing._GrowingArray(file, np.zeros((1, 58), np.float32), summed=False)
         short = array._header()
         array.n_rows = 10**15
         assert len(array._header()) == len(short)

@@ -9,7 +9,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from unbraid.core.errors import DataError
 from unbraid.demos.episodes import Demos, Episode
-from unbraid.evaluation.tables import agreement_entry, confusion_entry, matching_of
+from unbraid.evaluation.tables import agreement_entry, agreement_of_modes, confusion_entry, matching_of
 from unbraid.training.config import TalkConfig, UnbraidConfig
 from unbraid.training.model import ModeModel
 
@@ -135,12 +135,28 @@ def test_labels_are_read_here_and_nowhere_else(model, demos):
     assert entry["counts"] != other["counts"]
 
 
+@pytest.mark.parametrize("window_steps", [None, 10])
+def test_modes_that_were_read_already_agree_as_those_read_anew(model, demos, window_steps, monkeypatch):
+    anew = agreement_entry(model, demos, window_steps=window_steps, evidence=None, seed=0)
+    windows, modes = model.cut(demos, window_steps), model.predict(demos, window_steps=window_steps)
+    monkeypatch.setattr(ModeModel, "window_scores", lambda *given: pytest.fail("it reads again"))
+    assert agreement_of_modes(model, demos, windows, modes, window_steps=window_steps, seed=0) == anew
+    with pytest.raises(DataError, match="must have labels to be scored against"):
+        agreement_of_modes(model, demos.without_labels(), windows, modes, window_steps=window_steps, seed=0)
+
+
+def test_an_agreement_names_the_evidence_that_the_method_has(demos):
+    model = ModeModel(TalkConfig(n_modes=4), observation_size=4, action_size=2).eval()
+    assert agreement_entry(model, demos, window_steps=10, evidence=None, seed=0)["evidence"] == "encoder"
+
+
 def test_the_undecided_are_left_out_where_a_least_probability_is_asked(model, demos):
     sure = model.predict_proba(demos, window_steps=10).max(1)
     least = float(np.median(sure))
-    entry = agreement_entry(model, demos, window_steps=10, evidence=None, seed=0, min_probability=least)
+    said = model.predict(demos, window_steps=10, min_probability=least)
+    entry = agreement_of_modes(model, demos, model.cut(demos, 10), said, window_steps=10, seed=0)
     labels, modes = _by_hand(model, demos, 10)
-    decided = model.predict(demos, window_steps=10, min_probability=least) >= 0
+    decided = said >= 0
     assert 0 < decided.sum() < len(decided)
     assert entry["nmi"]["value"] == pytest.approx(normalized_mutual_info_score(labels[decided], modes[decided]))
     episodes = model.cut(demos, 10).episodes[decided]

@@ -1,5 +1,6 @@
 """The verb finds the demonstrations of a run, and says where they are not the run's own."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from unbraid.core.randomness import named_generator
 from unbraid.core.runs import create_run, provenance, write_json
 from unbraid.demos.episodes import Demos, Episode
 from unbraid.demos.formats.tables_write import write_table
+from unbraid.demos.joining import join_demos
 from unbraid.demos.options import ReadOptions
 from unbraid.demos.store import save_demos
 from unbraid.pipeline.demo import keep_demonstrations
@@ -42,7 +44,7 @@ def run(tmp_path, demos):
 
 def test_the_fits_own_demonstrations_are_known_again_with_those_it_left_out(run, demos, tmp_path):
     save_demos(demos, tmp_path / "pile")
-    desk = desk_of(StudioRequest(run, demos=str(tmp_path / "pile")))
+    desk = desk_of(StudioRequest(run, demos=(str(tmp_path / "pile"),)))
     assert desk.remarks == ()
     assert desk.demos.n_episodes == 5
     assert desk._held_out.n_episodes == 2
@@ -55,7 +57,7 @@ def test_demonstrations_are_read_as_the_fit_read_them(run, demos, tmp_path):
     write_table(replace(demos, observation_names=tuple(seen)), tmp_path / "left.csv")
     (tmp_path / "left.csv.json").unlink()  # what unbraid noted of it
     reading = ReadOptions(episode_column="episode", obs_columns=("seen_*",), action_columns=("action_*",))
-    desk = desk_of(StudioRequest(run, demos=str(tmp_path / "left.csv"), reading=reading))
+    desk = desk_of(StudioRequest(run, demos=(str(tmp_path / "left.csv"),), reading=reading))
     assert desk.demos.n_episodes == 5
     assert desk.demos.observation_size == demos.observation_size
     with pytest.raises(ConfigError, match=r"need --demos, which was not given"):
@@ -66,16 +68,34 @@ def test_demonstrations_of_an_altered_world_are_neither_acted_again_nor_acted_in
     altered = replace(demos, facts={**demos.facts, "env_altered": f"{ENV}, in RescaleAction"})
     save_demos(altered, tmp_path / "pile")
     write_json(run / "results.json", {"data": {"env_id": None, "env_altered": f"{ENV}, in RescaleAction"}})
-    desk = desk_of(StudioRequest(run, demos=str(tmp_path / "pile")))
+    desk = desk_of(StudioRequest(run, demos=(str(tmp_path / "pile"),)))
     assert any(f"recorded in {ENV}, in RescaleAction, which its id alone does not make" in one for one in desk.remarks)
     assert desk.episode(0)["from_above"] is None
 
 
 def test_other_demonstrations_are_shown_and_said_to_be_others(run, demos, tmp_path):
     save_demos(replace(demos, actions=-demos.actions), tmp_path / "pile")
-    desk = desk_of(StudioRequest(run, demos=str(tmp_path / "pile")))
+    desk = desk_of(StudioRequest(run, demos=(str(tmp_path / "pile"),)))
     assert "are not the demonstrations that the run was fitted on" in desk.remarks[0]
     assert desk._held_out is desk.demos
+
+
+@pytest.mark.parametrize("weights", [(), (1.0, 2.0)])
+def test_data_sets_that_were_fitted_together_are_known_again(run, demos, tmp_path, weights):
+    sources = tuple(str(save_demos(demos.select(chosen), tmp_path / f"{chosen[0]}")) for chosen in ([0, 1, 2], [3, 4]))
+    together = join_demos([demos.select([0, 1, 2]), demos.select([3, 4])], weights=weights or None)
+    training, _ = together.split(held_out=0.4, generator=named_generator(7, "held out"))
+    facts = json.loads((run / "run.json").read_text())
+    facts["provenance"]["data_fingerprint"] = training.fingerprint()
+    facts["reading"] = {"n_more_demos": 1, "weights": list(weights)}
+    (run / "run.json").write_text(json.dumps(facts))
+    desk = desk_of(StudioRequest(run, demos=sources, weights=weights))
+    assert desk.remarks == ()
+    assert desk.demos.n_episodes == together.n_episodes
+    assert desk._held_out.n_episodes == together.n_episodes - training.n_episodes
+    alone = desk_of(StudioRequest(run, demos=sources[:1]))
+    told = "It read 2 data sets: name as many after --demos, in the order of the fit"
+    assert f"{told}{', with --weights 1 2' if weights else ''}." in alone.remarks[0]
 
 
 def test_columns_are_known_by_their_names(run, demos, tmp_path):
@@ -91,9 +111,9 @@ def test_columns_are_known_by_their_names(run, demos, tmp_path):
     renamed = tuple(f"q{name}" for name in demos.observation_names)
     save_demos(replace(demos, observations=demos.observations[:, order], observation_names=turned), tmp_path / "turned")
     save_demos(replace(demos, observation_names=renamed), tmp_path / "renamed")
-    assert desk_of(StudioRequest(run, demos=str(tmp_path / "turned"))).demos.n_episodes == 5
+    assert desk_of(StudioRequest(run, demos=(str(tmp_path / "turned"),))).demos.n_episodes == 5
     with pytest.raises(DataError, match=r"renamed cannot be read .* must have the observation columns"):
-        desk_of(StudioRequest(run, demos=str(tmp_path / "renamed")))
+        desk_of(StudioRequest(run, demos=(str(tmp_path / "renamed"),)))
 
 
 @pytest.fixture
@@ -105,12 +125,12 @@ def narrow(tmp_path):
 
 def test_demonstrations_that_the_model_cannot_read_are_refused_at_the_start(run, narrow):
     with pytest.raises(DataError, match=r"narrow must hold .* of 60 observation and 2 action columns.* got 3 and 1\."):
-        desk_of(StudioRequest(run, demos=str(narrow)))
+        desk_of(StudioRequest(run, demos=(str(narrow),)))
 
 
 def test_of_a_fit_that_goes_on_it_is_said_once_there_is_a_model_that_cannot_read_them(tmp_path, run, narrow):
     fitting = create_run(tmp_path / "fitting", {"command": "fit"})
-    desk = desk_of(StudioRequest(fitting, demos=str(narrow)))
+    desk = desk_of(StudioRequest(fitting, demos=(str(narrow),)))
     (run / "model").rename(fitting / "model")
     assert any("got 3 and 1" in remark for remark in desk.about()["remarks"])
 

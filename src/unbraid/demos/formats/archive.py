@@ -117,10 +117,11 @@ def open_npy(path: Path, remedy: str = _REMEDY) -> np.ndarray:
     """An ``.npy`` file, memory-mapped and read-only; never unpickled.
 
     Raises:
-        DataError: missing, truncated, or of Python objects.
+        DataError: missing, truncated, longer than its array, or of Python objects.
     """
     try:
-        return np.lib.format.open_memmap(path, mode="r")
+        values = np.lib.format.open_memmap(path, mode="r")
+        n_bytes, n_held = path.stat().st_size, values.offset + values.nbytes
     except FileNotFoundError:
         raise DataError(f"{path} must exist; there is no such file. {remedy}") from None
     except (ValueError, EOFError) as error:
@@ -129,6 +130,12 @@ def open_npy(path: Path, remedy: str = _REMEDY) -> np.ndarray:
         raise DataError(f"{path} must be a whole .npy array; it is truncated or damaged ({error}). {remedy}") from None
     except OSError as error:
         raise DataError(f"{path} must be readable; the system said: {error.strerror}. {remedy}") from error
+    if n_bytes != n_held:
+        raise DataError(
+            f"{path} must hold one array and nothing behind it, {n_held} bytes by its header; it has {n_bytes}. "
+            f"{remedy}"
+        )
+    return values
 
 
 def require_keys(asked: Collection[str], keys: Collection[str], source: Path) -> None:

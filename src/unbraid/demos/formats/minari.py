@@ -4,7 +4,8 @@ What `read_minari` takes, by its folder, by the ``data`` folder in it, or by an 
 below ``MINARI_DATASETS_PATH`` (``~/.minari/datasets`` where that is not set):
 
 - observations of Box spaces, or of Dict spaces of them (nested too): flattened in the order of the file, with names
-  ``a/b[0]``; `obs` chooses keys. Images, Discrete and other spaces are refused. Actions likewise.
+  ``a/b[0]``; `obs` chooses keys. Images, choices (Discrete, MultiBinary, ...) and other spaces are refused. Actions
+  likewise.
 - the final observation of each episode, which Minari has; `terminated` is the last of ``terminations``.
 - ``infos["cost"]`` where every episode has it, and ``seed``.
 - with `labels_from`, a key of the episodes' metadata that says who acted, e.g. "expert" or "options/who".

@@ -11,7 +11,8 @@ What `read_npz` takes (others' names for the same arrays in brackets, see `unbra
 - ``lengths`` (``ep_len``) (episode,): T of each; or ``episode_ends`` (episode,): the number of actions up to the end of
   each, as the replay buffers of diffusion policies have it.
 - optional: ``terminated`` (all False where absent), ``rewards``, ``costs``, ``seeds``, ``labels``, ``action_low``,
-  ``action_high``. `labels_from` names another array that says who acted in each episode, as numbers or text.
+  ``action_high``. Labels are numbers or, where no names stand beside them, text; `labels_from` names another array
+  of them.
 - optional: ``meta``, a JSON text with ``format``, ``version``, ``label_names``, ``observation_names``, ``facts``.
   Labels without names are called by their numbers. `facts["left_out"]` names the arrays that are not read.
 
@@ -187,6 +188,9 @@ def _name_labels(
         of_all["labels"], notes["label_names"] = _labels_from(held, options.labels_from, path)
     elif "labels" in of_all:
         key = str(named(held, "labels"))
+        if held[key].dtype.kind in "US" and not notes["label_names"]:
+            of_all["labels"], notes["label_names"] = _labels_from(held, key, path)
+            return
         of_all["labels"], notes["label_names"] = labels_and_names(of_all["labels"], notes["label_names"], key, path)
 
 
@@ -209,6 +213,12 @@ def _labels_from(
         raise DataError(
             f"`{key}` of {path} must say who acted in each episode, by a whole number or a name; got shape "
             f"{values.shape} of {values.dtype}. Name another array."
+        )
+    blank = [i for i, name in enumerate(values.tolist()) if not name.strip()] if values.dtype.kind in "US" else []
+    if blank:
+        raise DataError(
+            f"`{key}` of {path} must say who acted in each episode; it is empty for episode {blank[0]}. Name the "
+            "expert, or drop the array where it is not known of every episode: nothing is learned from it."
         )
     names, labels = np.unique(values, return_inverse=True)
     text = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names.tolist())

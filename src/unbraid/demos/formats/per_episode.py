@@ -9,7 +9,7 @@ What `read_per_episode` takes:
 Each episode has ``observations`` (T + 1, obs) and ``actions`` (T, act), and where they are there ``rewards``, ``costs``
 (T,), ``terminated``, ``seed``, ``label``; others' names are those of `unbraid.demos.formats.archive.ALIASES`, and the
 option `obs` names the observed ones. With T observations, pass ``drop_last_action``; an episode of a single step
-vanishes by it. What not every episode has is left out, as arrays of other names are: ``facts["left_out"]`` names them.
+vanishes by it. What not every episode has is left out, as arrays of other names are: ``facts["left_out"]`` says so.
 
 `write_per_episode` writes such a folder, and ``unbraid.json`` beside the episodes.
 """
@@ -27,6 +27,7 @@ from unbraid.core.errors import DataError
 from unbraid.core.runs import new_folder, write_text
 from unbraid.demos.arrays import labels_and_names, require_dtype
 from unbraid.demos.episodes import Demos, Episode
+from unbraid.demos.fields import said_lacking
 from unbraid.demos.formats.archive import (
     ALIASES,
     archive_arrays,
@@ -56,7 +57,13 @@ _NOTES = "unbraid.json"
 _BOUNDS = ("action_low", "action_high")
 _KEY = re.compile(r"(?P<name>.+)_(?P<number>\d+)$|(?P<before>\d+)/(?P<after>[^/]+)$")
 
-_FIELDS = ("rewards", "costs", "terminated", "seeds", "labels")
+_FIELDS = {
+    "rewards": "Rewards",
+    "costs": "Costs",
+    "terminated": "Ends by the world",
+    "seeds": "Seeds",
+    "labels": "Labels",
+}
 
 _Arrays = dict[str, np.ndarray]
 _Found = list[tuple[str, tuple[str, ...], Callable[[Collection[str]], _Arrays]]]
@@ -172,10 +179,14 @@ def _left_out(episodes: _Found, kept: frozenset[str], options: ReadOptions, path
     """Facts on what is left out: last actions, episodes that vanish by it, and arrays that are not read."""
     fields = ("actions", *kept) if options.obs else ("observations", "actions", *kept)
     unread = [] if path.is_dir() else _of_no_episode(path)
+    partial = [field for field in _FIELDS if field not in kept]
     for _, keys, _ in episodes:
-        read = (*options.obs, *(named(keys, field) for field in fields))
+        read = (*options.obs, *(named(keys, field) for field in (*fields, *partial)))
         unread += [key for key in keys if key not in read]
-    told = said_unread(dict.fromkeys(unread), ())
+    told: list[str] = []
+    for field in partial:
+        told += said_lacking(_FIELDS[field], [named(keys, field) is not None for _, keys, _ in episodes])
+    told += said_unread(dict.fromkeys(unread), ())
     facts = with_left_out({}, *told) if told else {}
     if not options.drop_last_action:
         return facts

@@ -128,17 +128,21 @@ def _what_is_there(path: Path) -> str:
     if path.suffix.lower() in (".pkl", ".pickle", ".pt", ".pth"):
         return "a pickle is never read: put its arrays in an .npz, with `numpy.savez`"
     line = _first_line(path) if path.suffix.lower() in (".csv", ".tsv") else ""
+    if line is None:
+        return "it is no text in UTF-8, as a table must be: save it so"
     if line:
         return f"the first line of the table, {line!r:.60}, must name columns parted by commas: save it so, as .csv"
     return f"got a file of another kind, or a damaged one, that ends in {path.suffix!r}"
 
 
-def _first_line(path: Path) -> str:
-    """The first line of a text; nothing where it is none."""
+def _first_line(path: Path) -> str | None:
+    """The first line of a text; None where it is no text in UTF-8, nothing where it cannot be read."""
     try:
         with open(path, encoding="utf-8-sig") as file:
             return file.readline().strip()
-    except (OSError, UnicodeDecodeError):
+    except UnicodeDecodeError:
+        return None
+    except OSError:
         return ""
 
 

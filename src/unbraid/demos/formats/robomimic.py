@@ -33,6 +33,7 @@ from unbraid.core.errors import DataError
 from unbraid.core.runs import new_file
 from unbraid.demos.arrays import demos_from_arrays, require_dtype, without_last_actions
 from unbraid.demos.episodes import Demos
+from unbraid.demos.fields import said_lacking
 from unbraid.demos.formats.archive import observations_of, said_unread
 from unbraid.demos.formats.format import Format
 from unbraid.demos.formats.hdf5 import (
@@ -59,6 +60,8 @@ __all__ = [
     "write_robomimic_parts",
 ]
 
+_OF_SOME = {"rewards": "Rewards", "costs": "Costs", "next_obs": "Final observations (`next_obs`)"}
+"""What is kept where all episodes have it."""
 _DEMO = re.compile(r"(?:demo|episode)_(\d+)$")
 _OF_EPISODES, _BOUNDS = ("seeds", "labels"), ("action_low", "action_high")
 _GYM_ENVIRONMENT = 2  # robomimic's EnvType.GYM_TYPE
@@ -191,8 +194,11 @@ def read_robomimic_parts(path: Path, options: ReadOptions, n_steps: int) -> Iter
         fields = ["actions", *(f for f in ("rewards", "costs") if all(f in group for _, group in demos))]
         held = [*demos[0][1], *([] if options.obs else (f"obs/{key}" for key in _tables_below(demos[0][1]["obs"])))]
         seen = {f"obs/{key}" for key in (*keys, *images)}
-        unread = said_unread(held, {*fields, *seen, "obs", "next_obs", "dones"})
-        notes["facts"] = with_left_out(notes["facts"], *unread) if unread else notes["facts"]
+        told: list[str] = []
+        for name, what in _OF_SOME.items():
+            told += said_lacking(what, [name in group for _, group in demos])
+        told += said_unread(held, {*fields, *seen, *_OF_SOME, "obs", "dones"})
+        notes["facts"] = with_left_out(notes["facts"], *told) if told else notes["facts"]
         for first, last in spans_of(lengths, n_steps):
             observations = _observations(demos[first:last], keys, whole, path)
             arrays = {"observations": observations} | _by_step(demos[first:last], fields, path)

@@ -339,7 +339,7 @@ def _labels(
         raise DataError(
             f"`{name}` of {where} must be there and stay the same within an episode to be its label; it does not in "
             f"episode {codes[row]} (counted from 0), at its step {row - starts[codes[row]]}. Name another column with "
-            "--labels-from."
+            "--labels-from, or leave it out: nothing is learned from labels."
         )
     values = [str(value) for value in encoded.dictionary.to_pylist()]
     if told is None:

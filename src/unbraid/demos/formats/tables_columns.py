@@ -206,13 +206,14 @@ def naming_the_cell(path: Path, types: Mapping[str, Any]) -> Generator[None]:
         types: the Arrow types of the columns that must hold numbers, or anything, by name.
 
     Raises:
-        DataError: a cell holds no number of its column's type.
+        DataError: a cell holds no number of its column's type, or the file is no UTF-8.
     """
     import pyarrow as pa
 
     try:
         yield
     except pa.ArrowInvalid:
+        _require_utf8(path)
         numbers = {n: _reader_of(t) for n, t in types.items() if not pa.types.is_string(t)}
         with open(path, encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
@@ -224,6 +225,17 @@ def naming_the_cell(path: Path, types: Mapping[str, Any]) -> Generator[None]:
                             "Correct it, or leave it empty where an episode's last row has no action."
                         ) from None
         raise
+
+
+def _require_utf8(path: Path) -> None:
+    """Raises `DataError` that names the first line which is no UTF-8."""
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                told = f"line {number} is not ({error.reason})"
+                raise DataError(f"{path} must be CSV in UTF-8; {told}. Save it so.") from None
 
 
 def _reader_of(kind: Any) -> Callable[[str], int | float]:

@@ -282,9 +282,10 @@ def test_what_is_no_row_of_numbers_is_refused_unless_left_out(tmp_path, space, s
         assert read_minari(path, ReadOptions(obs=("goal",))).observation_names[0] == "goal/goal/at[0]"
 
 
-def test_discrete_actions_are_refused(tmp_path):
-    path = _set(tmp_path, action_space=json.dumps({"type": "Discrete", "n": 3}))
-    with pytest.raises(DataError, match=r"The action space of .* it is a Discrete space"):
+@pytest.mark.parametrize("kind", ["Discrete", "MultiBinary"])
+def test_choices_as_actions_are_refused_by_what_they_are(tmp_path, kind):
+    path = _set(tmp_path, action_space=json.dumps({"type": kind, "n": 3}))
+    with pytest.raises(DataError, match=rf"The action space of .* it is a {kind} space"):
         read_minari(path, ReadOptions(obs=("position",)))
 
 

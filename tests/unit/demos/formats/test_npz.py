@@ -102,6 +102,7 @@ def test_without_final_observations_it_asks_and_then_drops_the_last_actions(tmp_
         ({"observations": np.zeros((11, 2, 2))}, r"`observations` of .* must be a table .* got shape \(11, 2, 2\)"),
         ({"rewards": np.zeros(7)}, "`rewards` must have 8 rows"),
         ({"rewards": np.zeros((8, 2))}, "`rewards` of .* must be one row of numbers"),
+        ({"labels": np.array(["ann", " ", "bea"])}, "`labels` of .* who acted .*; it is empty for episode 1. Name the"),
         ({"labels": np.array([0, 1, -1])}, "`labels` of .* by a whole number from 0 on; it gives episode 2 -1. .*drop"),
         ({"labels": np.array([0, 1.5, 1])}, "`labels` of .* by a whole number from 0 on; it gives episode 1 1.5"),
         (
@@ -198,6 +199,11 @@ def test_seeds_that_do_not_fit_in_64_bits_are_left_out_and_said(tmp_path):
         assert demos.facts == {"left_out": ["Seeds are left out: one does not fit in 64 bits with a sign."]}
     path = _file(tmp_path, seeds=np.array([1, 2**63 - 1, 3], dtype=np.uint64))
     assert load_demos(path).seeds.tolist() == [1, 2**63 - 1, 3]
+
+
+def test_labels_may_be_text(tmp_path):
+    demos = load_demos(_file(tmp_path, labels=np.array(["ö", "ann", "ö"])))
+    assert (demos.labels.tolist(), demos.label_names) == ([1, 0, 1], ("ann", "ö"))
 
 
 def test_other_names_keys_and_labels_are_taken(tmp_path):

@@ -110,7 +110,8 @@ def test_single_steps_alone_are_no_data_without_final_observations(tmp_path):
 def test_what_not_every_episode_has_is_left_out_and_said(tmp_path):
     demos = load_demos(_folder(tmp_path, rewards=None, img=np.zeros((4, 2, 2, 3), np.uint8)))
     assert demos.rewards is None
-    assert demos.facts == {"left_out": ["These arrays are not read: rewards, img."]}
+    lacking = "Rewards are left out: 1 of 3 episodes has none, episode 2 first."
+    assert demos.facts == {"left_out": [lacking, "These arrays are not read: img."]}
 
 
 def test_arrays_of_an_archive_that_are_not_read_are_named_without_their_numbers(tmp_path):

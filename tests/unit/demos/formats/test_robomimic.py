@@ -136,6 +136,19 @@ def test_without_next_observations_the_last_actions_go_and_it_says_so(tmp_path):
     assert [part.n_episodes for part in load_parts(find_source(path), n_steps=1)] == [1, 1]
 
 
+def test_what_not_every_episode_has_is_left_out_and_said(tmp_path):
+    def change(file):
+        del file["data/demo_2/next_obs"]
+        for number in (0, 1):
+            del file[f"data/demo_{number}/rewards"]
+
+    demos = load_demos(_file(tmp_path, change))
+    assert demos.rewards is None
+    said = left_out(demos)
+    assert "Rewards are left out: 2 of 3 episodes have none, episode 0 first." in said
+    assert "Final observations (`next_obs`) are left out: 1 of 3 episodes has none, episode 2 first." in said
+
+
 def test_groups_without_attributes_are_read(tmp_path):
     def change(file):
         del file["data"].attrs["env_args"]

@@ -170,6 +170,13 @@ def test_whole_numbers_of_many_values_are_taken_for_continuous_actions_and_that_
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_a_table_in_another_encoding_is_told_so(tmp_path, name):
+    (tmp_path / name).write_bytes("größe,x,u\n1,2,3\n".encode("latin-1"))
+    with pytest.raises(DataError, match="it is no text in UTF-8, as a table must be: save it so"):
+        load_demos(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
 def test_a_table_whose_columns_are_parted_otherwise_is_told_so(tmp_path, name):
     (tmp_path / name).write_text("run;x;u\n1;0,5;0,1\n")
     with pytest.raises(DataError, match="first line of the table, 'run;x;u', must name columns parted by commas: save"):
@@ -276,6 +283,7 @@ def test_true_and_false_are_observed_and_earned_as_numbers(tmp_path, ending):
         (b"run,x,y,u\n1,2,3,4\n1,2,3\n", "must be a whole CSV file; .*Expected 4 columns, got 3"),
         (b"run,x,y,u\n1,2,3,4\n1,2,three,4\n", r"`y` of .* must hold numbers; line 3 holds 'three'\. Correct"),
         (b'run,x,"a\n,",y,u\n1,2,"a\nb",3,4\n1,2,3,,u\n', r"`u` of .* must hold numbers; line 5 holds 'u'\. Correct"),
+        (b"run,x,y,u\n" + 9000 * b"1,2,3,4\n" + b"\xf6,2,3,4\n", "CSV in UTF-8; line 9002 is not .* Save it so"),
         (b"run,x,x,u\n1,2,3,4\n", "must have different names; 'x' is there twice"),
         (b"run,x,y,u\n", "must have rows; it has none"),
     ],
