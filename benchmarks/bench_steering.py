@@ -54,8 +54,8 @@ WEIGHTS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
 STRENGTHS = (0.0, 0.5, 1.0, 2.0)
 RAISED = (1.0, 1.5, 2.0, 3.0)
 AVOIDED = ("hazard_seeking", "goal_seeking")
-SHARE, AMOUNT = (0.0, 1.0), (0.0, math.inf)
-POSSIBLE = {"obeyed": SHARE, "floored": SHARE, "return": (-math.inf, math.inf)}
+SHARE, AMOUNT, CORRELATION = (0.0, 1.0), (0.0, math.inf), (-1.0, 1.0)
+POSSIBLE = {"obeyed": SHARE, "floored": SHARE, "share": SHARE, "neither": SHARE, "return": (-math.inf, math.inf)}
 POSSIBLE |= dict.fromkeys(("goals", "cost", "distance"), AMOUNT)
 KNOWN_FOR = {"hazard_seeking": "cost", "goal_seeking": "goals"}
 LEAST_OBEYED, MOST_LATE_STEPS, LEAST_RANK, HALVED, GOALS_LEFT = 0.98, 5.0, 0.9, 0.5, 0.2
@@ -308,14 +308,14 @@ def summary(of_seed: Mapping[int, Mapping[str, Any]], amounts: Amounts) -> dict[
             who: [
                 {"weight": weight}
                 | {
-                    name: round(float(np.mean([of_seed[s]["blends"][pair][who][i][name] for s in seeds])), 4)
+                    name: across([of_seed[s]["blends"][pair][who][i][name] for s in seeds], POSSIBLE[name])
                     for name in ("share", "neither", *METRICS)
                 }
                 for i, weight in enumerate(WEIGHTS)
             ]
             for who in lines
         }
-        | {"rank_correlation": across([_rank(of_seed[s]["blends"][pair]["policy"]) for s in seeds])}
+        | {"rank_correlation": across([_rank(of_seed[s]["blends"][pair]["policy"]) for s in seeds], CORRELATION)}
         for pair, lines in of_seed[seeds[0]]["blends"].items()
     }
     content["avoided"] = {

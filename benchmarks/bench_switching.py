@@ -46,6 +46,8 @@ WORLD = "unbraid/PointGoal1-v0"
 EXPERTS = ("goal_seeking", "careful_goal_seeking", "hazard_avoiding")
 METHODS = ("actor_critic", "ppo", "bandit")
 FACTORS = (0.5, 1.0, 2.0)
+POSSIBLE = {"return": (-np.inf, np.inf), "cost": (0.0, np.inf)}
+"""What an episode can bring: the ends of intervals lie within."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,10 @@ def run(asked: argparse.Namespace, sizes: Sizes) -> dict[str, Any]:
             lambda b=bench, s=seed: [b.measured(one, sizes.n_measured, 2000 + s) for one in b.controllers],
         )
         weight = tie(weighed)
-        found = [{name: mean_interval(np.array(one[name])).to_json() for name in ("return", "cost")} for one in alone]
+        found = [
+            {name: mean_interval(np.array(one[name]), within=possible).to_json() for name, possible in POSSIBLE.items()}
+            for one in alone
+        ]
         modes.append({"who": who, "seed": seed, "tie": weight, "alone": found})
         for horizon, method in itertools.product(map(int, asked.horizons.split(",")), asked.methods.split(",")):
             for factor in FACTORS:

@@ -5,10 +5,11 @@ from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from motion import QUANTILES, motion_text
 from page_tables import interval, markdown
-from unbraid.report.style import WIDE, Layout, dress, legend_below, mode_color, new_figure
+from unbraid.report.style import MUTED, WIDE, Layout, dress, legend_below, mode_color, new_figure
 
 WHO = {
     "policy": "the policy",
@@ -48,9 +49,8 @@ def steering_text(content: Mapping[str, Any]) -> str:
         [
             pair,
             f"{min(of['rank_correlation']['of_seeds']):.3f}",
-            " ".join(f"{point['share']:.2f}" for point in of["policy"]),
-            " ".join(f"{point['share']:.2f}" for point in of["experts"]),
-            f"{max(point['neither'] for point in of['policy']):.2f}",
+            *(" ".join(_with_spread(point["share"]) for point in of[who]) for who in ("policy", "experts")),
+            _with_spread(max((point["neither"] for point in of["policy"]), key=lambda share: share["value"])),
         ]
         for pair, of in content["blends"].items()
     ]
@@ -73,7 +73,8 @@ def steering_text(content: Mapping[str, Any]) -> str:
         motion_text(content["motion"]),
         "**Blends.** From the first mode to the second in eight equal steps: the share of 50-step windows read as the "
         "second, of the policy and of the true experts blended by the same rule; the rank correlation of weight and "
-        "share (worst seed); and the largest share read as neither of the two.",
+        "share (worst seed); and the largest share read as neither of the two. Means over training seeds, with the "
+        "least and the most of them in brackets where they differ by 0.01.",
         markdown(["blend", "rank correlation", "policy", "experts", "neither, at most"], blends),
     ]
     for expert, lines in content["avoided"].items():
@@ -81,6 +82,12 @@ def steering_text(content: Mapping[str, Any]) -> str:
         parts.append(_beside(content["beside_left_out"][expert]))
     parts.append(met + (f" Missed: {told}." if missed else ""))
     return "\n\n".join(parts)
+
+
+def _with_spread(estimate: Mapping[str, Any]) -> str:
+    """A mean over training seeds, with their least and most in brackets where these differ from it."""
+    least, most = min(estimate["of_seeds"]), max(estimate["of_seeds"])
+    return f"{estimate['value']:.2f}" + (f" ({least:.2f}-{most:.2f})" if most - least >= 0.01 else "")
 
 
 def _mean_of(values: list[float | None]) -> str:
@@ -118,7 +125,10 @@ def _avoided(lines: Mapping[str, Any]) -> str:
 
 
 def blends_figure(content: Mapping[str, Any]) -> Figure:
-    """A column for each pair, a row for each measure: the policy, the true experts, and one mode for each episode."""
+    """A column for each pair, a row for each measure: the policy, the true experts, and one mode for each episode.
+
+    Lines are means over training seeds, bands go from the least of them to the most.
+    """
     pairs = content["blends"]
     figure = new_figure(Layout(width_inches=15.0, max_columns=6, dots_per_inch=100), 9.0)
     for column, (pair, of) in enumerate(pairs.items()):
@@ -126,8 +136,10 @@ def blends_figure(content: Mapping[str, Any]) -> Figure:
             axes = figure.add_subplot(len(SHOWN), len(pairs), row * len(pairs) + column + 1)
             for index, who in enumerate(WHO):
                 line = of[who]
-                style = ("o-", "s--", "^:")[index]
-                axes.plot([p["weight"] for p in line], [p[name] for p in line], style, color=mode_color(index), ms=3)
+                style, at, color = ("o-", "s--", "^:")[index], [p["weight"] for p in line], mode_color(index)
+                ends = [(min(p[name]["of_seeds"]), max(p[name]["of_seeds"])) for p in line]
+                axes.fill_between(at, *zip(*ends, strict=True), color=color, alpha=0.2, linewidth=0)
+                axes.plot(at, [p[name]["value"] for p in line], style, color=color, ms=3)
             title = pair.replace(" and ", " to\n") if row == 0 else ""
             dress(axes, x="weight of the second", y=label if column == 0 else "", title=title)
     _legend(figure, WHO)
@@ -173,4 +185,5 @@ def _legend(figure: Figure, names: Mapping[str, str]) -> None:
         Line2D([], [], color=mode_color(i), marker=mark, ls=line, label=name)
         for i, (name, (mark, line)) in enumerate(zip(names.values(), styles, strict=True))
     ]
+    handles.append(Patch(color=MUTED, alpha=0.3, label="from the least to the most of three training seeds"))
     legend_below(figure, handles, len(handles))

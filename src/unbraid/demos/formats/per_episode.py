@@ -101,8 +101,10 @@ def write_per_episode_parts(parts: Iterator[Demos], path: Path) -> Path:
                     "seed": None if episode.seed is None else np.array(episode.seed),
                     "label": None if episode.label is None else np.array(episode.label),
                 }
+                known = {name: values for name, values in arrays.items() if values is not None}
                 with open(folder / f"episode_{n_episodes:06d}.npz", "wb") as file:
-                    np.savez(file, allow_pickle=False, **{n: v for n, v in arrays.items() if v is not None})
+                    # Numbers, which are never pickled; NumPy 2.0 would take `allow_pickle` for the name of an array.
+                    np.savez(file, **known)  # pyright: ignore[reportArgumentType]
                 n_episodes += 1
     return path
 

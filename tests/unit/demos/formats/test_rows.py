@@ -23,7 +23,7 @@ def test_an_archive_is_numpy_s_own_byte_for_byte(tmp_path, monkeypatch):
     monkeypatch.setattr(rows, "PART_STEPS", 4)
     path = write_archive({name: chunked(values) for name, values in ARRAYS.items()}, tmp_path / "a.npz")
     with open(tmp_path / "b.npz", "wb") as file:
-        np.savez(file, allow_pickle=False, **ARRAYS)
+        np.savez(file, **ARRAYS)
     assert path.read_bytes() == (tmp_path / "b.npz").read_bytes()
 
 
