@@ -52,11 +52,14 @@ def profiles_figure(modes: Sequence[Mapping[str, Any]], columns: Sequence[str], 
 
 def _draw(axes: Axes, mode: Mapping[str, Any], column: int) -> None:
     run, color = mode["profile"]["columns"][column], mode_color(mode["mode"])
-    n_parts = len(run["mean"])
-    middles = (np.arange(n_parts) + 0.5) * mode["profile"]["steps"] / n_parts
-    axes.fill_between(middles, run["low"], run["high"], color=color, alpha=0.25, linewidth=0)
-    axes.plot(middles, run["mean"], color=color, linewidth=2.0, marker="o" if n_parts == 1 else "")
-    axes.plot(middles[: len(run["example"])], run["example"], color=INK, linewidth=0.8)
+    low, mean, high, example = (np.asarray(run[name], dtype=np.float64) for name in _NAMES)
+    n_parts, n_steps = len(mean), mode["profile"]["steps"]
+    at = (np.arange(n_parts) + 0.5) * n_steps / n_parts
+    if n_parts == 1:  # of one step there is no line: it is drawn as long as it lasts
+        at, (low, mean, high, example) = np.array([0, n_steps]), (np.repeat(v, 2) for v in (low, mean, high, example))
+    axes.fill_between(at, low, high, color=color, alpha=0.25, linewidth=0)
+    axes.plot(at, mean, color=color, linewidth=2.0)
+    axes.plot(at[: len(example)], example, color=INK, linewidth=0.8)
 
 
 def _dress(axes: Axes, *, x: str, y: str) -> None:

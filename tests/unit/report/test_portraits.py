@@ -96,3 +96,13 @@ def test_a_column_that_hardly_varies_is_drawn_too():
     assert np.isfinite([low, high]).all()
     assert low < 0 < high
     json.dumps(flat)
+
+
+def test_one_step_is_drawn_as_long_as_it_lasts():
+    short = mode(0, 9)
+    for run in short["profile"]["columns"]:
+        run |= {name: [value] for name, value in (("low", -1.0), ("mean", 0.0), ("high", 1.0), ("example", 0.5))}
+    short["profile"]["steps"] = 1
+    (axes, _) = profiles_figure([short], ["a", "b"], WIDE, x="step").axes
+    assert [list(line.get_xdata()) for line in axes.get_lines()] == [[0, 1], [0, 1]]
+    assert len(axes.collections) == 1
