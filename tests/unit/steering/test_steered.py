@@ -1,5 +1,6 @@
 """A steered policy: contexts, Stable-Baselines3's signature, and the same action whatever runs beside it."""
 
+import copy
 import inspect
 
 import gymnasium
@@ -90,6 +91,24 @@ def test_a_strength_above_1_exaggerates_what_sets_the_mode_apart(model, observat
     np.testing.assert_array_equal(once, drawn(steer(model).toward(1), observations, nothing))
     assert (((twice - once) * np.sign(once - base)) >= -1e-5).all()
     assert np.abs(twice - once).max() > 1e-3
+
+
+@pytest.mark.parametrize("unit", [1e-22, 1e20])
+def test_what_is_asked_for_has_no_regard_to_the_unit_of_actions(model, observations, unit):
+    other, noise = copy.deepcopy(model), np.random.default_rng(1).normal(size=(70, 2))
+    other.action_normaliser.scale *= unit
+    for asked in (
+        lambda policy: policy.toward(1),
+        lambda policy: policy.toward(1, strength=1.5),
+        lambda policy: policy.blend({0: 0.25, 2: 0.75}),
+        lambda policy: policy.away(0),
+        lambda policy: policy.toward(1).away(0, strength=2),
+    ):
+        mine, others = asked(steer(model)), asked(steer(other))
+        np.testing.assert_allclose(
+            drawn(others, observations, noise) / unit, drawn(mine, observations, noise), rtol=1e-5, atol=1e-5
+        )
+        np.testing.assert_array_equal(others.floored(observations), mine.floored(observations))
 
 
 @pytest.mark.parametrize("weights", [{}, {0: 0.5}, {0: -0.5, 1: 1.5}, {0: 0.5, 7: 0.5}, {0: float("nan"), 1: 1.0}])
