@@ -99,7 +99,8 @@ def export_onnx(
         model: of any method.
         path: the new file.
         action_bounds: (low, high), each (act,): what the environment takes; kept beside the graph, which clips nothing.
-        observation_names: a name for every observation column, to be kept, too.
+            By default those that the model has, if all of them are finite.
+        observation_names: a name for every observation column, to be kept, too; by default those that the model has.
 
     Raises:
         ConfigError: no model; the extra `onnx` is not installed; names or bounds that don't fit.
@@ -310,6 +311,9 @@ def _facts(model: ModeModel, action_bounds: _Bounds | None, observation_names: S
         "action_size": model.action_size,
         "styles": model.style_reader is not None,
     }
+    observation_names = observation_names or model.observation_names
+    if action_bounds is None and model.action_bounds is not None and np.isfinite(model.action_bounds).all():
+        action_bounds = model.action_bounds
     if observation_names:
         if len(observation_names) != model.observation_size:
             raise ConfigError(

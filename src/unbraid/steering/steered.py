@@ -35,7 +35,7 @@ class SteeredPolicy:
     Attributes:
         model: whose policy it is.
         instruction: what is asked of it.
-        action_low, action_high: (act,) the bounds that actions are clipped to, or None.
+        action_low, action_high: (act,) the bounds that actions are clipped to; None: nothing is clipped.
         seed: of the sampled actions in `predict`.
         style_quantile: how the mode is done, in [0, 1]; of a model without styles it has no say.
     """
@@ -272,7 +272,8 @@ def steer(
 
     Args:
         model: of any method.
-        action_bounds: (low, high), each (act,) or one number, to clip actions to.
+        action_bounds: (low, high), each (act,) or one number, to clip actions to; by default those that the
+            demonstrations came with (`ModeModel.action_bounds`). Where they had none, nothing is clipped.
         seed: of the sampled actions in `predict`, a whole number >= 0.
 
     Raises:
@@ -284,7 +285,8 @@ def steer(
         )
     if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
         raise ConfigError(f"`seed` must be a whole number >= 0; got {seed!r:.40}. Give one; 0 will do.")
-    low, high = (None, None) if action_bounds is None else _bounds(action_bounds, model.action_size)
+    given = model.action_bounds if action_bounds is None else action_bounds
+    low, high = (None, None) if given is None else _bounds(given, model.action_size)
     return SteeredPolicy(model.eval(), Instruction(model.n_modes), action_low=low, action_high=high, seed=int(seed))
 
 

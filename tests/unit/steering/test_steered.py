@@ -299,6 +299,16 @@ def test_actions_are_clipped_to_the_bounds(model, observations):
     assert np.abs(policy.predict(observations)[0]).max() <= 0.01
 
 
+def test_actions_are_clipped_to_the_bounds_of_the_demonstrations_unless_others_are_given(model, observations):
+    free = steer(model).toward(0).predict(observations, deterministic=True)[0]
+    bounded = copy.deepcopy(model)
+    bounded.action_bounds = (np.array([-0.01, -np.inf]), np.array([0.01, 0.02]))
+    acted = steer(bounded).toward(0).predict(observations, deterministic=True)[0]
+    np.testing.assert_array_equal(acted, np.clip(free, *bounded.action_bounds))
+    given = steer(bounded, action_bounds=(np.full(2, -np.inf), np.full(2, np.inf))).toward(0)
+    np.testing.assert_array_equal(given.predict(observations, deterministic=True)[0], free)
+
+
 def test_stable_baselines_evaluates_it_as_it_is(model):
     from stable_baselines3.common.evaluation import evaluate_policy
     from stable_baselines3.common.monitor import Monitor
