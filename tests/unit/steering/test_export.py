@@ -336,6 +336,25 @@ def test_bounds_that_are_none_are_refused(models, tmp_path, bad):
         export_program(models["talk"], tmp_path / "policy.pt2", action_bounds=bad)
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"action_bounds": 5.0}, r"bounds of actions must be \(low, high\); got 5\.0\. Give"),
+        (
+            {"action_bounds": (np.zeros(1), np.ones(1), np.ones(1))},
+            r"must be \(low, high\); got \(array",
+        ),
+        ({"observation_names": "xyz"}, r"names of observation columns must be a list of texts; got 'xyz'\. Give"),
+        ({"observation_names": (1, 2, 3)}, r"names of observation columns must be a list of texts; got \(1, 2, 3\)"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_what_is_no_pair_of_bounds_and_no_names_is_refused(models, tmp_path, asked, said):
+    with pytest.raises(ConfigError, match=said):
+        export_program(models["talk"], tmp_path / "policy.pt2", **asked)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_bounds_that_nothing_lies_between_are_refused(models, tmp_path):
     with pytest.raises(ConfigError, match=r"action_low must be at most action_high .* got \[1\.0\] and \[-1\.0\]"):
         export_program(models["talk"], tmp_path / "policy.pt2", action_bounds=(np.ones(1), -np.ones(1)))

@@ -328,7 +328,7 @@ def test_it_is_public():
 
 
 def test_bounds_are_clipped_to_and_may_be_one_number_for_all(model, observations):
-    free = steer(model).toward(0).predict(observations, deterministic=True)[0]
+    free = drawn(steer(model).toward(0), observations, np.zeros((70, 2)))
     for bounds in ((np.full(2, -0.01), np.full(2, 0.01)), (-0.01, 0.01)):
         policy = inspect.unwrap(steer)(model, action_bounds=bounds).toward(0)
         np.testing.assert_array_equal(policy.predict(observations, deterministic=True)[0], np.clip(free, -0.01, 0.01))
