@@ -1,15 +1,16 @@
 """Encoders of every kind, fitted to the same modes: the search and the policy, which no encoder has a say in, are made
 once."""
 
+import copy
 from dataclasses import replace
 from typing import get_args, get_type_hints
 
 from unbraid.demos.episodes import Demos
 from unbraid.training.config import UnbraidConfig
-from unbraid.training.given import Given
 from unbraid.training.joint import UnbraidLearner
 from unbraid.training.loop import computing
 from unbraid.training.model import ModeModel
+from unbraid.training.order import reader_alone
 from unbraid.training.steps import Steps
 
 KINDS = tuple(kind for kind in get_args(get_type_hints(UnbraidConfig)["encoder"]) if kind != "auto")
@@ -25,13 +26,11 @@ def fitted_policy(demos: Demos, config: UnbraidConfig) -> UnbraidLearner:
     return learner
 
 
-def fitted_encoder(learner: UnbraidLearner, config: UnbraidConfig, kind: str) -> ModeModel:
+def fitted_encoder(learner: UnbraidLearner, kind: str) -> ModeModel:
     """A model with that learner's modes and policy, and an encoder of a kind, trained alone for as many steps."""
-    given = Given(learner.spans, learner.responsibilities)
     with computing(1):
-        own = UnbraidLearner(learner.steps, replace(config, encoder=kind), given=given)
-        while own.taken < own.n_steps:
-            own.encoder_part()
-            own.follow()
-    own.model.policy.load_state_dict(learner.model.policy.state_dict())
-    return own.model.eval()
+        reader = reader_alone(learner, kind, n_steps=learner.n_steps)
+    model = copy.deepcopy(learner.model)
+    model.config = replace(model.config, encoder=kind)
+    model.encoder, model.codebook = reader
+    return model.eval()

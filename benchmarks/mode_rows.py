@@ -367,7 +367,7 @@ def run_encoders(job: Job, folder: Path) -> dict[str, Any]:
     levels = tuple(level for level in IN_ORDER_LEVELS if (LEVELS[level] or 1) <= held_out.lengths.max())
     kinds: dict[str, Any] = {}
     for kind in KINDS:
-        model, of_fit = timed(lambda kind=kind: fitted_encoder(learner, config, kind))
+        model, of_fit = timed(lambda kind=kind: fitted_encoder(learner, kind))
         modes, of_reading = timed(lambda model=model: modes_of(model, held_out, levels))
         found = {name: scores(held_out, modes[name], model.n_modes) for name in ("encoder", "combined")}
         kinds[kind] = {"evidence": found, **of_fit, "reading_processor_s": of_reading["processor_s"]}

@@ -158,7 +158,7 @@ def test_the_policy_beside_encoders_is_the_same_and_the_encoder_is_not(module, c
     encoders = module("encoders")
     config = rows.config_of(rows.Job(cases.CASES["rounds"], "encoders", 0, cases.QUICK))
     learner = encoders.fitted_policy(training.without_labels(), config)
-    first, second = (encoders.fitted_encoder(learner, config, kind) for kind in ("mean", "lstm"))
+    first, second = (encoders.fitted_encoder(learner, kind) for kind in ("mean", "lstm"))
     assert learner.taken == config.n_steps
     for model in (first, second):
         assert all(

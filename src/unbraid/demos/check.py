@@ -17,7 +17,7 @@ from unbraid.demos.far_values import first_faults, is_rounded
 from unbraid.demos.findings import CheckReport, Finding
 from unbraid.demos.selection import Selection
 
-__all__ = ["check_demos", "require_fit_ready"]
+__all__ = ["bounds_kept_to", "check_demos", "require_fit_ready"]
 
 _CHUNK_ROWS = 16384
 _SAMPLE_ROWS = 10_000
@@ -116,6 +116,15 @@ def require_fit_ready(
         bad = _first_not_finite(whole, field, getattr(whole, field), chosen)
         if bad is not None:
             raise DataError(f"{bad.message} {bad.remedy}")
+
+
+def bounds_kept_to(demos: Demos) -> tuple[Float[np.ndarray, "act"], Float[np.ndarray, "act"]] | None:
+    """(low, high) of actions, as declared; None where nothing is, or an action lies beyond: then either is at fault.
+    Reads every action once."""
+    bounds = _bounds(demos)
+    if bounds is None or not np.isfinite(bounds).any() or _about_bounds(demos):
+        return None
+    return bounds
 
 
 # How each check works

@@ -15,7 +15,6 @@ __all__ = [
     "COMPARED",
     "METRICS",
     "UNITS",
-    "WITHIN",
     "BehaviourTable",
     "ExpertBehaviour",
     "Measures",
@@ -24,6 +23,7 @@ __all__ = [
     "compare_modes",
     "estimates_of",
     "measure",
+    "range_of",
     "require_new_metrics",
     "units_of",
 ]
@@ -119,12 +119,11 @@ UNITS: dict[str, str] = {
 }
 """The unit of every metric: sums over the episode, the path's length, from start to end; see `units_of` for energy."""
 
-WITHIN: dict[str, tuple[float, float]] = {
+_WITHIN: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("length", "goals", "distance", "displacement", "energy"), (0.0, np.inf)),
     "success": (0.0, 1.0),
     "smoothness": (-np.inf, 0.0),
 }
-"""What a metric can be, where that is not anything: an interval of its mean goes no further."""
 
 COMPARED = ("return", "cost", "length", "goals", "distance", "displacement", "success")
 """The metrics in which a run's page holds modes beside experts, in order."""
@@ -333,15 +332,18 @@ def _ranges_between(expert_measures: Mapping[str, Measures]) -> dict[str, float]
     return {name: max(values) - min(values) for name, values in means.items()}
 
 
+def range_of(metric: str) -> tuple[float, float]:
+    """The least and the most that a metric can be: an interval of its mean goes no further."""
+    return _WITHIN.get(metric, (-np.inf, np.inf))
+
+
 def estimates_of(measures: Measures) -> dict[str, Estimate]:
-    """The mean of every metric over episodes: with Student's interval, in `WITHIN`, or Wilson's where it is a share.
+    """The mean of every metric over episodes: with Student's interval, in `range_of`, or Wilson's where it is a share.
 
     Of 10 successes in 10 episodes Student's would say that all episodes succeed, beyond doubt.
     """
     return {
-        name: share_interval(values)
-        if UNITS.get(name) == _SHARE
-        else mean_interval(values, within=WITHIN.get(name, (-np.inf, np.inf)))
+        name: share_interval(values) if UNITS.get(name) == _SHARE else mean_interval(values, within=range_of(name))
         for name, values in measures.items()
     }
 

@@ -15,6 +15,7 @@ from unbraid.evaluation.decisions import Source, actor_of, decide, expert_of
 from unbraid.evaluation.evaluate import evaluate
 from unbraid.steering.steered import SteeredPolicy, steer
 from unbraid.training.config import config_to_json
+from unbraid.training.limits import bound_to_json
 from unbraid.training.model import ModeModel
 from unbraid.worlds.controllers import Controller
 from unbraid.worlds.experts import actor_named
@@ -139,7 +140,7 @@ def policy_facts(policy: SteeredPolicy | ModeModel | Controller) -> dict[str, An
         return {"kind": type(policy).__name__, **digests, "rule": rule, "parts": parts}
     if not isinstance(policy, SteeredPolicy):
         return {"kind": type(policy).__name__, "weights_sha256": None, "config_sha256": None}
-    bounds = [None if end is None else end.tolist() for end in (policy.action_low, policy.action_high)]
+    bounds = [bound_to_json(bound) for bound in (policy.action_low, policy.action_high)]
     return {
         "kind": "steered",
         "weights_sha256": policy.model.fingerprint(),

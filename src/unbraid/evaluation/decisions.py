@@ -45,7 +45,9 @@ def expert_of(claim: EquivalenceClaim) -> str:
 def certificate_seeds(terms: Terms) -> list[int]:
     """The seeds of all the episodes that there may be, in order: drawn independently, and apart from `evaluate`'s.
 
-    Claims are often made after a look at an evaluation; its episodes must not judge what they suggested.
+    Claims are often made after a look at an evaluation; its episodes must not judge what they suggested. A seed may
+    come twice (of 1,000, once in 4,000 certificates): drawn without replacement, they would not be independent, and
+    bets on the next episode not fair. Certificates are verified by drawing them again.
     """
     drawn = named_generator(terms.seed, "certificate").integers(N_SEEDS, size=terms.max_episodes)
     return [int(seed) for seed in drawn]

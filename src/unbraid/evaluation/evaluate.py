@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -87,8 +87,7 @@ class Evaluation:
 
         The bootstrap's resamples are the same in every evaluation of so many episodes.
         """
-        found = summarise(self.values, generator=named_generator(0, "bootstrap of episodes"))
-        return {name: replace(summary, mean=self.metrics[name]) for name, summary in found.items()}
+        return summarise(self.values, generator=named_generator(0, "bootstrap of episodes"), means=self.metrics)
 
     def write_csv(self, path: str | Path) -> None:
         """Writes the table as CSV: a header, then one line per episode. A file of that name is replaced.

@@ -103,9 +103,10 @@ def obedience(
         window_steps: in a window.
 
     Raises:
-        ConfigError: the mode does not exist.
+        ConfigError: a policy in place of a model, or the mode does not exist.
         DataError: no episode is as long as a window.
     """
+    _refuse_a_policy(model)
     require_mode(mode, model.n_modes)
     rollouts = rollouts.demos if isinstance(rollouts, Rollouts) else rollouts
     windows = model.cut(rollouts, window_steps)
@@ -170,9 +171,10 @@ def steps_until_obeyed(
         (episode,) steps, from 0 to those that were left.
 
     Raises:
-        ConfigError: the mode does not exist, the step is no whole number from 0 on, or an episode is not longer than
-            that by a window and two steps.
+        ConfigError: a policy in place of a model, the mode does not exist, the step is no whole number from 0 on, or an
+            episode is not longer than that by a window and two steps.
     """
+    _refuse_a_policy(model)
     require_mode(mode, model.n_modes)
     changed_at = require_whole("`changed_at`", changed_at, least=0, remedy="Give the step, counted from 0.")
     window_steps = require_whole("`window_steps`", window_steps)
@@ -235,6 +237,12 @@ def change_obeyed(model: ModeModel, turn: Demos, mode: int) -> Change | None:
 def floored_share(policy: SteeredPolicy, rollouts: Demos) -> float:
     """The share of the steps of rollouts in which a push away was cut back: see `SteeredPolicy.floored`."""
     return float(np.concatenate([policy.floored(episode.observations[:-1]) for episode in rollouts]).mean())
+
+
+def _refuse_a_policy(model: object) -> None:
+    """Raises `ConfigError` for the policy that acted."""
+    if isinstance(model, SteeredPolicy):
+        raise ConfigError("What reads rollouts must be a model; got a steered policy. Give its model: policy.model.")
 
 
 def _share(obeyed: Int[np.ndarray, "window"], episodes: Int[np.ndarray, "window"]) -> Estimate:

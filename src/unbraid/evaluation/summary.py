@@ -56,6 +56,7 @@ def summarise(
     generator: np.random.Generator,
     n_resamples: int = 2000,
     unit_of_n: str = "episodes",
+    means: Mapping[str, Estimate] | None = None,
 ) -> dict[str, Summary]:
     """Mean, median, interquartile mean and quantiles of every metric, with 95 % intervals.
 
@@ -74,6 +75,7 @@ def summarise(
         generator: draws the resamples.
         n_resamples: of the bootstrap.
         unit_of_n: what the units are.
+        means: of every metric, where they are known already.
 
     Raises:
         DataError: no values, some that are not finite, or metrics of different lengths.
@@ -83,7 +85,8 @@ def summarise(
         raise DataError(
             f"All metrics must be of the same {unit_of_n}; they have {sorted(lengths)}. Measure them again."
         )
-    means = {name: mean_interval(values, unit_of_n=unit_of_n) for name, values in measures.items()}
+    if means is None:
+        means = {name: mean_interval(values, unit_of_n=unit_of_n) for name, values in measures.items()}
     if not measures:
         return {}
     values = np.stack(list(measures.values())).astype(np.float64)
@@ -96,10 +99,10 @@ def summarise(
         tail = expanded_tail(n)
         ends = np.quantile(_resampled_iqm(values, generator, n_resamples), [tail, 1 - tail], axis=1)
     found: dict[str, Summary] = {}
-    for row, (name, mean) in enumerate(means.items()):
+    for row, name in enumerate(measures):
         iqm = _estimate(float(iqms[row]), ends[:, row], 0.5, n=n, unit_of_n=unit_of_n)
         quantiles = {p: of_each[row] for p, of_each in zip(places, middle, strict=True)}
-        found[name] = Summary(mean, quantiles.pop(0.5), iqm, quantiles)
+        found[name] = Summary(means[name], quantiles.pop(0.5), iqm, quantiles)
     return found
 
 

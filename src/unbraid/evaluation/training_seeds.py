@@ -1,7 +1,7 @@
 """Several runs of one method: the training seed is the unit, not the episode."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from unbraid.core.errors import DataError
 from unbraid.core.randomness import named_generator
-from unbraid.evaluation.behaviour import WITHIN, Metric
+from unbraid.evaluation.behaviour import Metric, range_of
 from unbraid.evaluation.evaluate import Evaluation, Seeds, evaluate, seeds_of
 from unbraid.evaluation.intervals import Estimate, mean_interval
 from unbraid.evaluation.summary import Summary, summarise
@@ -31,8 +31,8 @@ class AcrossSeeds:
         env_id: the environment.
         runs: the evaluation of every run.
         values: metric -> (run,) the mean over the run's episodes.
-        metrics: metric -> the mean over runs, with Student's 95 % interval (see `behaviour.WITHIN`); n counts training
-            seeds.
+        metrics: metric -> the mean over runs, with Student's 95 % interval, in `behaviour.range_of`; n counts
+            training seeds.
         units: metric -> its unit.
     """
 
@@ -46,8 +46,7 @@ class AcrossSeeds:
     def summary(self) -> dict[str, Summary]:
         """Metric -> mean, median, interquartile mean, quantiles over runs; of few, the mean alone has an interval."""
         generator = named_generator(0, "bootstrap of training seeds")
-        found = summarise(self.values, generator=generator, unit_of_n=_UNIT)
-        return {name: replace(summary, mean=self.metrics[name]) for name, summary in found.items()}
+        return summarise(self.values, generator=generator, unit_of_n=_UNIT, means=self.metrics)
 
     def to_json(self) -> dict[str, Any]:
         """Metrics with intervals, the summary over runs, each run's means, and each run's evaluation."""
@@ -100,10 +99,7 @@ def across_seeds(evaluations: Sequence[Evaluation]) -> AcrossSeeds:
         env_id=first_run.env_id,
         runs=runs,
         values=values,
-        metrics={
-            name: mean_interval(means, unit_of_n=_UNIT, within=WITHIN.get(name, (-np.inf, np.inf)))
-            for name, means in values.items()
-        },
+        metrics={name: mean_interval(means, unit_of_n=_UNIT, within=range_of(name)) for name, means in values.items()},
         units={name: first_run.units.get(name, "") for name in names},
     )
 

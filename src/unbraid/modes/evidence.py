@@ -2,7 +2,8 @@
 
 The second is the talk's transition with longer steps: h is a tenth and three tenths of a span, and all that is left of
 it. What a kind is worth follows from the data: neighbouring steps say almost the same where transitions overlap or
-hands move smoothly, so a step counts for one over the time in which its residuals are correlated.
+hands move smoothly, so a step counts for one over the time in which its residuals are correlated; and all that is left
+of a span is one observation.
 
 Source: the talk's transitions, Eloundou 2021. Departs: of several lengths, and beside what is done.
 """

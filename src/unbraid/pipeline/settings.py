@@ -5,22 +5,9 @@ from dataclasses import replace
 from unbraid.core.errors import ConfigError
 from unbraid.pipeline.flags import given_flags
 from unbraid.pipeline.requests import FitRequest
-from unbraid.training.config import FitConfig, TalkConfig, UnbraidConfig
+from unbraid.training.config import FLAGS, FitConfig, TalkConfig, UnbraidConfig
 
 __all__ = ["config_of"]
-
-_READ_BY = {
-    "unbraid": (
-        "sharing",
-        "style",
-        "refine_steps",
-        "policy_head",
-        "policy_loss",
-        "precision",
-        "observation_components",
-    ),
-    "talk": ("delta_steps",),
-}
 
 
 def config_of(asked: FitRequest) -> FitConfig:
@@ -39,16 +26,21 @@ def config_of(asked: FitRequest) -> FitConfig:
         config = TalkConfig(n_modes=asked.n_modes, delta_steps=asked.delta_steps, seed=asked.seed)
     else:
         config = UnbraidConfig(
-            n_modes=asked.n_modes, seed=asked.seed, **{name: getattr(asked, name) for name in _READ_BY["unbraid"]}
+            n_modes=asked.n_modes, seed=asked.seed, **{name: getattr(asked, name) for name in _read_by("unbraid")}
         )
     wanted = {"n_steps": asked.n_steps, "encoder": asked.encoder, "policy_hidden": asked.policy_hidden}
     return replace(config, **{name: value for name, value in wanted.items() if value is not None})
 
 
+def _read_by(method: str) -> tuple[str, ...]:
+    """The settings with a flag that this method alone reads."""
+    return tuple(name for name, methods in FLAGS.items() if methods == (method,))
+
+
 def _require_read(asked: FitRequest) -> None:
     """Raises `ConfigError` for options that were given and that the method does not read."""
     other = "talk" if asked.method == "unbraid" else "unbraid"
-    given = given_flags(asked, _READ_BY[other])
+    given = given_flags(asked, _read_by(other))
     if given:
         raise ConfigError(
             f"{' and '.join(given)} must come with --method {other}, which alone reads such; got --method "

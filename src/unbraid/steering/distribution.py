@@ -13,6 +13,7 @@ from unbraid.training.networks import ModeNetworks
 __all__ = ["kind_of", "steered_distribution", "steered_distributions"]
 
 _Gaussian = tuple[Float[Tensor, "batch act"], Float[Tensor, "batch act"]]
+"""(mean, log_std) of scaled actions, on the model's device."""
 _Steered = tuple[Float[Tensor, "batch act"], Float[Tensor, "batch act"], Bool[Tensor, "batch"]]
 
 
@@ -48,6 +49,9 @@ def steered_distributions(
 ) -> _Steered:
     """The same where each observation has an instruction of its own, or all have one.
 
+    Products are made of scaled actions: of actions in their own units, as small as 1e-22 or as large as 1e20, float32
+    cannot hold squares.
+
     What a row gives depends on its own observation and instruction, and on how many rows there are: not on the others.
 
     Args:
@@ -77,12 +81,11 @@ def steered_distributions(
                 else under(torch.tensor([one.context for one in asked]), numbers)
             )
     if len(factors) == 1:  # a product of one Gaussian to the power of 1, to the last bit
-        mean, deviation = factors[0]
-        return mean, deviation, torch.zeros(len(mean), dtype=torch.bool)
-    means, deviations = (torch.stack([factor[i] for factor in factors]) for i in (0, 1))
-    to_power = torch.tensor([list(own.values()) for own in powers]).T[:, :, None]
-    mean, log_std, floored = product_of_powers(means, deviations.log(), to_power)
-    return mean, log_std.exp(), floored.any(1)
+        return *networks.free_in_own_units(*factors[0]), torch.zeros(len(observations), dtype=torch.bool)
+    means, log_stds = (torch.stack([factor[i] for factor in factors]) for i in (0, 1))
+    to_power = torch.tensor([list(own.values()) for own in powers], device=networks.device).T[:, :, None]
+    mean, log_std, floored = product_of_powers(means, log_stds, to_power)
+    return *networks.free_in_own_units(mean, log_std), floored.any(1).cpu()
 
 
 def kind_of(asked: Instruction) -> Hashable:
@@ -95,12 +98,11 @@ def _each(of_mode: Sequence[_Gaussian], modes: Sequence[int]) -> _Gaussian:
     """Of every row the Gaussian of its mode, or of all rows that of the one mode."""
     if len(modes) == 1:
         return of_mode[modes[0]]
-    mean, deviation = (torch.stack([own[i] for own in of_mode])[list(modes), torch.arange(len(modes))] for i in (0, 1))
-    return mean, deviation
+    mean, log_std = (torch.stack([own[i] for own in of_mode])[list(modes), torch.arange(len(modes))] for i in (0, 1))
+    return mean, log_std
 
 
 def _average(networks: ModeNetworks, of_mode: Sequence[_Gaussian]) -> _Gaussian:
     """The Gaussian with the mean and variance of all modes, by their shares of the demonstrations."""
-    means, deviations = (torch.stack([own[i] for own in of_mode]) for i in (0, 1))
-    mean, log_std = moment_matched(means, deviations.log(), torch.tensor(networks.shares))
-    return mean, log_std.exp()
+    means, log_stds = (torch.stack([own[i] for own in of_mode]) for i in (0, 1))
+    return moment_matched(means, log_stds, torch.tensor(networks.shares, device=networks.device))

@@ -99,7 +99,8 @@ def export_onnx(
         model: of any method.
         path: the new file.
         action_bounds: (low, high), each (act,): what the environment takes; kept beside the graph, which clips nothing.
-        observation_names: a name for every observation column, to be kept, too.
+            By default those that the model has, if all of them are finite.
+        observation_names: a name for every observation column, to be kept, too; by default those that the model has.
 
     Raises:
         ConfigError: no model; the extra `onnx` is not installed; names or bounds that don't fit.
@@ -310,6 +311,17 @@ def _facts(model: ModeModel, action_bounds: _Bounds | None, observation_names: S
         "action_size": model.action_size,
         "styles": model.style_reader is not None,
     }
+    if isinstance(observation_names, str) or not all(isinstance(name, str) for name in observation_names):
+        raise ConfigError(
+            f"The names of observation columns must be a list of texts; got {observation_names!r:.80}. Give such."
+        )
+    if action_bounds is not None and np.shape(action_bounds)[:1] != (2,):
+        raise ConfigError(
+            f"The bounds of actions must be (low, high); got {action_bounds!r:.80}. Give the action space's own."
+        )
+    observation_names = observation_names or model.observation_names
+    if action_bounds is None and model.action_bounds is not None and np.isfinite(model.action_bounds).all():
+        action_bounds = model.action_bounds
     if observation_names:
         if len(observation_names) != model.observation_size:
             raise ConfigError(
@@ -317,7 +329,7 @@ def _facts(model: ModeModel, action_bounds: _Bounds | None, observation_names: S
                 f"{len(observation_names)}. Name every column."
             )
         facts["observation_names"] = list(observation_names)
-    for name, bound in zip(("action_low", "action_high"), action_bounds or (), strict=False):
+    for name, bound in zip(("action_low", "action_high"), () if action_bounds is None else action_bounds, strict=False):
         given = np.asarray(bound, dtype=np.float64)
         if given.shape != (model.action_size,) or not np.isfinite(given).all():
             raise ConfigError(

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from unbraid.core.errors import ConfigError
 from unbraid.policy.mixture import MixturePolicy
-from unbraid.steering.steered import SteeredPolicy, begins, number_of, observation_rows
+from unbraid.steering.steered import SteeredPolicy, as_taken, begins, number_of, observation_rows
 
 __all__ = ["Schedule", "by_episode", "in_turn"]
 
@@ -58,6 +58,7 @@ class Schedule:
         noise = self._generator.standard_normal((len(rows), self.policies[0].model.action_size))
         memory = self._begun(None if state is None else state[0], starts, noise)
         actions, memory = self._acted(rows, memory, np.zeros_like(noise) if deterministic else noise)
+        actions = as_taken(actions, self.policies)
         return (actions[0] if np.ndim(observation) == 1 else actions), (memory,)
 
     def act(
@@ -171,3 +172,10 @@ def _require_steered(policies: list[SteeredPolicy]) -> None:
                 f"A schedule must be of steered policies, as steer(model).toward(0); got {policy!r:.80}. "
                 "Ask each for a mode."
             )
+    sizes = {(policy.model.observation_size, policy.model.action_size) for policy in policies}
+    if len(sizes) > 1:
+        (first, other) = sorted(sizes)[:2]
+        raise ConfigError(
+            "The policies of a schedule must be of models with the same numbers of observation and action columns; got "
+            f"{first[0]} and {first[1]}, and {other[0]} and {other[1]}. Take models of one environment."
+        )

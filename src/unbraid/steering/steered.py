@@ -17,7 +17,7 @@ from unbraid.steering.distribution import steered_distribution
 from unbraid.steering.instructions import BASE, Instruction
 from unbraid.training.model import ModeModel
 
-__all__ = ["ROWS", "SteeredPolicy", "begins", "number_of", "observation_rows", "padded", "steer"]
+__all__ = ["ROWS", "SteeredPolicy", "as_taken", "begins", "number_of", "observation_rows", "padded", "steer"]
 
 _DIGITS = 4  # the first decide the action's noise; those behind them are as good as drawn anew
 ROWS = 64  # linear layers are bit-equal for equal row counts only, so every batch is padded to a multiple of this
@@ -35,7 +35,7 @@ class SteeredPolicy:
     Attributes:
         model: whose policy it is.
         instruction: what is asked of it.
-        action_low, action_high: (act,) the bounds that actions are clipped to, or None.
+        action_low, action_high: (act,) the bounds that actions are clipped to; None: nothing is clipped.
         seed: of the sampled actions in `predict`.
         style_quantile: how the mode is done, in [0, 1]; of a model without styles it has no say.
     """
@@ -132,7 +132,8 @@ class SteeredPolicy:
             deterministic: the mean action; otherwise sampled from a generator that `seed` seeds.
 
         Returns:
-            The actions, clipped to the bounds, shaped as the observations were; and the state.
+            The actions, clipped to the bounds, shaped as the observations were, of the type of `as_taken`; and the
+            state.
 
         Raises:
             ConfigError, DataError: as `act`.
@@ -141,7 +142,7 @@ class SteeredPolicy:
         noise = np.zeros((len(rows), self.model.action_size))
         if not deterministic:
             noise = self._generator.standard_normal(noise.shape)  # pyright: ignore[reportAttributeAccessIssue]
-        actions, _ = self.act(rows, None, np.zeros(len(rows), dtype=bool), noise)
+        actions = as_taken(self.act(rows, None, np.zeros(len(rows), dtype=bool), noise)[0], [self])
         return (actions[0] if np.ndim(observation) == 1 else actions), state
 
     def act(
@@ -198,6 +199,16 @@ class SteeredPolicy:
         seen, drawn = padded(observations, np.full(n, -1.0) if numbers is None else numbers)
         mean, deviation, floored = steered_distribution(self.model, seen, self.instruction, self.style_quantile, drawn)
         return mean[:n].double().numpy(), deviation[:n].double().numpy(), floored[:n].numpy()
+
+
+def as_taken(actions: Float[np.ndarray, "env act"], policies: Sequence[SteeredPolicy]) -> Float[np.ndarray, "env act"]:
+    """Actions of some policies as float32, as Stable-Baselines3's `predict` gives them: a Gymnasium Box of float32
+    contains no float64, and one of float64 both. As float64 where one of their bounds is a number that float32 has not.
+    """
+    given = [bound for policy in policies for bound in (policy.action_low, policy.action_high) if bound is not None]
+    with np.errstate(over="ignore"):
+        held = all((bound.astype(np.float32) == bound).all() for bound in given)
+    return actions.astype(np.float32) if held else actions
 
 
 def padded(
@@ -272,7 +283,8 @@ def steer(
 
     Args:
         model: of any method.
-        action_bounds: (low, high), each (act,) or one number, to clip actions to.
+        action_bounds: (low, high), each (act,) or one number, to clip actions to; by default those that the
+            demonstrations came with (`ModeModel.action_bounds`). Where they had none, nothing is clipped.
         seed: of the sampled actions in `predict`, a whole number >= 0.
 
     Raises:
@@ -284,7 +296,8 @@ def steer(
         )
     if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
         raise ConfigError(f"`seed` must be a whole number >= 0; got {seed!r:.40}. Give one; 0 will do.")
-    low, high = (None, None) if action_bounds is None else _bounds(action_bounds, model.action_size)
+    given = model.action_bounds if action_bounds is None else action_bounds
+    low, high = (None, None) if given is None else _bounds(given, model.action_size)
     return SteeredPolicy(model.eval(), Instruction(model.n_modes), action_low=low, action_high=high, seed=int(seed))
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from unbraid.core.errors import ConfigError, ModelError
 from unbraid.core.runs import new_folder, read_json, write_bytes, write_json
 from unbraid.evaluation.certificates import sha256_of
-from unbraid.steering.steered import SteeredPolicy, begins, observation_rows
+from unbraid.steering.steered import SteeredPolicy, as_taken, begins, observation_rows
 from unbraid.switching.guard import Guard, guard_from_json
 from unbraid.switching.options import Origin, controllers_of, weights_of
 from unbraid.switching.preferences import Preferences, preferences_from_json
@@ -319,6 +319,7 @@ class SwitchedPolicy:
         if not deterministic:
             noise = self._generator.standard_normal(noise.shape)  # pyright: ignore[reportAttributeAccessIssue]
         actions, memory = self.act(rows, None if state is None else state[0], starts, noise)
+        actions = as_taken(actions, [policy for policy in self.policies if isinstance(policy, SteeredPolicy)])
         return (actions[0] if np.ndim(observation) == 1 else actions), (memory,)
 
     def act(

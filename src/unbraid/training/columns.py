@@ -1,10 +1,11 @@
 """Columns of observations by name: what a model was fitted on is what it reads, whatever the order it comes in."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from unbraid.core.errors import DataError
 
-__all__ = ["columns_in_order"]
+__all__ = ["columns_in_order", "names_in"]
 
 _MOST_NAMED = 5
 _OTHERWISE = (
@@ -40,6 +41,17 @@ def columns_in_order(known: Sequence[str], given: Sequence[str]) -> tuple[int, .
             f"matched; {twice!r} comes twice. {_OTHERWISE}"
         )
     return tuple(given.index(name) for name in known)
+
+
+def names_in(told: Any, n_columns: int) -> tuple[str, ...]:
+    """The names of columns that a file tells: of all, or of none.
+
+    Raises:
+        ValueError: it tells other things.
+    """
+    if not isinstance(told, list) or len(told) not in (0, n_columns) or not all(isinstance(n, str) for n in told):
+        raise ValueError(f"observation_names must name all {n_columns} columns or none")
+    return tuple(told)
 
 
 def _beyond(names: Sequence[str], others: Sequence[str]) -> list[str]:

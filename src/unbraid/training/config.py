@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 from unbraid.core.errors import ConfigError
 
 __all__ = [
+    "FLAGS",
     "METHODS",
     "FitConfig",
     "TalkConfig",
@@ -263,6 +264,23 @@ def _is_number(value: Any, kind: type[int] | type[float]) -> bool:
 
 METHODS: dict[str, type[TalkConfig] | type[UnbraidConfig]] = {c.method: c for c in (TalkConfig, UnbraidConfig)}
 """The kinds of config, by method."""
+
+FLAGS: dict[str, tuple[str, ...]] = {
+    "method": tuple(METHODS),
+    "n_modes": tuple(METHODS),
+    "sharing": ("unbraid",),
+    "encoder": tuple(METHODS),
+    "style": ("unbraid",),
+    "delta_steps": ("talk",),
+    "n_steps": tuple(METHODS),
+    "refine_steps": ("unbraid",),
+    "policy_hidden": tuple(METHODS),
+    "policy_head": ("unbraid",),
+    "policy_loss": ("unbraid",),
+    "precision": ("unbraid",),
+    "observation_components": ("unbraid",),
+}
+"""The settings that `unbraid fit` has a flag for, beside the seed, in order; and the methods that read each."""
 
 _LATER = ("style", "precision", "policy_head", "observation_components")
 """Settings that came later: left out at their defaults, so that files of fits without them stay as they were."""

@@ -9,7 +9,7 @@ import torch
 
 from unbraid.core.errors import ConfigError
 from unbraid.core.progress import silent_where
-from unbraid.demos.check import require_fit_ready
+from unbraid.demos.check import bounds_kept_to, require_fit_ready
 from unbraid.demos.episodes import Demos, require_demos
 from unbraid.demos.selection import Selection
 from unbraid.training.calibrated import CalibratedLearner
@@ -153,7 +153,8 @@ def fit(demos: Demos | Selection, config: FitConfig | None = None, options: Loop
         with (learner.first if isinstance(learner, CalibratedLearner) else learner).steps.read_at_random():
             run_loop(learner, options)
         model = learner.finished().cpu().eval()
-    model.observation_names = (demos.demos if isinstance(demos, Selection) else demos).observation_names
+    whole = demos.demos if isinstance(demos, Selection) else demos
+    model.observation_names, model.action_bounds = whole.observation_names, bounds_kept_to(whole)
     if ranks.in_group:
         model.search = ranks.shared_json(model.search)  # the first alone has searched
     return model

@@ -22,11 +22,10 @@ from unbraid.core.runs import saying_what_the_disk_refused, write_text
 from unbraid.training.checkpoint import Learner, as_the_first, latest_checkpoint, load_checkpoint, save_checkpoint
 from unbraid.training.config import plain_setting
 from unbraid.training.pictures import PICTURES_FILE, picture_is_due, picture_writer
-from unbraid.training.ranks import ONE_RANK, Ranks
+from unbraid.training.ranks import ONE_RANK, RESUME, Ranks
 
 __all__ = ["LoopOptions", "computing", "run_loop"]
 
-_RESUME = "--resume (in Python, resume=True)"
 _RUN = "--out (in Python, run=)"
 
 
@@ -128,7 +127,7 @@ def _newest_state(learner: Learner, checkpoints: Path | None, options: LoopOptio
     if not options.resume:
         raise RunError(
             f"{newest.parent} must hold no checkpoints when a fit begins; it holds {newest.name}. "
-            f"Go on from it with {_RESUME}, or name another run."
+            f"Go on from it with {RESUME}, or name another run."
         )
     return load_checkpoint(learner, newest, options.asked)
 
@@ -137,7 +136,7 @@ def _how_to_go_on(learner: Learner, options: LoopOptions) -> str:
     where = f"Stopped after step {learner.taken} of {learner.n_steps}."
     if options.run is None:
         return f"{where} Nothing was kept, since no run folder was named; name one with {_RUN}."
-    return f"{where} All is saved; go on with the same command and {_RESUME}."
+    return f"{where} All is saved; go on with the same command and {RESUME}."
 
 
 @contextmanager

@@ -23,9 +23,10 @@ from unbraid.modes.calibration import NOT_SURE, Calibration, likeliest
 from unbraid.modes.chain import filtered, log_evidence
 from unbraid.modes.timeline import Timeline, timeline_of
 from unbraid.modes.windows import Windows, cut_windows
-from unbraid.training.columns import columns_in_order
+from unbraid.training.columns import columns_in_order, names_in
 from unbraid.training.config import FitConfig, config_from_json, config_to_json
 from unbraid.training.hub import CARD, card_around, fetch, is_hub_id, push
+from unbraid.training.limits import ActionBounds, bounds_from_json, bounds_to_json
 from unbraid.training.networks import Evidence, ModeNetworks, in_parts
 from unbraid.training.online import Belief, Observer, require_causal
 from unbraid.training.origin import require_held
@@ -49,6 +50,7 @@ class ModeModel(ModeNetworks):
             one mode.
         observation_names: the names of the observation columns that it was fitted on, in order; empty where they had
             none. Demonstrations with names are read by these, whatever the order of their columns.
+        action_bounds: the lowest and the highest action, as the demonstrations declare them and keep to them; or None.
     """
 
     def __init__(self, config: FitConfig, *, observation_size: int, action_size: int) -> None:
@@ -57,6 +59,7 @@ class ModeModel(ModeNetworks):
         self.search: dict[str, Any] | None = None
         self.switch_rate = 0.0
         self.observation_names: tuple[str, ...] = ()
+        self.action_bounds: ActionBounds | None = None
         self.calibration: Calibration | None = None
         self._observer: Observer | None = None
 
@@ -329,6 +332,7 @@ class ModeModel(ModeNetworks):
                 "switch_rate": self.switch_rate,
                 "shares": self.shares,
                 "observation_names": list(self.observation_names),
+                "action_bounds": bounds_to_json(self.action_bounds),
             }
             write_json(folder / "config.json", content)
             if self.search is not None:
@@ -403,7 +407,8 @@ class ModeModel(ModeNetworks):
             )
             made.switch_rate = float(content.get("switch_rate", 0.0))  # models of before had none, nor what follows
             made.shares = [float(share) for share in content.get("shares", made.shares)]
-            made.observation_names = _names_in(content.get("observation_names", []), made.observation_size)
+            made.observation_names = names_in(content.get("observation_names", []), made.observation_size)
+            made.action_bounds = bounds_from_json(content.get("action_bounds"), made.action_size)
             made.load_state_dict(load_file(folder / "model.safetensors"))
             read = partial(read_json, error=ModelError, remedy=_AGAIN)
             if (folder / "search.json").exists():
@@ -423,13 +428,6 @@ def _of_every_episode(demos: Demos, values: np.ndarray, otherwise: float | int) 
     found = np.full(demos.n_episodes, otherwise, dtype=values.dtype)
     found[demos.lengths > 0] = values
     return found
-
-
-def _names_in(told: Any, n_columns: int) -> tuple[str, ...]:
-    """The names of columns that a file tells: of all, or of none."""
-    if not isinstance(told, list) or len(told) not in (0, n_columns) or not all(isinstance(n, str) for n in told):
-        raise ValueError(f"observation_names must name all {n_columns} columns or none")
-    return tuple(told)
 
 
 def _read_model_config(path: Path) -> dict[str, Any]:

@@ -310,15 +310,20 @@ class ModeNetworks(nn.Module):
         style: float = TYPICAL_STYLE,
         numbers: Float[Tensor, "batch"] | None = None,
     ) -> tuple[Float[Tensor, "batch act"], Float[Tensor, "batch act"]]:
-        """(mean, deviation) of the Gaussian that is drawn from, multiplied and averaged; see `actions_of`.
+        """(mean, log_std) of the Gaussian that is drawn from, multiplied and averaged: of scaled actions, on the
+        model's device; `free_in_own_units` and then `actions_of` make actions of what is drawn.
 
         Of a mixture, those of the part that `numbers` draw (`MixturePolicy.drawn`); without them, of the whole.
         """
         states, contexts = self._seen(observations, contexts, style)
         if numbers is not None and isinstance(self.policy, MixturePolicy):
-            mean, log_std = self.policy.drawn(states, contexts, numbers.to(self.device))
-        else:
-            mean, log_std = self.policy(states, contexts)
+            return self.policy.drawn(states, contexts, numbers.to(self.device))
+        return self.policy(states, contexts)
+
+    def free_in_own_units(
+        self, mean: Float[Tensor, "batch act"], log_std: Float[Tensor, "batch act"]
+    ) -> tuple[Float[Tensor, "batch act"], Float[Tensor, "batch act"]]:
+        """(mean, deviation) of what `actions_of` takes, of (mean, log_std) as `free_distribution` gives them."""
         if isinstance(self.policy, TanhGaussianPolicy):
             return mean.cpu(), log_std.exp().cpu()
         return self.in_own_units(mean, log_std)
@@ -331,7 +336,7 @@ class ModeNetworks(nn.Module):
 
     @torch.no_grad()
     def actions_of(self, free: Float[np.ndarray, "batch act"]) -> Float[np.ndarray, "batch act"]:
-        """Actions in their own units of values that `free_distribution` is of: themselves, unless they are squashed."""
+        """Actions in their own units of values that `free_in_own_units` is of: themselves, unless they are squashed."""
         if not isinstance(self.policy, TanhGaussianPolicy):
             return free
         scaled = self.policy.acted(torch.from_numpy(free).to(self.device))

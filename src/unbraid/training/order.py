@@ -13,7 +13,7 @@ from unbraid.training.networks import Reader
 from unbraid.training.reading import Reading, reading_of
 from unbraid.training.steps import Steps
 
-__all__ = ["IN_ORDER", "OrderTrial", "in_order", "tried_in_order"]
+__all__ = ["IN_ORDER", "OrderTrial", "in_order", "reader_alone", "tried_in_order"]
 
 IN_ORDER: Literal["window_mlp"] = "window_mlp"
 """The encoder that sees the order of steps and takes no more time than the mean (docs/experiments.md, 12)."""
@@ -71,11 +71,17 @@ def tried_in_order(learner: UnbraidLearner, left_out: Steps, modes: Int[Tensor, 
 
 
 def in_order(learner: UnbraidLearner) -> Reader:
-    """An encoder that sees the order of steps, and its codebook, which learned from the same steps and modes as the
-    learner, alone, for as many gradient steps, up to 10,000: nothing keeps what is done so far."""
+    """An encoder that sees the order of steps, and its codebook, which learned as `reader_alone` says for as many
+    gradient steps as the learner, up to 10,000."""
+    return reader_alone(learner, IN_ORDER, n_steps=min(learner.n_steps, _MOST_STEPS))
+
+
+def reader_alone(learner: UnbraidLearner, kind: str, *, n_steps: int) -> Reader:
+    """An encoder of a kind, and its codebook, which learned from the same steps and modes as the learner, alone:
+    nothing keeps what is done so far."""
     seen = learner.model.observation_normaliser
     given = Given(learner.spans, learner.responsibilities, seen=seen, extremes=learner.extremes)
-    config = replace(learner.config, encoder=IN_ORDER, n_steps=min(learner.n_steps, _MOST_STEPS))
+    config = replace(learner.config, encoder=kind, n_steps=n_steps)
     device = str(learner.model.device)
     own = UnbraidLearner(learner.steps, config, device, given=given, one_thread=True, ranks=learner.ranks)
     with progress("encoder", total=own.n_steps, unit="steps") as advance:

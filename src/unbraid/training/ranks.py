@@ -22,8 +22,10 @@ from torch import Tensor, distributed, nn
 from unbraid.core.errors import ConfigError, RunError
 from unbraid.core.processes import Place, own_place
 
-__all__ = ["ONE_RANK", "Ranks", "ranks_of_torchrun"]
+__all__ = ["ONE_RANK", "RESUME", "Ranks", "ranks_of_torchrun"]
 
+RESUME = "--resume (in Python, resume=True)"
+"""How a fit goes on where it was stopped."""
 _PATIENCE = timedelta(hours=24)
 """How long the others wait for the first, who searches for modes alone. One that dies is noticed at once, all the same:
 its connections close, and torchrun stops the others."""
@@ -184,7 +186,7 @@ def _together() -> Generator[None]:
         said = str(error).splitlines()[0].rpartition("] ")[2]  # without the place in gloo's source
         raise RunError(
             f"All processes of a fit must run to its end; another one stopped ({said:.100}). See what that one said, "
-            "then run the same command with --resume (in Python, resume=True)."
+            f"then run the same command with {RESUME}."
         ) from error
 
 

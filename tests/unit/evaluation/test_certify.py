@@ -61,6 +61,11 @@ def test_the_fingerprint_is_that_of_the_weights_file(tmp_path):
     json.dumps(blended, allow_nan=False)
 
 
+def test_bounds_on_one_side_alone_can_be_written():
+    facts = policy_facts(steer(MODEL, action_bounds=(np.full(2, -np.inf), np.array([0.5, np.inf]))))
+    assert json.loads(json.dumps(facts, allow_nan=False))["action_bounds"] == [[None, None], [0.5, None]]
+
+
 def test_any_policy_can_be_certified_without_modes():
     claim = MeanClaim("length", (0, 10), at_least=4, mode=None)
     found = certify(make_expert("forward"), ENV, [claim], TERMS)

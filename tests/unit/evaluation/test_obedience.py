@@ -10,6 +10,9 @@ from unbraid.core.errors import ConfigError, DataError
 from unbraid.demos.episodes import Demos, Episode
 from unbraid.evaluation import obedience as module
 from unbraid.evaluation.obedience import change_obeyed, obedience, obedience_entries, steps_until_obeyed, turn_of
+from unbraid.steering.steered import steer
+from unbraid.training.config import UnbraidConfig
+from unbraid.training.model import ModeModel
 from unbraid.training.steps import Steps
 from unbraid.worlds.rollout import Rollouts
 
@@ -84,6 +87,14 @@ def test_a_window_that_is_misread_once_does_not_count():
     blip[60:] = 1.0
     found = steps_until_obeyed(Reader(), episodes(blip), 1, changed_at=30, window_steps=1)
     assert found.tolist() == [30]
+
+
+def test_a_policy_does_not_read_rollouts():
+    policy = steer(ModeModel(UnbraidConfig(n_modes=2), observation_size=1, action_size=1)).toward(0)
+    seen = episodes(np.ones(100))
+    for read in (lambda: obedience(policy, seen, 0), lambda: steps_until_obeyed(policy, seen, 0, changed_at=5)):
+        with pytest.raises(ConfigError, match=r"must be a model; got a steered policy\. Give its model"):
+            read()
 
 
 def test_rollouts_that_end_too_early_are_refused():

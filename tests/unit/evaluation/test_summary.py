@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from unbraid.core.errors import DataError
-from unbraid.evaluation.intervals import mean_interval
+from unbraid.evaluation.intervals import mean_interval, share_interval
 from unbraid.evaluation.summary import QUANTILES, fewest_for_quantile, summarise
 
 
@@ -50,6 +50,11 @@ def test_quantiles_have_the_exact_interval_of_scipy(n):
             assert np.isnan([exact.low, exact.high]).any()
         else:
             assert (estimate.low, estimate.high) == (exact.low, exact.high)
+
+
+def test_a_mean_that_is_known_is_taken():
+    known = share_interval(np.array([0.0, 1.0, 1.0]))
+    assert one([0.0, 1.0, 1.0], means={"x": known}).mean is known
 
 
 def test_too_few_values_have_no_interval():

@@ -13,10 +13,18 @@ from unbraid.cli import main
 from unbraid.pipeline import requests
 from unbraid.pipeline.answers import say_collect
 from unbraid.pipeline.config import DemoConfig
-from unbraid.training.config import TalkConfig, UnbraidConfig
+from unbraid.training.config import FLAGS, METHODS, TalkConfig, UnbraidConfig
 from unbraid.worlds.experts import EXPERT_NAMES
 
 REQUESTS = [getattr(requests, name) for name in requests.__all__ if name.endswith("Request")]
+
+
+def test_the_flags_of_fit_are_the_settings_that_are_said_to_have_one():
+    settings = {name: {f.name for f in dataclasses.fields(kind)} | {"method"} for name, kind in METHODS.items()}
+    known = set().union(*settings.values()) - {"seed"}
+    assert [f.name for f in dataclasses.fields(requests.FitRequest) if f.name in known] == list(FLAGS)
+    for name, methods in FLAGS.items():
+        assert set(methods) == {method for method, own in settings.items() if name in own}
 
 
 @pytest.mark.parametrize("request_", [*REQUESTS, DemoConfig], ids=lambda kind: kind.__name__)

@@ -216,13 +216,30 @@ def test_whoever_has_no_torch_learns_which_context_asks_for_which_mode(models, f
     }
 
 
-def test_a_program_says_the_same(models, folder, kind):
+def facts_of(program):
     extra = {"unbraid.json": ""}
-    torch.export.load(folder[0] / f"{kind}.pt2", extra_files=extra)
-    facts = json.loads(extra["unbraid.json"])
+    torch.export.load(program, extra_files=extra)
+    return json.loads(extra["unbraid.json"])
+
+
+def test_a_program_says_the_same(models, folder, kind):
+    facts = facts_of(folder[0] / f"{kind}.pt2")
     assert facts["contexts"] == models[kind].contexts.tolist()
     assert facts["observation_names"] == ["a", "b", "c"]
     assert "action_low" not in facts
+
+
+def test_what_a_model_keeps_of_its_demonstrations_stands_beside_the_graph(tmp_path):
+    model = make_model("unbraid")
+    model.observation_names, model.action_bounds = ("x", "y", "z"), (np.array([-2.0]), np.array([1.5]))
+    half, given = (np.array([-np.inf]), np.array([1.5])), (np.array([-1.0]), np.array([1.0]))
+    for name, bounds, low in (("own", model.action_bounds, [-2.0]), ("half", half, None)):
+        model.action_bounds = bounds
+        facts = facts_of(export_program(model, tmp_path / f"{name}.pt2").path)
+        assert facts["observation_names"] == ["x", "y", "z"]
+        assert facts.get("action_low") == low
+    facts = facts_of(export_program(model, tmp_path / "given.pt2", action_bounds=given).path)
+    assert (facts["action_low"], facts["action_high"]) == ([-1.0], [1.0])
 
 
 def test_neither_file_says_where_it_was_made_or_holds_a_pickle(folder, kind):
@@ -317,6 +334,25 @@ def test_a_program_needs_no_extra(models, tmp_path, monkeypatch):
 def test_bounds_that_are_none_are_refused(models, tmp_path, bad):
     with pytest.raises(ConfigError, match="action_low must be 1 finite numbers, one per action column"):
         export_program(models["talk"], tmp_path / "policy.pt2", action_bounds=bad)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"action_bounds": 5.0}, r"bounds of actions must be \(low, high\); got 5\.0\. Give"),
+        (
+            {"action_bounds": (np.zeros(1), np.ones(1), np.ones(1))},
+            r"must be \(low, high\); got \(array",
+        ),
+        ({"observation_names": "xyz"}, r"names of observation columns must be a list of texts; got 'xyz'\. Give"),
+        ({"observation_names": (1, 2, 3)}, r"names of observation columns must be a list of texts; got \(1, 2, 3\)"),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_what_is_no_pair_of_bounds_and_no_names_is_refused(models, tmp_path, asked, said):
+    with pytest.raises(ConfigError, match=said):
+        export_program(models["talk"], tmp_path / "policy.pt2", **asked)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_bounds_that_nothing_lies_between_are_refused(models, tmp_path):

@@ -155,6 +155,13 @@ def test_steps_may_be_numpys_whole_numbers(modes):
         in_turn({0: modes[0], 2.5: modes[1]})
 
 
+def test_policies_of_models_with_other_widths_are_refused(modes):
+    wider = steer(ModeModel(UnbraidConfig(n_modes=2), observation_size=3, action_size=2)).toward(0)
+    for make in (lambda: in_turn({0: modes[0], 5: wider}), lambda: by_episode({wider: 0.5, modes[0]: 0.5})):
+        with pytest.raises(ConfigError, match=r"must be of models with the same numbers .* got 3 and 1, and 3 and 2\."):
+            make()
+
+
 @pytest.mark.usefixtures("unchecked")
 def test_what_is_no_mapping_or_no_share_is_refused(modes):
     for make, said in (

@@ -1,5 +1,6 @@
 """A steered policy: contexts, Stable-Baselines3's signature, and the same action whatever runs beside it."""
 
+import copy
 import inspect
 
 import gymnasium
@@ -90,6 +91,24 @@ def test_a_strength_above_1_exaggerates_what_sets_the_mode_apart(model, observat
     np.testing.assert_array_equal(once, drawn(steer(model).toward(1), observations, nothing))
     assert (((twice - once) * np.sign(once - base)) >= -1e-5).all()
     assert np.abs(twice - once).max() > 1e-3
+
+
+@pytest.mark.parametrize("unit", [1e-22, 1e20])
+def test_what_is_asked_for_has_no_regard_to_the_unit_of_actions(model, observations, unit):
+    other, noise = copy.deepcopy(model), np.random.default_rng(1).normal(size=(70, 2))
+    other.action_normaliser.scale *= unit
+    for asked in (
+        lambda policy: policy.toward(1),
+        lambda policy: policy.toward(1, strength=1.5),
+        lambda policy: policy.blend({0: 0.25, 2: 0.75}),
+        lambda policy: policy.away(0),
+        lambda policy: policy.toward(1).away(0, strength=2),
+    ):
+        mine, others = asked(steer(model)), asked(steer(other))
+        np.testing.assert_allclose(
+            drawn(others, observations, noise) / unit, drawn(mine, observations, noise), rtol=1e-5, atol=1e-5
+        )
+        np.testing.assert_array_equal(others.floored(observations), mine.floored(observations))
 
 
 @pytest.mark.parametrize("weights", [{}, {0: 0.5}, {0: -0.5, 1: 1.5}, {0: 0.5, 7: 0.5}, {0: float("nan"), 1: 1.0}])
@@ -280,6 +299,16 @@ def test_actions_are_clipped_to_the_bounds(model, observations):
     assert np.abs(policy.predict(observations)[0]).max() <= 0.01
 
 
+def test_actions_are_clipped_to_the_bounds_of_the_demonstrations_unless_others_are_given(model, observations):
+    free = steer(model).toward(0).predict(observations, deterministic=True)[0]
+    bounded = copy.deepcopy(model)
+    bounded.action_bounds = (np.array([-0.01, -np.inf]), np.array([0.01, 0.02]))
+    acted = steer(bounded).toward(0).predict(observations, deterministic=True)[0]
+    np.testing.assert_array_equal(acted, np.clip(free, *bounded.action_bounds))
+    given = steer(bounded, action_bounds=(np.full(2, -np.inf), np.full(2, np.inf))).toward(0)
+    np.testing.assert_array_equal(given.predict(observations, deterministic=True)[0], free)
+
+
 def test_stable_baselines_evaluates_it_as_it_is(model):
     from stable_baselines3.common.evaluation import evaluate_policy
     from stable_baselines3.common.monitor import Monitor
@@ -299,7 +328,7 @@ def test_it_is_public():
 
 
 def test_bounds_are_clipped_to_and_may_be_one_number_for_all(model, observations):
-    free = steer(model).toward(0).predict(observations, deterministic=True)[0]
+    free = drawn(steer(model).toward(0), observations, np.zeros((70, 2)))
     for bounds in ((np.full(2, -0.01), np.full(2, 0.01)), (-0.01, 0.01)):
         policy = inspect.unwrap(steer)(model, action_bounds=bounds).toward(0)
         np.testing.assert_array_equal(policy.predict(observations, deterministic=True)[0], np.clip(free, -0.01, 0.01))

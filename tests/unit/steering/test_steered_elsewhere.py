@@ -7,6 +7,7 @@ import torch
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+from unbraid.steering.schedules import in_turn
 from unbraid.steering.steered import steer
 from unbraid.training.config import TalkConfig, UnbraidConfig
 from unbraid.training.model import ModeModel
@@ -84,6 +85,24 @@ def test_a_wrapper_takes_it_as_its_policy(policy):
     assert facts["episode"]["l"] == steps == STEPS
     bounded = steer(policy.model, action_bounds=(-np.ones(2), np.ones(2))).toward(0)
     assert facts["episode"]["r"] == pytest.approx(own_returns(bounded, make(), [5])[0], abs=1e-4)
+
+
+class Strict(gymnasium.Wrapper):
+    """Asks of an action what Gymnasium's tutorials ask."""
+
+    def step(self, action):
+        assert self.action_space.contains(action), action
+        return self.env.step(action)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_an_environment_that_takes_nothing_outside_its_space_takes_its_actions(policy, dtype):
+    space = gymnasium.spaces.Box(dtype(-0.01), dtype(0.01), (2,), dtype)
+    env = Strict(gymnasium.wrappers.TransformAction(make(), lambda action: action, space))
+    bounded = steer(policy.model, action_bounds=(space.low, space.high))
+    for acting in (bounded.toward(0), in_turn({0: bounded.toward(0), 5: bounded.toward(1)})):
+        for deterministic in (True, False):
+            evaluate_policy(acting, env, n_eval_episodes=1, deterministic=deterministic, warn=False)
 
 
 def test_wrapped_observations_and_actions_reach_it_as_they_are(policy):

@@ -286,6 +286,26 @@ def test_a_model_keeps_the_names_of_what_it_was_fitted_on(demos, tiny, tmp_path)
     assert ModeModel.from_pretrained(tmp_path / "model").observation_names == ()
 
 
+def bounded(demos, low, high):
+    return replace(demos, action_low=np.array(low), action_high=np.array(high))
+
+
+@pytest.mark.parametrize("low", [[-2.0, -50.0], [-np.inf, -50.0]])
+def test_a_model_keeps_the_bounds_of_what_it_was_fitted_on(demos, tiny, tmp_path, low):
+    high = np.abs(np.asarray(demos.actions)).max(0).astype(float) + 40
+    model = fit(bounded(demos, np.minimum(low, -high), high), tiny("talk"))
+    model.save_pretrained(tmp_path / "model")
+    for of in (model, ModeModel.from_pretrained(tmp_path / "model")):
+        np.testing.assert_array_equal(of.action_bounds, [np.minimum(low, -high), high])
+    rewrite(tmp_path / "model", action_bounds=None)  # as models of before
+    assert ModeModel.from_pretrained(tmp_path / "model").action_bounds is None
+
+
+def test_bounds_that_actions_do_not_keep_to_are_none(demos, tiny):
+    for low, high in (([-1e-3] * 2, [1e-3] * 2), ([-np.inf] * 2, [np.inf] * 2), ([np.nan] * 2, [50.0] * 2)):
+        assert fit(bounded(demos, low, high), tiny("talk")).action_bounds is None
+
+
 @pytest.mark.parametrize("steps", [2.5, "9", np.float64(3)])
 @pytest.mark.usefixtures("unchecked")
 def test_a_window_of_no_whole_number_of_steps_is_refused(model, uneven, steps):
@@ -374,6 +394,7 @@ def test_the_config_says_who_wrote_it_and_nothing_of_where(model, tmp_path):
         "switch_rate": 0.0,
         "shares": model.shares,
         "observation_names": [],
+        "action_bounds": None,
     }
     assert sum(content["shares"]) == pytest.approx(1)
 
@@ -404,6 +425,8 @@ def truncate(folder, name):
             lambda f: rewrite(f, observation_names=["x"]),
             r"must hold a whole model; observation_names must name all 3 col",
         ),
+        (lambda f: rewrite(f, action_bounds=[[0.0], [1.0]]), r"must hold a whole model; action_bounds must be the"),
+        (lambda f: rewrite(f, action_bounds=[[0, 0]]), r"must hold a whole model; .*Copy the folder again"),
         (lambda f: rewrite(f, config={"method": "magic"}), r"must hold a whole model; method must be one of"),
         (lambda f: (f / "model.safetensors").unlink(), r"must hold a whole model; .*Copy the folder again"),
         (lambda f: truncate(f, "model.safetensors"), r"must hold a whole model; .*Copy the folder again"),
@@ -419,6 +442,8 @@ def truncate(folder, name):
         "a width that is none",
         "another width",
         "a name for one of three columns",
+        "bounds of one of two actuators",
+        "bounds on one side",
         "another method",
         "no weights",
         "half of the weights",

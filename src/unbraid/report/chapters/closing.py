@@ -9,26 +9,10 @@ from unbraid.report.claims import as_good_counts
 from unbraid.report.estimates import counted
 from unbraid.report.record import RunRecord
 from unbraid.report.sections import Code, Facts, Folded, Paragraph, Section
-from unbraid.training.config import METHODS
+from unbraid.training.config import FLAGS, METHODS
 
 __all__ = ["limits", "reproduction"]
 
-_FLAGS = (
-    "method",
-    "n_modes",
-    "sharing",
-    "encoder",
-    "style",
-    "delta_steps",
-    "n_steps",
-    "refine_steps",
-    "policy_hidden",
-    "policy_head",
-    "policy_loss",
-    "precision",
-    "observation_components",
-)
-"""Settings that `unbraid fit` has a flag for; its seed is told with the run's provenance."""
 _NO_CHOICE = {"sharing": "window"}
 """What a setting may be that its flag does not offer."""
 
@@ -97,7 +81,7 @@ def _command(asked: Mapping[str, Any]) -> list[str]:
     more = [f"DATA_{number + 2}" for number in range(reading.pop("n_more_demos", 0))]
     changed = _changed(asked)
     flags = ({"demos": more} if more else {}) | reading
-    flags |= {name: changed[name] for name in _FLAGS if name in changed and _is_offered(name, changed[name])}
+    flags |= {name: changed[name] for name in FLAGS if name in changed and _is_offered(name, changed[name])}
     flags |= {name: asked[name] for name in ("held_out",) if asked.get(name) is not None}
     seed = (asked.get("provenance") or {}).get("seed")
     flags |= {} if seed is None else {"seed": seed}
@@ -126,7 +110,7 @@ def _without_a_flag(asked: Mapping[str, Any]) -> list[str]:
 
 
 def _is_offered(name: str, value: Any) -> bool:
-    return name in _FLAGS and _NO_CHOICE.get(name) != value
+    return name in FLAGS and _NO_CHOICE.get(name) != value
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
