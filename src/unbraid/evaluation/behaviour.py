@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, Real
 
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.demos.episodes import Demos, Episode
@@ -332,8 +332,13 @@ def _ranges_between(expert_measures: Mapping[str, Measures]) -> dict[str, float]
     return {name: max(values) - min(values) for name, values in means.items()}
 
 
-def range_of(metric: str) -> tuple[float, float]:
-    """The least and the most that a metric can be: an interval of its mean goes no further."""
+def range_of(metric: str, values: Real[np.ndarray, "episode"]) -> tuple[float, float]:
+    """The least and the most that a metric can be: an interval of its mean goes no further.
+
+    What a step may cost is the environment's to say; where no episode's cost is below 0, none is taken to be.
+    """
+    if metric == "cost" and (values >= 0).all():
+        return 0.0, np.inf
     return _WITHIN.get(metric, (-np.inf, np.inf))
 
 
@@ -343,7 +348,9 @@ def estimates_of(measures: Measures) -> dict[str, Estimate]:
     Of 10 successes in 10 episodes Student's would say that all episodes succeed, beyond doubt.
     """
     return {
-        name: share_interval(values) if UNITS.get(name) == _SHARE else mean_interval(values, within=range_of(name))
+        name: share_interval(values)
+        if UNITS.get(name) == _SHARE
+        else mean_interval(values, within=range_of(name, values))
         for name, values in measures.items()
     }
 

@@ -99,7 +99,9 @@ def across_seeds(evaluations: Sequence[Evaluation]) -> AcrossSeeds:
         env_id=first_run.env_id,
         runs=runs,
         values=values,
-        metrics={name: mean_interval(means, unit_of_n=_UNIT, within=range_of(name)) for name, means in values.items()},
+        metrics={
+            name: mean_interval(means, unit_of_n=_UNIT, within=range_of(name, means)) for name, means in values.items()
+        },
         units={name: first_run.units.get(name, "") for name in names},
     )
 

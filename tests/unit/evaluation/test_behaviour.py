@@ -81,8 +81,10 @@ def test_no_interval_reaches_where_no_value_can_lie() -> None:
     plain = mean_interval(values)
     assert (found["goals"].low, found["goals"].high) == (0, plain.high)
     assert (found["smoothness"].low, found["smoothness"].high) == (-plain.high, 0)
-    assert found["return"] == found["cost"] == plain  # of these it is not known
+    assert found["return"] == plain  # of this it is not known
     assert plain.low < 0
+    assert found["cost"] == found["goals"]
+    assert estimates_of({"cost": values - 0.1})["cost"] == mean_interval(values - 0.1)  # of a world that pays back
 
 
 def test_every_metric_has_a_unit() -> None:
