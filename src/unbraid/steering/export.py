@@ -103,7 +103,7 @@ def export_onnx(
         observation_names: a name for every observation column, to be kept, too; by default those that the model has.
 
     Raises:
-        ConfigError: no model; the extra `onnx` is not installed; names or bounds that don't fit.
+        ConfigError: no model; the extra `onnx` is not installed, or too old; names or bounds that don't fit.
         ModelError: it differs from PyTorch by more than `TOLERANCE`; then no file is left.
         RunError: the file exists.
         StorageError: the disk refused.
@@ -113,9 +113,16 @@ def export_onnx(
     facts = _facts(model, action_bounds, observation_names)
 
     def write(program: torch.export.ExportedProgram, file: Path) -> None:
-        made = torch.onnx.export(
-            program, output_names=["mean", "log_std"], dynamic_shapes=_dynamic(model), dynamo=True, verbose=False
-        )
+        names = ["mean", "log_std"]
+        try:
+            made = torch.onnx.export(
+                program, output_names=names, dynamic_shapes=_dynamic(model), dynamo=True, verbose=False
+            )
+        except ImportError as error:  # PyTorch asks for a part of onnxscript that an older one has not
+            raise ConfigError(
+                f"An export to ONNX needs an onnxscript that goes with PyTorch {torch.__version__}, and this one "
+                f"({metadata.version('onnxscript')}) does not: {error}. Run `pip install --upgrade onnxscript`."
+            ) from None
         assert made is not None
         made.model.doc_string, made.model.producer_name = None, "unbraid"
         made.model.producer_version = metadata.version("unbraid")

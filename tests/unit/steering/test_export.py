@@ -399,6 +399,16 @@ def test_the_example_fits_in_the_head():
     assert len([line for line in lines if not line.startswith(("import ", '"""'))]) <= 15
 
 
+def test_an_onnxscript_that_is_too_old_is_told(models, tmp_path, monkeypatch):
+    def refuses(*_, **__):
+        raise ModuleNotFoundError("No module named 'onnxscript._framework_apis.torch_2_99'")
+
+    monkeypatch.setattr(torch.onnx, "export", refuses)
+    with pytest.raises(ConfigError, match=r"torch_2_99'\. Run `pip install --upgrade onnxscript`\."):
+        export_onnx(models["talk"], tmp_path / "policy.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_wrong_shape_raises(models, tmp_path):
     with pytest.raises(jaxtyping.TypeCheckError):
         export_program(models["talk"], tmp_path / "policy.pt2", action_bounds=(np.zeros((1, 1)), np.zeros((1, 1))))
