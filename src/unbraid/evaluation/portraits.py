@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from unbraid.demos.episodes import Demos
+from unbraid.evaluation.behaviour import range_of
 from unbraid.evaluation.intervals import mean_interval, share_interval
 from unbraid.evaluation.one_mode import of_one_mode
 from unbraid.evaluation.telling import column_names, plotted, profile, sensor_of, telling_columns
@@ -64,7 +65,10 @@ def portraits_entry(model: ModeModel, demos: Demos, numbers: Int[np.ndarray, "ep
             told["borderline"] = called[borderline_of(oddness, own, sure, but=typical)].tolist()
         lengths = windows.lengths[own].astype(np.float64)
         told["steps"] = mean_interval(lengths, unit_of_n=unit, within=_ANY_SIZE).to_json()
-        told |= {name: mean_interval(values[own], unit_of_n=unit).to_json() for name, values in sums.items()}
+        told |= {
+            name: mean_interval(values[own], unit_of_n=unit, within=range_of(name, values[own])).to_json()
+            for name, values in sums.items()
+        }
         told["profile"] = _profile(demos, columns, windows, own, typical[0])
     names = column_names(demos)
     shown = [names[column] for column in columns]
