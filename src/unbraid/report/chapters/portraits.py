@@ -28,7 +28,7 @@ def portraits(record: RunRecord) -> Section | None:
         Paragraph(
             f"Read off {counted(found['n'], unit)}{long} that the fit learned from. A mode is what its {unit} have in "
             "common; it has no name until somebody gives it one. "
-            "`unbraid studio RUN --demos DATA` plays every episode, and keeps the names."
+            "The studio (unbraid studio RUN --demos DATA) plays every episode, and keeps the names."
         ),
         _table(found["modes"], unit),
     ]
