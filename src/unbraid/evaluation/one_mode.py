@@ -8,24 +8,30 @@ from unbraid.modes.windows import Windows
 from unbraid.training.model import ModeModel
 from unbraid.training.style import PIECE_STEPS
 
-__all__ = ["of_one_mode"]
+__all__ = ["long_stretches", "of_one_mode"]
 
 
 def of_one_mode(model: ModeModel, demos: Demos) -> tuple[Windows, Int[np.ndarray, "window"]]:
-    """Episodes with steps, or stretches of them where modes change within an episode, and the mode of each.
-
-    Of stretches those of 25 steps and more are taken, or, of a mode that has none, its longest.
-    """
+    """Episodes with steps, or `long_stretches` of them where modes change within an episode, and the mode of each."""
     if model.switch_rate == 0:
         windows = model.cut(demos, None)
         return windows, model.window_scores(demos, windows).argmax(1)
-    modes = model.timeline(demos).modes
+    return long_stretches(demos, model.timeline(demos).modes)
+
+
+def long_stretches(demos: Demos, modes: Int[np.ndarray, "step"]) -> tuple[Windows, Int[np.ndarray, "window"]]:
+    """Stretches of one mode that have 25 steps and more, or, of a mode that has none, its longest; the mode of each.
+
+    Args:
+        demos: the episodes.
+        modes: (step,) the mode of every step.
+    """
     begins = np.zeros(demos.n_steps, dtype=bool)
     begins[demos.step_starts[:-1][demos.lengths > 0]] = True
     begins[1:] |= modes[1:] != modes[:-1]
     starts = np.flatnonzero(begins)
     lengths, of_stretch = np.diff(starts, append=demos.n_steps), modes[starts]
-    longest = np.zeros(model.n_modes, dtype=np.int64)
+    longest = np.zeros(modes.max(initial=0) + 1, dtype=np.int64)
     np.maximum.at(longest, of_stretch, lengths)
     kept = lengths >= np.minimum(longest, PIECE_STEPS)[of_stretch]
     starts, lengths = starts[kept], lengths[kept]

@@ -10,10 +10,11 @@ from jaxtyping import Bool, Float, Int
 from unbraid.demos.episodes import Demos
 from unbraid.evaluation.behaviour import range_of
 from unbraid.evaluation.intervals import mean_interval, share_interval
-from unbraid.evaluation.one_mode import of_one_mode
+from unbraid.evaluation.one_mode import long_stretches
 from unbraid.evaluation.telling import column_names, plotted, profile, sensor_of, telling_columns
 from unbraid.modes.windows import Windows
 from unbraid.training.model import ModeModel
+from unbraid.training.style import PIECE_STEPS
 
 __all__ = ["borderline_of", "oddness_of", "portraits_entry", "typical_of"]
 
@@ -27,7 +28,8 @@ def portraits_entry(model: ModeModel, demos: Demos, numbers: Int[np.ndarray, "ep
     """Of each mode its share, what its episodes brought, which are ordinary, and how four columns run in them.
 
     The columns are those of observations and actions that say most about the mode of a step (`telling_columns`), one
-    of each sensor. Where modes change within an episode, stretches of one mode stand for episodes.
+    of each sensor. Where modes change within an episode, stretches of one mode stand for episodes (`long_stretches`);
+    shares are of all steps.
 
     Args:
         model: whose modes.
@@ -35,16 +37,16 @@ def portraits_entry(model: ModeModel, demos: Demos, numbers: Int[np.ndarray, "ep
         numbers: (episode,) what each episode is called.
 
     Returns:
-        a JSON object: ``unit``, ``n``; ``columns``, their names; and ``modes``: of each its share of the steps of an
+        a JSON object: ``unit``, ``n``, and of stretches ``least_steps``, as many as are asked of one where its mode has
+        such; ``columns``, their names; and ``modes``: of each its share of the steps of an
         episode (of the episodes, where they have one mode each), ``typical`` and ``borderline`` episodes by number, the
         estimates ``steps``, ``return`` and ``cost``, and a ``profile`` of the columns, with an ``example``, the most
         typical episode. A mode without an episode has its share alone.
     """
     changing = model.switch_rate > 0
     unit = "stretches" if changing else "episodes"
-    windows, modes, oddness, sure = _read(model, demos)
-    steps, of_step = _steps_of(windows), np.full(demos.n_steps, -1)
-    of_step[steps] = np.repeat(modes, windows.lengths)
+    of_step, windows, modes, oddness, sure = _read(model, demos)
+    steps = _steps_of(windows)
     columns = _columns(demos, of_step)
     called = numbers[windows.episodes]
     sums = {
@@ -72,24 +74,33 @@ def portraits_entry(model: ModeModel, demos: Demos, numbers: Int[np.ndarray, "ep
         told["profile"] = _profile(demos, columns, windows, own, typical[0])
     names = column_names(demos)
     shown = [names[column] for column in columns]
-    return {"unit": unit, "n": len(windows), "columns": shown, "modes": found}
+    least = {"least_steps": PIECE_STEPS} if changing else {}
+    return {"unit": unit, "n": len(windows), **least, "columns": shown, "modes": found}
 
 
 def _read(
     model: ModeModel, demos: Demos
-) -> tuple[Windows, Int[np.ndarray, "window"], Float[np.ndarray, "window"], Float[np.ndarray, "window"]]:
-    """Episodes, or stretches of one mode; of each its mode, how odd it is, and the probability of the mode."""
+) -> tuple[
+    Int[np.ndarray, "step"],
+    Windows,
+    Int[np.ndarray, "window"],
+    Float[np.ndarray, "window"],
+    Float[np.ndarray, "window"],
+]:
+    """The mode of every step; and episodes, or stretches of one mode: of each its mode, how odd it is, and the
+    probability of the mode."""
     steps = model.steps_of(demos)
     if model.switch_rate > 0:
-        windows, modes = of_one_mode(model, demos)
+        of_step = model.timeline(demos).modes
+        windows, modes = long_stretches(demos, of_step)
         likelihoods, sure = model.window_log_likelihoods(steps, windows), np.ones(len(modes))
     else:
         windows, own = model.cut(demos, None), model.own_evidence
         read = model.scores_of_windows(steps, windows, (own, "policy"))
         modes, likelihoods = read[own].argmax(1), read["policy"]
-        sure = model.calibrated(read[own], windows).max(1)
+        sure, of_step = model.calibrated(read[own], windows).max(1), np.repeat(modes, windows.lengths)
     scores = likelihoods[np.arange(len(modes)), modes] / windows.lengths
-    return windows, modes, oddness_of(scores, modes, np.ones(len(modes), dtype=bool)), sure
+    return of_step, windows, modes, oddness_of(scores, modes, np.ones(len(modes), dtype=bool)), sure
 
 
 def oddness_of(

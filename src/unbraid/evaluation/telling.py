@@ -48,13 +48,12 @@ def telling_columns(demos: Demos, modes: Int[np.ndarray, "step"]) -> list[int]:
     """
     known = np.flatnonzero(modes >= 0)
     chosen = known[:: max(1, -(-len(known) // _MOST_STEPS))]
-    seen = np.asarray(demos.observations[demos.row_of_step[chosen]], dtype=np.float64)
-    table = np.concatenate([seen, np.asarray(demos.actions[chosen], dtype=np.float64)], axis=1)
-    if not len(table):
-        return list(range(table.shape[1]))
+    if not len(chosen):
+        return list(range(demos.observation_size + demos.action_size))
     rows = np.unique(modes[chosen], return_inverse=True)[1]
-    told = np.array([_information(rows, column) for column in table.T])
-    told[np.ptp(table, axis=0) == 0] = -1.0
+    tables = (demos.observations[demos.row_of_step[chosen]], demos.actions[chosen])
+    columns = (np.asarray(column, dtype=np.float64) for table in tables for column in table.T)
+    told = np.array([_information(rows, column) if np.ptp(column) > 0 else -1.0 for column in columns])
     return np.argsort(-told.round(9), kind="stable").tolist()
 
 

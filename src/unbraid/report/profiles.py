@@ -39,8 +39,7 @@ def profiles_figure(modes: Sequence[Mapping[str, Any]], columns: Sequence[str], 
                 _draw(axes, mode, column)
                 axes.set_xlim(-0.02 * longest, 1.02 * longest)
                 axes.set_ylim(*_limits(modes, column))
-                _dress(axes, x=x if row == len(modes) - 1 else "", y=columns[column])
-                axes.set_title(f"mode {mode['mode']}", color=INK, fontsize=8.5, loc="left", fontweight="bold")
+                _dress(axes, x=x if row == len(modes) - 1 else "", y=f"mode {mode['mode']}", title=columns[column])
     handles = [
         Line2D([], [], color=MUTED, linewidth=2.0, label="mean"),
         Patch(color=MUTED, alpha=0.25, label="middle 80 % of values"),
@@ -62,13 +61,15 @@ def _draw(axes: Axes, mode: Mapping[str, Any], column: int) -> None:
     axes.plot(at[: len(example)], example, color=INK, linewidth=0.8)
 
 
-def _dress(axes: Axes, *, x: str, y: str) -> None:
-    dress(axes, x=x, y=label(y))
+def _dress(axes: Axes, *, x: str, y: str, title: str) -> None:
+    """With the column's name, which may be long, where there is room for it: a panel is wider than high."""
+    dress(axes, x=x, y=y)
+    axes.set_title(label(title), color=MUTED, fontsize=7.5, loc="left")
     axes.tick_params(labelsize=7.5)
-    axes.yaxis.label.set_fontsize(8)
+    axes.yaxis.label.set(color=INK, fontsize=8.5, fontweight="bold")
     if not x:
         axes.tick_params(labelbottom=False)
-    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10], integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
 
 

@@ -1,5 +1,7 @@
 """The columns that tell modes apart come first, and a profile is what was done over time."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -54,6 +56,18 @@ def test_steps_that_are_left_out_say_nothing(made, modes):
     some = np.where(np.arange(600) % 3 == 0, modes, -1)
     assert telling_columns(made, some)[:3] == [2, 3, 4]
     assert telling_columns(made, np.full(600, -1)) == list(range(6))
+
+
+def test_wide_tables_are_not_held_in_double_precision(modes):
+    seen = np.random.default_rng(0).normal(size=(600, 1500)).astype(np.float32)
+    seen[:, 700] += 9 * modes
+    demos = pile(seen, np.zeros((600, 1), dtype=np.float32), n_episodes=6)
+    tracemalloc.start()
+    order = telling_columns(demos, modes)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert order[0] == 700
+    assert peak < 2 * seen.nbytes
 
 
 def test_columns_of_one_sensor_are_known_by_their_names():

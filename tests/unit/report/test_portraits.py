@@ -1,9 +1,12 @@
 """The chapter on what each mode is like."""
 
 import json
+from itertools import combinations
 from typing import Any
 
 import numpy as np
+import pytest
+from matplotlib.text import Text
 
 from unbraid.report.chapters.portraits import portraits
 from unbraid.report.page import render
@@ -59,16 +62,27 @@ def test_stretches_have_no_typical_episodes():
     assert "counted from 0" not in table.note
 
 
+def test_which_stretches_are_read_is_said():
+    run = record([mode(0, 12)], unit="stretches")
+    run.results["unbraid"]["portraits"]["least_steps"] = 25
+    section = portraits(run)
+    assert section is not None
+    assert "30 stretches of 25 steps and more, or the longest of their mode, that" in render(run, (section,))
+
+
 def test_of_many_modes_the_largest_are_drawn():
     section = portraits(record([mode(k, 100 - k) for k in range(20)]))
     assert section is not None
     (picture,) = section.pictures()
     assert "mode 11:" in picture.alt
     assert "mode 12:" not in picture.alt
-    assert "The 8 modes of the fewest are not drawn." in picture.caption
+    assert "Not drawn: 8 modes of the fewest episodes." in picture.caption
+    all_but_one = portraits(record([mode(k, 100 - k) for k in range(13)]))
+    assert all_but_one is not None
+    assert "Not drawn: 1 mode of the fewest episodes." in all_but_one.pictures()[0].caption
     few = portraits(record([mode(0, 3)]))
     assert few is not None
-    assert "not drawn" not in few.pictures()[0].caption
+    assert "Not drawn" not in few.pictures()[0].caption
 
 
 def axes_of(layout: Layout, n_columns: int) -> list[Any]:
@@ -80,11 +94,25 @@ def test_each_mode_has_a_panel_for_every_column_on_one_scale():
     panels = axes_of(WIDE, 4)
     assert len(panels) == 12
     assert len({axes.get_ylim() for axes in panels[::4]}) == 1
-    assert [axes.get_title(loc="left") for axes in panels[:5]] == ["mode 0"] * 4 + ["mode 1"]
-    assert {axes.get_ylabel() for axes in panels} == {f"column {i}" for i in range(4)}
+    assert [axes.get_ylabel() for axes in panels[:5]] == ["mode 0"] * 4 + ["mode 1"]
+    assert {axes.get_title(loc="left") for axes in panels} == {f"column {i}" for i in range(4)}
     assert [axes.get_xlabel() for axes in panels] == [""] * 8 + ["step"] * 4
     assert len(axes_of(NARROW, 4)) == 12
     assert len(axes_of(NARROW, 1)) == 3
+
+
+@pytest.mark.parametrize("layout", [WIDE, NARROW])
+def test_long_names_of_columns_do_not_lie_on_one_another(layout: Layout):
+    modes = [mode(k, 9, n_columns=4) for k in range(2)]
+    figure = profiles_figure(
+        modes, [f"robot{i}_end_effector_position_in_the_world" for i in range(4)], layout, x="step"
+    )
+    figure.draw_without_rendering()
+    texts = [text for text in figure.findobj(Text) if text.get_text().startswith(("robot", "mode"))]
+    assert len(texts) == 2 * len(figure.axes)
+    boxes = [text.get_window_extent() for text in texts]
+    assert not any(first.overlaps(other) for first, other in combinations(boxes, 2))
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in boxes)
 
 
 def test_a_column_that_hardly_varies_is_drawn_too():

@@ -23,11 +23,12 @@ def portraits(record: RunRecord) -> Section | None:
     if not found:
         return None
     unit = found["unit"]
+    long = f" of {found['least_steps']} steps and more, or the longest of their mode," if "least_steps" in found else ""
     blocks: list[Block] = [
         Paragraph(
-            f"Read off {counted(found['n'], unit)} that the fit learned from. A mode is what its {unit} have in "
+            f"Read off {counted(found['n'], unit)}{long} that the fit learned from. A mode is what its {unit} have in "
             "common; it has no name until somebody gives it one. "
-            "`unbraid studio RUN --demos DATA` plays every episode, and keeps the names."
+            "The studio (unbraid studio RUN --demos DATA) plays every episode, and keeps the names."
         ),
         _table(found["modes"], unit),
     ]
@@ -66,8 +67,8 @@ def _table(modes: Sequence[Mapping[str, Any]], unit: str) -> Table:
     )
 
 
-def _but_for(n_modes: int) -> str:
-    return f" The {counted(n_modes, 'modes')} of the fewest are not drawn." if n_modes else ""
+def _but_for(n_modes: int, unit: str) -> str:
+    return f" Not drawn: {counted(n_modes, 'modes')} of the fewest {unit}." if n_modes else ""
 
 
 def _in_percent(estimate: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,5 +95,5 @@ def _picture(modes: Sequence[Mapping[str, Any]], columns: Sequence[str], unit: s
         alt=f"{which} over time in each mode; means at the beginning and the end: {ends}.",
         caption=f"How {which} of observations and actions run in each mode: of those that say most about the mode of a "
         f"single step, one of each sensor first. The thin line is the most typical of the mode's {unit}; the others "
-        f"are of all of them, and end where fewer than a fifth go on.{_but_for(n_modes - len(shown))}",
+        f"are of all of them, and end where fewer than a fifth go on.{_but_for(n_modes - len(shown), unit)}",
     )
