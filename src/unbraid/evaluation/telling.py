@@ -9,7 +9,8 @@ from unbraid.demos.episodes import Demos
 
 __all__ = ["column_names", "plotted", "profile", "sensor_of", "telling_columns"]
 
-_MOST_STEPS = 50_000  # read of the data; more say the same
+_MOST_STEPS, _LEAST_STEPS, _MOST_NUMBERS = 50_000, 2_000, 5_000_000
+"""Read of the data, more say the same; of wide tables fewer steps, as each column takes time."""
 _TENTHS = np.arange(1, 10) / 10
 _MOST_PARTS = 60  # of time, in a profile
 _NAMES = ("low", "mean", "high")
@@ -43,13 +44,14 @@ def telling_columns(demos: Demos, modes: Int[np.ndarray, "step"]) -> list[int]:
     their order, constant ones last.
 
     Args:
-        demos: the episodes; of more than 50,000 steps every n-th is read.
+        demos: the episodes; of more than 50,000 steps every n-th is read, and of more than 100 columns fewer.
         modes: (step,) the mode of every step; -1 for those that are left out.
     """
-    known = np.flatnonzero(modes >= 0)
-    chosen = known[:: max(1, -(-len(known) // _MOST_STEPS))]
+    known, n_columns = np.flatnonzero(modes >= 0), demos.observation_size + demos.action_size
+    most_steps = min(_MOST_STEPS, max(_MOST_NUMBERS // n_columns, _LEAST_STEPS))
+    chosen = known[:: max(1, -(-len(known) // most_steps))]
     if not len(chosen):
-        return list(range(demos.observation_size + demos.action_size))
+        return list(range(n_columns))
     rows = np.unique(modes[chosen], return_inverse=True)[1]
     tables = (demos.observations[demos.row_of_step[chosen]], demos.actions[chosen])
     columns = (np.asarray(column, dtype=np.float64) for table in tables for column in table.T)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from unbraid.demos.episodes import Demos, Episode
+from unbraid.evaluation import telling
 from unbraid.evaluation.telling import profile, sensor_of, telling_columns
 
 
@@ -45,6 +46,20 @@ def test_what_modes_are_called_does_not_matter_and_one_mode_says_nothing(made, m
 def test_long_data_are_read_in_part(made, modes, monkeypatch):
     monkeypatch.setattr("unbraid.evaluation.telling._MOST_STEPS", 100)
     assert telling_columns(made, modes)[:2] == [2, 3]
+
+
+def test_of_wide_data_fewer_steps_are_read(made, modes, monkeypatch):
+    read = []
+    found = telling._information
+    monkeypatch.setattr(telling, "_information", lambda rows, values: read.append(len(values)) or found(rows, values))
+    monkeypatch.setattr(telling, "_LEAST_STEPS", 100)
+    monkeypatch.setattr(telling, "_MOST_NUMBERS", 6 * 200)
+    assert telling_columns(made, modes)[:2] == [2, 3]
+    assert set(read) == {200}
+    read.clear()
+    monkeypatch.setattr(telling, "_MOST_NUMBERS", 6)
+    assert telling_columns(made, modes)[:2] == [2, 3]
+    assert set(read) == {100}
 
 
 def test_data_without_a_step_have_columns_all_the_same():
