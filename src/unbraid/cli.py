@@ -5,7 +5,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, assert_never
+from typing import Annotated, Any, assert_never, get_args
 
 import tyro
 
@@ -28,6 +28,7 @@ from unbraid.pipeline.answers import (
 )
 from unbraid.pipeline.config import DemoConfig
 from unbraid.pipeline.flags import each_flag_once
+from unbraid.pipeline.help import say_fields_in_one_line
 from unbraid.pipeline.requests import (
     CertifyRequest,
     CheckRequest,
@@ -102,6 +103,8 @@ def _understood(given: Sequence[str]) -> Any:
     Raises:
         ConfigError: a flag that is given twice.
     """
+    if {"-h", "--help"} & set(given):
+        say_fields_in_one_line(*(get_args(verb)[0] for verb in get_args(_Request)))
     try:
         return tyro.cli(
             _Request,  # pyright: ignore[reportArgumentType]

@@ -22,15 +22,11 @@ def each_flag_once(given: Sequence[str]) -> list[str]:
     --away 1` is `--away 0 1`, and `--demos a --demos b` is `--demos a b`. A `~` that the shell left, as in `--out=~/a`,
     is the home folder: taken as it stands, it would become a folder of that name here.
 
-    The studio reads one set of demonstrations, and so is left alone.
-
     Raises:
         ConfigError: another flag that says what `steer` is to do comes twice; of the rest the last counts, as is usual.
     """
     given = [_at_home(word) for word in given]
     verb = given[0] if given else ""
-    if verb == "studio":
-        return given
     found, seen = list[str](), set[str]()
     of_flag: dict[str, list[str]] = {}
     own = found

@@ -17,7 +17,7 @@ from unbraid.pipeline.requests import SwitchRequest
         ("steer run --in-turn 0:x --in_turn 9:y", "steer run --in-turn 0:x 9:y"),
         ("fit --demos a --out r --demos b --weights 1 --weights=2", "fit --out r --demos a b --weights 1 2"),
         ("fit a --style off --style on", "fit a --style off --style on"),
-        ("studio --demos a --demos b run", "studio --demos a --demos b run"),
+        ("studio run --demos a --demos b", "studio run --demos a b"),
         ("fit a b --out c --seed=3", "fit a b --out c --seed=3"),
         ("fit a --seed 3 --seed 4", "fit a --seed 3 --seed 4"),
         ("steer run --context=-1,0 --blend 0=1", "steer run --context=-1,0 --blend 0=1"),
