@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Int
 
 from unbraid.demos.episodes import Demos
+from unbraid.modes.assignment import stretches_of
 from unbraid.modes.windows import Windows
 from unbraid.training.model import ModeModel
 from unbraid.training.style import PIECE_STEPS
@@ -26,11 +27,9 @@ def long_stretches(demos: Demos, modes: Int[np.ndarray, "step"]) -> tuple[Window
         demos: the episodes.
         modes: (step,) the mode of every step.
     """
-    begins = np.zeros(demos.n_steps, dtype=bool)
-    begins[demos.step_starts[:-1][demos.lengths > 0]] = True
-    begins[1:] |= modes[1:] != modes[:-1]
-    starts = np.flatnonzero(begins)
-    lengths, of_stretch = np.diff(starts, append=demos.n_steps), modes[starts]
+    stretches = stretches_of(modes, demos.episode_of_step)
+    starts, lengths = np.flatnonzero(np.diff(stretches, prepend=-1)), np.bincount(stretches)
+    of_stretch = modes[starts]
     longest = np.zeros(modes.max(initial=0) + 1, dtype=np.int64)
     np.maximum.at(longest, of_stretch, lengths)
     kept = lengths >= np.minimum(longest, PIECE_STEPS)[of_stretch]

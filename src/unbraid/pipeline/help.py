@@ -18,12 +18,9 @@ def say_fields_in_one_line(*requests: type[Any]) -> None:
     for request in requests:
         for own in request.__mro__:
             if is_dataclass(own) and not parse(own.__doc__ or "").params:
-                said = [(p.arg_name, " ".join(p.description.split())) for p in _fields(own) if p.description]
+                fields = parse_from_object(own).params
+                said = [(p.arg_name, " ".join(p.description.split())) for p in fields if p.description]
                 lines = ["", "", "Attributes:", *(f"    {name}: {text}" for name, text in said)] if said else []
                 own.__doc__ = "\n".join([cleandoc(own.__doc__ or ""), *lines])
         hints = get_type_hints(request).values()
         say_fields_in_one_line(*(hint for hint in hints if isinstance(hint, type) and is_dataclass(hint)))
-
-
-def _fields(request: type[Any]) -> list[Any]:
-    return parse_from_object(request).params

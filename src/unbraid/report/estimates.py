@@ -14,6 +14,7 @@ __all__ = [
     "counted",
     "decimals_of",
     "estimate_text",
+    "in_percent",
     "interval_text",
     "n_text",
     "percent_text",
@@ -106,6 +107,12 @@ def estimate_text(quantity: Any, decimals: int | None = None) -> str:
     words = " ".join(part for part in (value_text(quantity, decimals), interval_text(quantity, decimals)) if part)
     n = n_text(quantity)
     return f"{words}, {n}" if n else words
+
+
+def in_percent(estimate: Mapping[str, Any]) -> dict[str, Any]:
+    """An estimate of a share, and its interval, in percent."""
+    scaled = {end: None if estimate[end] is None else 100 * estimate[end] for end in ("value", "low", "high")}
+    return {**estimate, **scaled}
 
 
 def percent_text(share: float | int) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unbraid.report.chapters.building import drawn, estimate_cell
-from unbraid.report.estimates import count_text, counted, estimate_text, interval_text, n_text, value_text
+from unbraid.report.estimates import count_text, counted, estimate_text, in_percent, interval_text, n_text, value_text
 from unbraid.report.figures import reliability_figure
 from unbraid.report.record import RunRecord
 from unbraid.report.sections import Block, Cell, Paragraph, Picture, Row, Section, Table
@@ -119,6 +119,5 @@ def _share_cell(point: Mapping[str, Any], name: str) -> Cell:
     estimate = point.get(f"{name}_estimate")
     detail = ""
     if estimate is not None:
-        percent = {end: None if estimate[end] is None else 100 * estimate[end] for end in ("value", "low", "high")}
-        detail = f"{interval_text(percent, 1)}, {n_text(estimate)}"
+        detail = f"{interval_text(in_percent(estimate), 1)}, {n_text(estimate)}"
     return Cell(f"{100 * point[name]:.1f} %", detail=detail)

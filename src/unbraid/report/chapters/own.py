@@ -41,13 +41,18 @@ def own_method(record: RunRecord) -> Section | None:
 def _title(record: RunRecord) -> str:
     if record.method != "unbraid":
         return "The talk's method in tables"
-    return "unbraid's own method, the same tables" if record.talk else "Modes and experts"
+    return "Modes and experts" if _is_alone(record) else "unbraid's own method, the same tables"
+
+
+def _is_alone(record: RunRecord) -> bool:
+    """Whether nothing of the talk's stands beside it, with which it could be compared."""
+    return record.method == "unbraid" and not record.talk
 
 
 def _in_short(record: RunRecord) -> str:
     """What the tables show; of a talk's method, and beside one, what the method reads a mode off."""
     config = record.config
-    if record.method == "unbraid" and not record.talk:
+    if _is_alone(record):
         return (
             "Which mode the experts' windows are read as, on demonstrations that no training saw. The experts' labels "
             "are read for these tables alone."
@@ -71,8 +76,7 @@ def _in_short(record: RunRecord) -> str:
 
 def _window_card(record: RunRecord, table: Mapping[str, Any]) -> Card:
     experts, own, steps = record.experts, record.unbraid, ""
-    beside_the_talk = record.method == "talk" or bool(record.talk)
-    if beside_the_talk and own.get("gradient_steps") is not None:
+    if not _is_alone(record) and own.get("gradient_steps") is not None:
         steps = steps_share_text(own["gradient_steps"], PUBLISHED_GRADIENT_STEPS)
     length = counted(table["window_steps"], "steps")
     here = confusion_table(

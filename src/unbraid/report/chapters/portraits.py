@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unbraid.report.chapters.building import drawn, estimate_cell
-from unbraid.report.estimates import counted
+from unbraid.report.estimates import counted, in_percent
 from unbraid.report.profiles import profiles_figure
 from unbraid.report.record import RunRecord
 from unbraid.report.sections import Block, Cell, Paragraph, Picture, Row, Section, Table
@@ -45,7 +45,7 @@ def _table(modes: Sequence[Mapping[str, Any]], unit: str) -> Table:
         Row(
             f"mode {mode['mode']}",
             (
-                estimate_cell(_in_percent(mode["share"]), 0),
+                estimate_cell(in_percent(mode["share"]), 0),
                 *(estimate_cell(mode[name], _MEASURED[name]) if name in mode else Cell("none") for name in measured),
                 *(Cell(", ".join(map(str, mode.get(name, []))) or "none") for name in examples),
             ),
@@ -69,11 +69,6 @@ def _table(modes: Sequence[Mapping[str, Any]], unit: str) -> Table:
 
 def _but_for(n_modes: int, unit: str) -> str:
     return f" Not drawn: {counted(n_modes, 'modes')} of the fewest {unit}." if n_modes else ""
-
-
-def _in_percent(estimate: Mapping[str, Any]) -> dict[str, Any]:
-    scaled = {end: None if estimate[end] is None else 100 * estimate[end] for end in ("value", "low", "high")}
-    return {**estimate, **scaled}
 
 
 def _picture(modes: Sequence[Mapping[str, Any]], columns: Sequence[str], unit: str) -> Picture:
