@@ -290,7 +290,7 @@ def test_what_cannot_be_parsed(unbraid, pile, tmp_path, asked, expected):
     [
         (["--episodes", 0], "--episodes must be a whole number from 1 to 10,000,000; got 0"),
         (["--max-steps", 0], "--max-steps must be a whole number of at least 1; got 0"),
-        (["--seed", -1], "A seed must be at least 0; got -1"),
+        (["--seed", -1], "A seed must be a whole number of at least 0; got -1"),
         (["--action-noise", -1], "action noise must be finite and >= 0; got -1"),
         (["--experts", "nobody"], "An expert must be one of goal_seeking, .*; got 'nobody'"),
         (["--experts", "forward", "forward"], "a name of its own for each"),
@@ -348,11 +348,24 @@ def test_demonstrations_that_cannot_be_collected(refused, tmp_path, asked, expec
         (["--blend", "0=.5,1"], r"--blend must name modes and numbers, as in 1=\.7,3=\.3; got '1'"),
         (["--blend", "0=.5,1=.6"], "weights of a blend must be numbers >= 0 that sum to 1"),
         (["--blend", "0=1", "--context", 1, 0], "Either --blend or --context must be given, not both"),
+        (
+            ["--toward", 0, "--blend", "1=1"],
+            "--toward must come with a --strength other than 1 beside --blend: at 1, the default, the mode takes its "
+            r"place, and nothing is left of it\. Say how far towards the mode, as in --strength \.5, or leave one",
+        ),
+        (
+            ["--toward", 0, "--context", 1, 0, "--strength", 1],
+            "--toward must come with a --strength other than 1 beside",
+        ),
+        (
+            ["--in-turn", "0: toward 0 blend 1=1"],
+            "'0: toward 0 blend 1=1': toward must come with a strength other than",
+        ),
         (["--toward", 0, "--env", "unbraid/PointGoal1-v0", "--strength", "inf"], "A strength must be a number from"),
         (["--toward", 0, "--strength", "1e39"], r"from 0 to 10,000; got 1e\+39\. 1 is the usual one"),
         (["--toward", 0, "--episodes", 0], "--episodes must be a whole number from 1"),
         (["--toward", 0, "--episodes", -1], "--episodes must be a whole number from 1 to 10,000,000; got -1"),
-        (["--toward", 0, "--seed", -3], "A seed must be at least 0; got -3"),
+        (["--toward", 0, "--seed", -3], "A seed must be a whole number of at least 0; got -3"),
         (
             ["--toward", 0, "--env", "Pendulum-v1"],
             r"Pendulum-v1 must have 60 observation and 2 action columns, as the model was fitted on; it has 3 and 1\. "
@@ -423,7 +436,7 @@ def test_modes_of_data_of_another_width(refused, fitted, tmp_path):
     [
         (["--experts", "nobody"], "An expert must be one of goal_seeking, .*; got 'nobody'"),
         (["--episodes", 0], "--episodes must be a whole number from 1"),
-        (["--seed", -1], "A seed must be at least 0; got -1"),
+        (["--seed", -1], "A seed must be a whole number of at least 0; got -1"),
         (["--env", "Pendulum-v1", "--experts", "forward"], "Pendulum-v1 must have 60 observation and 2 action columns"),
         (["--env", "Nowhere-v0"], "must be registered with Gymnasium"),
     ],
@@ -438,7 +451,7 @@ def test_an_evaluation_of_a_run_that_is_not_finished_is_refused_before_the_work(
     (tmp_path / "run" / "results.json").unlink()
     monkeypatch.setattr("unbraid.pipeline.stages.evaluate_all", None)
     message = refused("evaluate", tmp_path / "run")
-    assert f"{tmp_path / 'run' / 'results.json'} must exist" in message
+    assert f"{tmp_path / 'run'} must hold results.json" in message
     assert "--resume" in message
 
 

@@ -1,6 +1,7 @@
 """One seed -> named, independent generators, so that adding a consumer never shifts another's draws."""
 
 import zlib
+from numbers import Integral
 
 import numpy as np
 
@@ -13,8 +14,8 @@ N_SEEDS = 2**31
 
 
 def _sequence(seed: int, names: tuple[str | int, ...]) -> np.random.SeedSequence:
-    if seed < 0:
-        raise ConfigError(f"A seed must be at least 0; got {seed}. Give another; 0 will do.")
+    if not isinstance(seed, Integral) or isinstance(seed, bool) or seed < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError(f"A seed must be a whole number of at least 0; got {seed!r:.40}. Give another; 0 will do.")
     words = [zlib.crc32(name.encode()) if isinstance(name, str) else name for name in names]
     return np.random.SeedSequence([seed, *words, len(words)])  # the count, as zeros at the end would not matter
 

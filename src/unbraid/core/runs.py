@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from unbraid.core.errors import RunError, StorageError, UnbraidError
+from unbraid.core.errors import ConfigError, RunError, StorageError, UnbraidError
 
 __all__ = [
     "create_run",
@@ -30,6 +30,7 @@ __all__ = [
     "refuse_existing",
     "require_free",
     "saying_what_the_disk_refused",
+    "taken_path",
     "write_bytes",
     "write_json",
     "write_text",
@@ -37,6 +38,17 @@ __all__ = [
 
 _MOST_SHOWN = 40
 _VERSIONS_OF = ("unbraid", "torch", "numpy", "scipy", "scikit-learn", "gymnasium", "mujoco")
+
+
+def taken_path(given: object) -> Path:
+    """A path that somebody gave, as pathlib's.
+
+    Raises:
+        ConfigError: it is no path.
+    """
+    if isinstance(given, str | os.PathLike):
+        return Path(given)
+    raise ConfigError(f"A path must be a text or a pathlib.Path; got {given!r:.60}. Give one, such as 'runs/first'.")
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from numbers import Real
 from operator import index as whole
 from typing import Any, SupportsIndex
 
@@ -21,6 +22,7 @@ from unbraid.demos.fields import (
     require_rows,
     rows_of,
     said_partial,
+    taken_bounds,
     taken_flag,
     taken_of_episodes,
     taken_one,
@@ -135,7 +137,7 @@ class Demos:
     def __post_init__(self) -> None:
         _take_tables(self, "The demonstrations' ")
         for name in ("lengths", "terminated", "seeds", "labels"):
-            if (value := getattr(self, name)) is not None:
+            if (value := getattr(self, name)) is not None or name in ("lengths", "terminated"):
                 object.__setattr__(self, name, taken_of_episodes(value, name))
         for name in ("label_names", "observation_names"):
             object.__setattr__(self, name, require_names(getattr(self, name), name))
@@ -146,8 +148,11 @@ class Demos:
             )
         require_rows(vars(self), self.lengths)
         for name in ("action_low", "action_high"):
-            bound = getattr(self, name)
-            if bound is not None and bound.shape != self.actions.shape[1:]:
+            if (bound := getattr(self, name)) is None:
+                continue
+            if not isinstance(bound, np.ndarray):
+                object.__setattr__(self, name, bound := taken_table(bound, name, "The demonstrations' "))
+            if bound.shape != self.actions.shape[1:]:
                 raise DataError(
                     f"`{name}` must hold one number for each of {self.actions.shape[1]} actuators; got shape "
                     f"{bound.shape}. Give all of them, or none."
@@ -203,6 +208,7 @@ class Demos:
             parts = [getattr(e, name) for e in episodes]
             return None if any(p is None for p in parts) else np.concatenate(parts)
 
+        low, high = (None, None) if action_bounds is None else taken_bounds(action_bounds)
         labels, names = labels_of([e.label for e in episodes], require_names(label_names, "label_names"))
         left_out = said_partial(episodes)
         seeds = [e.seed for e in episodes if e.seed is not None]
@@ -220,8 +226,8 @@ class Demos:
             labels=labels,
             label_names=names,
             observation_names=require_names(observation_names, "observation_names"),
-            action_low=None if action_bounds is None else np.asarray(action_bounds[0], dtype=np.float64),
-            action_high=None if action_bounds is None else np.asarray(action_bounds[1], dtype=np.float64),
+            action_low=low,
+            action_high=high,
             facts=with_left_out(facts or {}, *left_out) if left_out else facts or {},
         )
 
@@ -401,10 +407,10 @@ def split_numbers(
     require_generator(generator)
     with_steps = np.flatnonzero(demos.lengths)
     n_episodes = len(with_steps)
-    if not 0 < held_out < 1 or n_episodes < 2:
+    if not isinstance(held_out, Real) or not 0 < held_out < 1 or n_episodes < 2:  # pyright: ignore[reportUnnecessaryIsInstance]
         without = f", and {demos.n_episodes - n_episodes} without a step" if n_episodes < demos.n_episodes else ""
         raise ConfigError(
-            f"A split needs a share in (0, 1) and at least 2 episodes; got {held_out} and {n_episodes}{without}. "
+            f"A split needs a share in (0, 1) and at least 2 episodes; got {held_out!r:.40} and {n_episodes}{without}. "
             "Choose another share, or record more."
         )
     order = with_steps[generator.permutation(n_episodes)]

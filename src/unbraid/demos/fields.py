@@ -20,6 +20,7 @@ __all__ = [
     "rows_of",
     "said_lacking",
     "said_partial",
+    "taken_bounds",
     "taken_flag",
     "taken_of_episodes",
     "taken_one",
@@ -93,6 +94,22 @@ def taken_of_episodes(value: Any, name: str) -> np.ndarray:
     if wider:
         raise DataError(f"`{name}` must fit in 64 bits with a sign; got {values.max()}. Leave them out.")
     return values if values.dtype == dtype else values.astype(dtype)
+
+
+def taken_bounds(value: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The bounds of actions, (low, high), each (act,).
+
+    Raises:
+        DataError: they are no two of such.
+    """
+    try:
+        low, high = (np.asarray(bound, dtype=np.float64) for bound in value)
+    except (TypeError, ValueError, RuntimeError):
+        raise DataError(
+            f"`action_bounds` must be (low, high), each with one number for each actuator; got {value!r:.80}. Give "
+            "those of the environment's action space."
+        ) from None
+    return low, high
 
 
 def taken_flag(value: Any) -> bool:
@@ -236,10 +253,11 @@ def require_rows(arrays: Mapping[str, Any], lengths: Int[np.ndarray, "episode"])
     rows |= {"terminated": n_episodes, "seeds": n_episodes, "labels": n_episodes}
     for name, expected in rows.items():
         values = arrays.get(name)
-        if values is not None and len(values) != expected:
+        if values is not None and (np.ndim(values) == 0 or len(values) != expected):
+            has = len(values) if np.ndim(values) else "one number"
             raise DataError(
                 f"`{name}` must have {expected} rows for {n_episodes} episodes of {n_steps} steps in all "
-                f"(observations have one row more than actions in every episode); got {len(values)}. "
+                f"(observations have one row more than actions in every episode); got {has}. "
                 "Repair `lengths`, or append the final observations."
             )
 

@@ -9,6 +9,7 @@ from jaxtyping import Int
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.core.randomness import named_generator
 from unbraid.demos.episodes import Demos, require_demos
+from unbraid.demos.fields import kind_of
 from unbraid.demos.left_out import VANISHED, with_left_out
 
 __all__ = ["join_demos"]
@@ -43,6 +44,8 @@ def join_demos(
         DataError: no data sets, or what is none; other widths of actions; columns that a data set lacks, or that only
             some name.
     """
+    if not isinstance(demos, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise DataError(f"Demonstrations to join must come in a list; got {kind_of(demos)}. Write [demos, others].")
     called = list(titles) if titles is not None else [f"source {i}" for i in range(len(demos))]
     if len(demos) == 0 or len(called) != len(demos):
         raise DataError(f"There must be a data set to join, and a title for each; got {len(demos)} and {len(called)}.")
@@ -80,10 +83,13 @@ def join_demos(
 
 
 def _checked(weights: Sequence[float], n_sources: int) -> np.ndarray:
-    shares = np.asarray(weights, dtype=np.float64)
+    try:
+        shares = np.asarray(weights, dtype=np.float64)
+    except (TypeError, ValueError):
+        shares = np.array(np.nan)
     if shares.shape != (n_sources,) or not np.isfinite(shares).all() or (shares <= 0).any():
         raise ConfigError(
-            f"Weights must be numbers above 0, one for each of {n_sources} data sets; got {list(weights)}. Give one "
+            f"Weights must be numbers above 0, one for each of {n_sources} data sets; got {weights!r:.80}. Give one "
             "for each, in their order."
         )
     return shares / shares.sum()

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields, replace
 
 from unbraid.core.errors import ConfigError
 
-__all__ = ["ReadOptions", "require_taken", "taken_by"]
+__all__ = ["ReadOptions", "require_options", "require_taken", "taken_by"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,14 @@ class ReadOptions:
             object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value or ()))
 
 
+def require_options(options: object) -> None:
+    """Raises `ConfigError` where something is no `ReadOptions`."""
+    if not isinstance(options, ReadOptions):
+        raise ConfigError(
+            f"Options must be ReadOptions; got {type(options).__name__}. Write unbraid.ReadOptions(obs=...)."
+        )
+
+
 def require_taken(options: ReadOptions, taken: frozenset[str], *, title: str, source: object) -> None:
     """Raises where an option is set that the format does not take.
 
@@ -57,10 +65,7 @@ def require_taken(options: ReadOptions, taken: frozenset[str], *, title: str, so
     Raises:
         ConfigError: an option is set that is not taken, or these are no options.
     """
-    if not isinstance(options, ReadOptions):
-        raise ConfigError(
-            f"Options must be ReadOptions; got {type(options).__name__}. Write unbraid.ReadOptions(obs=...)."
-        )
+    require_options(options)
     for field in fields(options):
         if getattr(options, field.name) != field.default and field.name not in taken:
             flag = "--" + field.name.replace("_", "-")

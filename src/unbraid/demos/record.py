@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium.spaces import Box
 
 from unbraid.core.errors import WorldError
+from unbraid.core.runs import taken_path
 from unbraid.core.told import one_number
 from unbraid.demos.altered import altered, environment_facts
 from unbraid.demos.episodes import Demos
@@ -80,7 +81,7 @@ class RecordDemos(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarr
                 f"{len(observation_names)}. Name every one, or none."
             )
         self.expert = expert
-        self.path = Path(path)
+        self.path = taken_path(path)
         self._running = False
         acting, seen = spaces["action"], spaces["observation"]
         self._action_size, self._observation_size = acting.shape[0], seen.shape[0]

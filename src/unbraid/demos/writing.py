@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, final
 import numpy as np
 
 from unbraid.core.errors import DataError
-from unbraid.core.runs import new_folder, write_json
+from unbraid.core.runs import new_folder, taken_path, write_json
 from unbraid.demos.arrays import arrays_of
 from unbraid.demos.episodes import Demos, require_demos
 
@@ -66,7 +66,7 @@ def new_store(path: str | os.PathLike[str]) -> Generator["StoreWriter"]:
         RunError: `path` exists already.
         StorageError: the disk refused.
     """
-    with new_folder(Path(path)) as folder, contextlib.ExitStack() as files:
+    with new_folder(taken_path(path)) as folder, contextlib.ExitStack() as files:
         writer = StoreWriter(folder, files)
         yield writer
         if writer.n_parts == 0:

@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.core.numbers import MOST_EPISODES, require_whole
-from unbraid.core.runs import read_json, refuse_existing, write_json
+from unbraid.core.runs import read_json, refuse_existing, taken_path, write_json
 from unbraid.evaluation.claims import Claim, claim_from_json, claim_to_json
 from unbraid.evaluation.intervals import Estimate
 from unbraid.evaluation.significance import Answer
@@ -165,8 +165,9 @@ class Certificate:
             RunError: the file exists; a certificate is never overwritten.
             StorageError: the disk refused.
         """
-        refuse_existing(Path(path))
-        write_json(Path(path), self.to_json())
+        path = taken_path(path)
+        refuse_existing(path)
+        write_json(path, self.to_json())
 
 
 def sha256_of(content: Any) -> str:
@@ -181,8 +182,9 @@ def load_certificate(path: str | Path) -> Certificate:
     Raises:
         DataError: no such file, not JSON, another format or a newer version, or parts that are missing or damaged.
     """
-    content = _read(Path(path))
-    with _saying_what_is_damaged(Path(path)):
+    path = taken_path(path)
+    content = _read(path)
+    with _saying_what_is_damaged(path):
         if twice := _twice([entry["actor"] for entry in content["outcomes"]]):
             raise ValueError(f"it has the outcomes of {twice} twice")
         if others := [name for name in content if name not in _CONTENT]:
@@ -206,8 +208,9 @@ def edited_parts(path: str | Path) -> tuple[str, ...]:
     Raises:
         DataError: as `load_certificate`.
     """
-    content = _read(Path(path))
-    with _saying_what_is_damaged(Path(path)):
+    path = taken_path(path)
+    content = _read(path)
+    with _saying_what_is_damaged(path):
         written, found = content["sha256"], _digests(content)
         return tuple(part for part in dict.fromkeys((*found, *written)) if written.get(part) != found.get(part))
 

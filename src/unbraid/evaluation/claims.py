@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from unbraid.core.errors import ConfigError
-from unbraid.core.runs import read_json
+from unbraid.core.runs import read_json, taken_path
 
 __all__ = [
     "Bounds",
@@ -185,7 +185,7 @@ def load_claims(path: str | Path, *, experts: Sequence[str] = ()) -> tuple[Claim
     Raises:
         ConfigError: no such file, not JSON, no list, or a claim that is wrong; it says which one.
     """
-    path = Path(path)
+    path = taken_path(path)
     content = read_json(path, error=ConfigError, remedy='Write a list, as [{"kind": "probability", ...}].')
     if not isinstance(content, list) or not content:
         raise ConfigError(f"{path} must hold a list of claims, at least one; it does not. Write [{{...}}, ...].")

@@ -14,11 +14,11 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box
 from jaxtyping import Float, Int
 
-from unbraid.core.errors import WorldError
+from unbraid.core.errors import ConfigError, WorldError
 from unbraid.core.numbers import MOST_EPISODES, require_whole
 from unbraid.core.progress import by_totals, progress
 from unbraid.core.randomness import N_SEEDS, named_generator
-from unbraid.core.runs import write_text
+from unbraid.core.runs import taken_path, write_text
 from unbraid.core.shapes import first_bad_row
 from unbraid.demos.altered import ALTERED
 from unbraid.demos.episodes import Demos
@@ -95,7 +95,7 @@ class Evaluation:
         Raises:
             StorageError: the disk refused.
         """
-        write_text(Path(path), csv_text(self.table))
+        write_text(taken_path(path), csv_text(self.table))
 
     def to_json(self) -> dict[str, Any]:
         """Environment, metrics with intervals, units, the summary, and the table of episodes."""
@@ -128,12 +128,15 @@ def fresh_seeds(n_episodes: int, *, seed: int, avoid: Seeds | None = None) -> li
             others are drawn in their place, and the rest stay as they are.
 
     Raises:
-        ConfigError: `n_episodes` is no whole number, negative, or beyond 10 million.
+        ConfigError: `n_episodes` is no whole number, negative, or beyond 10 million; or no seeds to avoid.
     """
     n_episodes = require_whole("`n_episodes`", n_episodes, least=0, most=MOST_EPISODES)
+    try:
+        taken = {int(s) for s in (() if avoid is None else avoid)}
+    except (TypeError, ValueError):
+        raise ConfigError(f"`avoid` must hold seeds, whole numbers; got {avoid!r:.60}. Give a list of them.") from None
     generator = named_generator(seed, "evaluation")
     seeds = [int(s) for s in generator.choice(N_SEEDS, size=n_episodes, replace=False)]
-    taken = {int(s) for s in (() if avoid is None else avoid)}
     for i in [i for i, s in enumerate(seeds) if s in taken]:
         taken.update(seeds)
         while seeds[i] in taken:

@@ -11,6 +11,7 @@ from unbraid.core.errors import ConfigError
 from unbraid.core.numbers import require_whole
 from unbraid.core.randomness import named_generator
 from unbraid.demos.episodes import Demos, Episode
+from unbraid.demos.fields import kind_of
 from unbraid.evaluation.intervals import Estimate, bootstrap_counts, mean_interval
 from unbraid.evaluation.scores import contingency_by_episode
 from unbraid.modes.windows import cut_windows
@@ -106,7 +107,7 @@ def obedience(
         ConfigError: a policy in place of a model, or the mode does not exist.
         DataError: no episode is as long as a window.
     """
-    _refuse_a_policy(model)
+    _require_model(model)
     require_mode(mode, model.n_modes)
     rollouts = rollouts.demos if isinstance(rollouts, Rollouts) else rollouts
     windows = model.cut(rollouts, window_steps)
@@ -174,7 +175,7 @@ def steps_until_obeyed(
         ConfigError: a policy in place of a model, the mode does not exist, the step is no whole number from 0 on, or an
             episode is not longer than that by a window and two steps.
     """
-    _refuse_a_policy(model)
+    _require_model(model)
     require_mode(mode, model.n_modes)
     changed_at = require_whole("`changed_at`", changed_at, least=0, remedy="Give the step, counted from 0.")
     window_steps = require_whole("`window_steps`", window_steps)
@@ -239,10 +240,15 @@ def floored_share(policy: SteeredPolicy, rollouts: Demos) -> float:
     return float(np.concatenate([policy.floored(episode.observations[:-1]) for episode in rollouts]).mean())
 
 
-def _refuse_a_policy(model: object) -> None:
-    """Raises `ConfigError` for the policy that acted."""
+def _require_model(model: object) -> None:
+    """Raises `ConfigError` for the policy that acted, and for what else is no model."""
     if isinstance(model, SteeredPolicy):
         raise ConfigError("What reads rollouts must be a model; got a steered policy. Give its model: policy.model.")
+    if not hasattr(model, "scores_of_windows"):
+        raise ConfigError(
+            f"What reads rollouts must be a model; got {kind_of(model)}. Load it: "
+            "ModeModel.from_pretrained('runs/first')."
+        )
 
 
 def _share(obeyed: Int[np.ndarray, "window"], episodes: Int[np.ndarray, "window"]) -> Estimate:

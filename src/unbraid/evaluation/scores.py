@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from scipy.special import entr, rel_entr
 
 from unbraid.core.errors import DataError
+from unbraid.core.randomness import require_generator
 from unbraid.evaluation.intervals import Estimate, bootstrap_counts
 
 __all__ = [
@@ -229,7 +230,9 @@ def agreement(
 
     Raises:
         DataError: no windows, arrays of different lengths, or labels or modes outside their range.
+        ConfigError: what draws the resamples is no generator.
     """
+    require_generator(generator)
     labels, modes = _whole_numbers("labels", labels), _whole_numbers("modes", modes)
     episode_of_row = _whole_numbers("episodes", episode_of_row)
     if not len(labels):
@@ -275,7 +278,11 @@ def stability(
 
     Raises:
         DataError: fewer than two fits, no windows, or fits that read different windows.
+        ConfigError: what draws the resamples is no generator.
     """
+    require_generator(generator)
+    if not isinstance(modes_of_fits, Sequence | np.ndarray):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise DataError(f"Modes must come in a list, those of each fit; got {modes_of_fits!r:.60}. Write [first, ...].")
     if len(modes_of_fits) < 2:
         raise DataError(f"A stability needs at least two fits; got {len(modes_of_fits)}. Fit again with another seed.")
     fits = [_whole_numbers("modes", modes) for modes in modes_of_fits]

@@ -126,6 +126,8 @@ def evaluate_runs(
         DataError: no policies, or two in which the same model acts, alone or in a schedule or a `SwitchedPolicy`: they
             are no two training seeds.
     """
+    if not isinstance(policies, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise DataError(f"Policies must come in a list, one for each training seed; got {policies!r:.60}. Write [...].")
     _require_no_model_twice([_models_in(policy) for policy in policies])
     asked = seeds_of(n_episodes, seeds)
     return across_seeds(

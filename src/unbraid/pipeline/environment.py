@@ -6,9 +6,9 @@ from typing import Any
 
 from unbraid.core.errors import ConfigError, WorldError
 from unbraid.core.numbers import MOST_EPISODES, require_whole
-from unbraid.core.runs import read_json
 from unbraid.demos.altered import ALTERED
 from unbraid.evaluation.evaluate import require_fitting_world
+from unbraid.report.record import results_if_any
 from unbraid.training.model import ModeModel
 from unbraid.worlds.making import spec_of
 
@@ -73,6 +73,5 @@ def require_possible_numbers(asked: object) -> None:
 
 def _recorded(run: Path) -> dict[str, str]:
     """What the run's results say of the environment of its demonstrations, as far as they do."""
-    path = run / "results.json"
-    found: dict[str, Any] = (read_json(path).get("data") or {}) if path.exists() else {}
+    found: dict[str, Any] = results_if_any(run).get("data") or {}
     return {name: str(found[name]) for name in ("env_id", ALTERED) if found.get(name)}

@@ -11,7 +11,7 @@ from unbraid.evaluation.evaluate import require_fitting_world
 from unbraid.pipeline.requests import ExportRequest
 from unbraid.pipeline.unfinished import all_or_none
 from unbraid.report.card import model_card
-from unbraid.report.record import read_results
+from unbraid.report.record import results_if_any
 from unbraid.steering.export import export_onnx, export_program
 from unbraid.training.model import ModeModel
 from unbraid.worlds.making import make_world, spec_of
@@ -29,7 +29,7 @@ def export_stage(asked: ExportRequest) -> dict[str, Any]:
         )
     require_free(*files)
     model = ModeModel.from_pretrained(asked.run)
-    results = read_results(asked.run) if (asked.run / "results.json").exists() else None
+    results = results_if_any(asked.run) or None
     data = {} if results is None else results.get("data") or {}
     beside: dict[str, Any] = {
         "action_bounds": _bounds(model, asked.env, data.get("env_id")),

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from unbraid.core.errors import ConfigError
-from unbraid.core.runs import open_run, read_json, require_free, write_json
+from unbraid.core.runs import open_run, require_free, write_json
 from unbraid.evaluation.certificates import Result, Terms
 from unbraid.evaluation.certify import certify
 from unbraid.evaluation.claims import load_claims
@@ -13,6 +13,7 @@ from unbraid.evaluation.verify import verify
 from unbraid.pipeline.environment import environment_of, require_possible_numbers
 from unbraid.pipeline.requests import CertifyRequest
 from unbraid.report.page import write_report
+from unbraid.report.record import results_if_any
 from unbraid.training.model import ModeModel
 
 __all__ = ["certify_stage"]
@@ -63,11 +64,10 @@ def certify_stage(asked: CertifyRequest) -> dict[str, Any]:
 
 def _onto_the_page(run: Path, entry: dict[str, Any]) -> None:
     """Adds what was certified to the run's results, and draws its page again; a run without results has no page."""
-    results = run / "results.json"
-    if not results.exists():
+    found = results_if_any(run)
+    if not found:
         return
-    found = read_json(results)
-    write_json(results, found | {"certificates": [*(found.get("certificates") or []), entry]})
+    write_json(run / "results.json", found | {"certificates": [*(found.get("certificates") or []), entry]})
     write_report(run)
 
 
@@ -104,6 +104,4 @@ def _with_sentences(results: Sequence[Result]) -> list[dict[str, Any]]:
 
 def _experts_of(run: Path) -> list[str]:
     """The names of the experts in a run's demonstrations, in the order of their labels."""
-    if not (run / "results.json").exists():
-        return []
-    return list(read_json(run / "results.json").get("experts") or [])
+    return list(results_if_any(run).get("experts") or [])

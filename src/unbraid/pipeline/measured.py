@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from unbraid.core.runs import read_json, write_json, write_text
+from unbraid.core.runs import write_json, write_text
 from unbraid.demos.episodes import Demos
 from unbraid.demos.selection import Selection
 from unbraid.evaluation.evaluate import Evaluation, csv_text
 from unbraid.evaluation.training_seeds import across_seeds
+from unbraid.report.record import results_if_any
 
 __all__ = ["across_entry", "collected_seeds", "evaluation_entry", "save_episodes", "seeds_entry"]
 
@@ -82,6 +83,5 @@ def collected_seeds(*runs: Path) -> list[int]:
     """The seeds of the demonstrations that runs were fitted on, as far as their `results.json` says."""
     seeds: set[int] = set()
     for run in runs:
-        if (run / "results.json").exists():
-            seeds.update((read_json(run / "results.json").get("data") or {}).get("seeds") or [])
+        seeds.update((results_if_any(run).get("data") or {}).get("seeds") or [])
     return sorted(seeds)

@@ -16,7 +16,6 @@ from unbraid.core.runs import (
     differences,
     open_run,
     provenance,
-    read_json,
     refuse_existing,
     require_free,
     write_json,
@@ -52,6 +51,7 @@ from unbraid.pipeline.requests import (
 from unbraid.pipeline.unfinished import removed_unless, resumed_from, stopping_with
 from unbraid.pipeline.verdicts import verdicts_of
 from unbraid.report.page import write_report
+from unbraid.report.record import read_results
 from unbraid.steering.steered import steer
 from unbraid.training.checkpoint import latest_checkpoint
 from unbraid.training.config import FitConfig, config_to_json, modes_of_episodes
@@ -182,7 +182,7 @@ def _fit_and_write(asked: FitRequest, config: FitConfig, ranks: Ranks) -> dict[s
         if not is_fitted:
             model.save_pretrained(run / "model")
         if is_fitted and (run / "results.json").exists():  # with what was evaluated since
-            results = read_json(run / "results.json")
+            results = read_results(run)
         else:
             results = _fit_results(model, training, held_out)
             write_json(run / "results.json", results)
@@ -341,7 +341,7 @@ def evaluate_stage(asked: EvaluateRequest) -> dict[str, Any]:
     """Measures every mode, beside the named experts on the same seeds, and adds it to the run's results and page."""
     require_possible_numbers(asked)
     open_run(asked.run)
-    results = read_json(asked.run / "results.json", remedy="Let the fit finish first: repeat it with --resume.")
+    results = read_results(asked.run)
     models = [ModeModel.from_pretrained(run) for run in (asked.run, *asked.beside)]
     if asked.beside and not asked.experts:
         raise ConfigError(
@@ -396,7 +396,7 @@ def _with_behaviour(results: dict[str, Any], behaviour: dict[str, Any], experts:
     """A run's results with what was measured now; what a demo found beside it stays, and is judged again."""
     before = results.get("behaviour") or {}
     told = {"talk_modes": before["talk_modes"]} if "talk_modes" in before else {}
-    results = {**results, "experts": results.get("experts") or experts, "behaviour": behaviour | told}
+    results = results | {"experts": results.get("experts") or experts, "behaviour": behaviour | told}
     return results | {"verdicts": verdicts_of(results)} if "verdicts" in results else results
 
 

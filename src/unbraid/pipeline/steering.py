@@ -115,6 +115,13 @@ def _steered(model: ModeModel, wanted: Wanted, dashes: str) -> SteeredPolicy:
         raise ConfigError(
             f"{dashes}strength must come with {dashes}toward; it came alone. Name a mode, or leave it out."
         )
+    base = "blend" if wanted.blend is not None else "context" if wanted.context is not None else None
+    if base is not None and wanted.toward is not None and wanted.strength in (None, 1):
+        raise ConfigError(
+            f"{dashes}toward must come with a {dashes}strength other than 1 beside {dashes}{base}: at 1, the default, "
+            f"the mode takes its place, and nothing is left of it. Say how far towards the mode, as in {dashes}"
+            "strength .5, or leave one of them out."
+        )
     if wanted.blend is not None:
         policy = policy.blend(numbers_of_modes(f"{dashes}blend", wanted.blend.split(",")))
     if wanted.context is not None:

@@ -16,6 +16,7 @@ from unbraid.pipeline.config import DemoConfig
 from unbraid.pipeline.demo import collect_demonstrations, keep_demonstrations, kept_demonstrations
 from unbraid.pipeline.environment import environment_entry
 from unbraid.pipeline.requests import StudioRequest
+from unbraid.report.record import results_if_any
 from unbraid.training.columns import columns_in_order
 from unbraid.worlds.making import make_world, spec_of
 
@@ -59,7 +60,7 @@ def desk_of(asked: StudioRequest) -> Any:
     """
     from unbraid.studio.desk import Desk
 
-    facts, results = open_run(asked.run), _results(asked.run)
+    facts, results = open_run(asked.run), results_if_any(asked.run)
     data = results.get("data") or {}
     remarks: list[str] = []
     demos, held_out = None, None
@@ -80,7 +81,7 @@ def desk_of(asked: StudioRequest) -> Any:
         remarks.append("A run does not say where its demonstrations lie. Start with --demos PATH to see them.")
 
     def find_worlds() -> tuple[tuple[str, ...], tuple[str, ...]]:
-        data, more = _results(asked.run).get("data") or {}, list(remarks)
+        data, more = results_if_any(asked.run).get("data") or {}, list(remarks)
         if asked.demos and demos is not None:  # of a fit that went on at the start, it shows only now
             more += filter(None, [_misfit(asked.run, path, demos)])
         recorded = {} if demos is None else environment_entry(demos.facts)
@@ -102,12 +103,6 @@ def desk_of(asked: StudioRequest) -> Any:
         remarks=said,
         find_worlds=find_worlds if goes_on else None,
     )
-
-
-def _results(run: Path) -> dict[str, Any]:
-    source = run / "results.json"
-    content = read_json(source) if source.exists() else {}
-    return content if isinstance(content, dict) else {}
 
 
 def _named(demos: Demos, facts: dict[str, Any], remarks: list[str]) -> tuple[Demos, Demos | None]:

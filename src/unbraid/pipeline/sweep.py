@@ -22,6 +22,7 @@ from unbraid.pipeline.data import load_asked, reading_of, require_share
 from unbraid.pipeline.requests import FitRequest, SweepRequest
 from unbraid.pipeline.trial import order_of, run_trial
 from unbraid.pipeline.unfinished import removed_unless, stopping_with
+from unbraid.report.record import read_results
 from unbraid.report.style import WIDE, png
 from unbraid.report.sweep import SCORES, sweep_figure
 from unbraid.training.config import config_to_json
@@ -225,7 +226,7 @@ class _Table:
 
 def _scores_of(run: Path) -> dict[str, float]:
     """What a fit's `results.json` says of held-out episodes, by the score's name."""
-    results = read_json(run / "results.json")
+    results = read_results(run)
     found: dict[str, Any] = {"held_out_log_likelihood_nats": results["fit"].get("held_out_log_likelihood_nats")}
     for entry in results["unbraid"].get("agreement", []):
         if (entry["level"], entry["evidence"]) == ("episode", "combined"):

@@ -32,7 +32,7 @@ def require_style(quantile: Any) -> float:
     Raises:
         ConfigError: it is no number in [0, 1].
     """
-    is_number = isinstance(quantile, int | float | np.integer | np.floating)
+    is_number = isinstance(quantile, int | float | np.integer | np.floating) and not isinstance(quantile, bool)
     if not is_number or not 0 <= quantile <= 1:  # so that NaN is refused
         raise ConfigError(
             f"A style must lie in [0, 1]; got {quantile!r:.40}. 0.5 is a mode's typical demonstration, and 0.8 exceeds "

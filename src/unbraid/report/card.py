@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from unbraid.core.errors import ConfigError
+from unbraid.demos.fields import kind_of
 from unbraid.report.claims import ONE_LABEL, likelihood_text
 from unbraid.report.estimates import (
     SCORE_DECIMALS,
@@ -35,8 +37,16 @@ def model_card(model: ModeModel, results: _Results | None = None, *, repo_id: st
         repo_id: owner/name on the Hub, where it is known.
 
     Raises:
-        ConfigError: the extra `hub` is not installed.
+        ConfigError: the extra `hub` is not installed; or what was given is no model, or no results.
     """
+    if not isinstance(model, ModeModel):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError(
+            f"A card must be of a model; got {kind_of(model)}. Load it: ModeModel.from_pretrained('runs/first')."
+        )
+    if results is not None and not isinstance(results, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError(
+            f"Results must be what a run's results.json holds; got {kind_of(results)}. Read the file with json.load."
+        )
     if results is None:
         return card_around(model, repo_id=repo_id)
     parts = (_data, _modes, _behaviour, _agreement, _verdicts)

@@ -5,7 +5,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unbraid.core.runs import write_bytes, write_text
+from unbraid.core.runs import taken_path, write_bytes, write_text
 from unbraid.report.claims import headline
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def write_report(run: str | Path, chapters: Sequence[Chapter] | None = None) -> 
     """
     from unbraid.report.record import read_record
 
-    run = Path(run)
+    run = taken_path(run)
     record = read_record(run)
     told = [chapter(record) for chapter in (standard_chapters() if chapters is None else chapters)]
     sections = tuple(section for section in told if section is not None)

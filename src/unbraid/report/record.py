@@ -13,9 +13,11 @@ from jaxtyping import Bool, Float
 from unbraid.core.errors import RunError
 from unbraid.core.runs import open_run, read_json
 
-__all__ = ["PATH_ARRAYS", "RunRecord", "TopDownPath", "read_record", "read_results"]
+__all__ = ["PATH_ARRAYS", "RunRecord", "TopDownPath", "read_record", "read_results", "results_if_any"]
 
 PATH_ARRAYS = ("robot_xy", "goal_xy", "goal_reached", "hazards_xy", "vases_xy")
+_SECTIONS = ("data", "talk", "unbraid", "fit", "behaviour", "evaluation")
+_REMEDY = "Restore it from a copy, or make the run again (of a fit: remove this file and repeat it with --resume)."
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,14 +121,16 @@ def read_record(run: Path) -> RunRecord:
 
 
 def read_results(run: Path) -> dict[str, Any]:
-    """The `results.json` of a run's folder.
+    """The `results.json` of a run's folder; of a key that is not in it, `[key]` raises a `RunError` that names both.
 
     Raises:
         RunError: there is none, it is damaged, or of a newer version.
     """
     source = run / "results.json"
     if not source.exists():
-        raise RunError(f"{run} must hold results.json; it does not. Let the run finish, then report.")
+        raise RunError(
+            f"{run} must hold results.json; it does not. Let the run finish first (a fit: repeat it with --resume)."
+        )
     results = read_json(source)
     if not isinstance(results, dict) or results.get("format") != "unbraid-results":
         raise RunError(f"{source} must be written by unbraid; it is not. Restore it, or make the run again.")
@@ -135,7 +139,43 @@ def read_results(run: Path) -> dict[str, Any]:
             f"{source} must have version 1; it has {results.get('version')}. "
             "Use the unbraid that wrote it, or a newer one."
         )
-    return results
+    for name in _SECTIONS:
+        if not isinstance(results.get(name), dict | None):
+            raise RunError(f"{source} must hold an object as {name}; it holds {results[name]!r:.40}. {_REMEDY}")
+    return _Entries.of({name: entry for name, entry in results.items() if entry is not None}, source)
+
+
+def results_if_any(run: Path) -> dict[str, Any]:
+    """`read_results`; of a run that has none yet, nothing."""
+    return read_results(run) if (run / "results.json").exists() else {}
+
+
+class _Entries(dict[str, Any]):
+    """A JSON object of a file that says, of a key that it lacks, which file must hold what."""
+
+    def __init__(self, source: Path, place: str) -> None:
+        super().__init__()
+        self._source, self._place = source, place
+
+    def __missing__(self, key: str) -> Any:
+        raise RunError(f"{self._source} must hold {self._place}{key}; it does not. {_REMEDY}")
+
+    def __or__(self, added: dict[str, Any]) -> "_Entries":  # pyright: ignore[reportIncompatibleMethodOverride]
+        found = _Entries(self._source, self._place)
+        found.update(self)
+        found.update(added)
+        return found
+
+    @classmethod
+    def of(cls, value: Any, source: Path, place: str = "") -> Any:
+        """A JSON value, with every object in it as one of these."""
+        if isinstance(value, list):
+            return [cls.of(entry, source, f"{place.removesuffix('.')}[{i}].") for i, entry in enumerate(value)]
+        if not isinstance(value, dict):
+            return value
+        found = cls(source, place)
+        found.update((name, cls.of(entry, source, f"{place}{name}.")) for name, entry in value.items())
+        return found
 
 
 def _read_moments(source: Path) -> list[dict[str, Any]]:

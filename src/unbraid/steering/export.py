@@ -39,7 +39,7 @@ from torch import Tensor, nn
 
 from unbraid.core.errors import ConfigError, ModelError
 from unbraid.core.randomness import named_generator
-from unbraid.core.runs import new_file
+from unbraid.core.runs import new_file, taken_path
 from unbraid.policy.gaussian import ActionPolicy
 from unbraid.policy.mixture import MixturePolicy
 from unbraid.policy.squashed import TanhGaussianPolicy
@@ -140,7 +140,7 @@ def export_onnx(
         session = runtime.InferenceSession(file.read_bytes(), options, providers=["CPUExecutionProvider"])
         return lambda inputs: tuple(session.run(["mean", "log_std"], inputs))
 
-    return _exported(model, Path(path), write, answers)
+    return _exported(model, taken_path(path), write, answers)
 
 
 def export_program(
@@ -168,7 +168,7 @@ def export_program(
     """
     _require_model(model)
     facts = _facts(model, action_bounds, observation_names)
-    if Path(path).suffix != ".pt2":
+    if taken_path(path).suffix != ".pt2":
         raise ConfigError(f"A program's name must end with .pt2, or torch will not load it; got {path}. Name it so.")
 
     def write(program: torch.export.ExportedProgram, file: Path) -> None:
@@ -182,7 +182,7 @@ def export_program(
             output.numpy() for output in module(*(torch.from_numpy(value) for value in inputs.values()))
         )
 
-    return _exported(model, Path(path), write, answers)
+    return _exported(model, taken_path(path), write, answers)
 
 
 @final

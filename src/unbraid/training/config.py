@@ -294,12 +294,14 @@ def config_to_json(config: FitConfig) -> dict[str, Any]:
     return {"method": config.method, **kept}
 
 
-def config_from_json(content: dict[str, Any]) -> FitConfig:
+def config_from_json(content: Any) -> FitConfig:
     """The config that was written.
 
     Raises:
-        ConfigError: an unknown method or setting.
+        ConfigError: no JSON object, or an unknown method or setting.
     """
+    if not isinstance(content, dict):
+        raise ConfigError(f"A config must be an object of settings; got {content!r:.40}. Write the settings by name.")
     kind = METHODS.get(str(content.get("method")))
     if kind is None:
         raise ConfigError(f"method must be one of {sorted(METHODS)}; got {content.get('method')!r}. Name one of them.")

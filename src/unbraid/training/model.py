@@ -16,7 +16,7 @@ from scipy.special import softmax
 from torch.random import fork_rng
 
 from unbraid.core.errors import ConfigError, DataError, ModelError
-from unbraid.core.runs import kind_of_folder, new_folder, read_json, write_bytes, write_json, write_text
+from unbraid.core.runs import kind_of_folder, new_folder, read_json, taken_path, write_bytes, write_json, write_text
 from unbraid.core.shapes import require_finite
 from unbraid.demos.episodes import Demos, require_demos
 from unbraid.modes.calibration import NOT_SURE, Calibration, likeliest
@@ -273,7 +273,8 @@ class ModeModel(ModeNetworks):
         """
         self._require_fitting(demos)
         for name, steps in (("window_steps", window_steps), ("stride_steps", stride_steps)):
-            if steps is not None and not isinstance(steps, Integral):  # NumPy's whole numbers are such, too
+            whole = isinstance(steps, Integral) and not isinstance(steps, bool)  # NumPy's are such, too
+            if not whole and (steps is not None or name == "stride_steps"):
                 raise ConfigError(f"{name} must be a whole number of steps; got {steps!r:.40}. Give one, such as 10.")
         windows = cut_windows(demos.lengths, window_steps, stride_steps=stride_steps)
         if len(windows) == 0:
@@ -322,7 +323,7 @@ class ModeModel(ModeNetworks):
             RunError: the folder exists.
             StorageError: the disk refused.
         """
-        with new_folder(Path(path)) as folder:
+        with new_folder(taken_path(path)) as folder:
             content = {
                 "format": _FORMAT,
                 "version": _VERSION,
@@ -394,7 +395,7 @@ class ModeModel(ModeNetworks):
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        folder = Path(path)
+        folder = taken_path(path)
         if isinstance(path, str) and is_hub_id(path) and not folder.exists():
             folder = fetch(path, revision=revision, download=download)
         folder = folder / "model" if (folder / "model" / "config.json").exists() else folder
@@ -418,7 +419,7 @@ class ModeModel(ModeNetworks):
         except KeyError as error:
             raise ModelError(f"{folder} must hold a whole model; config.json lacks {error}. {_AGAIN}") from error
         except (TypeError, ValueError, RuntimeError, SafetensorError, OSError) as error:
-            said = " ".join(str(error).split())
+            said = " ".join(str(error).split()).rstrip(".")
             raise ModelError(f"{folder} must hold a whole model; {said:.200}. {_AGAIN}") from error
         return made.eval()
 

@@ -49,7 +49,14 @@ def collect(
             or what `rollout` raises.
         ConfigError: a number of episodes that is no whole number of at least 1, or beyond 10 million.
     """
-    counts = _checked_counts([name for name, _ in sources], n_episodes)
+    try:
+        names = [name for name, _ in sources]
+    except (TypeError, ValueError):
+        raise WorldError(
+            f"Sources must be a list of pairs, each a name and who acts; got {sources!r:.80}. Write [('forward', "
+            "unbraid.make_expert('forward'))]."
+        ) from None
+    counts = _checked_counts(names, n_episodes)
     seeds = [int(s) for s in named_generator(seed, "episodes").choice(N_SEEDS, size=sum(counts), replace=False)]
     actors = [as_controller(source, what=f"The expert {name}") for name, source in sources]
     parts: list[Demos] = []

@@ -130,6 +130,8 @@ def test_a_data_set_of_no_steps_has_no_share():
 
 @pytest.mark.usefixtures("unchecked")
 def test_what_is_no_data_set_is_told():
-    for wrong, came in ((["pile"], "the path 'pile'"), ([_demos(), _demos()[0]], "an Episode"), (_demos(), "an E")):
+    for wrong, came in ((["pile"], "the path 'pile'"), ([_demos(), _demos()[0]], "an Episode")):
         with pytest.raises(DataError, match=f"must be Demos; got {came}"):
             join_demos(wrong)
+    with pytest.raises(DataError, match="must come in a list; got a Demos"):
+        join_demos(_demos())

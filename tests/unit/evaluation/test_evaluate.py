@@ -347,7 +347,7 @@ def test_fresh_seeds_are_different_reproducible_and_their_own():
     assert seeds == fresh_seeds(1000, seed=0)
     assert not set(seeds) & set(fresh_seeds(1000, seed=1))
     assert fresh_seeds(0, seed=0) == []
-    with pytest.raises(ConfigError, match="A seed must be at least 0; got -1"):
+    with pytest.raises(ConfigError, match="A seed must be a whole number of at least 0; got -1"):
         fresh_seeds(1, seed=-1)
 
 

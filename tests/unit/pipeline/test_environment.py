@@ -21,7 +21,7 @@ def model_of(observation_size, action_size):
 @pytest.fixture
 def run(tmp_path):
     def write(data):
-        (tmp_path / "results.json").write_text(json.dumps({"data": data}))
+        (tmp_path / "results.json").write_text(json.dumps({"format": "unbraid-results", "version": 1, "data": data}))
         return tmp_path
 
     return write

@@ -63,5 +63,7 @@ def test_the_seeds_of_the_demonstrations_are_kept_and_found_again(tmp_path):
     assert seeds_entry(pile(None), None) == {}
     for name, data in (("one", seeds_entry(pile(7, 3))), ("two", {"seeds": [9]}), ("old", {})):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "results.json").write_text(json.dumps({"data": data}))
+        (tmp_path / name / "results.json").write_text(
+            json.dumps({"format": "unbraid-results", "version": 1, "data": data})
+        )
     assert collected_seeds(tmp_path / "one", tmp_path / "two", tmp_path / "old", tmp_path / "none") == [3, 7, 9]

@@ -67,7 +67,14 @@ def test_demonstrations_are_read_as_the_fit_read_them(run, demos, tmp_path):
 def test_demonstrations_of_an_altered_world_are_neither_acted_again_nor_acted_in_unasked(run, demos, tmp_path):
     altered = replace(demos, facts={**demos.facts, "env_altered": f"{ENV}, in RescaleAction"})
     save_demos(altered, tmp_path / "pile")
-    write_json(run / "results.json", {"data": {"env_id": None, "env_altered": f"{ENV}, in RescaleAction"}})
+    write_json(
+        run / "results.json",
+        {
+            "format": "unbraid-results",
+            "version": 1,
+            "data": {"env_id": None, "env_altered": f"{ENV}, in RescaleAction"},
+        },
+    )
     desk = desk_of(StudioRequest(run, demos=(str(tmp_path / "pile"),)))
     assert any(f"recorded in {ENV}, in RescaleAction, which its id alone does not make" in one for one in desk.remarks)
     assert desk.episode(0)["from_above"] is None

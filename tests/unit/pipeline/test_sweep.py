@@ -40,7 +40,10 @@ class MadeUpFits:
         write_json(run / "run.json", {"format": "unbraid-run", "version": 1, "config": config})
         nmi = {"level": "episode", "evidence": "combined", "nmi": score | {"value": 0.99 - 0.02 * config["seed"]}}
         fitted = {"held_out_log_likelihood_nats": score}
-        write_json(run / "results.json", {"fit": fitted, "unbraid": {"agreement": [nmi]}})
+        write_json(
+            run / "results.json",
+            {"format": "unbraid-results", "version": 1, "fit": fitted, "unbraid": {"agreement": [nmi]}},
+        )
         write_text(run / "report" / "index.html", "<p>made up</p>")
 
     def next_ended(self):

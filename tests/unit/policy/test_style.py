@@ -27,7 +27,7 @@ def test_a_reading_and_a_quantile_are_each_others_inverse(reader):
     torch.testing.assert_close(reader.latents_at(0.0), torch.tensor([-1.0, 1.0]))
 
 
-@pytest.mark.parametrize("quantile", ["x", None, [0.5], np.array([0.5, 0.6])])
+@pytest.mark.parametrize("quantile", ["x", None, True, [0.5], np.array([0.5, 0.6])])
 def test_what_is_no_number_is_no_style(quantile):
     with pytest.raises(ConfigError, match=r"A style must lie in \[0, 1\]; got "):
         require_style(quantile)

@@ -1,6 +1,9 @@
 """Reading a run's folder: what is there is read, what is damaged is named."""
 
+import copy
+import functools
 import json
+import operator
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,8 @@ import numpy as np
 import pytest
 
 from unbraid.core.errors import RunError
-from unbraid.report.record import TopDownPath, read_record
+from unbraid.report import write_report
+from unbraid.report.record import TopDownPath, read_record, read_results
 
 BARE = {"format": "unbraid-results", "version": 1}
 
@@ -54,6 +58,46 @@ def test_no_run_at_all(tmp_path: Path):
 def test_results_of_another_kind(make_run: Callable[..., Path], results: Any, message: str):
     with pytest.raises(RunError, match=message):
         read_record(make_run(results))
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        (("unbraid",), "unbraid"),
+        (("unbraid", "search", "n_modes"), r"unbraid\.search\.n_modes"),
+        (("unbraid", "tables", 1, "window_steps"), r"unbraid\.tables\[1\]\.window_steps"),
+    ],
+)
+def test_a_key_that_results_lack_is_named_with_its_file(
+    make_run: Callable[..., Path], results: dict[str, Any], path: tuple[str | int, ...], place: str
+):
+    content = copy.deepcopy(results)
+    at: Any = content
+    for key in path[:-1]:
+        at = at[key]
+    del at[path[-1]]
+    run = make_run(content)
+    found: Any = read_results(run) | {"added": 1}
+    with pytest.raises(RunError, match=rf"results\.json must hold {place}; it does not\. Restore it from a copy, or"):
+        functools.reduce(operator.getitem, path, found)
+    assert json.loads(json.dumps(read_results(run))) == content
+
+
+def test_a_section_of_another_kind_is_refused(make_run: Callable[..., Path]):
+    with pytest.raises(RunError, match=r"results\.json must hold an object as data; it holds 'odd'\. Restore"):
+        read_results(make_run({**BARE, "data": "odd"}))
+
+
+def test_a_section_that_is_null_is_as_good_as_none(make_run: Callable[..., Path]):
+    with pytest.raises(RunError, match=r"must hold fit; it does not"):
+        read_results(make_run({**BARE, "fit": None}))["fit"]
+
+
+def test_the_page_names_what_its_results_lack(make_run: Callable[..., Path], results: dict[str, Any]):
+    content = copy.deepcopy(results)
+    del content["unbraid"]["search"]["n_modes"]
+    with pytest.raises(RunError, match=r"must hold unbraid\.search\.n_modes; it does not"):
+        write_report(make_run(content))
 
 
 def test_half_a_last_line_is_what_a_cut_off_fit_leaves(make_run: Callable[..., Path]):

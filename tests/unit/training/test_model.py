@@ -419,6 +419,7 @@ def truncate(folder, name):
         (lambda f: rewrite(f, format="something"), r"must say format 'unbraid-model'; it does not"),
         (lambda f: rewrite(f, version=2), r"must have version 1; it has 2\. Use the unbraid that wrote it"),
         (lambda f: rewrite(f, config=None), r"must hold a whole model; config.json lacks 'config'\. Copy the folder"),
+        (lambda f: rewrite(f, config="odd"), r"must hold a whole model; A config must be an object of .*[^.]\. Copy"),
         (lambda f: rewrite(f, observation_size="three"), r"must hold a whole model; .*\. Copy the folder again"),
         (lambda f: rewrite(f, observation_size=4), r"must hold a whole model; .*size mismatch.*Copy the folder again"),
         (
@@ -439,6 +440,7 @@ def truncate(folder, name):
         "another format",
         "a newer version",
         "no settings",
+        "settings of another kind",
         "a width that is none",
         "another width",
         "a name for one of three columns",

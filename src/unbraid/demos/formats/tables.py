@@ -38,7 +38,7 @@ from unbraid.demos.formats.notes import bounds_from
 from unbraid.demos.formats.tables_columns import Roles, csv_header, csv_types, described, naming_the_cell, roles_from
 from unbraid.demos.formats.tables_write import table_not_held, write_table, write_table_parts
 from unbraid.demos.left_out import with_left_out
-from unbraid.demos.options import ReadOptions
+from unbraid.demos.options import ReadOptions, require_options
 from unbraid.demos.parts import parts_of, spans_of
 
 __all__ = ["FORMAT", "demos_from_table", "read_table", "read_table_parts", "write_table", "write_table_parts"]
@@ -71,6 +71,7 @@ def demos_from_table(frame: Any, options: ReadOptions, *, source: str = "the tab
         DataError: empty cells, an episode in two places, or what else does not fit.
         ConfigError: the columns are not named, or not there; or pyarrow is missing.
     """
+    require_options(options)
     require_pyarrow("tables")
     import pyarrow as pa
 
