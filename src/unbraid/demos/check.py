@@ -159,15 +159,17 @@ def _episodes_of(demos: Demos, field: str, rows: Int[np.ndarray, "row"]) -> Int[
 def _about_episodes(demos: Demos) -> list[Finding]:
     found: list[Finding] = []
     empty = np.flatnonzero(demos.lengths == 0)
+    n_with_steps = demos.n_episodes - len(empty)
     if len(empty):
-        message = f"Every episode must have a step; episode {empty[0]} has none{_and_more(len(empty))}."
-        remedy = "Leave them out: `demos.select(numpy.flatnonzero(demos.lengths))`."
-        found.append(Finding("error", "empty-episode", "lengths", message, remedy, int(empty[0])))
-    if demos.n_episodes == 1:
-        message = "There must be at least 2 episodes; there is 1."
+        message = f"Every episode should have a step; episode {empty[0]} has none{_and_more(len(empty))}."
+        remedy = "A fit passes over them. To leave them out: `demos.select(numpy.flatnonzero(demos.lengths))`."
+        found.append(Finding("warning", "empty-episode", "lengths", message, remedy, int(empty[0])))
+    if n_with_steps < 2:
+        of_steps = "" if demos.n_episodes == n_with_steps else " that have a step"
+        message = f"There must be at least 2 episodes{of_steps}; there {'is 1' if n_with_steps else 'is none'}."
         remedy = "Record more, or cut the recording where it starts anew."
         found.append(Finding("error", "one-episode", "lengths", message, remedy))
-    elif demos.n_episodes - len(empty) == 2:
+    elif n_with_steps == 2:
         message = "There should be more than 2 episodes, so that one can be held out; there are 2."
         remedy = "Record more, or fit both: `unbraid fit --held-out 0`."
         found.append(Finding("warning", "two-episodes", "lengths", message, remedy))

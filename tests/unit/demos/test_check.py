@@ -148,8 +148,22 @@ def test_episodes_of_no_steps():
     episodes = list(_healthy())
     empty = Episode(np.zeros((1, 3)), np.zeros((0, 2)), rewards=np.zeros(0))
     finding = _only(Demos.from_episodes([*episodes[:4], empty, episodes[4], empty]))
-    assert (finding.severity, finding.code, finding.episode) == ("error", "empty-episode", 4)
+    assert (finding.severity, finding.code, finding.episode) == ("warning", "empty-episode", 4)
     assert "episode 4 has none, and 1 other episode." in finding.message
+
+
+def test_episodes_of_no_steps_are_an_error_where_a_fit_refuses_them():
+    first, second, third = list(_healthy())[:3]
+    empty = Episode(np.zeros((1, 3)), np.zeros((0, 2)), rewards=np.zeros(0))
+    enough = Demos.from_episodes([first, empty, second, third])
+    assert check_demos(enough).ok
+    require_fit_ready(enough, window_steps=None, n_modes=2)
+    for too_few, left in (([first, empty], "is 1"), ([empty, empty], "is none")):
+        errors = [f for f in check_demos(Demos.from_episodes(too_few)).findings if f.severity == "error"]
+        assert [f.code for f in errors] == ["one-episode"]
+        assert f"at least 2 episodes that have a step; there {left}." in errors[0].message
+        with pytest.raises(DataError):
+            require_fit_ready(Demos.from_episodes(too_few), window_steps=None, n_modes=2)
 
 
 def test_duplicated_episodes():
