@@ -89,8 +89,8 @@ def _checked(weights: Sequence[float], n_sources: int) -> np.ndarray:
         shares = np.array(np.nan)
     if shares.shape != (n_sources,) or not np.isfinite(shares).all() or (shares <= 0).any():
         raise ConfigError(
-            f"Weights must be numbers above 0, one for each of {n_sources} data sets; got {weights!r:.80}. Give one "
-            "for each, in their order."
+            f"Weights must be numbers above 0, one for each of {n_sources} data set{'s' * (n_sources > 1)}; got "
+            f"{weights!r:.80}. Give one for each, in their order, or leave them out: then all episodes are kept."
         )
     return shares / shares.sum()
 
