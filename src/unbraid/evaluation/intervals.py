@@ -17,6 +17,7 @@ __all__ = [
     "as_good_as",
     "bootstrap_counts",
     "bootstrap_over_episodes",
+    "bootstrap_several",
     "expanded_tail",
     "mean_interval",
     "paired_difference",
@@ -243,17 +244,41 @@ def bootstrap_counts(
     Raises:
         DataError: no counts.
     """
+    of_one = bootstrap_several([(statistic, within)], counts, generator=generator, n_resamples=n_resamples)
+    return of_one[0]
+
+
+def bootstrap_several(
+    statistics: Sequence[tuple[Callable[[np.ndarray], np.ndarray], tuple[float, float]]],
+    counts: Int[np.ndarray, "episode ..."],
+    *,
+    generator: np.random.Generator,
+    n_resamples: int = 2000,
+) -> list[Estimate]:
+    """`bootstrap_counts` of several statistics of the same counts, on the same resamples, which are drawn once.
+
+    Args:
+        statistics: each with its possible range.
+        counts, generator, n_resamples: as there.
+
+    Raises:
+        DataError: no counts.
+    """
     flat = counts.reshape(len(counts), -1)
     flat = flat[flat.any(axis=1)]
     n = len(flat)
     _require_rows(n)
-    value = float(statistic(flat.sum(0).reshape(counts.shape[1:])))
+    total = flat.sum(0).reshape(counts.shape[1:])
+    values = [float(statistic(total)) for statistic, _ in statistics]
     if n < _FEWEST_EPISODES:
-        return Estimate(value, None, None, n, "episodes")
+        return [Estimate(value, None, None, n, "episodes") for value in values]
     times_drawn = generator.multinomial(n, np.full(n, 1 / n), size=n_resamples)
     sums = np.rint(times_drawn.astype(np.float64) @ flat.astype(np.float64)).astype(np.int64)
-    resampled = statistic(sums.reshape(n_resamples, *counts.shape[1:]))
-    return _interval(value, resampled, n=n, within=within)
+    resampled = sums.reshape(n_resamples, *counts.shape[1:])
+    return [
+        _interval(value, statistic(resampled), n=n, within=within)
+        for value, (statistic, within) in zip(values, statistics, strict=True)
+    ]
 
 
 def _interval(

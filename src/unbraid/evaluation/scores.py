@@ -7,6 +7,7 @@ score takes any number of leading axes, so that thousands of resampled tables ar
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from scipy.special import entr, rel_entr
 
 from unbraid.core.errors import DataError
 from unbraid.core.randomness import require_generator
-from unbraid.evaluation.intervals import Estimate, bootstrap_counts
+from unbraid.evaluation.intervals import Estimate, bootstrap_counts, bootstrap_several
 
 __all__ = [
     "Agreement",
@@ -161,19 +162,21 @@ def confusion_estimates(
         if not counts.any():
             rows.append([Estimate(0.0, None, None, 0, "episodes")] * n_modes)
             continue
+        shares = [partial(_percent_in, mode) for mode in range(n_modes)]
         rows.append(
-            [
-                bootstrap_counts(
-                    lambda tables, mode=mode: 100 * tables[..., mode] / tables.sum(-1),
-                    counts,
-                    generator=np.random.default_rng(seed),
-                    n_resamples=n_resamples,
-                    within=(0.0, 100.0),
-                )
-                for mode in range(n_modes)
-            ]
+            bootstrap_several(
+                [(share, (0.0, 100.0)) for share in shares],
+                counts,
+                generator=np.random.default_rng(seed),
+                n_resamples=n_resamples,
+            )
         )
     return rows
+
+
+def _percent_in(mode: int, tables: Int[np.ndarray, "*batch mode"]) -> Float[np.ndarray, "*batch"]:
+    """Of a label's windows, those in a mode."""
+    return np.asarray(100 * tables[..., mode] / tables.sum(-1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,12 +248,13 @@ def agreement(
         n_modes=int(modes.max()) + 1 if n_modes is None else n_modes,
     )
     seed = int(generator.integers(2**63))
-    scores = {
-        name: bootstrap_counts(
-            score, counts, generator=np.random.default_rng(seed), n_resamples=n_resamples, within=(lowest, 1.0)
-        )
-        for name, (score, lowest) in _SCORES.items()
-    }
+    found = bootstrap_several(
+        [(score, (lowest, 1.0)) for score, lowest in _SCORES.values()],
+        counts,
+        generator=np.random.default_rng(seed),
+        n_resamples=n_resamples,
+    )
+    scores = dict(zip(_SCORES, found, strict=True))
     if min(int(np.count_nonzero(counts.sum(axes))) for axes in ((0, 1), (0, 2))) == 1:
         scores |= {name: replace(scores[name], low=None, high=None) for name in ("nmi", "ari")}
     return Agreement(**scores, by_episode=counts)

@@ -119,7 +119,9 @@ def test_every_data_set_keeps_an_episode():
 
 @pytest.mark.parametrize("weights", [(1.0,), (1.0, 0.0), (1.0, -1.0), (1.0, float("nan")), (1.0, 2.0, 3.0)])
 def test_weights_that_are_none_are_refused(weights):
-    with pytest.raises(ConfigError, match=r"one for each of 2 data sets; got .*. Give one for each, .*, or leave them out"):
+    with pytest.raises(
+        ConfigError, match=r"one for each of 2 data sets; got .*. Give one for each, .*, or leave them out"
+    ):
         join_demos([_demos(), _demos()], weights=weights)
 
 

@@ -13,6 +13,7 @@ from unbraid.evaluation.intervals import (
     as_good_as,
     bootstrap_counts,
     bootstrap_over_episodes,
+    bootstrap_several,
     mean_interval,
     paired_difference,
     share_interval,
@@ -277,3 +278,19 @@ def test_nothing_to_resample_is_refused() -> None:
 def test_a_wrong_shape_raises_in_the_tests() -> None:
     with pytest.raises(Exception, match="Type-check"):
         mean_interval(np.zeros((2, 2)))
+
+
+def test_several_statistics_of_the_same_counts_share_their_resamples():
+    counts = np.random.default_rng(0).integers(0, 9, size=(20, 3))
+    asked = [(lambda sums, k=k: sums[..., k] / sums.sum(-1), (0.0, 1.0)) for k in range(3)]
+    together = bootstrap_several(asked, counts, generator=np.random.default_rng(5))
+    alone = [
+        bootstrap_counts(statistic, counts, generator=np.random.default_rng(5), within=within)
+        for statistic, within in asked
+    ]
+    assert together == alone
+    drawn = np.random.default_rng(5)
+    bootstrap_several(asked, counts, generator=drawn)
+    once = np.random.default_rng(5)
+    bootstrap_counts(*asked[0][:1], counts, generator=once)
+    assert drawn.integers(2**63) == once.integers(2**63)
