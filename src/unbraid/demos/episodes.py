@@ -17,6 +17,7 @@ from unbraid.demos.fields import (
     chosen_numbers,
     kind_of,
     labels_of,
+    require_flat,
     require_labels,
     require_names,
     require_rows,
@@ -66,11 +67,7 @@ class Episode:
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, taken_one(value, name, remedy))
         object.__setattr__(self, "terminated", taken_flag(self.terminated))
-        if self.observations.ndim != 2 or self.actions.ndim != 2:
-            raise DataError(
-                "An episode's observations and actions must be (T + 1, obs) and (T, act); got shapes "
-                f"{self.observations.shape} and {self.actions.shape}. Flatten what has more axes."
-            )
+        require_flat(self.observations, self.actions, rows=("T + 1", "T"))
         if len(self.observations) != len(self.actions) + 1:
             raise DataError(
                 "An episode must have one more observation than actions; got "
@@ -141,11 +138,7 @@ class Demos:
                 object.__setattr__(self, name, taken_of_episodes(value, name))
         for name in ("label_names", "observation_names"):
             object.__setattr__(self, name, require_names(getattr(self, name), name))
-        if self.observations.ndim != 2 or self.actions.ndim != 2:
-            raise DataError(
-                "Observations and actions must be flat tables (row, column); got shapes "
-                f"{self.observations.shape} and {self.actions.shape}. Flatten what has more axes."
-            )
+        require_flat(self.observations, self.actions, rows=("rows", "steps"))
         require_rows(vars(self), self.lengths)
         for name in ("action_low", "action_high"):
             if (bound := getattr(self, name)) is None:

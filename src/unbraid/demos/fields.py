@@ -14,6 +14,7 @@ __all__ = [
     "chosen_numbers",
     "kind_of",
     "labels_of",
+    "require_flat",
     "require_labels",
     "require_names",
     "require_rows",
@@ -58,7 +59,11 @@ def taken_table(value: Any, name: str, whose: str) -> np.ndarray:
     try:
         values = value if isinstance(value, np.ndarray) else np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as error:  # rows of different lengths; a tensor on a GPU
-        raise DataError(f"{whose}{name} must be an array of numbers; {error}. Give every row as many.") from None
+        remedy = "Give every row as many."
+        if hasattr(value, "detach"):
+            remedy = "Convert it: tensor.detach().cpu().float().numpy()."
+        said = str(error).rstrip(".")
+        raise DataError(f"{whose}{name} must be an array of numbers; {said}. {remedy}") from None
     if values.dtype.kind not in _NUMBERS:
         raise DataError(
             f"{whose}{name} must be an array of numbers; got {kind_of(value)} of {values.dtype}. Convert it, as "
@@ -70,6 +75,19 @@ def taken_table(value: Any, name: str, whose: str) -> np.ndarray:
             "continuous, convert them to float; a choice among few is not covered in this release."
         )
     return values.astype(np.float64) if values.dtype.kind == "f" and values.dtype.itemsize > 8 else values
+
+
+def require_flat(observations: np.ndarray, actions: np.ndarray, *, rows: tuple[str, str]) -> None:
+    """Raises `DataError` where tables of steps are no tables; `rows` says how many rows each must have."""
+    if observations.ndim == 2 and actions.ndim == 2:
+        return
+    remedy = "Flatten what has more axes."
+    if min(observations.ndim, actions.ndim) < 2:
+        remedy = "Numbers of one column are a table, too: values.reshape(-1, 1)."
+    raise DataError(
+        f"Observations and actions must be flat tables, ({rows[0]}, obs) and ({rows[1]}, act); got shapes "
+        f"{observations.shape} and {actions.shape}. {remedy}"
+    )
 
 
 def taken_of_episodes(value: Any, name: str) -> np.ndarray:

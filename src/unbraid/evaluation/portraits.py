@@ -16,7 +16,7 @@ from unbraid.modes.windows import Windows
 from unbraid.training.model import ModeModel
 from unbraid.training.style import PIECE_STEPS
 
-__all__ = ["borderline_of", "oddness_of", "portraits_entry", "typical_of"]
+__all__ = ["borderline_of", "episodes_read", "oddness_of", "portraits_entry", "typical_of"]
 
 _N_EXAMPLES, _SHOWN_COLUMNS = 5, 4
 _LASTING_SHARE = 0.2
@@ -89,43 +89,59 @@ def _read(
 ]:
     """The mode of every step; and episodes, or stretches of one mode: of each its mode, how odd it is, and the
     probability of the mode."""
-    steps = model.steps_of(demos)
     if model.switch_rate > 0:
         of_step = model.timeline(demos).modes
         windows, modes = long_stretches(demos, of_step)
-        likelihoods, sure = model.window_log_likelihoods(steps, windows), np.ones(len(modes))
+        likelihoods, sure = model.window_log_likelihoods(model.steps_of(demos), windows), np.ones(len(modes))
     else:
-        windows, own = model.cut(demos, None), model.own_evidence
-        read = model.scores_of_windows(steps, windows, (own, "policy"))
-        modes, likelihoods = read[own].argmax(1), read["policy"]
-        sure, of_step = model.calibrated(read[own], windows).max(1), np.repeat(modes, windows.lengths)
-    scores = likelihoods[np.arange(len(modes)), modes] / windows.lengths
-    return of_step, windows, modes, oddness_of(scores, modes, np.ones(len(modes), dtype=bool)), sure
+        windows, modes, probabilities, oddness = episodes_read(model, demos)
+        return np.repeat(modes, windows.lengths), windows, modes, oddness, probabilities.max(1)
+    return of_step, windows, modes, oddness_of(_steps_scored(likelihoods, modes, windows), modes), sure
 
 
-def oddness_of(
-    scores: Float[np.ndarray, "episode"], modes: Int[np.ndarray, "episode"], known: Bool[np.ndarray, "episode"]
-) -> Float[np.ndarray, "episode"]:
-    """How far below its mode's median each episode's score lies, in robust standard deviations of its mode's.
+def episodes_read(
+    model: ModeModel, demos: Demos
+) -> tuple[Windows, Int[np.ndarray, "window"], Float[np.ndarray, "window mode"], Float[np.ndarray, "window"]]:
+    """Every episode that has steps as one window: its mode, the probability of every mode, and how odd it is.
+
+    All is read once, some steps at a time: of a mapped store no more than those are in memory.
+
+    Raises:
+        DataError: data that does not fit the model.
+    """
+    windows, own = model.cut(demos, None), model.own_evidence
+    read = model.scores_of_windows(model.steps_of(demos), windows, (own, "policy"))
+    modes = read[own].argmax(1)
+    oddness = oddness_of(_steps_scored(read["policy"], modes, windows), modes)
+    return windows, modes, model.calibrated(read[own], windows), oddness
+
+
+def oddness_of(scores: Float[np.ndarray, "window"], modes: Int[np.ndarray, "window"]) -> Float[np.ndarray, "window"]:
+    """How far below its mode's median each window's score lies, in robust standard deviations of its mode's.
 
     1.4826 x the median distance from the median estimates a normal's deviation (Hampel 1974).
 
     Args:
-        scores: (episode,) of each the log-likelihood a step under its mode.
-        modes: (episode,) its mode.
-        known: (episode,) whether it has a score; the others are not odd.
+        scores: (window,) of each the log-likelihood a step under its mode.
+        modes: (window,) its mode.
 
     Returns:
-        (episode,) the larger, the odder.
+        (window,) the larger, the odder.
     """
     found = np.zeros(len(scores))
     for mode in np.unique(modes):
-        own = (modes == mode) & known
-        if own.any():
-            middle = np.median(scores[own])
-            spread = 1.4826 * np.median(np.abs(scores[own] - middle))
-            found[own] = (middle - scores[own]) / max(float(spread), 1e-9)
+        own = modes == mode
+        middle = np.median(scores[own])
+        spread = 1.4826 * np.median(np.abs(scores[own] - middle))
+        found[own] = (middle - scores[own]) / max(float(spread), 1e-9)
     return np.clip(found, -1e6, 1e6)
+
+
+def _steps_scored(
+    likelihoods: Float[np.ndarray, "window mode"], modes: Int[np.ndarray, "window"], windows: Windows
+) -> Float[np.ndarray, "window"]:
+    """Of each window the log-likelihood a step under its mode."""
+    return likelihoods[np.arange(len(modes)), modes] / windows.lengths
 
 
 def typical_of(oddness: Float[np.ndarray, "episode"], own: Bool[np.ndarray, "episode"]) -> list[int]:

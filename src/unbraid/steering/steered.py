@@ -266,6 +266,11 @@ def observation_rows(observation: np.ndarray) -> Float[np.ndarray, "env obs"]:
     """
     try:
         given = np.asarray(observation)
+    except RuntimeError as error:  # a tensor on a GPU, or of a graph
+        said = str(error).rstrip(".")
+        raise DataError(
+            f"An observation must be an array of numbers; {said}. Hand it over on the CPU, detached."
+        ) from None
     except ValueError:  # what was given has parts of several shapes
         raise DataError(
             f"An observation must be an array of numbers; got a {type(observation).__name__} of other things. Of what "

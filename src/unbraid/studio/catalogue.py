@@ -10,10 +10,9 @@ from jaxtyping import Float, Int
 
 from unbraid.core.errors import ConfigError
 from unbraid.demos.episodes import Demos
-from unbraid.evaluation.portraits import oddness_of
+from unbraid.evaluation.portraits import episodes_read
 from unbraid.modes.windows import cut_windows
 from unbraid.training.model import ModeModel
-from unbraid.training.networks import window_sums
 
 __all__ = ["LONGEST_PAGE", "Catalogue", "Order", "catalogue_of", "run_lengths", "shown_as"]
 
@@ -30,7 +29,7 @@ class Catalogue:
     Attributes:
         probabilities: (episode, mode) of each episode as a whole; rows sum to 1.
         stretches: for each episode, runs of one mode: (mode, steps), which add up to its length.
-        oddness: (episode,) as `evaluation.portraits.oddness_of` says.
+        oddness: (episode,) as `evaluation.portraits.episodes_read` says.
         lengths: (episode,) steps.
         returns, costs: (episode,) or None where none were recorded.
     """
@@ -110,17 +109,15 @@ def catalogue_of(model: ModeModel, demos: Demos) -> Catalogue:
     Raises:
         DataError: data that does not fit the model.
     """
-    whole = model.cut(demos, None)
+    whole, modes_read, probabilities_read, oddness_read = episodes_read(model, demos)
     probabilities = np.full((demos.n_episodes, model.n_modes), 1.0 / model.n_modes)
-    probabilities[whole.episodes] = model.predict_proba(demos)
-    scores = np.zeros(demos.n_episodes)
-    likelihoods = window_sums(model.log_likelihoods(model.steps_of(demos)), whole) / whole.lengths[:, None]
-    modes = probabilities.argmax(1)
-    scores[whole.episodes] = likelihoods[np.arange(len(whole)), modes[whole.episodes]]
+    oddness, modes = np.zeros(demos.n_episodes), np.zeros(demos.n_episodes, dtype=np.int64)
+    probabilities[whole.episodes], oddness[whole.episodes] = probabilities_read, oddness_read
+    modes[whole.episodes] = modes_read
     return Catalogue(
         probabilities=probabilities,
         stretches=_stretches(model, demos, modes),
-        oddness=oddness_of(scores, modes, demos.lengths > 0),
+        oddness=oddness,
         lengths=np.asarray(demos.lengths),
         returns=_sums(demos.rewards, demos),
         costs=_sums(demos.costs, demos),

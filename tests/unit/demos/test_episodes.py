@@ -5,6 +5,7 @@ from dataclasses import FrozenInstanceError, replace
 import jaxtyping
 import numpy as np
 import pytest
+import torch
 
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.demos.episodes import Demos, Episode
@@ -46,7 +47,7 @@ def test_episodes_of_no_steps_are_tolerated():
     ("fields", "says"),
     [
         ({"observations": np.zeros((3, 2))}, "one more observation than actions; got 3 and 3"),
-        ({"actions": np.zeros(3)}, r"must be \(T \+ 1, obs\) and \(T, act\)"),
+        ({"actions": np.zeros(3)}, r"must be flat tables, \(T \+ 1, obs\) and \(T, act\)"),
         ({"rewards": np.zeros(4)}, r"rewards must be one number per action, shape \(3,\); got \(4,\)"),
         ({"costs": np.zeros((3, 1))}, r"costs must be one number per action, shape \(3,\); got \(3, 1\)"),
     ],
@@ -348,3 +349,17 @@ def test_a_seed_is_no_generator_and_it_says_how_to_make_one():
         for wrong in (0, None, np.random):
             with pytest.raises(ConfigError, match=r"must be a numpy\.random\.Generator; got .*default_rng\(0\)"):
                 draw(wrong)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_what_can_be_made_a_table_is_told_how():
+    seen, done = np.zeros((6, 3)), np.zeros((5, 1))
+    with pytest.raises(
+        DataError, match=r"got shapes \(6, 3\) and \(5,\)\. Numbers of one column .* values\.reshape\(-1, 1\)"
+    ):
+        Episode(observations=seen, actions=done[:, 0])
+    with pytest.raises(DataError, match=r"got shapes \(6, 3, 1\) and \(5, 1\)\. Flatten what has more axes"):
+        Episode(observations=seen[..., None], actions=done)
+    for tensor in (torch.zeros(6, 3, requires_grad=True), torch.zeros(6, 3, dtype=torch.bfloat16)):
+        with pytest.raises(DataError, match=r"must be an array of numbers; .*[^.]\. Convert it: tensor\.detach\(\)"):
+            Episode(observations=tensor, actions=done)

@@ -166,6 +166,12 @@ def test_what_a_reset_returns_is_no_observation(model):
             steer(model).toward(0).predict(given)
 
 
+@pytest.mark.usefixtures("unchecked")
+def test_a_tensor_of_a_graph_is_no_observation(model):
+    with pytest.raises(DataError, match=r"must be an array of numbers; .* Hand it over on the CPU, detached\."):
+        steer(model).toward(0).predict(torch.zeros(60, requires_grad=True))
+
+
 def test_the_strongest_instructions_act_with_finite_numbers(model, observations):
     from unbraid.steering.instructions import MOST_STRENGTH
 

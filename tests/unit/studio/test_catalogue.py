@@ -6,6 +6,7 @@ from jaxtyping import TypeCheckError
 
 from unbraid.core.errors import ConfigError, DataError
 from unbraid.demos.episodes import Demos, Episode
+from unbraid.evaluation.portraits import episodes_read, portraits_entry
 from unbraid.studio.catalogue import Catalogue, catalogue_of, run_lengths
 from unbraid.training.config import UnbraidConfig
 from unbraid.training.fit import fit
@@ -23,6 +24,27 @@ def test_it_says_what_the_model_says(catalogue, model, demos):
     np.testing.assert_allclose(catalogue.returns, [e.rewards.sum() for e in demos])
     np.testing.assert_allclose(catalogue.costs, [e.costs.sum() for e in demos])
     assert [sum(n for _, n in runs) for runs in catalogue.stretches] == demos.lengths.tolist()
+
+
+def test_episodes_are_read_as_the_page_of_the_fit_reads_them(catalogue, model, demos):
+    for told in portraits_entry(model, demos, np.arange(demos.n_episodes))["modes"]:
+        own = np.flatnonzero(catalogue.probabilities.argmax(1) == told["mode"])
+        assert len(own) == told["n"]
+        if len(own):
+            assert own[np.abs(catalogue.oddness[own]).argmin()] == told["typical"][0]
+
+
+def test_the_policy_reads_every_step_once_and_some_at_a_time(catalogue, model, demos, monkeypatch):
+    monkeypatch.setattr("unbraid.training.networks._PART_STEPS", 1)
+    taken, read = [], type(model).log_likelihoods
+    monkeypatch.setattr(
+        type(model), "log_likelihoods", lambda own, steps: taken.append(steps.n_steps) or read(own, steps)
+    )
+    windows, _, probabilities, oddness = episodes_read(model, demos)
+    assert taken == demos.lengths.tolist()
+    assert windows.episodes.tolist() == list(range(demos.n_episodes))
+    np.testing.assert_allclose(probabilities, catalogue.probabilities, atol=1e-5)
+    np.testing.assert_allclose(oddness, catalogue.oddness, atol=1e-3)
 
 
 def test_the_modes_of_steps_are_those_of_the_strips(catalogue, demos):
