@@ -16,11 +16,13 @@ __all__ = [
     "LOG_STD_HIGH",
     "LOG_STD_LOW",
     "ActionPolicy",
+    "ContextAs",
     "GaussianPolicy",
     "clamped_log_std",
     "diagonal_log_prob",
     "log_likelihoods_of_modes",
     "perceptron",
+    "weights_of_heads",
 ]
 
 LOG_STD_LOW = -3.0
@@ -45,10 +47,24 @@ def perceptron(sizes: Sequence[int], activation: type[nn.Module]) -> nn.Sequenti
 
 
 def diagonal_log_prob(
-    actions: Float[Tensor, "*batch act"], mean: Float[Tensor, "*batch act"], log_std: Float[Tensor, "*batch act"]
+    actions: Float[Tensor, "*done act"], mean: Float[Tensor, "*batch act"], log_std: Float[Tensor, "*batch act"]
 ) -> Float[Tensor, "*batch act"]:
     """log N(a; mean, exp(log_std)^2) for each action dimension, in nats; sum over the last axis for the joint."""
     return -0.5 * ((actions - mean) * torch.exp(-log_std)).square() - log_std - 0.5 * math.log(2 * math.pi)
+
+
+ContextAs = Literal["heads", "input"]
+"""How a context asks a policy for a mode: see `ActionPolicy`."""
+
+
+def weights_of_heads(contexts: Float[Tensor, "*batch mode"]) -> Float[Tensor, "*batch mode"]:
+    """How much of each mode's outputs a context asks for; they sum to 1.
+
+    1 - c, and what is missing of 1 shared out evenly: of a not-hot context, the one mode; of 1 less weights that sum to
+    1, these weights; and where nothing is said of any mode in particular, all alike.
+    """
+    n_modes = contexts.shape[-1]
+    return 1 - contexts + (contexts.sum(-1, keepdim=True) - (n_modes - 1)) / n_modes
 
 
 class ActionPolicy(nn.Module, ABC):
@@ -56,23 +72,51 @@ class ActionPolicy(nn.Module, ABC):
 
     That Gaussian is one of actions, or, of a policy that squashes, of what `acted` makes actions of.
 
+    A context asks for a mode by `context_as`. "heads": a perceptron reads the state alone, its last layer has outputs
+    of their own for every mode, and the context mixes these (`weights_of_heads`): what the modes' experts have in
+    common is learned once, and what a mode does where only others have been is led by its own. "input", the talk's:
+    the context is an input beside the state; such a network does in a state mostly what was done there, whoever is
+    asked for.
+
     Attributes:
         hidden: the widths of its layers.
         action_size: the number of columns of an action.
-        trunk: the perceptron on [state, context].
+        n_modes: K.
+        context_as: how a context asks for a mode.
+        trunk: the perceptron.
         low, high: (act,) what means are held between, in scaled units; None where `hold_within` was not told any.
     """
 
-    hidden: tuple[int, ...]
-    action_size: int
-    trunk: nn.Sequential
     low: Tensor | None
     high: Tensor | None
 
-    def __init__(self, hidden: Sequence[int], action_size: int) -> None:
-        """Has no bounds yet."""
+    def __init__(
+        self,
+        sizes: tuple[int, int],
+        n_outputs: int,
+        *,
+        n_modes: int,
+        hidden: Sequence[int],
+        activation: type[nn.Module] = nn.SiLU,
+        context_as: ContextAs = "heads",
+    ) -> None:
+        """Untrained; has no bounds yet.
+
+        Args:
+            sizes: the widths of what it sees beside the context, and of an action.
+            n_outputs: the numbers that say what one mode does.
+            n_modes: K.
+            hidden: the widths of the perceptron's layers.
+            activation: what is between them.
+            context_as: how a context asks for a mode.
+        """
         super().__init__()
-        self.hidden, self.action_size = tuple(hidden), action_size
+        (input_size, self.action_size), self.hidden = sizes, tuple(hidden)
+        self.n_modes, self.context_as = n_modes, context_as
+        if context_as == "heads":
+            self.trunk = perceptron([input_size, *hidden, n_modes * n_outputs], activation)
+        else:
+            self.trunk = perceptron([input_size + n_modes, *hidden, n_outputs], activation)
         self.register_buffer("low", None)
         self.register_buffer("high", None)
         self.register_load_state_dict_pre_hook(_with_bounds)
@@ -85,14 +129,23 @@ class ActionPolicy(nn.Module, ABC):
         """Means between the bounds, where there are any."""
         return means if self.low is None or self.high is None else held_within(means, self.low, self.high)
 
+    def outputs(
+        self, states: Float[Tensor, "*state obs"], contexts: Float[Tensor, "*context mode"]
+    ) -> Float[Tensor, "*batch output"]:
+        """The numbers that say what is done in states under contexts."""
+        if self.context_as == "input":
+            return self.trunk(torch.cat([states, contexts], dim=-1))
+        of_modes = self.trunk(states).unflatten(-1, (self.n_modes, -1))
+        return (of_modes * weights_of_heads(contexts)[..., None]).sum(-2)
+
     @abstractmethod
     def forward(
-        self, states: Float[Tensor, "*batch obs"], contexts: Float[Tensor, "*batch mode"]
+        self, states: Float[Tensor, "*state obs"], contexts: Float[Tensor, "*context mode"]
     ) -> tuple[Float[Tensor, "*batch act"], Float[Tensor, "*batch act"]]:
         """(mean, log_std) of the Gaussian that stands for the density, each dimension apart."""
 
     def moments(
-        self, states: Float[Tensor, "*batch obs"], contexts: Float[Tensor, "*batch mode"]
+        self, states: Float[Tensor, "*state obs"], contexts: Float[Tensor, "*context mode"]
     ) -> tuple[Float[Tensor, "*batch act"], Float[Tensor, "*batch act"]]:
         """(mean, log_std) of the action."""
         return self(states, contexts)
@@ -108,15 +161,15 @@ class ActionPolicy(nn.Module, ABC):
     @abstractmethod
     def log_prob(
         self,
-        states: Float[Tensor, "*batch obs"],
-        contexts: Float[Tensor, "*batch mode"],
-        actions: Float[Tensor, "*batch act"],
+        states: Float[Tensor, "*state obs"],
+        contexts: Float[Tensor, "*context mode"],
+        actions: Float[Tensor, "*done act"],
     ) -> Float[Tensor, "*batch"]:
         """log pi(a | s, c), in nats."""
 
 
 class GaussianPolicy(ActionPolicy):
-    """A perceptron on [state, context] -> the mean of the action, and its log-deviation.
+    """A perceptron -> the mean of the action, and its log-deviation.
 
     `spread="state_independent"`: one learned log-deviation per action dimension, start -0.5 (the talk).
     `spread="context"`: linear(context) + 1.5 tanh(h / 1.5), clamped to [-3, 0.5], h a second output: each mode has
@@ -132,26 +185,26 @@ class GaussianPolicy(ActionPolicy):
         hidden: Sequence[int],
         activation: Literal["tanh", "silu"],
         spread: Literal["state_independent", "context"],
+        context_as: ContextAs = "heads",
     ) -> None:
-        super().__init__(hidden, action_size)
-        outputs = action_size if spread == "state_independent" else 2 * action_size
-        kind = nn.Tanh if activation == "tanh" else nn.SiLU
-        self.trunk = perceptron([observation_size + n_modes, *hidden, outputs], kind)
+        n_outputs = action_size if spread == "state_independent" else 2 * action_size
+        kind, sizes = nn.Tanh if activation == "tanh" else nn.SiLU, (observation_size, action_size)
+        super().__init__(sizes, n_outputs, n_modes=n_modes, hidden=hidden, activation=kind, context_as=context_as)
         self.log_std = nn.Parameter(torch.full((action_size,), -0.5)) if spread == "state_independent" else None
         self.log_std_of_context = nn.Linear(n_modes, action_size) if spread == "context" else None
 
     def forward(
-        self, states: Float[Tensor, "*batch obs"], contexts: Float[Tensor, "*batch mode"]
+        self, states: Float[Tensor, "*state obs"], contexts: Float[Tensor, "*context mode"]
     ) -> tuple[Float[Tensor, "*batch act"], Float[Tensor, "*batch act"]]:
         """(mean, log_std) of the action, in scaled units."""
         mean, wished = self.wished(states, contexts)
         return mean, wished if self.log_std_of_context is None else wished.clamp(LOG_STD_LOW, LOG_STD_HIGH)
 
     def wished(
-        self, states: Float[Tensor, "*batch obs"], contexts: Float[Tensor, "*batch mode"]
+        self, states: Float[Tensor, "*state obs"], contexts: Float[Tensor, "*context mode"]
     ) -> tuple[Float[Tensor, "*batch act"], Float[Tensor, "*batch act"]]:
         """(mean, log_std) before the log-deviation is clamped."""
-        out = self.trunk(torch.cat([states, contexts], dim=-1))
+        out = self.outputs(states, contexts)
         if self.log_std_of_context is None:
             assert self.log_std is not None
             return self.held(out), self.log_std.expand_as(out)
@@ -160,9 +213,9 @@ class GaussianPolicy(ActionPolicy):
 
     def log_prob(
         self,
-        states: Float[Tensor, "*batch obs"],
-        contexts: Float[Tensor, "*batch mode"],
-        actions: Float[Tensor, "*batch act"],
+        states: Float[Tensor, "*state obs"],
+        contexts: Float[Tensor, "*context mode"],
+        actions: Float[Tensor, "*done act"],
     ) -> Float[Tensor, "*batch"]:
         """log N(a; mean, std^2), summed over dimensions, in nats."""
         return diagonal_log_prob(actions, *self(states, contexts)).sum(-1)
@@ -185,5 +238,7 @@ def log_likelihoods_of_modes(
     contexts: Float[Tensor, "mode mode"],
 ) -> Float[Tensor, "step mode"]:
     """log pi(a | s, k) for every row of contexts, all in scaled units."""
+    if policy.context_as == "heads":  # the state is read once for all modes
+        return policy.log_prob(states[:, None], contexts, actions[:, None])
     columns = [policy.log_prob(states, context.expand(len(states), -1), actions) for context in contexts]
     return torch.stack(columns, dim=1)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unbraid.policy.gaussian import ActionPolicy, clamped_log_std, diagonal_log_prob, perceptron
+from unbraid.policy.gaussian import ActionPolicy, ContextAs, clamped_log_std, diagonal_log_prob
 from unbraid.policy.products import moments_of_mixture
 
 __all__ = ["N_COMPONENTS", "MixturePolicy", "mixture_log_prob"]
@@ -19,7 +19,7 @@ _Components = tuple[Float[Tensor, "*batch part"], Float[Tensor, "*batch part act
 
 @final
 class MixturePolicy(ActionPolicy):
-    """A perceptron on [state, context] -> weights, means and log-deviations of five Gaussians of the action.
+    """A perceptron -> weights, means and log-deviations of five Gaussians of the action.
 
     Deviations are made as `GaussianPolicy`'s are: linear(context), which all parts share, + 1.5 tanh(h / 1.5), clamped
     to [-3, 0.5]. A single mode acts by a part that is drawn for each step; products of powers, the mean action and what
@@ -28,16 +28,23 @@ class MixturePolicy(ActionPolicy):
     Source: Bishop 1994, "Mixture density networks".
     """
 
-    def __init__(self, observation_size: int, action_size: int, *, n_modes: int, hidden: Sequence[int]) -> None:
+    def __init__(
+        self,
+        observation_size: int,
+        action_size: int,
+        *,
+        n_modes: int,
+        hidden: Sequence[int],
+        context_as: ContextAs = "heads",
+    ) -> None:
         """Untrained."""
-        super().__init__(hidden, action_size)
-        outputs = N_COMPONENTS * (2 * action_size + 1)
-        self.trunk = perceptron([observation_size + n_modes, *hidden, outputs], nn.SiLU)
+        n_outputs, sizes = N_COMPONENTS * (2 * action_size + 1), (observation_size, action_size)
+        super().__init__(sizes, n_outputs, n_modes=n_modes, hidden=hidden, context_as=context_as)
         self.log_std_of_context = nn.Linear(n_modes, action_size)
 
-    def components(self, states: Float[Tensor, "*batch obs"], contexts: Float[Tensor, "*batch mode"]) -> _Components:
+    def components(self, states: Float[Tensor, "*state obs"], contexts: Float[Tensor, "*context mode"]) -> _Components:
         """Of every part: its log-weight, (part,), whose exponentials sum to 1; its means and its log-deviations."""
-        out = self.trunk(torch.cat([states, contexts], dim=-1))
+        out = self.outputs(states, contexts)
         n = N_COMPONENTS * self.action_size
         means, wishes = (
             values.unflatten(-1, (N_COMPONENTS, self.action_size)) for values in (out[..., :n], out[..., n : 2 * n])
@@ -46,7 +53,7 @@ class MixturePolicy(ActionPolicy):
         return torch.log_softmax(out[..., 2 * n :], -1), self.held(means), clamped_log_std(log_stds)
 
     def forward(
-        self, states: Float[Tensor, "*batch obs"], contexts: Float[Tensor, "*batch mode"]
+        self, states: Float[Tensor, "*state obs"], contexts: Float[Tensor, "*context mode"]
     ) -> tuple[Float[Tensor, "*batch act"], Float[Tensor, "*batch act"]]:
         """(mean, log_std) of the Gaussian with the mean and the variance of the mixture, in scaled units."""
         return _whole(*self.components(states, contexts))
@@ -72,16 +79,16 @@ class MixturePolicy(ActionPolicy):
 
     def log_prob(
         self,
-        states: Float[Tensor, "*batch obs"],
-        contexts: Float[Tensor, "*batch mode"],
-        actions: Float[Tensor, "*batch act"],
+        states: Float[Tensor, "*state obs"],
+        contexts: Float[Tensor, "*context mode"],
+        actions: Float[Tensor, "*done act"],
     ) -> Float[Tensor, "*batch"]:
         """log of the mixture's density, in nats."""
         return mixture_log_prob(actions, *self.components(states, contexts))
 
 
 def mixture_log_prob(
-    actions: Float[Tensor, "*batch act"],
+    actions: Float[Tensor, "*done act"],
     log_weights: Float[Tensor, "*batch part"],
     means: Float[Tensor, "*batch part act"],
     log_stds: Float[Tensor, "*batch part act"],

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from typing import final
+from typing import Any, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unbraid.policy.gaussian import GaussianPolicy, diagonal_log_prob
+from unbraid.policy.gaussian import ContextAs, GaussianPolicy, diagonal_log_prob
 
 __all__ = ["MARGIN", "TanhGaussianPolicy"]
 
@@ -31,11 +31,18 @@ class TanhGaussianPolicy(GaussianPolicy):
     whoever acted, and u has the action's units.
     """
 
-    def __init__(self, observation_size: int, action_size: int, *, n_modes: int, hidden: Sequence[int]) -> None:
+    def __init__(
+        self,
+        observation_size: int,
+        action_size: int,
+        *,
+        n_modes: int,
+        hidden: Sequence[int],
+        context_as: ContextAs = "heads",
+    ) -> None:
         """Untrained, between -1 and 1 until `hold_within` says otherwise; all bounds are finite."""
-        super().__init__(
-            observation_size, action_size, n_modes=n_modes, hidden=hidden, activation="silu", spread="context"
-        )
+        sizes: dict[str, Any] = {"n_modes": n_modes, "hidden": hidden, "context_as": context_as}
+        super().__init__(observation_size, action_size, activation="silu", spread="context", **sizes)
         self.hold_within(-torch.ones(action_size), torch.ones(action_size))
 
     def held(self, means: Float[Tensor, "*batch act"]) -> Float[Tensor, "*batch act"]:
@@ -60,7 +67,7 @@ class TanhGaussianPolicy(GaussianPolicy):
         return (low + high) / 2, _half(low, high)
 
     def moments(
-        self, states: Float[Tensor, "*batch obs"], contexts: Float[Tensor, "*batch mode"]
+        self, states: Float[Tensor, "*state obs"], contexts: Float[Tensor, "*context mode"]
     ) -> tuple[Float[Tensor, "*batch act"], Float[Tensor, "*batch act"]]:
         """(mean, log_std) of the action to first order: what the mean of u makes, and the slope there times the
         deviation of u."""
@@ -69,9 +76,9 @@ class TanhGaussianPolicy(GaussianPolicy):
 
     def log_prob(
         self,
-        states: Float[Tensor, "*batch obs"],
-        contexts: Float[Tensor, "*batch mode"],
-        actions: Float[Tensor, "*batch act"],
+        states: Float[Tensor, "*state obs"],
+        contexts: Float[Tensor, "*context mode"],
+        actions: Float[Tensor, "*done act"],
     ) -> Float[Tensor, "*batch"]:
         """log of the density of actions, in nats."""
         free = self.freed(actions)

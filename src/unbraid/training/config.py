@@ -106,6 +106,9 @@ class UnbraidConfig:
     "auto" takes one of the first two, as demonstrations left out say; a Gaussian unasked with styles, without
     calibration, or for fewer than 500 gradient steps. A model that was fitted has one of the three; "auto" in an older
     one's file is a Gaussian."""
+    policy_context: Literal["heads", "input"] = "heads"
+    """Change 5 of the method: every mode has outputs of its own, which the context mixes, or the context is an input
+    beside the state, as in the talk ("input": off; so it is in files that do not name it)."""
     policy_loss: Literal["auto", "likelihood", "beta", "huber"] = "auto"
     """What a Gaussian learns by: the likelihood; the likelihood with gradients weighted with the deviation (beta);
     Huber's loss of the mean; "auto" takes the likelihood for up to 20,000 recorded steps, which reads unseen episodes
@@ -307,6 +310,8 @@ def config_from_json(content: Any) -> FitConfig:
         raise ConfigError(f"method must be one of {sorted(METHODS)}; got {content.get('method')!r}. Name one of them.")
     known = {f.name for f in dataclasses.fields(kind)}
     settings = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items() if k != "method"}
+    if kind is UnbraidConfig:
+        settings = {"policy_context": "input"} | settings  # of before there was a choice
     unknown = sorted(set(settings) - known)
     if unknown:
         raise ConfigError(f"{unknown[0]} must be a setting of {kind.__name__}; it is none. Known: {sorted(known)}.")

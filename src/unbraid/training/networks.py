@@ -364,7 +364,9 @@ def _policy(config: FitConfig, input_size: int, action_size: int, n_modes: int) 
     """The policy with the head that was asked for; where none was, a Gaussian."""
     sizes: dict[str, Any] = {"n_modes": n_modes, "hidden": config.policy_hidden}
     if isinstance(config, TalkConfig):
+        sizes["context_as"] = "input"
         return GaussianPolicy(input_size, action_size, activation="tanh", spread="state_independent", **sizes)
+    sizes["context_as"] = config.policy_context
     if config.policy_head == "mixture":
         return MixturePolicy(input_size, action_size, **sizes)
     if config.policy_head == "tanh":

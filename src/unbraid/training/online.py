@@ -106,7 +106,8 @@ class Observer:
         contexts = _array(networks.contexts)
         (first, bias), *self._rest = _layers(policy.trunk)
         self._of_state = np.ascontiguousarray(first[: networks.state_size])
-        self._of_context = contexts @ first[-networks.n_modes :] + bias
+        of_context = contexts @ first[-networks.n_modes :] if policy.context_as == "input" else 0.0
+        self._of_context = of_context + bias
         of_part = contexts @ _array(linear.weight).T + _array(linear.bias)
         self._log_stds = np.tile(of_part, self._n_parts)
         self._columns = np.tile(np.arange(networks.action_size), self._n_parts)
@@ -163,7 +164,7 @@ class Observer:
     def _policy(self, state: Float[np.ndarray, "obs"], action: Float[np.ndarray, "act"]) -> Float[np.ndarray, "mode"]:
         """The policy's share of log pi(a | s, k), up to what all modes share."""
         hidden = _silu(np.dot(state, self._of_state) + self._of_context)
-        out, n = _through(self._rest, hidden, _silu), self._n_parts * len(action)
+        out, n = _through(self._rest, hidden, _silu).reshape(self._n_modes, -1), self._n_parts * len(action)
         if self._squash is not None:  # the density's factor is the same under all modes
             low, high, middle, half = self._squash
             action = half * np.arctanh((np.minimum(np.maximum(action, low), high) - middle) / half)

@@ -4,13 +4,20 @@ import jaxtyping
 import pytest
 import torch
 
-from unbraid.policy.gaussian import GaussianPolicy, diagonal_log_prob, perceptron
+from unbraid.policy.gaussian import (
+    GaussianPolicy,
+    diagonal_log_prob,
+    log_likelihoods_of_modes,
+    perceptron,
+    weights_of_heads,
+)
 
 
-def make(spread, *, n_modes=3, hidden=(16, 16), activation="silu"):
+def make(spread, *, n_modes=3, hidden=(16, 16), activation="silu", context_as="heads"):
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return GaussianPolicy(5, 2, n_modes=n_modes, hidden=hidden, activation=activation, spread=spread)
+        asked = {"activation": activation, "spread": spread, "context_as": context_as}
+        return GaussianPolicy(5, 2, n_modes=n_modes, hidden=hidden, **asked)
 
 
 def test_log_probabilities_are_a_gaussians():
@@ -60,6 +67,39 @@ def test_gradient_reaches_states_contexts_and_every_weight(spread):
         assert float(tensor.grad.abs().sum()) > 0
 
 
+def test_a_not_hot_context_asks_for_one_mode_and_any_other_for_shares_that_sum_to_1():
+    not_hot = 1 - torch.eye(4)
+    assert weights_of_heads(not_hot).tolist() == torch.eye(4).tolist()
+    shares = torch.tensor([0.5, 0.25, 0.25, 0.0])
+    torch.testing.assert_close(weights_of_heads(1 - shares), shares)
+    torch.testing.assert_close(weights_of_heads(torch.zeros(4)), torch.full((4,), 0.25))  # no mode in particular
+    torch.testing.assert_close(weights_of_heads(torch.rand(9, 4) * 3 - 1).sum(-1), torch.ones(9))
+    assert weights_of_heads(torch.zeros(1)).tolist() == [1.0]
+
+
+@torch.no_grad()
+def test_a_mode_has_outputs_of_its_own_and_a_context_between_modes_is_their_mean():
+    policy, states = make("context"), torch.randn(6, 5)
+    contexts = 1 - torch.eye(3)
+    before = [policy(states, context.expand(6, -1))[0] for context in contexts]
+    torch.testing.assert_close(policy(states, (contexts[0] + contexts[1]).expand(6, -1) / 2)[0], sum(before[:2]) / 2)
+    policy.trunk[-1].weight[:4] += 1  # those of the first mode: two means, two deviations
+    after = [policy(states, context.expand(6, -1))[0] for context in contexts]
+    assert float((after[0] - before[0]).abs().min()) > 0
+    assert all(torch.equal(*pair) for pair in zip(after[1:], before[1:], strict=True))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("context_as", ["heads", "input"])
+def test_the_likelihoods_of_all_modes_are_those_of_each(context_as):
+    policy, states, actions = make("context", context_as=context_as), torch.randn(7, 5), torch.randn(7, 2)
+    contexts = 1 - torch.eye(3)
+    found = log_likelihoods_of_modes(policy, states, actions, contexts)
+    for mode, context in enumerate(contexts):
+        expected = policy.log_prob(states, context.expand(7, -1), actions)
+        torch.testing.assert_close(found[:, mode], expected)
+
+
 def test_a_perceptron_has_activations_between_its_layers_and_none_after_the_last():
     layers = perceptron([3, 4, 5, 2], torch.nn.ReLU)
     assert [type(layer).__name__ for layer in layers] == ["Linear", "ReLU", "Linear", "ReLU", "Linear"]
@@ -67,5 +107,5 @@ def test_a_perceptron_has_activations_between_its_layers_and_none_after_the_last
 
 
 def test_a_wrong_shape_raises():
-    with pytest.raises(jaxtyping.TypeCheckError):
+    with pytest.raises((jaxtyping.TypeCheckError, RuntimeError)):
         make("context")(torch.zeros(4, 5), torch.zeros(3, 3))

@@ -15,7 +15,7 @@ def policy():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         made = TanhGaussianPolicy(4, 2, n_modes=3, hidden=(16,))
-        torch.nn.init.normal_(made.trunk[-1].weight, std=0.5)
+        torch.nn.init.normal_(made.trunk[-1].weight, std=0.3)
     made.hold_within(LOW, HIGH)
     return made.requires_grad_(False)
 
@@ -76,7 +76,7 @@ def test_its_moments_are_those_of_the_action_to_first_order(policy, asked):
     policy.log_std_of_context.bias.fill_(-2.5)
     mean, log_std = policy.moments(*asked)
     of_u, spread = policy(*asked)
-    noise = torch.randn(4000, 1, 2, generator=torch.Generator().manual_seed(3))
+    noise = torch.randn(20_000, 1, 2, generator=torch.Generator().manual_seed(3))
     drawn = policy.acted(of_u + spread.exp() * noise)
     torch.testing.assert_close(drawn.mean(0), mean, atol=0.02, rtol=0)
     torch.testing.assert_close(drawn.std(0), log_std.exp(), atol=0.02, rtol=0.1)
@@ -85,7 +85,7 @@ def test_its_moments_are_those_of_the_action_to_first_order(policy, asked):
 def test_the_deviation_of_an_action_is_that_of_u_times_the_slope_of_what_it_makes(policy, asked):
     """The slope by torch's own derivative."""
     of_u, spread = policy(*asked)
-    of_u = (3 * of_u).requires_grad_()  # far from the middle, too, where the slope is small
+    of_u = (2 * of_u).requires_grad_()  # far from the middle, too, where the slope is small
     (slope,) = torch.autograd.grad(policy.acted(of_u).sum(), of_u)
     assert 0 < float(slope.min()) < 0.5 < float(slope.max()) < 1
     policy.forward = lambda states, contexts: (of_u.detach(), spread)

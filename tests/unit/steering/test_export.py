@@ -54,6 +54,7 @@ def make_model(kind):
         model.policy.hold_within(torch.full((ACTIONS,), -0.02), torch.full((ACTIONS,), torch.inf))
     if kind == "squashed":
         model.policy.hold_within(torch.full((ACTIONS,), -0.3), torch.full((ACTIONS,), 0.8))
+        model.policy.trunk[-1].weight.data.mul_(0.3)  # within the bounds, where the slope says what noise does
     if model.style_reader is not None:
         model.style_reader.latents.copy_(model.style_reader.latents.pow(3) * torch.tensor([[1.0], [-1.0], [0.4]]))
     return model.eval()

@@ -20,6 +20,12 @@ def test_json_gives_back_what_was_asked(config):
     assert config_from_json(json.loads(json.dumps(config_to_json(config)))) == config
 
 
+def test_what_was_written_before_policies_had_heads_has_the_context_as_an_input():
+    before = config_to_json(UnbraidConfig(n_modes=3))
+    del before["policy_context"]
+    assert config_from_json(before) == UnbraidConfig(n_modes=3, policy_context="input")
+
+
 @pytest.mark.parametrize("config", [TalkConfig(), UnbraidConfig()])
 def test_a_config_never_changes(config):
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -13,9 +13,10 @@ from unbraid.training.fit import fit
 from unbraid.training.online import Observer
 
 
-@pytest.fixture(scope="module", params=["gaussian", "mixture", "tanh", "components"])
+@pytest.fixture(scope="module", params=["gaussian", "mixture", "tanh", "components", "input"])
 def model(request, demos, tiny):
-    asked = {"observation_components": 2} if request.param == "components" else {"policy_head": request.param}
+    others = {"components": {"observation_components": 2}, "input": {"policy_context": "input"}}
+    asked = others.get(request.param, {"policy_head": request.param})
     return fit(demos, tiny("unbraid", n_modes=3, **asked))
 
 
