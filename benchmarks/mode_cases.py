@@ -46,6 +46,7 @@ SWITCHED_OFF: dict[str, dict[str, Any]] = {
     "evidence_transitions": {"evidence": "transitions"},
     "starts_random": {"starts": "random"},
     "codes_free": {"codes": "free"},
+    "context_input": {"policy_context": "input"},
     "sharing_window": {"sharing": "window"},
     "components_off": {"observation_components": 512},
 }
@@ -93,6 +94,7 @@ LINES = (  # of the tables: row, evidence, title
     ("evidence_transitions", "combined", "unbraid on the evidence of transitions alone"),
     ("starts_random", "combined", "unbraid from random starts alone"),
     ("codes_free", "combined", "unbraid with codes anywhere"),
+    ("context_input", "combined", "unbraid with the context as an input"),
     ("sharing_window", "combined", "unbraid with an expert for every ten steps"),
     ("components_off", "combined", "unbraid on all columns"),
     *(
@@ -196,7 +198,9 @@ def _cases() -> Iterable[Case]:
 
     loop = (*compared, vae, *TALK, "closed_loop")
     yield made("two", "two experts of PointGoal1", 2, "25", *loop, "auto", "online", *TALK_ENCODERS, "encoders")
-    yield made("four", "four experts of PointGoal1", 4, "25", *loop, "starts_random", "too_many", "encoders")
+    yield made(
+        "four", "four experts of PointGoal1", 4, "25", *loop, "starts_random", "context_input", "too_many", "encoders"
+    )
     six = (*compared, "auto", "too_few", "online", "closed_loop")
     yield made("six", "six experts of PointGoal1, with more noise", 6, "100", *six, noise=0.2)
     yield read(

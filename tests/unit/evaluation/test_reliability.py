@@ -124,7 +124,7 @@ def test_a_windows_mode_is_right_where_it_is_the_episodes_and_where_it_is_the_ex
     model = ModeModel(UnbraidConfig(n_modes=3), observation_size=3, action_size=2).eval()
     with torch.no_grad():
         for weights in model.policy.parameters():
-            weights.mul_(1.5)  # untrained, it finds all windows alike
+            weights.mul_(2)  # untrained, it finds all windows alike
     expert_of_mode = np.array([1, -1, 0])
     found = list(judged_windows(model, demos, window_lengths=(10, 41), expert_of_mode=expert_of_mode))
     assert [judged.right_is for judged in found] == ["episode", "expert"]  # no episode has 41 steps

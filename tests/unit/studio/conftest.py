@@ -45,7 +45,7 @@ def model(demos):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("unbraid.modes.latents.WIDTH", 16)
         patch.setattr("unbraid.modes.latents.BATCH", 128)
-        config = UnbraidConfig(n_modes=2, n_steps=30, search_steps=20, policy_hidden=(16,), encoder_width=8)
+        config = UnbraidConfig(n_modes=2, n_steps=80, search_steps=20, policy_hidden=(16,), encoder_width=8)
         return fit(demos.without_labels(), config)
 
 
