@@ -70,7 +70,7 @@ def test_targets_can_be_missed(bench):
     for of in content["obeyed"].values():
         of["mode"]["value"] *= 0.9
     for of in content["changed"].values():
-        of["later"]["value"] += 30
+        of["later"]["value"] = 30
     for of in content["blends"].values():
         of["rank_correlation"]["of_seeds"][0] = 0.8
     for lines in content["avoided"].values():
