@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, final
+from typing import final
 
 import torch
 from jaxtyping import Float
@@ -41,8 +41,15 @@ class TanhGaussianPolicy(GaussianPolicy):
         context_as: ContextAs = "heads",
     ) -> None:
         """Untrained, between -1 and 1 until `hold_within` says otherwise; all bounds are finite."""
-        sizes: dict[str, Any] = {"n_modes": n_modes, "hidden": hidden, "context_as": context_as}
-        super().__init__(observation_size, action_size, activation="silu", spread="context", **sizes)
+        super().__init__(
+            observation_size,
+            action_size,
+            n_modes=n_modes,
+            hidden=hidden,
+            activation="silu",
+            spread="context",
+            context_as=context_as,
+        )
         self.hold_within(-torch.ones(action_size), torch.ones(action_size))
 
     def held(self, means: Float[Tensor, "*batch act"]) -> Float[Tensor, "*batch act"]:

@@ -362,11 +362,10 @@ def _with_origin(module: nn.Module, tensors: dict[str, Tensor], prefix: str, *_:
 
 def _policy(config: FitConfig, input_size: int, action_size: int, n_modes: int) -> ActionPolicy:
     """The policy with the head that was asked for; where none was, a Gaussian."""
-    sizes: dict[str, Any] = {"n_modes": n_modes, "hidden": config.policy_hidden}
+    context_as = "input" if isinstance(config, TalkConfig) else config.policy_context
+    sizes: dict[str, Any] = {"n_modes": n_modes, "hidden": config.policy_hidden, "context_as": context_as}
     if isinstance(config, TalkConfig):
-        sizes["context_as"] = "input"
         return GaussianPolicy(input_size, action_size, activation="tanh", spread="state_independent", **sizes)
-    sizes["context_as"] = config.policy_context
     if config.policy_head == "mixture":
         return MixturePolicy(input_size, action_size, **sizes)
     if config.policy_head == "tanh":
