@@ -46,7 +46,7 @@ SWITCHED_OFF: dict[str, dict[str, Any]] = {
     "evidence_transitions": {"evidence": "transitions"},
     "starts_random": {"starts": "random"},
     "codes_free": {"codes": "free"},
-    "context_input": {"policy_context": "input"},
+    "context_input": {"policy_context": "input", "policy_layer_norm": "off", "policy_l1": 0.0},
     "sharing_window": {"sharing": "window"},
     "components_off": {"observation_components": 512},
 }

@@ -4,6 +4,7 @@ import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -18,6 +19,7 @@ __all__ = [
     "ActionPolicy",
     "ContextAs",
     "GaussianPolicy",
+    "Trunk",
     "clamped_log_std",
     "diagonal_log_prob",
     "log_likelihoods_of_modes",
@@ -38,12 +40,19 @@ def clamped_log_std(wished: Float[Tensor, "*batch act"]) -> Float[Tensor, "*batc
     return held_within(wished, wished.new_full((), LOG_STD_LOW), wished.new_full((), LOG_STD_HIGH))
 
 
-def perceptron(sizes: Sequence[int], activation: type[nn.Module]) -> nn.Sequential:
-    """Linear layers of the given sizes with `activation` between them, none after the last."""
+def perceptron(sizes: Sequence[int], activation: type[nn.Module], *, layer_norm: bool = False) -> nn.Sequential:
+    """Linear layers of the given sizes with `activation` between them, none after the last.
+
+    With `layer_norm`, what a hidden layer makes of a row has mean 0 and deviation 1 before the activation, over the
+    layer's units (Ba et al. 2016, arXiv 1607.06450, without gain and bias).
+    """
     layers: list[nn.Module] = []
-    for before, after in itertools.pairwise(sizes):
-        layers += [nn.Linear(before, after), activation()]
-    return nn.Sequential(*layers[:-1])
+    for before, after in itertools.pairwise(sizes[:-1]):
+        layers.append(nn.Linear(before, after))
+        if layer_norm:
+            layers.append(nn.LayerNorm(after, elementwise_affine=False))
+        layers.append(activation())
+    return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
 
 
 def diagonal_log_prob(
@@ -55,6 +64,23 @@ def diagonal_log_prob(
 
 ContextAs = Literal["heads", "input"]
 """How a context asks a policy for a mode: see `ActionPolicy`."""
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """The perceptron of a policy, and how a context asks it for a mode.
+
+    Attributes:
+        hidden: the widths of its layers.
+        context_as: see `ActionPolicy`.
+        layer_norm: whether its hidden layers are normalised (`perceptron`).
+        l1: what the absolute values of the first layer's weights cost while it learns (`ActionPolicy.penalty`).
+    """
+
+    hidden: tuple[int, ...]
+    context_as: ContextAs = "heads"
+    layer_norm: bool = False
+    l1: float = 0.0
 
 
 def weights_of_heads(contexts: Float[Tensor, "*batch mode"]) -> Float[Tensor, "*batch mode"]:
@@ -79,10 +105,9 @@ class ActionPolicy(nn.Module, ABC):
     asked for.
 
     Attributes:
-        hidden: the widths of its layers.
         action_size: the number of columns of an action.
         n_modes: K.
-        context_as: how a context asks for a mode.
+        shape: of its perceptron.
         trunk: the perceptron.
         low, high: (act,) what means are held between, in scaled units; None where `hold_within` was not told any.
     """
@@ -96,9 +121,8 @@ class ActionPolicy(nn.Module, ABC):
         n_outputs: int,
         *,
         n_modes: int,
-        hidden: Sequence[int],
+        shape: Trunk,
         activation: type[nn.Module] = nn.SiLU,
-        context_as: ContextAs = "heads",
     ) -> None:
         """Untrained; has no bounds yet.
 
@@ -106,17 +130,16 @@ class ActionPolicy(nn.Module, ABC):
             sizes: the widths of what it sees beside the context, and of an action.
             n_outputs: the numbers that say what one mode does.
             n_modes: K.
-            hidden: the widths of the perceptron's layers.
-            activation: what is between them.
-            context_as: how a context asks for a mode.
+            shape: of its perceptron.
+            activation: what is between its layers.
         """
         super().__init__()
-        (input_size, self.action_size), self.hidden = sizes, tuple(hidden)
-        self.n_modes, self.context_as = n_modes, context_as
-        if context_as == "heads":
-            self.trunk = perceptron([input_size, *hidden, n_modes * n_outputs], activation)
+        (input_size, self.action_size), self.n_modes, self.shape = sizes, n_modes, shape
+        if shape.context_as == "heads":
+            n_outputs *= n_modes
         else:
-            self.trunk = perceptron([input_size + n_modes, *hidden, n_outputs], activation)
+            input_size += n_modes
+        self.trunk = perceptron([input_size, *shape.hidden, n_outputs], activation, layer_norm=shape.layer_norm)
         self.register_buffer("low", None)
         self.register_buffer("high", None)
         self.register_load_state_dict_pre_hook(_with_bounds)
@@ -133,10 +156,20 @@ class ActionPolicy(nn.Module, ABC):
         self, states: Float[Tensor, "*state obs"], contexts: Float[Tensor, "*context mode"]
     ) -> Float[Tensor, "*batch output"]:
         """The numbers that say what is done in states under contexts."""
-        if self.context_as == "input":
+        if self.shape.context_as == "input":
             return self.trunk(torch.cat([states, contexts], dim=-1))
         of_modes = self.trunk(states).unflatten(-1, (self.n_modes, -1))
         return (of_modes * weights_of_heads(contexts)[..., None]).sum(-2)
+
+    def penalty(self) -> Float[Tensor, ""]:
+        """What a policy's loss is raised by while it learns: `l1` times the sum of the first layer's absolute weights.
+
+        Columns that say little of what is done are left out that way, and with them what they would do to an action
+        where nobody has been (Tibshirani 1996, "Regression shrinkage and selection via the lasso").
+        """
+        first = self.trunk[0]
+        assert isinstance(first, nn.Linear)
+        return self.shape.l1 * first.weight.abs().sum()
 
     @abstractmethod
     def forward(
@@ -182,14 +215,13 @@ class GaussianPolicy(ActionPolicy):
         action_size: int,
         *,
         n_modes: int,
-        hidden: Sequence[int],
-        activation: Literal["tanh", "silu"],
-        spread: Literal["state_independent", "context"],
-        context_as: ContextAs = "heads",
+        shape: Trunk,
+        activation: Literal["tanh", "silu"] = "silu",
+        spread: Literal["state_independent", "context"] = "context",
     ) -> None:
         n_outputs = action_size if spread == "state_independent" else 2 * action_size
         kind, sizes = nn.Tanh if activation == "tanh" else nn.SiLU, (observation_size, action_size)
-        super().__init__(sizes, n_outputs, n_modes=n_modes, hidden=hidden, activation=kind, context_as=context_as)
+        super().__init__(sizes, n_outputs, n_modes=n_modes, shape=shape, activation=kind)
         self.log_std = nn.Parameter(torch.full((action_size,), -0.5)) if spread == "state_independent" else None
         self.log_std_of_context = nn.Linear(n_modes, action_size) if spread == "context" else None
 
@@ -238,7 +270,7 @@ def log_likelihoods_of_modes(
     contexts: Float[Tensor, "mode mode"],
 ) -> Float[Tensor, "step mode"]:
     """log pi(a | s, k) for every row of contexts, all in scaled units."""
-    if policy.context_as == "heads":  # the state is read once for all modes
+    if policy.shape.context_as == "heads":  # the state is read once for all modes
         return policy.log_prob(states[:, None], contexts, actions[:, None])
     columns = [policy.log_prob(states, context.expand(len(states), -1), actions) for context in contexts]
     return torch.stack(columns, dim=1)

@@ -1,13 +1,12 @@
 """pi(a | s, c) as a mixture of Gaussians: for people, whose actions have heavy tails and several heaps."""
 
-from collections.abc import Sequence
 from typing import final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unbraid.policy.gaussian import ActionPolicy, ContextAs, clamped_log_std, diagonal_log_prob
+from unbraid.policy.gaussian import ActionPolicy, Trunk, clamped_log_std, diagonal_log_prob
 from unbraid.policy.products import moments_of_mixture
 
 __all__ = ["N_COMPONENTS", "MixturePolicy", "mixture_log_prob"]
@@ -28,18 +27,10 @@ class MixturePolicy(ActionPolicy):
     Source: Bishop 1994, "Mixture density networks".
     """
 
-    def __init__(
-        self,
-        observation_size: int,
-        action_size: int,
-        *,
-        n_modes: int,
-        hidden: Sequence[int],
-        context_as: ContextAs = "heads",
-    ) -> None:
+    def __init__(self, observation_size: int, action_size: int, *, n_modes: int, shape: Trunk) -> None:
         """Untrained."""
         n_outputs, sizes = N_COMPONENTS * (2 * action_size + 1), (observation_size, action_size)
-        super().__init__(sizes, n_outputs, n_modes=n_modes, hidden=hidden, context_as=context_as)
+        super().__init__(sizes, n_outputs, n_modes=n_modes, shape=shape)
         self.log_std_of_context = nn.Linear(n_modes, action_size)
 
     def components(self, states: Float[Tensor, "*state obs"], contexts: Float[Tensor, "*context mode"]) -> _Components:

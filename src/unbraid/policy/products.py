@@ -4,10 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-__all__ = ["LEAST_PRECISION", "moment_matched", "moments_of_mixture", "product_of_powers"]
-
-LEAST_PRECISION = 0.25
-"""What a product keeps of the precision that its positive powers have: at most twice their deviation."""
+__all__ = ["moment_matched", "moments_of_mixture", "product_of_powers"]
 
 
 def moments_of_mixture(
@@ -37,20 +34,22 @@ def product_of_powers(
 ) -> tuple[Float[Tensor, "batch act"], Float[Tensor, "batch act"], Bool[Tensor, "batch act"]]:
     """(mean, log_std, floored) of the Gaussian proportional to prod_k N(a; mean_k, std_k^2)^power_k.
 
-    Its precision is sum_k power_k / std_k^2, and its mean the average of the means, weighted with power_k / std_k^2.
-    Negative powers may leave no precision, or less than none, and then there is no such Gaussian. So the negative
-    powers together take at most three quarters of the precision that the positive ones have; where they would take
-    more, in one dimension of one action, all of them are scaled down together there until they don't, and `floored`
-    says so. A mode that is far more certain than what it is taken away from still pushes, by a bounded amount.
+    The powers sum to 1.
 
-    Source: Hinton 2002, "Training products of experts", section 2, with real powers. Departs: the floor.
+    Its precision is sum_k power_k / std_k^2, and its mean the average of the means, weighted with power_k / std_k^2.
+    Negative powers may leave no precision, or less than none, and then there is no such Gaussian. So what has a
+    negative power counts as no more certain than what has positive ones is on average, by their powers; where it is, in
+    one dimension of one action, its precision is lowered to theirs there, and `floored` says so. Then at least that
+    average is left; and of two factors with powers 1 + w and -w the mean is at most w times their difference beyond the
+    first, exactly that where both are equally certain, or the second was more so.
+
+    Source: Hinton 2002, "Training products of experts", section 2, with real powers. Departs: the bound.
     """
-    precisions = powers * (-2 * log_stds).exp()
-    kept = precisions.clamp_min(0).sum(0)
-    taken = -precisions.clamp_max(0).sum(0)
-    most = (1 - LEAST_PRECISION) * kept
-    floored = taken > most
-    scale = torch.where(floored, most / taken.clamp_min(1e-30), 1.0)
-    precisions = torch.where(precisions < 0, scale * precisions, precisions)
-    total = precisions.sum(0)
-    return (precisions * means).sum(0) / total, -0.5 * total.log(), floored
+    precisions, wanted = (-2 * log_stds).exp(), powers.clamp_min(0)
+    kept, of_all = wanted * precisions, wanted.sum(0)
+    most, middle = kept.sum(0) / of_all, (kept * means).sum(0) / kept.sum(0)
+    floored = (powers < 0) & (precisions > most)
+    taken = (wanted - powers) * torch.where(floored, most, precisions)
+    # Not as sums over all factors, of which only rounding is left where powers are large.
+    total = (kept.sum(0) - taken.sum(0)).clamp_min(most)
+    return middle + (taken * (middle - means)).sum(0) / total, -0.5 * total.log(), floored.any(0)

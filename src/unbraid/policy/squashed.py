@@ -1,14 +1,13 @@
 """pi(a | s, c) as a tanh-Gaussian: the head of soft actor-critic, for actions that a squashing function made."""
 
 import math
-from collections.abc import Sequence
 from typing import final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unbraid.policy.gaussian import ContextAs, GaussianPolicy, diagonal_log_prob
+from unbraid.policy.gaussian import GaussianPolicy, Trunk, diagonal_log_prob
 
 __all__ = ["MARGIN", "TanhGaussianPolicy"]
 
@@ -31,25 +30,9 @@ class TanhGaussianPolicy(GaussianPolicy):
     whoever acted, and u has the action's units.
     """
 
-    def __init__(
-        self,
-        observation_size: int,
-        action_size: int,
-        *,
-        n_modes: int,
-        hidden: Sequence[int],
-        context_as: ContextAs = "heads",
-    ) -> None:
+    def __init__(self, observation_size: int, action_size: int, *, n_modes: int, shape: Trunk) -> None:
         """Untrained, between -1 and 1 until `hold_within` says otherwise; all bounds are finite."""
-        super().__init__(
-            observation_size,
-            action_size,
-            n_modes=n_modes,
-            hidden=hidden,
-            activation="silu",
-            spread="context",
-            context_as=context_as,
-        )
+        super().__init__(observation_size, action_size, n_modes=n_modes, shape=shape)
         self.hold_within(-torch.ones(action_size), torch.ones(action_size))
 
     def held(self, means: Float[Tensor, "*batch act"]) -> Float[Tensor, "*batch act"]:

@@ -109,6 +109,11 @@ class UnbraidConfig:
     policy_context: Literal["heads", "input"] = "heads"
     """Change 5 of the method: every mode has outputs of its own, which the context mixes, or the context is an input
     beside the state, as in the talk ("input": off; so it is in files that do not name it)."""
+    policy_layer_norm: Literal["on", "off"] = "on"
+    """Whether the policy's hidden layers are normalised over their units; off in files that do not name it."""
+    policy_l1: float = 5e-4
+    """What the absolute values of its first layer's weights add to the policy's loss, each, so that columns that say
+    little of what is done are left out; 0 in files that do not name it."""
     policy_loss: Literal["auto", "likelihood", "beta", "huber"] = "auto"
     """What a Gaussian learns by: the likelihood; the likelihood with gradients weighted with the deviation (beta);
     Huber's loss of the mean; "auto" takes the likelihood for up to 20,000 recorded steps, which reads unseen episodes
@@ -213,7 +218,7 @@ _AT_LEAST_ONE = (
     "observation_components",
 )
 
-_AT_LEAST_ZERO = ("seed", "commitment", "weight_decay", "refine_steps")
+_AT_LEAST_ZERO = ("seed", "commitment", "weight_decay", "refine_steps", "policy_l1")
 
 
 def _take_plain(config: "FitConfig") -> None:
@@ -285,6 +290,9 @@ FLAGS: dict[str, tuple[str, ...]] = {
 }
 """The settings that `unbraid fit` has a flag for, beside the seed, in order; and the methods that read each."""
 
+_BEFORE_A_CHOICE: dict[str, Any] = {"policy_context": "input", "policy_layer_norm": "off", "policy_l1": 0.0}
+"""What was done where a file does not say."""
+
 _LATER = ("style", "precision", "policy_head", "observation_components")
 """Settings that came later: left out at their defaults, so that files of fits without them stay as they were."""
 
@@ -311,7 +319,7 @@ def config_from_json(content: Any) -> FitConfig:
     known = {f.name for f in dataclasses.fields(kind)}
     settings = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items() if k != "method"}
     if kind is UnbraidConfig:
-        settings = {"policy_context": "input"} | settings  # of before there was a choice
+        settings = _BEFORE_A_CHOICE | settings
     unknown = sorted(set(settings) - known)
     if unknown:
         raise ConfigError(f"{unknown[0]} must be a setting of {kind.__name__}; it is none. Known: {sorted(known)}.")

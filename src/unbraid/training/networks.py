@@ -1,7 +1,7 @@
 """The networks of a model: encoder, codebook, policy and normalisers, and what they make of recorded steps."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from unbraid.modes.pieces import PaddedWindows, mean_over_pieces, padded
 from unbraid.modes.sequence_encoders import SequenceEncoder
 from unbraid.modes.windows import Windows
 from unbraid.policy.contexts import every_not_hot
-from unbraid.policy.gaussian import ActionPolicy, GaussianPolicy, log_likelihoods_of_modes
+from unbraid.policy.gaussian import ActionPolicy, GaussianPolicy, Trunk, log_likelihoods_of_modes
 from unbraid.policy.mixture import MixturePolicy
 from unbraid.policy.normaliser import Normaliser
 from unbraid.policy.squashed import TanhGaussianPolicy
@@ -46,7 +46,7 @@ Reader = tuple[StepWindowEncoder | SequenceEncoder | TransitionEncoder, SimplexC
 DISTANCE_TEMPERATURE = 0.1
 """What squared distances are divided by, to be nats."""
 LEAST_NATS = -1e6
-POLICY_SHARE = 0.3
+POLICY_SHARE = 0.45
 STEP_SHARE = 0.25
 STEP_WINDOW = 25
 """Over time, a step counts for a quarter of itself, since readings of neighbours err alike; the encoder reads it in
@@ -362,15 +362,16 @@ def _with_origin(module: nn.Module, tensors: dict[str, Tensor], prefix: str, *_:
 
 def _policy(config: FitConfig, input_size: int, action_size: int, n_modes: int) -> ActionPolicy:
     """The policy with the head that was asked for; where none was, a Gaussian."""
-    context_as = "input" if isinstance(config, TalkConfig) else config.policy_context
-    sizes: dict[str, Any] = {"n_modes": n_modes, "hidden": config.policy_hidden, "context_as": context_as}
     if isinstance(config, TalkConfig):
-        return GaussianPolicy(input_size, action_size, activation="tanh", spread="state_independent", **sizes)
-    if config.policy_head == "mixture":
-        return MixturePolicy(input_size, action_size, **sizes)
-    if config.policy_head == "tanh":
-        return TanhGaussianPolicy(input_size, action_size, **sizes)
-    return GaussianPolicy(input_size, action_size, activation="silu", spread="context", **sizes)
+        shape = Trunk(config.policy_hidden, context_as="input")
+        return GaussianPolicy(
+            input_size, action_size, n_modes=n_modes, shape=shape, activation="tanh", spread="state_independent"
+        )
+    shape = Trunk(
+        config.policy_hidden, config.policy_context, layer_norm=config.policy_layer_norm == "on", l1=config.policy_l1
+    )
+    heads = {"mixture": MixturePolicy, "tanh": TanhGaussianPolicy}
+    return heads.get(config.policy_head, GaussianPolicy)(input_size, action_size, n_modes=n_modes, shape=shape)
 
 
 def _encoder_of_transitions(

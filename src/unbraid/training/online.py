@@ -104,9 +104,13 @@ class Observer:
         self._weights = np.full(networks.action_size, -POLICY_SHARE, dtype=np.float32)
         self._n_parts = N_COMPONENTS if isinstance(policy, MixturePolicy) else 1
         contexts = _array(networks.contexts)
-        (first, bias), *self._rest = _layers(policy.trunk)
+        *hidden, last = _layers(policy.trunk)
+        self._activation = _silu
+        if policy.shape.layer_norm:
+            hidden, self._activation = [_centred(layer) for layer in hidden], _normed_silu
+        (first, bias), *self._rest = [*hidden, last]
         self._of_state = np.ascontiguousarray(first[: networks.state_size])
-        of_context = contexts @ first[-networks.n_modes :] if policy.context_as == "input" else 0.0
+        of_context = contexts @ first[-networks.n_modes :] if policy.shape.context_as == "input" else 0.0
         self._of_context = of_context + bias
         of_part = contexts @ _array(linear.weight).T + _array(linear.bias)
         self._log_stds = np.tile(of_part, self._n_parts)
@@ -163,8 +167,8 @@ class Observer:
 
     def _policy(self, state: Float[np.ndarray, "obs"], action: Float[np.ndarray, "act"]) -> Float[np.ndarray, "mode"]:
         """The policy's share of log pi(a | s, k), up to what all modes share."""
-        hidden = _silu(np.dot(state, self._of_state) + self._of_context)
-        out, n = _through(self._rest, hidden, _silu).reshape(self._n_modes, -1), self._n_parts * len(action)
+        hidden = self._activation(np.dot(state, self._of_state) + self._of_context)
+        out, n = _through(self._rest, hidden, self._activation).reshape(self._n_modes, -1), self._n_parts * len(action)
         if self._squash is not None:  # the density's factor is the same under all modes
             low, high, middle, half = self._squash
             action = half * np.arctanh((np.minimum(np.maximum(action, low), high) - middle) / half)
@@ -196,6 +200,7 @@ class Observer:
 
 _Layer = tuple[np.ndarray, np.ndarray]
 """(in, out) weights, and a bias."""
+_EPS = np.float32(1e-5)  # of PyTorch's layer norm
 
 
 def _array(values: Tensor) -> np.ndarray:
@@ -224,6 +229,17 @@ def _silu(values: np.ndarray) -> np.ndarray:
     below = np.exp(-values)
     below += 1
     return np.divide(values, below, out=below)
+
+
+def _centred(layer: _Layer) -> _Layer:
+    """A linear layer whose outputs are less by their mean: the first half of a layer norm, done to its weights."""
+    weights, bias = layer
+    return weights - weights.mean(1, keepdims=True), bias - bias.mean()
+
+
+def _normed_silu(centred: np.ndarray) -> np.ndarray:
+    squares = np.einsum("...i,...i->...", centred, centred)
+    return _silu(centred / np.sqrt(squares / centred.shape[-1] + _EPS)[..., None])
 
 
 def require_causal(networks: ModeNetworks) -> None:

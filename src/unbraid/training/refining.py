@@ -63,7 +63,7 @@ class PolicyRefiner:
         self._precision: Precision = precision
         self.kind: PolicyLoss = "beta"
         self.n_steps, self.taken = 0, 0
-        rate = _LEARNING_RATE * min(1.0, _OF_WIDTH / max(policy.hidden, default=_OF_WIDTH))
+        rate = _LEARNING_RATE * min(1.0, _OF_WIDTH / max(policy.shape.hidden, default=_OF_WIDTH))
         self._descent = Descent(policy.parameters(), learning_rate=rate, weight_decay=_WEIGHT_DECAY)
         self.optimizer = self._descent.optimizer
         self._replay = Replay()
@@ -80,9 +80,10 @@ class PolicyRefiner:
         return loss
 
     def _learned(self, *batch: Tensor) -> tuple[Float[Tensor, ""]]:
-        """This process's share of the loss of a batch, whose gradient is added to what is there."""
+        """This process's share of the loss of a batch and the penalty, whose gradient is added to what is there."""
         states, actions, contexts = batch
-        loss = policy_loss(self.policy, self.kind, (states, actions, contexts), self._precision) * self._share
+        loss = policy_loss(self.policy, self.kind, (states, actions, contexts), self._precision)
+        loss = (loss + self.policy.penalty()) * self._share
         loss.backward()
         return (loss.detach(),)
 

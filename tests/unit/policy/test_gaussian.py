@@ -6,6 +6,7 @@ import torch
 
 from unbraid.policy.gaussian import (
     GaussianPolicy,
+    Trunk,
     diagonal_log_prob,
     log_likelihoods_of_modes,
     perceptron,
@@ -13,11 +14,11 @@ from unbraid.policy.gaussian import (
 )
 
 
-def make(spread, *, n_modes=3, hidden=(16, 16), activation="silu", context_as="heads"):
+def make(spread, *, n_modes=3, hidden=(16, 16), activation="silu", **of_trunk):
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        asked = {"activation": activation, "spread": spread, "context_as": context_as}
-        return GaussianPolicy(5, 2, n_modes=n_modes, hidden=hidden, **asked)
+        shape = Trunk(hidden, **of_trunk)
+        return GaussianPolicy(5, 2, n_modes=n_modes, shape=shape, activation=activation, spread=spread)
 
 
 def test_log_probabilities_are_a_gaussians():
@@ -104,6 +105,27 @@ def test_a_perceptron_has_activations_between_its_layers_and_none_after_the_last
     layers = perceptron([3, 4, 5, 2], torch.nn.ReLU)
     assert [type(layer).__name__ for layer in layers] == ["Linear", "ReLU", "Linear", "ReLU", "Linear"]
     assert layers(torch.randn(7, 3)).shape == (7, 2)
+
+
+@torch.no_grad()
+def test_normalised_layers_have_mean_0_and_deviation_1_in_every_row_and_nothing_else_to_learn():
+    generator = torch.Generator().manual_seed(0)
+    layers = perceptron([3, 40, 50, 2], torch.nn.SiLU, layer_norm=True)
+    assert [type(layer).__name__ for layer in layers] == [*["Linear", "LayerNorm", "SiLU"] * 2, "Linear"]
+    assert len(list(layers.parameters())) == 6
+    normed = layers[:5](10 * torch.randn(7, 3, generator=generator))
+    torch.testing.assert_close(normed.mean(1), torch.zeros(7), atol=1e-5, rtol=0)
+    torch.testing.assert_close(normed.std(1, correction=0), torch.ones(7), atol=1e-3, rtol=0)
+
+
+def test_the_penalty_is_that_of_the_first_layers_absolute_weights():
+    policy = make("context", l1=0.5)
+    policy.penalty().backward()
+    first = policy.trunk[0].weight
+    assert policy.penalty().item() == pytest.approx(0.5 * first.abs().sum().item())
+    torch.testing.assert_close(first.grad, 0.5 * first.detach().sign())
+    assert {name for name, weights in policy.named_parameters() if weights.grad is not None} == {"trunk.0.weight"}
+    assert make("context").penalty().item() == 0
 
 
 def test_a_wrong_shape_raises():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from unbraid.policy.products import LEAST_PRECISION, moment_matched, product_of_powers
+from unbraid.policy.products import moment_matched, product_of_powers
 
 
 def factors(*pairs):
@@ -27,15 +27,17 @@ def test_a_product_is_the_density_it_says(powers):
     assert float(log_std.exp()) == pytest.approx(np.sqrt((weights * (grid - float(mean)) ** 2).sum()), abs=1e-4)
 
 
-def test_where_too_little_precision_would_be_left_the_push_is_cut_back_in_that_dimension_alone():
+def test_what_is_avoided_counts_as_no_more_certain_than_what_is_wanted_in_that_dimension_alone():
     means = torch.tensor([[[0.0, 0.0]], [[1.0, 1.0]]])
     log_stds = torch.tensor([[[1.0, 1.0]], [[0.1, 5.0]]]).log()  # the avoided is far more certain in the first
-    mean, log_std, floored = product_of_powers(means, log_stds, torch.tensor([2.0, -1.0])[:, None, None])
-    assert floored.tolist() == [[True, False]]
-    precisions = (-2 * log_std).exp()[0]
-    assert float(precisions[0]) == pytest.approx(2.0 * LEAST_PRECISION)
-    assert float(mean[0, 0]) == pytest.approx(-(1 - LEAST_PRECISION) / LEAST_PRECISION, rel=1e-4)  # pushed, but not far
-    assert float(precisions[1]) == pytest.approx(2.0 - 1 / 25, rel=1e-5)
+    for strength in (0.25, 1.0, 3.0):
+        powers = torch.tensor([1 + strength, -strength])[:, None, None]
+        mean, log_std, floored = product_of_powers(means, log_stds, powers)
+        assert floored.tolist() == [[True, False]]
+        precisions = (-2 * log_std).exp()[0]
+        assert float(precisions[0]) == pytest.approx(1.0)
+        assert float(mean[0, 0]) == pytest.approx(-strength, rel=1e-4)  # pushed by what was asked for
+        assert float(precisions[1]) == pytest.approx(1 + strength - strength / 25, rel=1e-5)
 
 
 def test_every_product_is_a_proper_gaussian():
@@ -44,7 +46,8 @@ def test_every_product_is_a_proper_gaussian():
     log_stds = torch.randn(4, 500, 2, generator=generator)
     mean, log_std, floored = product_of_powers(means, log_stds, torch.tensor([3.0, 1.0, -2.0, -1.0])[:, None, None])
     assert torch.isfinite(mean).all()
-    assert torch.isfinite(log_std).all()
+    wanted = (torch.tensor([3.0, 1.0])[:, None, None] * (-2 * log_stds[:2]).exp()).sum(0) / 4
+    assert ((-2 * log_std).exp() >= 0.999 * wanted).all()  # as certain as what is wanted, or more
     assert 0 < float(floored.float().mean()) < 1
 
 

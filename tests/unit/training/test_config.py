@@ -20,10 +20,12 @@ def test_json_gives_back_what_was_asked(config):
     assert config_from_json(json.loads(json.dumps(config_to_json(config)))) == config
 
 
-def test_what_was_written_before_policies_had_heads_has_the_context_as_an_input():
+def test_what_was_written_before_there_was_a_choice_is_done_as_it_was_then():
     before = config_to_json(UnbraidConfig(n_modes=3))
-    del before["policy_context"]
-    assert config_from_json(before) == UnbraidConfig(n_modes=3, policy_context="input")
+    for later in ("policy_context", "policy_layer_norm", "policy_l1"):
+        del before[later]
+    then = UnbraidConfig(n_modes=3, policy_context="input", policy_layer_norm="off", policy_l1=0.0)
+    assert config_from_json(before) == then
 
 
 @pytest.mark.parametrize("config", [TalkConfig(), UnbraidConfig()])
