@@ -65,7 +65,7 @@ class BareLoop:
         mean, log_std = self.model.policy(self.states[chosen], self.contexts[self.modes[chosen]])
         misfit = ((self.actions[chosen] - mean) * (-log_std).exp()).square()
         losses = 0.5 * misfit + log_std + 0.5 * math.log(2 * math.pi)
-        return (losses * log_std.detach().exp()).sum(-1).mean()
+        return (losses * log_std.detach().exp()).sum(-1).mean() + self.model.policy.penalty()
 
     def encoder_loss(self) -> Tensor:
         """Cross-entropy of a batch of windows with their modes, and the distance to the mode's code."""

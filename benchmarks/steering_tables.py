@@ -120,7 +120,15 @@ def _avoided(lines: Mapping[str, Any]) -> str:
         for line, by_key in lines.items()
         for key, row in by_key.items()
     ]
-    head = ["", "strength, or coordinate", "read as the avoided mode", "cost", "goals", "return", "steps cut back"]
+    head = [
+        "",
+        "strength, or coordinate",
+        "read as the avoided mode",
+        "cost",
+        "goals",
+        "return",
+        "more certain than the rest",
+    ]
     return markdown(head, rows)
 
 

@@ -34,7 +34,7 @@ def steered_distribution(
         numbers: which part of a mixture acts, where a single mode or context is asked for (`MixturePolicy.drawn`).
 
     Returns:
-        Mean and deviation; and whether a precision had to be floored, in any dimension (`product_of_powers`).
+        Mean and deviation; and whether a precision had to be lowered, in any dimension (`product_of_powers`).
     """
     return steered_distributions(networks, observations, [asked], style, numbers)
 

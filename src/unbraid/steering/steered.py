@@ -183,7 +183,9 @@ class SteeredPolicy:
             require_finite(observations.astype(np.float32, copy=False), "Observations, as float32,", remedy)
 
     def floored(self, observations: Float[np.ndarray, "step obs"]) -> Bool[np.ndarray, "step"]:
-        """(step,) whether the push away had to be cut back there, so that a Gaussian was left (`product_of_powers`).
+        """(step,) whether what is avoided counted as less certain than it is there, so that a Gaussian was left.
+
+        See `product_of_powers`.
 
         Raises:
             ConfigError, DataError: as `act`.
@@ -193,7 +195,7 @@ class SteeredPolicy:
     def _distribution(
         self, observations: Float[np.ndarray, "env obs"], numbers: Float[np.ndarray, "env"] | None = None
     ) -> tuple[Float[np.ndarray, "env act"], Float[np.ndarray, "env act"], Bool[np.ndarray, "env"]]:
-        """Mean and deviation of what `ModeNetworks.actions_of` takes, and whether a precision was floored."""
+        """Mean and deviation of what `ModeNetworks.actions_of` takes, and what `floored` says."""
         self.require_acting_on(observations)
         n = len(observations)
         seen, drawn = padded(observations, np.full(n, -1.0) if numbers is None else numbers)
