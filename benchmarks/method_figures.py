@@ -28,6 +28,7 @@ ABLATIONS = {  # row -> evidence it is read by, its name
     "starts_random": ("combined", "random starts alone"),
     "codes_free": ("combined", "codes anywhere"),
     "context_input": ("combined", "the context as an input"),
+    "policy_plain": ("combined", "plain layers of the policy"),
     "sharing_window": ("combined", "an expert for ten steps"),
     "talk_1": ("encoder", "the talk, repaired"),
     "kmeans": ("statistics", "k-means"),

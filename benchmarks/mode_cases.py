@@ -47,6 +47,7 @@ SWITCHED_OFF: dict[str, dict[str, Any]] = {
     "starts_random": {"starts": "random"},
     "codes_free": {"codes": "free"},
     "context_input": {"policy_context": "input", "policy_layer_norm": "off", "policy_l1": 0.0},
+    "policy_plain": {"policy_layer_norm": "off", "policy_l1": 0.0},
     "sharing_window": {"sharing": "window"},
     "components_off": {"observation_components": 512},
 }
@@ -95,6 +96,7 @@ LINES = (  # of the tables: row, evidence, title
     ("starts_random", "combined", "unbraid from random starts alone"),
     ("codes_free", "combined", "unbraid with codes anywhere"),
     ("context_input", "combined", "unbraid with the context as an input"),
+    ("policy_plain", "combined", "unbraid with plain layers of the policy"),
     ("sharing_window", "combined", "unbraid with an expert for every ten steps"),
     ("components_off", "combined", "unbraid on all columns"),
     *(
@@ -199,7 +201,16 @@ def _cases() -> Iterable[Case]:
     loop = (*compared, vae, *TALK, "closed_loop")
     yield made("two", "two experts of PointGoal1", 2, "25", *loop, "auto", "online", *TALK_ENCODERS, "encoders")
     yield made(
-        "four", "four experts of PointGoal1", 4, "25", *loop, "starts_random", "context_input", "too_many", "encoders"
+        "four",
+        "four experts of PointGoal1",
+        4,
+        "25",
+        *loop,
+        "starts_random",
+        "context_input",
+        "policy_plain",
+        "too_many",
+        "encoders",
     )
     six = (*compared, "auto", "too_few", "online", "closed_loop")
     yield made("six", "six experts of PointGoal1, with more noise", 6, "100", *six, noise=0.2)

@@ -153,8 +153,8 @@ def say_steer(found: dict[str, Any]) -> None:
         print(f"warning: {warning}")
     if found["floored"] > 0:
         print(
-            f"In {100 * found['floored']:.1f} % of {found['n_steps']} steps what is avoided is more certain of its action "
-            "than what is wanted; there it counted as no more certain, so that the policy stays a proper Gaussian."
+            f"In {100 * found['floored']:.1f} % of {found['n_steps']} steps what is avoided is more certain of its "
+            "action than what is wanted; there it counted as no more certain, so that a proper Gaussian is left."
         )
     turns = found.get("in_turn", [])
     for number, told in enumerate(turns, start=1):

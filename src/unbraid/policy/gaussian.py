@@ -43,14 +43,14 @@ def clamped_log_std(wished: Float[Tensor, "*batch act"]) -> Float[Tensor, "*batc
 def perceptron(sizes: Sequence[int], activation: type[nn.Module], *, layer_norm: bool = False) -> nn.Sequential:
     """Linear layers of the given sizes with `activation` between them, none after the last.
 
-    With `layer_norm`, what a hidden layer makes of a row has mean 0 and deviation 1 before the activation, over the
-    layer's units (Ba et al. 2016, arXiv 1607.06450, without gain and bias).
+    With `layer_norm`, what a hidden layer makes of a row is normalised over the layer's units before the activation
+    (Ba et al. 2016, arXiv 1607.06450).
     """
     layers: list[nn.Module] = []
     for before, after in itertools.pairwise(sizes[:-1]):
         layers.append(nn.Linear(before, after))
         if layer_norm:
-            layers.append(nn.LayerNorm(after, elementwise_affine=False))
+            layers.append(nn.LayerNorm(after))
         layers.append(activation())
     return nn.Sequential(*layers, nn.Linear(sizes[-2], sizes[-1]))
 

@@ -23,8 +23,8 @@ class TanhGaussianPolicy(GaussianPolicy):
 
     m is the middle of the bounds of an action's column, and h half their distance and a little more (`MARGIN`): near
     the middle, a - m is u. The density of a has the factor da/du = 1 - tanh(u / h)^2. Means, deviations, products of
-    powers and averages are of u: where powers sum to 1 (and no precision is lowered, see `product_of_powers`), the factors
-    cancel, and a product of powers of tanh-Gaussians is one, exactly.
+    powers and averages are of u: where powers sum to 1 (and no precision is lowered, see `product_of_powers`), the
+    factors cancel, and a product of powers of tanh-Gaussians is one, exactly.
 
     Source: Haarnoja et al. 2018, arXiv 1801.01290, appendix C. Departs: the bounds are those of the demonstrations,
     whoever acted, and u has the action's units.

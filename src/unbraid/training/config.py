@@ -109,8 +109,9 @@ class UnbraidConfig:
     policy_context: Literal["heads", "input"] = "heads"
     """Change 5 of the method: every mode has outputs of its own, which the context mixes, or the context is an input
     beside the state, as in the talk ("input": off; so it is in files that do not name it)."""
-    policy_layer_norm: Literal["on", "off"] = "on"
-    """Whether the policy's hidden layers are normalised over their units; off in files that do not name it."""
+    policy_layer_norm: Literal["auto", "on", "off"] = "auto"
+    """Whether the policy's hidden layers are normalised over their units; "auto": where there are more than 20,000
+    recorded steps. Off in files that do not name it."""
     policy_l1: float = 5e-4
     """What the absolute values of its first layer's weights add to the policy's loss, each, so that columns that say
     little of what is done are left out; 0 in files that do not name it."""
@@ -164,7 +165,7 @@ class UnbraidConfig:
             )
 
     def sized_for(self, n_recorded: int) -> "UnbraidConfig":
-        """The same with numbers of gradient steps and of a batch, and a weight decay, for so many recorded steps.
+        """The same with numbers of gradient steps and of a batch, a decay and layers, for so many recorded steps.
 
         With few demonstrations, more steps, larger batches or less decay read unseen ones worse; with many, better
         (docs/experiments.md).
@@ -172,7 +173,12 @@ class UnbraidConfig:
         n_steps = round(1500 * min(max(n_recorded / 100_000, 1), 10)) if self.n_steps == "auto" else self.n_steps
         batch = min(max(n_recorded // 100, 256), 1024) if self.policy_batch == "auto" else self.policy_batch
         decay = 0.5 * min(_FEW_STEPS / n_recorded, 1) if self.weight_decay == "auto" else self.weight_decay
-        return dataclasses.replace(self, n_steps=n_steps, policy_batch=batch, weight_decay=decay)
+        norm = self.policy_layer_norm
+        if norm == "auto":
+            norm = "off" if self.are_few(n_recorded) else "on"
+        return dataclasses.replace(
+            self, n_steps=n_steps, policy_batch=batch, weight_decay=decay, policy_layer_norm=norm
+        )
 
     def components_for(self, n_columns: int) -> int | None:
         """How many principal components a fit keeps of so many columns; None where it takes the columns."""

@@ -104,14 +104,11 @@ class Observer:
         self._weights = np.full(networks.action_size, -POLICY_SHARE, dtype=np.float32)
         self._n_parts = N_COMPONENTS if isinstance(policy, MixturePolicy) else 1
         contexts = _array(networks.contexts)
-        *hidden, last = _layers(policy.trunk)
-        self._activation = _silu
-        if policy.shape.layer_norm:
-            hidden, self._activation = [_centred(layer) for layer in hidden], _normed_silu
-        (first, bias), *self._rest = [*hidden, last]
-        self._of_state = np.ascontiguousarray(first[: networks.state_size])
+        (first, bias), *rest = _layers(policy.trunk)
         of_context = contexts @ first[-networks.n_modes :] if policy.shape.context_as == "input" else 0.0
-        self._of_context = of_context + bias
+        *hidden, self._last = [(np.ascontiguousarray(first[: networks.state_size]), of_context + bias), *rest]
+        norms = [layer for layer in policy.trunk if isinstance(layer, nn.LayerNorm)] or [None] * len(hidden)
+        self._hidden = [_Hidden(layer, norm) for layer, norm in zip(hidden, norms, strict=True)]
         of_part = contexts @ _array(linear.weight).T + _array(linear.bias)
         self._log_stds = np.tile(of_part, self._n_parts)
         self._columns = np.tile(np.arange(networks.action_size), self._n_parts)
@@ -167,8 +164,10 @@ class Observer:
 
     def _policy(self, state: Float[np.ndarray, "obs"], action: Float[np.ndarray, "act"]) -> Float[np.ndarray, "mode"]:
         """The policy's share of log pi(a | s, k), up to what all modes share."""
-        hidden = self._activation(np.dot(state, self._of_state) + self._of_context)
-        out, n = _through(self._rest, hidden, self._activation).reshape(self._n_modes, -1), self._n_parts * len(action)
+        hidden = state
+        for layer in self._hidden:
+            hidden = layer(hidden)
+        out, n = _through([self._last], hidden, _silu).reshape(self._n_modes, -1), self._n_parts * len(action)
         if self._squash is not None:  # the density's factor is the same under all modes
             low, high, middle, half = self._squash
             action = half * np.arctanh((np.minimum(np.maximum(action, low), high) - middle) / half)
@@ -200,7 +199,6 @@ class Observer:
 
 _Layer = tuple[np.ndarray, np.ndarray]
 """(in, out) weights, and a bias."""
-_EPS = np.float32(1e-5)  # of PyTorch's layer norm
 
 
 def _array(values: Tensor) -> np.ndarray:
@@ -231,15 +229,26 @@ def _silu(values: np.ndarray) -> np.ndarray:
     return np.divide(values, below, out=below)
 
 
-def _centred(layer: _Layer) -> _Layer:
-    """A linear layer whose outputs are less by their mean: the first half of a layer norm, done to its weights."""
-    weights, bias = layer
-    return weights - weights.mean(1, keepdims=True), bias - bias.mean()
+class _Hidden:
+    """A hidden layer of a policy: linear, perhaps normalised, and SiLU."""
 
+    def __init__(self, layer: _Layer, norm: nn.LayerNorm | None) -> None:
+        """Takes the layer's outputs less by their mean, where they are normalised: the half of that weights can do."""
+        self._weights, self._bias = layer
+        self._norm = None
+        if norm is not None:
+            self._weights = self._weights - self._weights.mean(-1, keepdims=True)
+            self._bias = self._bias - self._bias.mean(-1, keepdims=True)
+            n = self._bias.shape[-1]
+            self._norm = _array(norm.weight) * np.sqrt(n, dtype=np.float32), _array(norm.bias), norm.eps * n
 
-def _normed_silu(centred: np.ndarray) -> np.ndarray:
-    squares = np.einsum("...i,...i->...", centred, centred)
-    return _silu(centred / np.sqrt(squares / centred.shape[-1] + _EPS)[..., None])
+    def __call__(self, rows: np.ndarray) -> np.ndarray:
+        out = np.dot(rows, self._weights) + self._bias
+        if self._norm is None:
+            return _silu(out)
+        gain, bias, eps = self._norm
+        squares = np.einsum("...i,...i->...", out, out) + eps
+        return _silu(out / np.sqrt(squares)[..., None] * gain + bias)
 
 
 def require_causal(networks: ModeNetworks) -> None:

@@ -108,11 +108,10 @@ def test_a_perceptron_has_activations_between_its_layers_and_none_after_the_last
 
 
 @torch.no_grad()
-def test_normalised_layers_have_mean_0_and_deviation_1_in_every_row_and_nothing_else_to_learn():
+def test_normalised_layers_have_mean_0_and_deviation_1_in_every_row():
     generator = torch.Generator().manual_seed(0)
     layers = perceptron([3, 40, 50, 2], torch.nn.SiLU, layer_norm=True)
     assert [type(layer).__name__ for layer in layers] == [*["Linear", "LayerNorm", "SiLU"] * 2, "Linear"]
-    assert len(list(layers.parameters())) == 6
     normed = layers[:5](10 * torch.randn(7, 3, generator=generator))
     torch.testing.assert_close(normed.mean(1), torch.zeros(7), atol=1e-5, rtol=0)
     torch.testing.assert_close(normed.std(1, correction=0), torch.ones(7), atol=1e-3, rtol=0)

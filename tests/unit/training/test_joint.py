@@ -360,7 +360,8 @@ def test_numbers_of_steps_and_of_a_batch_follow_the_demonstrations():
     assert [config.sized_for(n).policy_batch for n in (10, 50_000, 10**8)] == [256, 500, 1024]
     assert [config.sized_for(n).weight_decay for n in (10, 20_000, 100_000)] == [0.5, 0.5, 0.1]
     assert [config.joint_loss_for(n) for n in (10, 20_000, 20_001)] == ["likelihood", "likelihood", "beta"]
-    asked = UnbraidConfig(n_steps=7, policy_batch=9, weight_decay=0.3, policy_loss="huber")
+    assert [config.sized_for(n).policy_layer_norm for n in (10, 20_000, 20_001)] == ["off", "off", "on"]
+    asked = UnbraidConfig(n_steps=7, policy_batch=9, weight_decay=0.3, policy_loss="huber", policy_layer_norm="off")
     assert asked.sized_for(10**8) == asked
     assert asked.joint_loss_for(10) == "huber"
 

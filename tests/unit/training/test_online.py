@@ -13,10 +13,11 @@ from unbraid.training.fit import fit
 from unbraid.training.online import Observer
 
 
-@pytest.fixture(scope="module", params=["gaussian", "mixture", "tanh", "components", "input", "plain"])
+@pytest.fixture(scope="module", params=["gaussian", "mixture", "tanh", "components", "input", "normed", "normed_input"])
 def model(request, demos, tiny):
     others = {"components": {"observation_components": 2}, "input": {"policy_context": "input"}}
-    others["plain"] = {"policy_layer_norm": "off"}
+    others |= {"normed": {"policy_layer_norm": "on"}}
+    others["normed_input"] = others["input"] | others["normed"]
     asked = others.get(request.param, {"policy_head": request.param})
     return fit(demos, tiny("unbraid", n_modes=3, **asked))
 
