@@ -127,8 +127,8 @@ def fit(demos: Demos | Selection, config: FitConfig | None = None, options: Loop
 
     Returns:
         The model; its `config` is the one that was asked, with what was taken in place of "auto" (of `n_modes`,
-        `n_steps`, `policy_batch`, `weight_decay`, `policy_layer_norm`, `policy_head`, `encoder` and, of wide observations,
-        `observation_components`), and windows no longer than episodes allow.
+        `n_steps`, `policy_batch`, `weight_decay`, `policy_layer_norm`, `policy_head`, `encoder` and, of wide
+        observations, `observation_components`), and windows no longer than episodes allow.
 
     Raises:
         DataError, ConfigError: the demonstrations or the config are not fit for it.
