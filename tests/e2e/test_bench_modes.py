@@ -308,9 +308,8 @@ def test_each_ablation_switches_off_one_thing(cases, rows):
     assert (default.n_modes, default.seed) == (4, 2)
     for row, changes in cases.SWITCHED_OFF.items():
         config = rows.config_of(rows.Job(cases.CASES["four"], row, 2, cases.QUICK))
-        (name,) = changes
-        assert getattr(config, name) != getattr(default, name)
-        assert dataclasses.replace(config, **{name: getattr(default, name)}) == default
+        assert all(getattr(config, name) != getattr(default, name) for name in changes)
+        assert dataclasses.replace(config, **{name: getattr(default, name) for name in changes}) == default
 
 
 def test_each_kind_of_encoder_changes_one_thing(cases, rows):

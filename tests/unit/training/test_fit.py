@@ -30,7 +30,8 @@ def test_the_config_names_the_method(demos, tiny):
 
 def test_a_model_keeps_what_was_asked_and_is_ready_to_use(demos, tiny):
     model = fit(demos, tiny("unbraid"))
-    assert model.config == tiny("unbraid", policy_head="gaussian", encoder="mean")  # without trials
+    taken = {"policy_head": "gaussian", "encoder": "mean", "policy_layer_norm": "off"}  # without trials, of few steps
+    assert model.config == tiny("unbraid", **taken)
     assert not model.training
     assert model.predict(demos).dtype.kind == "i"
 
@@ -70,7 +71,7 @@ def test_a_models_config_says_what_was_taken_in_place_of_auto(demos, tiny):
     asked = dataclasses.replace(asked, n_steps=20)  # "auto" would take 1,500
     taken = fit(demos, asked).config
     differ = {name for name, value in vars(asked).items() if value != getattr(taken, name)}
-    assert differ == {"n_modes", "policy_batch", "weight_decay", "policy_head", "encoder"}
+    assert differ == {"n_modes", "policy_batch", "weight_decay", "policy_layer_norm", "policy_head", "encoder"}
     assert "auto" not in {getattr(taken, name) for name in differ}
 
 

@@ -203,7 +203,8 @@ def test_auto_gives_a_model_of_as_many_modes_as_are_supported(reflexes, tiny, tm
     config = tiny("unbraid", n_modes="auto", starts="several", search_steps=100)
     model = fit(demos, config)
     assert model.n_modes == model.config.n_modes == n_labels
-    assert model.config == dataclasses.replace(config, n_modes=n_labels, policy_head="gaussian", encoder="mean")
+    taken = {"policy_head": "gaussian", "encoder": "mean", "policy_layer_norm": "off"}
+    assert model.config == dataclasses.replace(config, n_modes=n_labels, **taken)
     assert model.contexts.shape == (n_labels, n_labels)
     assert model.search["n_supported"] == model.search["n_modes"] == n_labels
     assert set(model.predict(demos).tolist()) <= set(range(n_labels))

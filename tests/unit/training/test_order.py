@@ -73,7 +73,7 @@ def test_where_order_alone_tells_an_encoder_that_sees_it_is_taken(rounds, config
 
 
 def _taken(model):
-    return {"weight_decay": model.config.weight_decay, "window_lengths": model.config.window_lengths}
+    return {name: getattr(model.config, name) for name in ("weight_decay", "window_lengths", "policy_layer_norm")}
 
 
 def test_where_the_mean_reads_well_it_stays_and_nothing_is_trained(demos, tiny, same_weights, monkeypatch):
