@@ -306,6 +306,8 @@ def test_one_default_serves_every_case(cases, rows):
 def test_each_ablation_switches_off_one_thing(cases, rows):
     default = rows.config_of(rows.Job(cases.CASES["four"], "unbraid", 2, cases.QUICK))
     assert (default.n_modes, default.seed) == (4, 2)
+    several = {"context_input", "policy_plain"}  # layers as they were come with the one, and are two settings
+    assert {row for row, changes in cases.SWITCHED_OFF.items() if len(changes) != 1} == several
     for row, changes in cases.SWITCHED_OFF.items():
         config = rows.config_of(rows.Job(cases.CASES["four"], row, 2, cases.QUICK))
         assert all(getattr(config, name) != getattr(default, name) for name in changes)

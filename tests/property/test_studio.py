@@ -64,7 +64,7 @@ def guarded(desk):
     return create_app(desk, token="a secret of ours")
 
 
-# The live thread of one example may yet draw numbers while the next example is made.
+# Hypothesis watches the one global generator; the strategies draw from none, but the session lives in other threads.
 @pytest.mark.filterwarnings("ignore:Do not use the .random. module inside strategies")
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(messages=st.lists(NEARLY.map(json.dumps) | JSON.map(json.dumps) | st.text(max_size=40), min_size=1, max_size=6))

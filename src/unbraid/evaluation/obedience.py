@@ -238,7 +238,8 @@ def change_obeyed(model: ModeModel, turn: Demos, mode: int) -> Change | None:
 def floored_share(policy: SteeredPolicy, rollouts: Demos) -> float:
     """The share of the steps of rollouts in which what is avoided counted as less certain than it is.
 
-    See `SteeredPolicy.floored`."""
+    See `SteeredPolicy.floored`.
+    """
     return float(np.concatenate([policy.floored(episode.observations[:-1]) for episode in rollouts]).mean())
 
 

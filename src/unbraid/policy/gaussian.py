@@ -19,7 +19,7 @@ __all__ = [
     "ActionPolicy",
     "ContextAs",
     "GaussianPolicy",
-    "Trunk",
+    "TrunkShape",
     "clamped_log_std",
     "diagonal_log_prob",
     "log_likelihoods_of_modes",
@@ -67,7 +67,7 @@ ContextAs = Literal["heads", "input"]
 
 
 @dataclass(frozen=True)
-class Trunk:
+class TrunkShape:
     """The perceptron of a policy, and how a context asks it for a mode.
 
     Attributes:
@@ -121,7 +121,7 @@ class ActionPolicy(nn.Module, ABC):
         n_outputs: int,
         *,
         n_modes: int,
-        shape: Trunk,
+        shape: TrunkShape,
         activation: type[nn.Module] = nn.SiLU,
     ) -> None:
         """Untrained; has no bounds yet.
@@ -215,7 +215,7 @@ class GaussianPolicy(ActionPolicy):
         action_size: int,
         *,
         n_modes: int,
-        shape: Trunk,
+        shape: TrunkShape,
         activation: Literal["tanh", "silu"] = "silu",
         spread: Literal["state_independent", "context"] = "context",
     ) -> None:

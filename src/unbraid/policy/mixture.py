@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unbraid.policy.gaussian import ActionPolicy, Trunk, clamped_log_std, diagonal_log_prob
+from unbraid.policy.gaussian import ActionPolicy, TrunkShape, clamped_log_std, diagonal_log_prob
 from unbraid.policy.products import moments_of_mixture
 
 __all__ = ["N_COMPONENTS", "MixturePolicy", "mixture_log_prob"]
@@ -27,7 +27,7 @@ class MixturePolicy(ActionPolicy):
     Source: Bishop 1994, "Mixture density networks".
     """
 
-    def __init__(self, observation_size: int, action_size: int, *, n_modes: int, shape: Trunk) -> None:
+    def __init__(self, observation_size: int, action_size: int, *, n_modes: int, shape: TrunkShape) -> None:
         """Untrained."""
         n_outputs, sizes = N_COMPONENTS * (2 * action_size + 1), (observation_size, action_size)
         super().__init__(sizes, n_outputs, n_modes=n_modes, shape=shape)

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from unbraid.policy.gaussian import GaussianPolicy, Trunk, diagonal_log_prob
+from unbraid.policy.gaussian import GaussianPolicy, TrunkShape, diagonal_log_prob
 
 __all__ = ["MARGIN", "TanhGaussianPolicy"]
 
@@ -30,7 +30,7 @@ class TanhGaussianPolicy(GaussianPolicy):
     whoever acted, and u has the action's units.
     """
 
-    def __init__(self, observation_size: int, action_size: int, *, n_modes: int, shape: Trunk) -> None:
+    def __init__(self, observation_size: int, action_size: int, *, n_modes: int, shape: TrunkShape) -> None:
         """Untrained, between -1 and 1 until `hold_within` says otherwise; all bounds are finite."""
         super().__init__(observation_size, action_size, n_modes=n_modes, shape=shape)
         self.hold_within(-torch.ones(action_size), torch.ones(action_size))

@@ -289,10 +289,9 @@ class UnbraidLearner:
         return states, self._actions(chosen[own]), self._contexts()[sent(modes[own], self.model.device)]
 
     def _policy_learned(self, *batch: Tensor) -> tuple[Float[Tensor, ""]]:
-        """(a) The policy's loss on random steps, its penalty, and what the styles cost."""
+        """(a) The policy's loss on random steps, and what the styles cost."""
         states, actions, contexts = batch
         loss = policy_loss(self.model.policy, self.loss_kind, (states, actions, contexts), self.config.precision)
-        loss = loss + self.model.policy.penalty()
         if self.styles is not None:
             loss = loss + self.styles.cost().to(loss.device)
         loss = loss * self.ranks.share(self.samples_per_step)

@@ -16,7 +16,7 @@ from unbraid.modes.pieces import PaddedWindows, mean_over_pieces, padded
 from unbraid.modes.sequence_encoders import SequenceEncoder
 from unbraid.modes.windows import Windows
 from unbraid.policy.contexts import every_not_hot
-from unbraid.policy.gaussian import ActionPolicy, GaussianPolicy, Trunk, log_likelihoods_of_modes
+from unbraid.policy.gaussian import ActionPolicy, GaussianPolicy, TrunkShape, log_likelihoods_of_modes
 from unbraid.policy.mixture import MixturePolicy
 from unbraid.policy.normaliser import Normaliser
 from unbraid.policy.squashed import TanhGaussianPolicy
@@ -363,11 +363,11 @@ def _with_origin(module: nn.Module, tensors: dict[str, Tensor], prefix: str, *_:
 def _policy(config: FitConfig, input_size: int, action_size: int, n_modes: int) -> ActionPolicy:
     """The policy with the head that was asked for; where none was, a Gaussian."""
     if isinstance(config, TalkConfig):
-        shape = Trunk(config.policy_hidden, context_as="input")
+        shape = TrunkShape(config.policy_hidden, context_as="input")
         return GaussianPolicy(
             input_size, action_size, n_modes=n_modes, shape=shape, activation="tanh", spread="state_independent"
         )
-    shape = Trunk(
+    shape = TrunkShape(
         config.policy_hidden, config.policy_context, layer_norm=config.policy_layer_norm == "on", l1=config.policy_l1
     )
     heads = {"mixture": MixturePolicy, "tanh": TanhGaussianPolicy}

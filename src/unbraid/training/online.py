@@ -167,7 +167,8 @@ class Observer:
         hidden = state
         for layer in self._hidden:
             hidden = layer(hidden)
-        out, n = _through([self._last], hidden, _silu).reshape(self._n_modes, -1), self._n_parts * len(action)
+        last, bias = self._last
+        out, n = (np.dot(hidden, last) + bias).reshape(self._n_modes, -1), self._n_parts * len(action)
         if self._squash is not None:  # the density's factor is the same under all modes
             low, high, middle, half = self._squash
             action = half * np.arctanh((np.minimum(np.maximum(action, low), high) - middle) / half)

@@ -23,9 +23,10 @@ _BETA, _HUBER_DELTA = 0.5, 0.1
 def policy_loss(
     policy: ActionPolicy, kind: PolicyLoss, batch: Batch, precision: Precision = "float32"
 ) -> Float[Tensor, ""]:
-    """The mean loss of a batch: a Gaussian's `gaussian_loss`; of a mixture, -log pi(a | s, c) in nats, whatever `kind`.
+    """The mean loss of a batch, and the policy's `penalty`.
 
-    A tanh-Gaussian's is that of the Gaussian inside; from -log pi(a | s, c) it differs by what no weight changes.
+    A Gaussian's is its `gaussian_loss`; a mixture's -log pi(a | s, c) in nats, whatever `kind`. A tanh-Gaussian's is
+    that of the Gaussian inside; from -log pi(a | s, c) it differs by what no weight changes.
 
     Args:
         policy: what learns.
@@ -37,10 +38,10 @@ def policy_loss(
     if isinstance(policy, MixturePolicy):
         with torch.autocast(states.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
             parts = policy.components(states, contexts)
-        return -mixture_log_prob(actions, *(part.float() for part in parts)).mean()
+        return -mixture_log_prob(actions, *(part.float() for part in parts)).mean() + policy.penalty()
     assert isinstance(policy, GaussianPolicy)
     mean, log_std = predicted(policy, states, contexts, precision, freely=kind == "likelihood")
-    return gaussian_loss(kind, policy.freed(actions), mean, log_std)
+    return gaussian_loss(kind, policy.freed(actions), mean, log_std) + policy.penalty()
 
 
 def predicted(

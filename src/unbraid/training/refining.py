@@ -80,10 +80,9 @@ class PolicyRefiner:
         return loss
 
     def _learned(self, *batch: Tensor) -> tuple[Float[Tensor, ""]]:
-        """This process's share of the loss of a batch and the penalty, whose gradient is added to what is there."""
+        """This process's share of the loss of a batch, whose gradient is added to what is there."""
         states, actions, contexts = batch
-        loss = policy_loss(self.policy, self.kind, (states, actions, contexts), self._precision)
-        loss = (loss + self.policy.penalty()) * self._share
+        loss = policy_loss(self.policy, self.kind, (states, actions, contexts), self._precision) * self._share
         loss.backward()
         return (loss.detach(),)
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from unbraid.policy.bounds import LEAST_SHARE, Extremes, held_within
-from unbraid.policy.gaussian import GaussianPolicy, Trunk, diagonal_log_prob
+from unbraid.policy.gaussian import GaussianPolicy, TrunkShape, diagonal_log_prob
 from unbraid.training.policy_losses import predicted
 
 INF = np.inf
@@ -68,7 +68,7 @@ def test_gradient_leads_back_inside_and_never_further_out():
 
 def made(**bounds):
     torch.manual_seed(0)
-    policy = GaussianPolicy(3, 2, n_modes=2, shape=Trunk((32,)), activation="silu", spread="context")
+    policy = GaussianPolicy(3, 2, n_modes=2, shape=TrunkShape((32,)), activation="silu", spread="context")
     if bounds:
         policy.hold_within(**bounds)
     return policy

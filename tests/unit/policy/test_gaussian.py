@@ -6,7 +6,7 @@ import torch
 
 from unbraid.policy.gaussian import (
     GaussianPolicy,
-    Trunk,
+    TrunkShape,
     diagonal_log_prob,
     log_likelihoods_of_modes,
     perceptron,
@@ -17,7 +17,7 @@ from unbraid.policy.gaussian import (
 def make(spread, *, n_modes=3, hidden=(16, 16), activation="silu", **of_trunk):
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        shape = Trunk(hidden, **of_trunk)
+        shape = TrunkShape(hidden, **of_trunk)
         return GaussianPolicy(5, 2, n_modes=n_modes, shape=shape, activation=activation, spread=spread)
 
 

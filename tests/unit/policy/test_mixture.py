@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from unbraid.policy.gaussian import Trunk, log_likelihoods_of_modes
+from unbraid.policy.gaussian import TrunkShape, log_likelihoods_of_modes
 from unbraid.policy.mixture import N_COMPONENTS, MixturePolicy, mixture_log_prob
 from unbraid.policy.products import moments_of_mixture
 
@@ -12,7 +12,7 @@ from unbraid.policy.products import moments_of_mixture
 def policy():
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return MixturePolicy(5, 2, n_modes=3, shape=Trunk((16, 16)))
+        return MixturePolicy(5, 2, n_modes=3, shape=TrunkShape((16, 16)))
 
 
 def moments(log_weights, means, log_stds):
@@ -82,7 +82,7 @@ def test_modes_are_read_by_the_mixture_and_not_by_its_gaussian(policy):
 @torch.no_grad()
 def test_all_its_means_are_held_within_bounds_and_these_are_saved(policy):
     policy.hold_within(torch.tensor([-0.01, -torch.inf]), torch.tensor([0.01, torch.inf]))
-    other = MixturePolicy(5, 2, n_modes=3, shape=Trunk((16, 16)))
+    other = MixturePolicy(5, 2, n_modes=3, shape=TrunkShape((16, 16)))
     other.load_state_dict(policy.state_dict())
     _, means, _ = other.components(torch.randn(50, 5), torch.rand(50, 3))
     assert float(means[..., 0].abs().max()) <= 0.01

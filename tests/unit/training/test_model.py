@@ -17,7 +17,6 @@ from unbraid.training import networks
 from unbraid.training.config import TalkConfig, config_to_json
 from unbraid.training.fit import fit
 from unbraid.training.model import ModeModel
-from unbraid.training.networks import POLICY_SHARE
 from unbraid.training.steps import Steps
 
 METHODS = ["unbraid", "talk"]
@@ -129,7 +128,7 @@ def test_scores_are_the_sums_of_what_each_evidence_says(model, uneven):
     np.testing.assert_allclose(model.window_scores(uneven, windows, "policy"), policy, atol=1e-6)
     np.testing.assert_allclose(model.window_scores(uneven, windows, "encoder"), encoder, atol=1e-6)
     combined = model.window_scores(uneven, windows, "combined")
-    np.testing.assert_allclose(combined, encoder + POLICY_SHARE * policy, atol=1e-6)
+    np.testing.assert_allclose(combined, encoder + 0.45 * policy, atol=1e-6)
     default = encoder if isinstance(model.config, TalkConfig) else combined
     np.testing.assert_array_equal(model.predict(uneven, window_steps=9), default.argmax(1))
 
@@ -482,7 +481,7 @@ def test_what_a_step_says_is_shared_out_from_all_windows_that_hold_it(models, un
         told = scores - np.log(np.exp(scores).sum(1, keepdims=True))
         for t in range(start, start + n):
             wanted[t] = np.mean([s / w for s, (i, w) in zip(told, windows, strict=True) if i <= t < i + w], axis=0)
-    wanted += POLICY_SHARE * policy
+    wanted += 0.45 * policy
     wanted = 0.25 * np.maximum(wanted - wanted.max(1, keepdims=True), -4)
     np.testing.assert_allclose(model.step_scores(steps), wanted, atol=1e-6)
 

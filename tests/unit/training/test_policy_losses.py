@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from unbraid.policy.gaussian import GaussianPolicy, Trunk, diagonal_log_prob
+from unbraid.policy.gaussian import GaussianPolicy, TrunkShape, diagonal_log_prob
 from unbraid.policy.mixture import MixturePolicy
 from unbraid.training.policy_losses import gaussian_loss, policy_loss, predicted
 
@@ -69,7 +69,7 @@ def test_a_batch_counts_every_action_dimension(batch):
 
 def test_products_of_bfloat16_predict_about_the_same_in_float32():
     torch.manual_seed(0)
-    policy = GaussianPolicy(5, 2, n_modes=2, shape=Trunk((64, 64)), activation="silu", spread="context")
+    policy = GaussianPolicy(5, 2, n_modes=2, shape=TrunkShape((64, 64)), activation="silu", spread="context")
     states, contexts = torch.randn(100, 5), torch.eye(2)[torch.arange(100) % 2]
     full, reduced = (predicted(policy, states, contexts, precision) for precision in ("float32", "bfloat16"))
     assert all(torch.equal(ours, plain) for ours, plain in zip(full, policy(states, contexts), strict=True))
@@ -82,8 +82,8 @@ def test_products_of_bfloat16_predict_about_the_same_in_float32():
 
 def policies():
     torch.manual_seed(0)
-    gaussian = GaussianPolicy(5, 2, n_modes=2, shape=Trunk((16,)), activation="silu", spread="context")
-    return gaussian, MixturePolicy(5, 2, n_modes=2, shape=Trunk((16,)))
+    gaussian = GaussianPolicy(5, 2, n_modes=2, shape=TrunkShape((16,)), activation="silu", spread="context")
+    return gaussian, MixturePolicy(5, 2, n_modes=2, shape=TrunkShape((16,)))
 
 
 @pytest.mark.parametrize("which", [0, 1])
